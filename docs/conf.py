@@ -1,0 +1,49 @@
+"""Sphinx configuration: `sphinx-build -W docs docs/_build/html`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import forwardforward
+
+project = "forwardforward"
+author = "The forwardforward developers"
+copyright = f"2026, {author}"
+version = release = forwardforward.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "check_api",
+]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"forwardforward {release}"
+toc_object_entries_show_parents = "hide"
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# A room's page shows what the module's __all__ names, in the order of the source.
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_typehints_format = "short"
+autosummary_generate = False
+
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # an "Attributes:" section lists what autodoc shows already
+napoleon_custom_sections = ["Formula", "Shape", "Source", "Reference"]
+
+# A reference to a name of ours that does not exist is a warning, and so an error; other projects' names
+# (torch.Tensor, Callable) have no page to link to, since the build needs no network.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!forwardforward\.).*")]

@@ -1,0 +1,74 @@
+"""Where data sets come from, one file a source.
+
+A new source is a file with a function ``(data_dir, download) -> Splits`` and a line in ``SOURCES``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from forwardforward.data.sources.digits import digits
+from forwardforward.data.sources.mnist import fashion_mnist, mnist
+from forwardforward.data.sources.npz import npz
+from forwardforward.data.splits import Splits
+
+__all__ = ["available", "load"]
+
+SOURCES: dict[str, Callable[[Path, bool], Splits]] = {
+    "digits": digits,
+    "fashion-mnist": fashion_mnist,
+    "mnist": mnist,
+}
+
+
+def available() -> tuple[str, ...]:
+    """Names that :func:`load` knows."""
+    return tuple(sorted(SOURCES))
+
+
+def load(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool | None = None,
+) -> Splits:
+    """Load a data set by its name, or from an ``.npz`` file.
+
+    ================= ================ ====================== ============================================
+    name              input            training/validation/   parts
+                                       test images
+    ================= ================ ====================== ============================================
+    ``digits``        (1, 8, 8)        1,077 / 360 / 360      fixed, stratified
+    ``mnist``         (1, 28, 28)      50,000/10,000/10,000   official test set; validation = the last
+    ``fashion-mnist`` (1, 28, 28)      50,000/10,000/10,000   sixth of the official training images
+    path of ``.npz``  as in the file   60 / 20 / 20 %         arrays x, y; fixed, stratified
+                                       5/6, 1/6 of training   arrays x_train, y_train, x_test, y_test
+    ================= ================ ====================== ============================================
+
+    Inputs are float32, those of the named sets in [0, 1]. In an ``.npz`` file x has shape (N, D),
+    (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by 255, floats keep their scale.
+    y has shape (N,) and holds integer labels from 0.
+
+    Args:
+        name: one of :func:`available`, or the path of an ``.npz`` file.
+        data_dir: folder of the downloaded sets; ``$FORWARDFORWARD_DATA``, else ``~/.cache/forwardforward``,
+            where not given. Digits (part of scikit-learn) and ``.npz`` files do not use it.
+        download: whether to download files that are missing; by default only where ``data_dir`` is not given.
+
+    Raises:
+        ValueError: the name is unknown, or the files do not hold what they should.
+        FileNotFoundError: files are missing and may not be downloaded.
+        ConnectionError: the download failed.
+        ImportError: the source needs a package that is not installed.
+    """
+    source = SOURCES.get(name) if isinstance(name, str) else None
+    if source is None:
+        path = Path(name).expanduser()
+        if isinstance(name, str) and path.suffix != ".npz" and len(path.parts) < 2:
+            raise ValueError(
+                f"name must be one of {', '.join(available())} or the path of an .npz file, got {name!r}"
+            )
+        return npz(path)
+    folder = data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward"
+    return source(Path(folder).expanduser(), data_dir is None if download is None else download)

@@ -1,0 +1,74 @@
+"""MNIST and Fashion-MNIST, read by torchvision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from forwardforward.data.sources._extras import import_extra
+from forwardforward.data.splits import Splits
+from forwardforward.data.tensors import TensorData
+
+__all__ = ["fashion_mnist", "mnist"]
+
+
+def mnist(data_dir: Path, download: bool) -> Splits:
+    """Handwritten digits, shape (1, 28, 28), from the idx files in ``data_dir/MNIST/raw``.
+
+    Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits, 1998.
+    """
+    return _load("mnist", "MNIST", data_dir, download)
+
+
+def fashion_mnist(data_dir: Path, download: bool) -> Splits:
+    """Clothes, shape (1, 28, 28), from the idx files in ``data_dir/FashionMNIST/raw``.
+
+    Source: H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, arXiv:1708.07747, 2017.
+    """
+    return _load("fashion-mnist", "FashionMNIST", data_dir, download)
+
+
+def _load(name: str, class_name: str, data_dir: Path, download: bool) -> Splits:
+    dataset = getattr(import_extra("torchvision.datasets", name, "torchvision", "vision"), class_name)
+    _ensure_files(name, dataset, data_dir, download)
+    train, test = (_read(dataset, data_dir, train) for train in (True, False))
+    # A sixth is the customary 10,000 of 60,000.
+    border = len(train) - len(train) // 6
+    if border == len(train):
+        raise ValueError(
+            f"the data set {name!r} in {data_dir} must have 6 training images or more, got {len(train)}"
+        )
+    return Splits(name, train[:border], train[border:], test, train.num_classes, train.input_shape)
+
+
+def _ensure_files(name: str, dataset: Any, data_dir: Path, download: bool) -> None:
+    folder = data_dir / dataset.__name__ / "raw"
+    files = [url.removesuffix(".gz") for url, _ in dataset.resources]
+    missing = [file for file in files if not (folder / file).is_file()]
+    if not missing:
+        return
+    if not download:
+        raise FileNotFoundError(
+            f"the data set {name!r} is not in {folder}: found no {', '.join(missing)} "
+            f"(unpacked, without .gz); pass download=True to download it"
+        )
+    try:
+        dataset(str(data_dir), download=True)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConnectionError(
+            f"could not download the data set {name!r} ({reason}); without a network, put the unpacked files "
+            f"{', '.join(files)} into DIR/{dataset.__name__}/raw and pass data_dir=DIR"
+        ) from error
+
+
+def _read(dataset: Any, data_dir: Path, train: bool) -> TensorData:
+    try:
+        part = dataset(str(data_dir), train=train)
+        return TensorData(part.data.unsqueeze(1), part.targets, num_classes=10)
+    except (AssertionError, EOFError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        folder = data_dir / dataset.__name__ / "raw"
+        which = "train" if train else "t10k"
+        raise ValueError(
+            f"the {which}-* files in {folder} are damaged: {error!r}; delete them to start anew"
+        ) from error

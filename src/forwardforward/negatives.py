@@ -1,0 +1,211 @@
+"""Negatives: from a batch of images and labels to positive and negative samples.
+
+A sampler is called as ``sampler(images, labels, encoder, scores, generator)`` and returns a paired
+:class:`~forwardforward.batches.Batch`. Its attribute ``scores`` says what it wants to be told about the images before
+any layer is updated: ``None``, ``"head"`` (class probabilities of the one-pass head) or ``"goodness"`` (the goodness of
+every label).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from forwardforward.batches import Batch
+from forwardforward.labels import LabelEncoder
+
+__all__ = ["HardGoodness", "HardLabel", "HybridMask", "LabelNegatives", "Negatives", "RandomLabel"]
+
+
+class Negatives:
+    """Base of the samplers."""
+
+    scores: ClassVar[str | None] = None
+    needs_labels: ClassVar[bool] = True
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        encoder: LabelEncoder | None,
+        scores: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Batch:
+        """Return positive and negative samples.
+
+        Args:
+            images: ``(batch, ...)``.
+            labels: Class indices, ``(batch,)``; None where there are none.
+            encoder: Joins labels to images; None for a network without labels in its input.
+            scores: ``(batch, classes)``, what ``self.scores`` asks for.
+            generator: Source of randomness, on the images' device.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Return the call that made this sampler."""
+        arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"{type(self).__name__}({arguments})"
+
+
+class LabelNegatives(Negatives):
+    """Base of the samplers whose negative sample is the same image with a wrong label; write :meth:`wrong_labels`."""
+
+    def wrong_labels(
+        self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return a wrong label for each of ``labels``, of the same shape."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        encoder: LabelEncoder | None,
+        scores: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Batch:
+        """Return each image with its label and with a wrong one."""
+        if encoder is None or labels is None:
+            raise ValueError(f"{self!r} needs labels and a label encoder: FFSequential(..., labels=...)")
+        wrong = self.wrong_labels(labels, encoder.num_classes, scores, generator)
+        return Batch(encoder(images, torch.stack([labels, wrong])), labels, paired=True)
+
+
+class RandomLabel(LabelNegatives):
+    """A wrong label, uniform over the others; never the true one."""
+
+    def wrong_labels(
+        self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return ``labels`` plus a uniform step of 1 to ``num_classes - 1``, modulo the number of classes."""
+        step = torch.randint(1, num_classes, labels.shape, generator=generator, device=labels.device)
+        return (labels + step) % num_classes
+
+
+class HardLabel(LabelNegatives):
+    """A wrong label drawn from the one-pass head's class probabilities, the true label taken out.
+
+    Source: Hinton (2022), arXiv 2212.13345.
+    """
+
+    scores = "head"
+
+    def wrong_labels(
+        self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Draw from the softmax of ``scores``, which are log-probabilities or logits."""
+        if scores is None:
+            raise ValueError("scores must be given to HardLabel, got None")
+        return _draw_wrong(scores, labels, generator)
+
+
+class HardGoodness(LabelNegatives):
+    r"""A wrong label drawn in proportion to its goodness, :math:`P(k) \propto \exp(g_k / T)`, true label taken out.
+
+    Args:
+        temperature: :math:`T`, in units of the standard deviation of an image's goodness over the labels; the
+            larger, the closer to uniform.
+
+    Raises:
+        ValueError: If ``temperature`` is not positive.
+
+    Source: the program dah33/explore_forward_forward, which draws by goodness.
+    """
+
+    scores = "goodness"
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.temperature = temperature
+
+    def wrong_labels(
+        self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Draw from the softmax of the standardised goodness ``scores``."""
+        if scores is None:
+            raise ValueError("scores must be given to HardGoodness, got None")
+        spread = scores.std(1, keepdim=True).clamp(min=1e-12)
+        return _draw_wrong((scores - scores.mean(1, keepdim=True)) / (spread * self.temperature), labels, generator)
+
+
+def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw by the Gumbel-max rule, which is exact where multinomial would meet a row of zeros."""
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device).clamp(min=1e-20)
+    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(1, labels[:, None], float("-inf"))
+    return keys.argmax(1)
+
+
+class HybridMask(Negatives):
+    r"""Hybrid images without labels: half of one image, half of another, in large patches.
+
+    A random bit image, blurred ``blurs`` times with [1/4, 1/2, 1/4] in both directions and cut at 1/2, is the mask
+    :math:`m`; the negative sample is :math:`m \odot a + (1 - m) \odot b` for two different images. The positive
+    sample is :math:`a` itself. Hybrids share short-range correlations with real images, so a layer has to learn
+    long-range ones.
+
+    Args:
+        blurs: How often the mask is blurred; the more, the larger its patches.
+
+    Raises:
+        ValueError: If ``blurs`` is negative or, when called, if the batch holds one image or images cannot be told
+            height and width.
+
+    Source: Hinton (2022), arXiv 2212.13345.
+    """
+
+    needs_labels = False
+
+    def __init__(self, blurs: int = 10) -> None:
+        if blurs < 0:
+            raise ValueError(f"blurs must be at least 0, got {blurs}")
+        self.blurs = blurs
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        encoder: LabelEncoder | None,
+        scores: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Batch:
+        """Return each image and a hybrid of it with another image of the batch."""
+        batch = len(images)
+        if batch < 2:
+            raise ValueError("HybridMask needs at least two images a batch, got 1")
+        height, width = self._size(images)
+        mask = self.masks(batch, height, width, images, generator)
+        mask = mask.view(batch, *[1] * (images.dim() - 3), height, width) if images.dim() > 2 else mask.flatten(1)
+        order = torch.randperm(batch, generator=generator, device=images.device)
+        other = torch.empty_like(order)
+        other[order] = order.roll(1)  # one cycle through the batch: no image meets itself
+        hybrid = torch.where(mask, images, images[other])
+        return Batch(torch.cat([images, hybrid]), labels, paired=True)
+
+    def masks(
+        self, count: int, height: int, width: int, like: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return ``count`` random masks, ``(count, height, width)``, of type bool."""
+        bits = torch.rand(count, height, width, generator=generator, device=like.device).round()
+        return self._blur(height, like) @ bits @ self._blur(width, like).T > 0.5
+
+    def _blur(self, size: int, like: Tensor) -> Tensor:
+        once = torch.eye(size, device=like.device) / 2
+        once += torch.diag(torch.full((size - 1,), 0.25, device=like.device), 1)
+        once += torch.diag(torch.full((size - 1,), 0.25, device=like.device), -1)
+        once /= once.sum(1, keepdim=True)
+        return torch.linalg.matrix_power(once, self.blurs)
+
+    @staticmethod
+    def _size(images: Tensor) -> tuple[int, int]:
+        if images.dim() >= 3:
+            return images.shape[-2], images.shape[-1]
+        side = round(images.shape[1] ** 0.5)
+        if side * side != images.shape[1]:
+            raise ValueError(
+                f"images must be (batch, channels, height, width) or square for HybridMask, got {tuple(images.shape)}"
+            )
+        return side, side

@@ -1,0 +1,440 @@
+"""The stack: layers, what makes their batches, the training step and classification."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward import classifiers
+from forwardforward.batches import Batch
+from forwardforward.labels import LabelEncoder, LabelledInput, check_labels
+from forwardforward.layers import FFLayer
+from forwardforward.negatives import RandomLabel
+from forwardforward.normalization import PeerNormalization
+from forwardforward.objectives import LocalLoss
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.schedules import Groups, Joint
+
+__all__ = ["FFSequential", "StepResult"]
+
+
+@dataclass
+class StepResult:
+    """What one training step found; tensors stay on the device, nothing is synchronised.
+
+    Attributes:
+        layers: By layer, the local loss (detached); layers that were not updated are missing.
+        head: Loss and accuracy of the one-pass head, where there is one.
+        gradient_norms: By layer, the norm of its gradient; filled where the step was asked to monitor.
+    """
+
+    layers: dict[int, LocalLoss] = field(default_factory=dict)
+    head: LocalLoss | None = None
+    gradient_norms: dict[int, Tensor] = field(default_factory=dict)
+
+
+class FFSequential(nn.Module):
+    """A stack of layers, each trained by an objective of its own.
+
+    Plug-ins given here are defaults; each layer that was not given its own gets a copy. ``model(x)`` gives the last
+    layer's activations: features, read under the neutral label where the network has labels in its input.
+
+    Args:
+        *layers: The layers, in order; a plain module is wrapped into an :class:`~forwardforward.FFLayer`.
+        goodness: Scalar or per-class goodness.
+        loss: Loss over the goodness; goodness and loss decide what kind of objective the layers have.
+        normalization: Applied to each layer's input, the first's too; None passes activations on as they are.
+        peer: Peer normalization of every layer, or None.
+        labels: How labels join the input, for pair objectives; None for a network that sees images alone.
+        negatives: Makes positive and negative samples, for pair objectives; a uniform wrong label unless given.
+        head: A one-pass linear head, trained alongside. Added by itself where ``negatives`` scores with one, or where
+            nothing else can classify and ``num_classes`` is given.
+        classifier: What ``predict`` asks. Unless given: the goodness of all layers but the first for pair objectives
+            with labels, of all layers for class objectives, else the head.
+        num_classes: Number of classes, where neither labels nor goodness tell.
+        chunk: Largest number of activations of one layer held at once in classification.
+
+    Raises:
+        ValueError: If there are no layers, layers of different contracts are mixed, or plug-ins do not fit together.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(784, 100), ff.FFLinear(100, 100),
+        ...     goodness=ff.goodness.SumOfSquares(), loss=ff.losses.Threshold(theta="width"),
+        ...     normalization=ff.normalization.RMSNorm(), labels=ff.labels.Overlay(num_classes=10),
+        ... )
+        >>> model.predict(torch.zeros(3, 784)).shape
+        torch.Size([3])
+    """
+
+    def __init__(
+        self,
+        *layers: nn.Module,
+        goodness: Callable[[Tensor], Tensor] | None = None,
+        loss: Callable[..., Tensor] | None = None,
+        normalization: nn.Module | None = None,
+        peer: PeerNormalization | None = None,
+        labels: LabelEncoder | None = None,
+        negatives: Callable[..., Batch] | None = None,
+        head: classifiers.LinearHead | None = None,
+        classifier: Callable[[FFSequential, Tensor], Tensor] | None = None,
+        num_classes: int | None = None,
+        chunk: int = 2**22,
+    ) -> None:
+        super().__init__()
+        if not layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        self.layers = nn.ModuleList(one if isinstance(one, FFLayer) else FFLayer(one) for one in layers)
+        for index, layer in enumerate(self.stack):
+            layer.compose(index, goodness=goodness, loss=loss, normalization=normalization, peer=peer)
+        contracts = {self._objective(layer).paired for layer in self.stack}
+        if len(contracts) > 1:
+            raise ValueError("layers must all have pair objectives or none: a per-class layer behind a labelled input "
+                             "would read the label")
+        self.paired = contracts.pop()
+        if not self.paired and labels is not None:
+            raise ValueError("labels must be None for class and batch objectives: the layers would read the label")
+        if not self.paired and negatives is not None:
+            raise ValueError("negatives must be None for class and batch objectives, which read plain images")
+        self.labels = labels
+        self.negatives = (negatives or RandomLabel()) if self.paired else None
+        if self.paired and labels is None and getattr(self.negatives, "needs_labels", False):
+            raise ValueError(f"labels must be given for {self.negatives!r}, such as labels.Overlay(num_classes=10)")
+        known = [labels.num_classes if labels else None, num_classes, head.num_classes if head else None]
+        known += [self._objective(layer).num_classes for layer in self.stack]
+        counts = {one for one in known if one is not None}
+        if len(counts) > 1:
+            raise ValueError(f"num_classes must be the same everywhere, got {sorted(counts)}")
+        self.num_classes = counts.pop() if counts else None
+        self.head = self._bound_head(head)
+        self.classifier = self._default_classifier() if classifier is None else classifier
+        self.chunk = chunk
+
+    @property
+    def stack(self) -> list[FFLayer]:
+        """The layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers)
+
+    def units(self) -> Mapping[str, nn.Module]:
+        """Return what is updated separately: the layers by their number, and the head."""
+        units: dict[str, nn.Module] = {str(i): layer for i, layer in enumerate(self.stack)}
+        return units if self.head is None else {**units, "head": self.head}
+
+    # Training
+
+    def step(
+        self,
+        batch: tuple[Tensor, Tensor | None],
+        optimizer: LocalOptimizer,
+        *,
+        groups: Groups | None = None,
+        generator: torch.Generator | None = None,
+        autocast: torch.dtype | None = None,
+        monitor: bool = False,
+    ) -> StepResult:
+        """Update the layers once.
+
+        Each group of layers runs forward, backward and its optimizers before the next layer runs, so that its
+        activations are freed by then. What it passes on are its activations of before the update.
+
+        Args:
+            batch: Images ``(batch, ...)`` and labels ``(batch,)``; labels may be None where nothing asks for them.
+            optimizer: Local optimizers; attached to this model if they are not yet.
+            groups: Which layers to update, see :mod:`forwardforward.schedules`; each by itself unless given.
+            generator: Source of randomness for the negatives, on the images' device.
+            autocast: Precision of the products, such as ``torch.bfloat16``; goodness and weights keep theirs.
+            monitor: Also measure gradient norms.
+
+        Returns:
+            The local losses.
+        """
+        images, labels = batch
+        self._check(images, labels)
+        optimizer.attach(self)
+        groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
+        result = StepResult()
+        with self._precision(images, autocast):
+            features, scores = self._score(images, labels, generator)
+            made = self._make_batch(images, labels, scores, generator)
+        kept: dict[int, Tensor] = {}
+        x: Tensor | LabelledInput = made.inputs
+        position = 0
+        for group in groups:
+            with self._precision(images, autocast), torch.no_grad():
+                for i in range(position, group[0]):
+                    x = self.stack[i](x)
+                    self._keep(kept, i, x, len(images))
+            units = [str(i) for i in group]
+            optimizer.zero_grad(*units)
+            losses = []
+            with self._precision(images, autocast):
+                for i in group:
+                    x, local = self.stack[i].local_loss(x, made)
+                    losses.append(local.loss)
+                    result.layers[i] = local._replace(loss=local.loss.detach())
+                    self._keep(kept, i, x.detach(), len(images))
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            assert isinstance(x, Tensor)
+            x = x.detach()
+            if monitor:
+                result.gradient_norms |= {i: _gradient_norm(self.stack[i]) for i in group}
+            optimizer.step(*units)
+            position = group[-1] + 1
+        if self.head is not None and labels is not None:
+            if features is None:
+                with self._precision(images, autocast), torch.no_grad():
+                    for i in range(position, max(self.head.indices) + 1):
+                        x = self.stack[i](x)
+                        self._keep(kept, i, x, len(images))
+                    features = self.head.read(kept)
+            result.head = self._update_head(features, labels, optimizer)
+        return result
+
+    def _update_head(self, features: Tensor, labels: Tensor, optimizer: LocalOptimizer) -> LocalLoss:
+        assert self.head is not None
+        optimizer.zero_grad("head")
+        logits = self.head(features.to(self.head.linear.weight.dtype))
+        loss = nn.functional.cross_entropy(logits, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step("head")
+        return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
+
+    def _keep(self, kept: dict[int, Tensor], layer: int, activations: Tensor, batch: int) -> None:
+        """Remember the plain images' activations for a head that reads them off the training pass."""
+        if self.head is not None and self.labels is None and layer in self.head.indices:
+            kept[layer] = activations[:batch]
+
+    def _score(
+        self, images: Tensor, labels: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the head's features under the neutral label, and what the negatives want to know."""
+        wanted = getattr(self.negatives, "scores", None)
+        if self.labels is None or (self.head is None and wanted is None):
+            return None, None
+        with self._evaluating(), torch.no_grad():
+            features = None if self.head is None else self._head_features(images, generator)
+            if wanted == "head":
+                assert self.head is not None and features is not None
+                return features, self.head(features.to(self.head.linear.weight.dtype))
+            if wanted == "goodness":
+                return features, classifiers.Goodness(self._voters())(self, images)
+            return features, None
+
+    def _make_batch(
+        self, images: Tensor, labels: Tensor | None, scores: Tensor | None, generator: torch.Generator | None
+    ) -> Batch:
+        if self.negatives is None:
+            return Batch(images, labels)
+        return self.negatives(images, labels, self.labels, scores, generator)
+
+    # Classification
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the last layer's activations, under the neutral label where labels are part of the input.
+
+        Args:
+            images: ``(batch, ...)``.
+        """
+        return self.activations(images)[len(self) - 1]
+
+    def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
+        """Return every layer's activations, by its number.
+
+        Args:
+            images: ``(batch, ...)``.
+            labels: Class indices to join to the images; the neutral label unless given.
+        """
+        x: Tensor | LabelledInput = images
+        if self.labels is not None:
+            x = self.labels.neutral(images) if labels is None else self.labels(images, labels)
+        elif labels is not None:
+            raise ValueError("labels must be None for a network that sees images alone")
+        activations = {}
+        for i, layer in enumerate(self.stack):
+            x = activations[i] = layer(x)
+        return activations
+
+    @torch.no_grad()
+    def goodness(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return each layer's goodness of images with given labels.
+
+        Args:
+            images: ``(batch, ...)``.
+            labels: Class indices, ``(batch,)``.
+
+        Returns:
+            ``(batch, layers)``.
+        """
+        check_labels(labels, self._classes())
+        return self.layer_goodness(images).gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2)
+
+    @torch.no_grad()
+    def layer_goodness(self, images: Tensor) -> Tensor:
+        """Return each layer's goodness of each image under every label, ``(batch, layers, classes)``.
+
+        Work runs in chunks, so that no layer holds more than ``chunk`` activations at once (one image with one label
+        at least). Evaluation mode is used whatever the model's mode, and the mode is restored.
+
+        Args:
+            images: ``(batch, ...)``.
+
+        Raises:
+            ValueError: If no objective of the network speaks of labels.
+        """
+        classes = self._classes()
+        if self.paired and self.labels is None:
+            raise ValueError("this network's goodness does not depend on labels: classify by its head")
+        width = max([layer.features or 0 for layer in self.stack] + [images[0].numel()])
+        with self._evaluating():
+            if not self.paired:
+                rows = max(1, self.chunk // width)
+                return torch.cat([self._class_goodness(part) for part in images.split(rows)])
+            labels_at_once = max(1, min(classes, self.chunk // width))
+            rows = max(1, self.chunk // (width * labels_at_once))
+            every = torch.arange(classes, device=images.device)
+            return torch.cat(
+                [
+                    torch.cat([self._pair_goodness(part, some) for some in every.split(labels_at_once)], dim=2)
+                    for part in images.split(rows)
+                ]
+            )
+
+    def _pair_goodness(self, images: Tensor, classes: Tensor) -> Tensor:
+        assert self.labels is not None
+        x: Tensor | LabelledInput = self.labels.candidates(images, classes)
+        found = []
+        for layer in self.stack:
+            x = layer(x)
+            goodness = self._objective(layer).goodness_of(x)
+            assert goodness is not None
+            found.append(goodness.view(len(classes), len(images)).T)
+        return torch.stack(found, dim=1)
+
+    def _class_goodness(self, images: Tensor) -> Tensor:
+        x, found = images, []
+        for layer in self.stack:
+            x = layer(x)
+            goodness = self._objective(layer).goodness_of(x)
+            if goodness is None:
+                raise ValueError("every layer must have a per-class goodness, but one has a batch objective alone")
+            found.append(goodness)
+        return torch.stack(found, dim=1)
+
+    @torch.no_grad()
+    def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the one-pass head's logits, ``(batch, classes)``.
+
+        Args:
+            images: ``(batch, ...)``.
+            generator: Draws the labels of a head that reads features under random ones.
+
+        Raises:
+            ValueError: If the network has no head.
+        """
+        if self.head is None:
+            raise ValueError("this network has no head: FFSequential(..., head=classifiers.LinearHead(num_classes))")
+        rows = max(1, self.chunk // max([layer.features or 0 for layer in self.stack] + [images[0].numel()]))
+        with self._evaluating():
+            parts = [self.head(self._head_features(part, generator)) for part in images.split(rows)]
+            return torch.cat(parts)
+
+    def _head_features(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        assert self.head is not None
+        labels = None
+        if self.labels is not None and self.head.label == "random":
+            labels = torch.randint(self._classes(), (len(images),), generator=generator, device=images.device)
+        return self.head.read(self.activations(images, labels))
+
+    @torch.no_grad()
+    def scores(self, images: Tensor) -> Tensor:
+        """Return the classifier's scores, ``(batch, classes)``; the largest wins."""
+        self._check(images, None, training=False)
+        return self.classifier(self, images)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the class of each image, ``(batch,)``."""
+        return self.scores(images).argmax(1)
+
+    def predict_proba(self, images: Tensor) -> Tensor:
+        """Return the softmax of the scores, ``(batch, classes)``; summed goodness makes for very sure answers."""
+        return self.scores(images).softmax(1)
+
+    # Helpers
+
+    @staticmethod
+    def _objective(layer: FFLayer) -> Any:
+        return layer.objective
+
+    def _classes(self) -> int:
+        if self.num_classes is None:
+            raise ValueError("this network does not know its classes: FFSequential(..., num_classes=...)")
+        return self.num_classes
+
+    def _voters(self) -> slice:
+        """All layers but the first, which finds the label in its input too easily, as in Hinton's program."""
+        return slice(1, None) if self.paired and len(self) > 1 else slice(None)
+
+    def _bound_head(self, head: classifiers.LinearHead | None) -> classifiers.LinearHead | None:
+        if head is None:
+            cannot = all(self._objective(layer).num_classes is None for layer in self.stack) and self.labels is None
+            if getattr(self.negatives, "scores", None) != "head" and not (cannot and self.num_classes):
+                return None
+            head = classifiers.LinearHead(self._classes())
+        head.bind([layer.features for layer in self.stack])
+        return head
+
+    def _default_classifier(self) -> Callable[[FFSequential, Tensor], Tensor]:
+        if self.paired and self.labels is None:
+            return classifiers.Head()
+        if not self.paired and self.num_classes is None:
+            return classifiers.Head()
+        return classifiers.Goodness(self._voters())
+
+    def _check(self, images: Tensor, labels: Tensor | None, training: bool = True) -> None:
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            got = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(f"images must be a tensor of a float type, got {got}; divide uint8 images by 255")
+        if not len(images):
+            raise ValueError("images must hold at least one image, got none")
+        if labels is None:
+            needed = not self.paired or getattr(self.negatives, "needs_labels", False)
+            if training and needed:
+                raise ValueError("labels must be given for this network's objectives, got None")
+            return
+        if labels.shape != (len(images),):
+            raise ValueError(f"labels must be one an image, ({len(images)},), got {tuple(labels.shape)}")
+        if self.num_classes is not None:
+            check_labels(labels, self.num_classes)
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Freeze batch statistics, dropout and the like for a pass that only looks, then restore every mode."""
+        changed = [module for module in self.modules() if module.training]
+        for module in changed:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in changed:
+                module.training = True
+
+    @staticmethod
+    def _precision(images: Tensor, autocast: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+        if autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(images.device.type, dtype=autocast)
+
+
+def _gradient_norm(module: nn.Module) -> Tensor:
+    norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(norms))

@@ -1,0 +1,57 @@
+"""What all tests share: fixed seeds and threads, hypothesis profiles, real data where there is some."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+DATA_VARIABLE = "FORWARDFORWARD_TEST_DATA"
+
+torch.set_num_threads(2)
+
+
+class _TorchRandom:
+    """Torch's CPU generator in the shape of `random.Random`, for hypothesis to seed before each example."""
+
+    def seed(self, value: int) -> None:
+        torch.default_generator.manual_seed(value)
+
+    def getstate(self) -> torch.Tensor:
+        return torch.default_generator.get_state()
+
+    def setstate(self, state: torch.Tensor) -> None:
+        torch.default_generator.set_state(state)
+
+
+_torch_random = _TorchRandom()  # hypothesis keeps only a weak reference
+hypothesis.register_random(_torch_random)
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def seed() -> int:
+    """Seed python, numpy and torch before every test, and give the seed."""
+    value = 0
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+    return value
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("shared_data") and not os.environ.get(DATA_VARIABLE):
+        pytest.skip(f"{DATA_VARIABLE} names no folder of data sets")
+
+
+@pytest.fixture
+def shared_data_dir() -> Path:
+    """The folder of real data sets; for tests marked `shared_data`."""
+    return Path(os.environ[DATA_VARIABLE])

@@ -1,0 +1,67 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from forwardforward.data import available, load
+
+
+def test_available():
+    assert available() == ("digits", "fashion-mnist", "mnist")
+
+
+def test_unknown_name():
+    with pytest.raises(
+        ValueError, match=r"name must be one of digits, .*mnist or the path of an .npz file, got 'minst'"
+    ):
+        load("minst")
+
+
+def test_digits():
+    pytest.importorskip("sklearn")
+    splits = load("digits")
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (1077, 360, 360)
+    assert (splits.name, splits.num_classes, splits.input_shape) == ("digits", 10, (1, 8, 8))
+    for part in (splits.train, splits.validation, splits.test):
+        assert part.inputs.dtype == torch.float32
+        assert (part.inputs.min(), part.inputs.max()) == (0, 1)
+        share = torch.bincount(part.targets) / len(part)
+        assert (share - 0.1).abs().max() < 0.01
+    assert torch.equal(splits.test.targets, load("digits").test.targets)
+
+
+def test_digits_split_stays_what_it_was():
+    pytest.importorskip("sklearn")
+    assert load("digits").test.targets[:12].tolist() == [1, 5, 8, 1, 5, 9, 6, 7, 8, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "message"),
+    [
+        (
+            "digits",
+            "sklearn",
+            r'the data set \'digits\' needs scikit-learn: pip install "forwardforward\[data\]"',
+        ),
+        (
+            "mnist",
+            "torchvision",
+            r'the data set \'mnist\' needs torchvision: pip install "forwardforward\[vision\]"',
+        ),
+        ("fashion-mnist", "torchvision", r"the data set 'fashion-mnist' needs torchvision"),
+    ],
+)
+def test_missing_package(monkeypatch, name, module, message):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, f"{module}.datasets", None)
+    with pytest.raises(ImportError, match=message):
+        load(name)
+
+
+def test_import_loads_nothing_optional():
+    code = (
+        "import sys, forwardforward.data; print({'torchvision', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

@@ -1,0 +1,106 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwardforward.data import Splits, TensorData, split
+from forwardforward.data.splits import stratified
+
+
+def numbered(targets: list[int]) -> TensorData:
+    return TensorData(torch.arange(len(targets), dtype=torch.float32)[:, None], torch.tensor(targets))
+
+
+def numbers(data: TensorData) -> list[int]:
+    return data.inputs.flatten().long().tolist()
+
+
+@given(targets=st.lists(st.integers(0, 4), min_size=3, max_size=80), seed=st.integers(0, 99), cuts=st.data())
+def test_split_is_an_exact_stratified_partition(targets, seed, cuts):
+    n = len(targets)
+    test_size = cuts.draw(st.integers(1, n - 2))
+    validation_size = cuts.draw(st.integers(1, n - test_size - 1))
+    sizes = (n - validation_size - test_size, validation_size, test_size)
+    data = numbered(targets)
+    train, validation, test = split(data, sizes, seed)
+
+    assert (len(train), len(validation), len(test)) == sizes
+    assert sorted(numbers(train) + numbers(validation) + numbers(test)) == list(range(n))
+    for part in (train, validation, test):
+        assert numbers(part) == sorted(numbers(part))
+        assert part.num_classes == data.num_classes
+    total, left, last = (
+        torch.bincount(torch.tensor(labels), minlength=5)
+        for labels in (targets, train.targets.tolist() + validation.targets.tolist(), test.targets.tolist())
+    )
+    assert (last - total * test_size / n).abs().max() < 1 + 1e-4
+    middle = torch.bincount(validation.targets, minlength=5)
+    assert (middle - left * validation_size / (n - test_size)).abs().max() < 1 + 1e-4
+
+
+def test_split_depends_on_the_seed_alone():
+    data = numbered([0, 1] * 50)
+    torch.manual_seed(1)
+    first = split(data, (0.6, 0.2, 0.2), seed=5)
+    torch.manual_seed(2)
+    second = split(data, (60, 20, 20), seed=5)
+    assert [numbers(part) for part in first] == [numbers(part) for part in second]
+    assert numbers(split(data, (60, 20, 20), seed=6)[2]) != numbers(first[2])
+
+
+def test_split_stays_what_it_was():
+    """Published figures hang on the fixed splits, so a change in torch must not pass unseen."""
+    assert numbers(split(numbered([0, 1, 2] * 4), (6, 3, 3), seed=0)[2]) == [1, 6, 11]
+
+
+def test_split_without_labels():
+    a, b = split(TensorData(torch.arange(9.0)[:, None]), (6, 3), seed=0)
+    assert sorted(numbers(a) + numbers(b)) == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ((5, 4), ValueError, r"sizes must add up to the 10 samples, got \[5, 4\]"),
+        ((0.5, 0.4), ValueError, r"sizes must add up to 1, got \[0.5, 0.4\]"),
+        ((5, 0.5), TypeError, "sizes must be all integers or all fractions"),
+        ((10, 0), ValueError, "sizes must leave at least one sample a part"),
+        ((0.99, 0.01), ValueError, "sizes must leave at least one sample a part"),
+        ((11, -1), ValueError, "sizes must leave at least one sample a part"),
+        ((), ValueError, "sizes must add up"),
+    ],
+)
+def test_bad_sizes_are_refused(sizes, error, message):
+    with pytest.raises(error, match=message):
+        split(numbered([0, 1] * 5), sizes, seed=0)
+
+
+def test_train_and_validation_in_file_order():
+    splits = stratified("mine", numbered([0, 1, 2] * 10), (18, 6, 6), seed=0)
+    both = numbers(splits.train_and_validation)
+    assert both == sorted(both)
+    assert set(both) == set(range(30)) - set(numbers(splits.test))
+    with_test = stratified("mine", numbered([0, 1, 2] * 10), (25, 5), seed=0, test=numbered([2, 1, 0]))
+    assert numbers(with_test.train_and_validation) == list(range(30))
+    assert numbers(with_test.test) == [0, 1, 2]
+
+
+def test_file_order_defaults_to_train_then_validation():
+    a, b = numbered([0, 1]), numbered([1])
+    assert numbers(Splits("mine", a, b, a, 2, (1,)).train_and_validation) == [0, 1, 0]
+
+
+def test_to_moves_all_parts():
+    moved = stratified("mine", numbered([0, 1] * 5), (6, 2, 2), seed=0).to("meta")
+    assert {part.inputs.device.type for part in (moved.train, moved.validation, moved.test)} == {"meta"}
+    assert moved.train_and_validation.inputs.device.type == "meta"
+
+
+def test_parts_that_do_not_fit_are_refused():
+    a = numbered([0, 1])
+    with pytest.raises(ValueError, match=r"test must have inputs of shape \(1,\), got \(2,\)"):
+        Splits("mine", a, a, TensorData(torch.ones(1, 2)), 2, (1,))
+    with pytest.raises(ValueError, match="validation must have at most 2 classes, got 3"):
+        Splits("mine", a, numbered([2]), a, 2, (1,))
+    with pytest.raises(ValueError, match="sizes must be 3 numbers, got 2"):
+        stratified("mine", a, (1, 1), seed=0)

@@ -1,0 +1,81 @@
+"""The package as its users meet it: metadata, cost of importing it, public names, built files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import forwardforward
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL = {"torchvision", "sklearn", "matplotlib", "gensim"}
+
+
+@pytest.fixture(scope="module")
+def check_api() -> ModuleType:
+    """The documentation's own check of the public interface."""
+    spec = importlib.util.spec_from_file_location("check_api", ROOT / "docs" / "check_api.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_version_is_the_same_everywhere() -> None:
+    assert importlib.metadata.version("forwardforward") == forwardforward.__version__
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert cited is not None
+    assert cited[1] == forwardforward.__version__
+    assert f"## [{forwardforward.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_import_loads_nothing_optional() -> None:
+    program = "import sys, forwardforward; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert "torch" in loaded
+    assert not loaded & OPTIONAL
+
+
+def test_public_names_resolve_and_have_docstrings(check_api: ModuleType) -> None:
+    assert list(check_api.problems()) == []
+
+
+def test_no_name_is_listed_twice(check_api: ModuleType) -> None:
+    for module in check_api.public_modules():
+        assert len(module.__all__) == len(set(module.__all__)), module.__name__
+
+
+def test_types_are_shipped() -> None:
+    assert (Path(forwardforward.__file__).parent / "py.typed").is_file()
+
+
+def test_built_files_hold_code_and_no_data(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    from hatchling.builders.sdist import SdistBuilder
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        files = {info.filename: info.file_size for info in archive.infolist()}
+    assert {"forwardforward/__init__.py", "forwardforward/py.typed"} <= files.keys()
+    assert {name.partition("/")[0].partition("-")[0] for name in files} == {"forwardforward"}
+
+    (sdist,) = SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(sdist) as archive:
+        packed = {member.name.partition("/")[2]: member.size for member in archive.getmembers()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "src/forwardforward/__init__.py"} <= packed.keys()
+
+    for name, size in (*files.items(), *packed.items()):
+        assert size < 1_000_000, name
+        assert not name.endswith(("ubyte", ".gz", ".npz", ".npy", ".pt", ".bin", ".xz")), name
