@@ -1,8 +1,10 @@
 """Forward-Forward networks in PyTorch: every layer learns from an objective of its own."""
 
 from forwardforward import (
+    baselines,
     batches,
     classifiers,
+    data,
     goodness,
     labels,
     layers,
@@ -13,10 +15,39 @@ from forwardforward import (
     optimizers,
     schedules,
     sequential,
+    training,
 )
 from forwardforward.batches import Batch
+from forwardforward.data import TensorData
 from forwardforward.layers import FFLayer, FFLinear
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
+from forwardforward.training import evaluate, fit
+
+__all__ = [
+    "Batch",
+    "FFLayer",
+    "FFLinear",
+    "FFSequential",
+    "LocalOptimizer",
+    "TensorData",
+    "baselines",
+    "batches",
+    "classifiers",
+    "data",
+    "evaluate",
+    "fit",
+    "goodness",
+    "labels",
+    "layers",
+    "losses",
+    "negatives",
+    "normalization",
+    "objectives",
+    "optimizers",
+    "schedules",
+    "sequential",
+    "training",
+]
 
 __version__ = "0.1.0"

@@ -298,7 +298,7 @@ class PeerNormalization(nn.Module):
         self.register_buffer("means", torch.full((features,), 0.5))
 
     def forward(self, pre_activations: Tensor, activations: Tensor) -> Tensor:
-        """Update the running means and return the term to add to the loss.
+        """Update the running means, in training, and return the term to add to the loss.
 
         Args:
             pre_activations: Of the positive samples, ``(batch, features, ...)``.
@@ -310,7 +310,8 @@ class PeerNormalization(nn.Module):
         rest = [d for d in range(activations.dim()) if d != 1]
         with torch.no_grad():
             now = activations.mean(rest, dtype=self.means.dtype)
-            self.means.lerp_(now, 1 - self.momentum)
+            if self.training:
+                self.means.lerp_(now, 1 - self.momentum)
             pull = 2 * self.strength * (self.means - self.means.mean())
         return (pre_activations.mean(rest, dtype=self.means.dtype) * pull).sum()
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 __all__ = ["EndToEnd", "Greedy", "Groups", "Joint"]
 
+#: The groups of layers that one step updates, in order, each a run of neighbouring layers.
 Groups = Sequence[range]
 
 

@@ -330,6 +330,35 @@ class FFSequential(nn.Module):
             found.append(goodness)
         return torch.stack(found, dim=1)
 
+    @property
+    def layers_classify(self) -> bool:
+        """Whether every layer can classify by its own goodness."""
+        if self.paired:
+            return self.labels is not None
+        return all(self._objective(layer).num_classes is not None for layer in self.stack)
+
+    @torch.no_grad()
+    def local_losses(
+        self, batch: tuple[Tensor, Tensor | None], generator: torch.Generator | None = None
+    ) -> list[LocalLoss]:
+        """Return what every layer's objective finds in a batch, in evaluation mode and without an update.
+
+        Args:
+            batch: Images ``(batch, ...)`` and labels ``(batch,)``.
+            generator: Source of randomness for the negatives, on the images' device.
+        """
+        images, labels = batch
+        self._check(images, labels)
+        with self._evaluating():
+            _, scores = self._score(images, labels, generator)
+            made = self._make_batch(images, labels, scores, generator)
+            x: Tensor | LabelledInput = made.inputs
+            found = []
+            for layer in self.stack:
+                x, local = layer.local_loss(x, made)
+                found.append(local)
+        return found
+
     @torch.no_grad()
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the one-pass head's logits, ``(batch, classes)``.

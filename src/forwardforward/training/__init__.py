@@ -1,0 +1,35 @@
+"""Training: ``fit``, ``evaluate``, history, callbacks and checkpoints."""
+
+from forwardforward.training.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    EarlyStopping,
+    FitState,
+    JSONLog,
+    StopOnNaN,
+    TrainingDiverged,
+)
+from forwardforward.training.checkpoints import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from forwardforward.training.evaluation import Evaluation, evaluate
+from forwardforward.training.history import History
+from forwardforward.training.loop import fit
+
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "CheckpointError",
+    "EarlyStopping",
+    "Evaluation",
+    "FitState",
+    "History",
+    "JSONLog",
+    "StopOnNaN",
+    "TrainingDiverged",
+    "evaluate",
+    "fit",
+    "load_checkpoint",
+    "load_weights",
+    "save_checkpoint",
+]

@@ -1,0 +1,199 @@
+"""Callbacks: what happens between epochs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.training.checkpoints import save_checkpoint
+from forwardforward.training.history import History
+
+__all__ = ["CSVLog", "Callback", "Checkpoint", "EarlyStopping", "FitState", "JSONLog", "StopOnNaN", "TrainingDiverged"]
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss or weight became NaN or infinite."""
+
+
+@dataclass
+class FitState:
+    """What a callback sees.
+
+    Attributes:
+        model: The model.
+        optimizer: Its local optimizers.
+        schedule: Which layers are updated when.
+        history: The epochs so far.
+        epochs: How many there shall be.
+        batch_size: Samples a batch.
+        seed: The run's seed.
+        stop: Set it to end the training after this epoch.
+    """
+
+    model: nn.Module
+    optimizer: LocalOptimizer
+    schedule: Any
+    history: History
+    epochs: int
+    batch_size: int
+    seed: int
+    stop: bool = False
+
+
+class Callback:
+    """Base of the callbacks; every method may be left out."""
+
+    def on_fit_begin(self, state: FitState) -> None:
+        """Called once, before the first epoch, and again on resuming, with the history so far."""
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Called after each epoch; ``state.history[-1]`` is its record."""
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Called once, after the last epoch."""
+
+
+class StopOnNaN(Callback):
+    """End the training with a clear error once a loss, gradient or weight is no longer finite; part of every ``fit``."""
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Look through the epoch's record."""
+        for name, value in _numbers(state.history[-1]):
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"training diverged in epoch {state.history[-1]['epoch']}: {name} is {value}; "
+                    "a smaller learning rate or a normalization in front of the layer may help"
+                )
+
+
+class JSONLog(Callback):
+    """One line of JSON an epoch. On resuming, a log longer than the checkpoint is cut back.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_fit_begin(self, state: FitState) -> None:
+        """Write what the history holds."""
+        state.history.to_jsonl(self.path)
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Add the epoch."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(state.history[-1]) + "\n")
+
+
+class CSVLog(Callback):
+    """One row an epoch, with columns such as ``layers.0.loss``. On resuming, a longer log is cut back.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_fit_begin(self, state: FitState) -> None:
+        """Write what the history holds."""
+        self._write(state.history)
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Write anew: a later epoch may bring columns that an earlier one had not."""
+        self._write(state.history)
+
+    def _write(self, history: History) -> None:
+        rows = [dict(_numbers(record)) for record in history]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        with open(self.path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class Checkpoint(Callback):
+    """Write a checkpoint after every ``every``-th epoch and after the last.
+
+    Args:
+        path: The file; the last good one stands there whatever happens.
+        every: Epochs between two checkpoints.
+
+    Raises:
+        ValueError: If ``every`` is below 1.
+    """
+
+    def __init__(self, path: str | Path, every: int = 1) -> None:
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        self.path = Path(path)
+        self.every = every
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Write, if it is time."""
+        done = len(state.history)
+        if done % self.every == 0 or done == state.epochs or state.stop:
+            save_checkpoint(self.path, checkpoint_content(state))
+
+
+def checkpoint_content(state: FitState) -> dict[str, Any]:
+    """Return what a run needs to go on from here."""
+    return {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "schedule": repr(state.schedule),
+        "epoch": len(state.history),
+        "epochs": state.epochs,
+        "batch_size": state.batch_size,
+        "seed": state.seed,
+        "random_state": torch.get_rng_state(),
+        "history": state.history.epochs,
+    }
+
+
+class EarlyStopping(Callback):
+    """End the training when the validation error has not improved for a number of epochs.
+
+    Args:
+        patience: How many epochs without a new best are borne.
+
+    Raises:
+        ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data.
+    """
+
+    def __init__(self, patience: int) -> None:
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, got {patience}")
+        self.patience = patience
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Compare the last epochs with the best before them."""
+        records = [record["validation"] for record in state.history]
+        if records[-1] is None:
+            raise ValueError("validation must be given to fit for EarlyStopping: a test set is not for choices")
+        errors = [math.inf if record is None else record["error"] for record in records]
+        state.stop |= len(errors) - 1 - errors.index(min(errors)) >= self.patience
+
+
+def _numbers(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Go through the numbers of a record, with dotted names."""
+    if isinstance(record, dict):
+        items = [(str(key), value) for key, value in record.items()]
+    elif isinstance(record, (list, tuple)):
+        items = [(str(i), value) for i, value in enumerate(record)]
+    else:
+        if isinstance(record, (int, float)):
+            yield prefix, record
+        return
+    for key, value in items:
+        yield from _numbers(value, f"{prefix}.{key}" if prefix else key)

@@ -1,0 +1,103 @@
+"""Checkpoints: one file that a run can go on from, written so that a kill at any moment leaves the last good one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["CheckpointError", "load_checkpoint", "load_weights", "save_checkpoint"]
+
+FORMAT = "forwardforward-checkpoint-1"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written, or is not one that can be read."""
+
+
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write ``content`` to ``path``, whole or not at all.
+
+    The file is written beside its place, forced to the disk and moved there in one step.
+
+    Args:
+        path: The file; its folder must exist.
+        content: Tensors, numbers, strings and containers of them.
+
+    Raises:
+        CheckpointError: If the disk is full or the folder cannot be written to; what stood there before is kept.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        cause = error if isinstance(error, OSError) else error.__context__ or error
+        kept = "the last good one is kept" if path.exists() else "there is none from before"
+        raise CheckpointError(f"cannot write the checkpoint {path}: {cause}; {kept}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the move itself durable, where the system lets one open a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint, with ``weights_only=True``: no code in it can run.
+
+    Args:
+        path: The file.
+        device: Where its tensors go.
+
+    Returns:
+        ``model`` (a plain ``state_dict``), ``optimizer``, ``schedule``, ``epoch`` (epochs done), ``epochs``, ``seed``,
+        ``batch_size``, ``random_state`` and ``history``.
+
+    Raises:
+        CheckpointError: If there is no such file, it is cut short, or it is not a checkpoint of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: it is cut short or not a checkpoint") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of forwardforward")
+    return content
+
+
+def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
+    """Load a checkpoint's weights and running statistics into ``model`` and return it.
+
+    Args:
+        path: The checkpoint.
+        model: A model of the same architecture.
+
+    Raises:
+        CheckpointError: If the file cannot be read or belongs to another architecture; the model is left as it was.
+    """
+    state = load_checkpoint(path)["model"]
+    own = model.state_dict()
+    if set(own) != set(state) or any(own[key].shape != state[key].shape for key in own):
+        raise CheckpointError(f"the checkpoint {path} is of another architecture than the model")
+    model.load_state_dict(state)
+    return model

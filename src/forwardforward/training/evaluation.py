@@ -1,0 +1,126 @@
+"""Evaluation: how often the model, its layers and its head are wrong."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward.training.randomness import derive_generator
+from forwardforward.training.sources import Source, source
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors in percent.
+
+    Attributes:
+        error: Share of samples that the model's classifier gets wrong.
+        layer_errors: The same for each layer by its own goodness alone; None where layers cannot classify.
+        layer_accuracies: For pair objectives, each layer's share of samples on the right side of its threshold, or of
+            pairs in the right order where its loss has none; for class objectives 100 minus the error. None for models
+            without local objectives.
+        head_error: The same as ``error`` for the one-pass head; None where there is none.
+        samples: Number of samples.
+    """
+
+    error: float
+    layer_errors: tuple[float, ...] | None
+    layer_accuracies: tuple[float | None, ...] | None
+    head_error: float | None
+    samples: int
+
+    @property
+    def accuracy(self) -> float:
+        """100 minus the error."""
+        return 100 - self.error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON can hold them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, data: Any, *, batch_size: int = 1000, device: torch.device | str | None = None
+) -> Evaluation:
+    """Measure a model on labelled data.
+
+    Args:
+        model: An :class:`~forwardforward.FFSequential` or a baseline.
+        data: Labelled :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset or a
+            ``DataLoader``.
+        batch_size: Samples at a time; the result does not depend on it.
+        device: Where to compute; where the model is unless given.
+
+    Returns:
+        The errors in percent.
+
+    Raises:
+        ValueError: If the data are empty or have no labels.
+    """
+    if device is not None:
+        model.to(device)
+    place = _device_of(model)
+    counts = _Counts()
+    generator = derive_generator(0, 0, "evaluation", place)
+    for images, labels in source(data, batch_size, place).batches(None):
+        if labels is None:
+            raise ValueError("data must have labels to evaluate on, got none")
+        counts.add(model, images, labels, generator)
+    return counts.result()
+
+
+class _Counts:
+    """Wrong answers so far."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.model: Tensor | int = 0
+        self.layers: Tensor | None = None
+        self.head: Tensor | None = None
+        self.local: list[tuple[int, list[Tensor | None]]] = []
+
+    def add(self, model: Any, images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+        self.samples += len(images)
+        classifier = getattr(model, "classifier", None)
+        goodness = model.layer_goodness(images) if getattr(model, "layers_classify", False) else None
+        if goodness is not None:
+            wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
+            self.layers = wrong if self.layers is None else self.layers + wrong
+        scores = classifier.combine(goodness) if goodness is not None and hasattr(classifier, "combine") else None
+        scores = model.scores(images) if scores is None else scores
+        self.model = self.model + (scores.argmax(1) != labels).sum()
+        if getattr(model, "head", None) is not None:
+            wrong = (model.head_logits(images).argmax(1) != labels).sum()
+            self.head = wrong if self.head is None else self.head + wrong
+        if hasattr(model, "local_losses"):
+            local = model.local_losses((images, labels), generator)
+            self.local.append((len(images), [one.accuracy for one in local]))
+
+    def result(self) -> Evaluation:
+        share = 100 / self.samples
+        accuracies = None
+        if self.local:
+            accuracies = tuple(self._accuracy(layer) for layer in range(len(self.local[0][1])))
+        return Evaluation(
+            error=float(self.model) * share,
+            layer_errors=None if self.layers is None else tuple((self.layers.double() * share).tolist()),
+            layer_accuracies=accuracies,
+            head_error=None if self.head is None else float(self.head) * share,
+            samples=self.samples,
+        )
+
+    def _accuracy(self, layer: int) -> float | None:
+        parts = [(count, values[layer]) for count, values in self.local]
+        if any(value is None for _, value in parts):
+            return None
+        return 100 * sum(count * float(value) for count, value in parts if value is not None) / self.samples
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))

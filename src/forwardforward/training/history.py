@@ -1,0 +1,62 @@
+"""What happened, epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["History"]
+
+
+class History:
+    """The records of a training's epochs, each a dictionary that JSON can hold.
+
+    A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry a layer, None for a layer that was not updated:
+    ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
+    ``learning_rate``), ``head`` (``loss`` and ``accuracy``, or None) and ``validation`` (see
+    :class:`~forwardforward.training.Evaluation`, or None).
+
+    Args:
+        epochs: Records to begin with.
+    """
+
+    def __init__(self, epochs: list[dict[str, Any]] | None = None) -> None:
+        self.epochs: list[dict[str, Any]] = list(epochs or [])
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self.epochs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the record of one epoch, counted from 0."""
+        return self.epochs[index]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Go through the records."""
+        return iter(self.epochs)
+
+    def layer(self, index: int, key: str) -> list[float | None]:
+        """Return one figure of one layer over the epochs, None where it was not measured.
+
+        Args:
+            index: The layer, from 0; negative counts from the end.
+            key: Such as ``"separation"``.
+        """
+        return [None if record["layers"][index] is None else record["layers"][index][key] for record in self]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all epochs together."""
+        return float(sum(record["seconds"] for record in self))
+
+    def to_jsonl(self, path: str | Path) -> None:
+        """Write one line of JSON an epoch."""
+        Path(path).write_text("".join(json.dumps(record) + "\n" for record in self), encoding="utf-8")
+
+    def __repr__(self) -> str:
+        """Return the number of epochs and the last validation error."""
+        last = self.epochs[-1]["validation"] if self.epochs else None
+        error = "" if last is None else f", validation error {last['error']:.2f} %"
+        return f"<History of {len(self)} epochs{error}>"

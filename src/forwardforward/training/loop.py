@@ -1,0 +1,172 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.schedules import Groups, Joint
+from forwardforward.training.callbacks import Callback, Checkpoint, FitState, StopOnNaN
+from forwardforward.training.checkpoints import CheckpointError, load_checkpoint
+from forwardforward.training.evaluation import evaluate
+from forwardforward.training.history import History
+from forwardforward.training.meters import EpochMeter
+from forwardforward.training.randomness import derive_generator, derive_seed
+from forwardforward.training.sources import Source, source
+
+__all__ = ["fit"]
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
+MONITOR_EVERY = 16  # steps between measurements of the gradient norm, which reads every gradient once
+
+
+def fit(
+    model: nn.Module,
+    train: Any,
+    *,
+    validation: Any = None,
+    epochs: int = 10,
+    batch_size: int = 100,
+    optimizer: LocalOptimizer | None = None,
+    schedule: Callable[[int, int, int, int], Groups] | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    precision: str = "float32",
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+) -> History:
+    """Train a model.
+
+    The same seed gives the same run, and a run that was killed and resumed ends with the same weights as one left alone,
+    bit for bit on the CPU with the same number of threads: each epoch's order and draws depend on the seed and the
+    epoch alone. The caller's random state is left as it was.
+
+    Args:
+        model: An :class:`~forwardforward.FFSequential`, a baseline, or any module with ``step`` and ``units``.
+        train: :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset, or a ``DataLoader``
+            (which keeps its own batch size and order). Tensors are moved to the device once.
+        validation: Labelled data of the same kinds, measured after each epoch; never the test set, if anything is
+            chosen by it.
+        epochs: Passes over the training data.
+        batch_size: Samples a step.
+        optimizer: Local optimizers; Adam with a learning rate of 0.001 unless given.
+        schedule: Which layers are updated when, see :mod:`forwardforward.schedules`; all of them in each step unless
+            given.
+        seed: Decides order and draws. Weights are the model's own: call ``torch.manual_seed`` before making it.
+        device: Where to train; where the model is unless given.
+        precision: ``"float32"``, or ``"bf16"`` for products in bfloat16 with weights and goodness in float32.
+        callbacks: Called after each epoch, in order.
+        progress: Whether to show a progress bar on standard error.
+        checkpoint: File to write after each epoch.
+        resume: Go on from ``checkpoint``, or from the start where it does not exist yet.
+
+    Returns:
+        The history, of all epochs where the run was resumed.
+
+    Raises:
+        ValueError: If an argument is out of range, or the checkpoint is of a run with another seed or batch size.
+        CheckpointError: If a checkpoint cannot be read or written.
+        TrainingDiverged: If a loss is no longer finite; the last checkpoint is from before.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if resume and checkpoint is None:
+        raise ValueError("checkpoint must name the file to resume from, got None")
+    if device is not None:
+        model.to(device)
+    place = next(model.parameters()).device
+    optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
+    optimizer.attach(model)  # type: ignore[arg-type]
+    state = FitState(model, optimizer, schedule or Joint(), History(), epochs, batch_size, seed)
+    if resume and checkpoint is not None and Path(checkpoint).exists():
+        _restore(state, checkpoint, place)
+    every = [StopOnNaN(), *([Checkpoint(checkpoint)] if checkpoint is not None else []), *callbacks]
+    data = source(train, batch_size, place)
+    cuda = [place] if place.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        for callback in every:
+            callback.on_fit_begin(state)
+        with tqdm(total=len(data) * epochs, initial=len(data) * len(state.history), disable=not progress) as bar:
+            while len(state.history) < epochs and not state.stop:
+                record = _epoch(state, data, place, PRECISIONS[precision], bar)
+                if validation is not None:
+                    record["validation"] = evaluate(model, validation).to_dict()
+                    bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
+                state.history.epochs.append(record)
+                for callback in every:
+                    callback.on_epoch_end(state)
+        for callback in every:
+            callback.on_fit_end(state)
+    return state.history
+
+
+def _epoch(
+    state: FitState, data: Source, device: torch.device, autocast: torch.dtype | None, bar: Any
+) -> dict[str, Any]:
+    """Run one epoch and return its record."""
+    model: Any = state.model
+    epoch = len(state.history)
+    torch.manual_seed(derive_seed(state.seed, epoch, "torch"))  # dropout and the like
+    generator = derive_generator(state.seed, epoch, "negatives", device)
+    state.optimizer.set_progress((epoch + 0.5) / state.epochs)
+    bar.set_description(f"epoch {epoch + 1}/{state.epochs}")
+    meter = EpochMeter()
+    depth = len(model)
+    model.train()
+    began = time.perf_counter()
+    for step, batch in enumerate(data.batches(derive_generator(state.seed, epoch, "order"))):
+        result = model.step(
+            batch,
+            state.optimizer,
+            groups=state.schedule(depth, epoch, step, state.epochs),
+            generator=generator,
+            autocast=autocast,
+            monitor=step % MONITOR_EVERY == 0,
+        )
+        meter.update(result)
+        bar.update()
+    layers = [meter.layer(i) for i in range(depth)]
+    rates = state.optimizer.learning_rates()
+    for i, layer in enumerate(layers):
+        if layer is not None:
+            layer["largest_weight"] = _largest(model.layers[i])
+            layer["learning_rate"] = rates.get(str(i))
+    return {
+        "epoch": epoch + 1,
+        "seconds": time.perf_counter() - began,
+        "layers": layers,
+        "head": meter.head(),
+        "validation": None,
+    }
+
+
+def _largest(layer: nn.Module) -> float | None:
+    sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
+    return float(torch.stack(sizes).max()) if sizes else None
+
+
+def _restore(state: FitState, path: str | Path, device: torch.device) -> None:
+    """Take over a checkpoint's weights, optimizer state and history."""
+    content = load_checkpoint(path, device)
+    for name, own in (("seed", state.seed), ("batch_size", state.batch_size), ("schedule", repr(state.schedule))):
+        if content[name] != own:
+            raise ValueError(f"{name} must be that of the checkpoint {path}, {content[name]!r}, got {own!r}")
+    try:
+        state.model.load_state_dict(content["model"])
+        state.optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint {path} is of another architecture than the model") from error
+    state.history.epochs.extend(content["history"])

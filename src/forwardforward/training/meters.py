@@ -1,0 +1,72 @@
+"""Means over an epoch's steps, kept on the device until somebody asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forwardforward.objectives import LocalLoss
+from forwardforward.sequential import StepResult
+
+FLUSH = 256  # steps between reductions: rare enough to cost nothing, often enough to hold little
+
+
+class EpochMeter:
+    """Collects step results and averages them."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, list[Tensor]] = {}
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._steps = 0
+
+    def update(self, result: StepResult) -> None:
+        """Take in one step."""
+        for layer, local in result.layers.items():
+            self._add_local(f"{layer}", local)
+        if result.head is not None:
+            self._add_local("head", result.head)
+        for layer, norm in result.gradient_norms.items():
+            self._add(f"{layer}/gradient_norm", norm)
+        self._steps += 1
+        if self._steps % FLUSH == 0:
+            self._flush()
+
+    def mean(self, key: str) -> float | None:
+        """Return the mean of one figure, None where it never came."""
+        self._flush()
+        if key not in self._sums:
+            return None
+        total, count = self._sums[key]
+        return total / count
+
+    def layer(self, index: int) -> dict[str, Any] | None:
+        """Return a layer's means, None if it was not updated."""
+        if self.mean(f"{index}/loss") is None:
+            return None
+        names = ("loss", "positive", "negative", "accuracy", "gradient_norm")
+        record: dict[str, Any] = {name: self.mean(f"{index}/{name}") for name in names}
+        positive, negative = record["positive"], record["negative"]
+        record["separation"] = None if positive is None else positive - negative
+        return record
+
+    def head(self) -> dict[str, Any] | None:
+        """Return the head's means, None if there is none."""
+        if self.mean("head/loss") is None:
+            return None
+        return {"loss": self.mean("head/loss"), "accuracy": self.mean("head/accuracy")}
+
+    def _add_local(self, name: str, local: LocalLoss) -> None:
+        for key, value in local._asdict().items():
+            if value is not None:
+                self._add(f"{name}/{key}", value)
+
+    def _add(self, key: str, value: Tensor) -> None:
+        self._pending.setdefault(key, []).append(value.detach())
+
+    def _flush(self) -> None:
+        for key, values in self._pending.items():
+            total, count = self._sums.get(key, (0.0, 0))
+            self._sums[key] = (total + float(torch.stack(values).double().sum()), count + len(values))
+        self._pending.clear()
