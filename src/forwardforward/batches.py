@@ -18,8 +18,8 @@ class Batch:
     Attributes:
         inputs: Plain rows ``(rows, ...)`` or a labelled input.
         targets: Class indices ``(batch,)``, where there are labels.
-        paired: Whether the first half of the rows are positive samples and the second half their negatives, in the same
-            order. Otherwise the rows are plain images, which no label has touched.
+        paired: Whether the first half of the rows are positive samples and the second half their negatives,
+            in the same order. Otherwise the rows are plain images, which no label has touched.
     """
 
     inputs: Tensor | LabelledInput

@@ -1,8 +1,8 @@
 """Classifiers: from goodness or features to a class.
 
-A classifier is called as ``classifier(model, images)`` and returns scores ``(batch, classes)``; the largest wins and their
-softmax is ``predict_proba``. One that reads the layers' goodness may offer ``combine(goodness)``, so that an evaluation
-computes the goodness once for all.
+A classifier is called as ``classifier(model, images)`` and returns scores ``(batch, classes)``; the largest
+wins and their softmax is ``predict_proba``. One that reads the layers' goodness may offer
+``combine(goodness)``, so that an evaluation computes the goodness once for all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Goodness:
     Pair objectives try every label in the input; class objectives read it off one pass.
 
     Args:
-        layers: Which layers count: ``slice(None)`` all, ``slice(1, None)`` all but the first (Hinton's choice),
-            ``slice(-1, None)`` the last, any other slice.
+        layers: Which layers count: ``slice(None)`` all, ``slice(1, None)`` all but the first (Hinton's
+            choice), ``slice(-1, None)`` the last, any other slice.
 
     Raises:
         ValueError: When called, if the slice holds no layer.
@@ -47,7 +47,9 @@ class Goodness:
     def _chosen(self, goodness: Tensor) -> Tensor:
         chosen = goodness[:, self.layers]
         if not chosen.shape[1]:
-            raise ValueError(f"layers must hold at least one of {goodness.shape[1]} layers, got {self.layers}")
+            raise ValueError(
+                f"layers must hold at least one of {goodness.shape[1]} layers, got {self.layers}"
+            )
         return chosen
 
     def __repr__(self) -> str:
@@ -58,7 +60,8 @@ class Goodness:
 class LayerEnsemble(Goodness):
     """The average of the layers' own class probabilities.
 
-    Each layer's goodness is standardised over the labels first, so that layers of different size weigh the same.
+    Each layer's goodness is standardised over the labels first, so that layers of different size weigh the
+    same.
 
     Args:
         layers: Which layers count, as for :class:`Goodness`.
@@ -88,9 +91,10 @@ class Head:
 
 
 class LinearHead(nn.Module):
-    """A linear classifier on the layers' normalized activations, trained alongside them; no error passes into them.
+    """A linear classifier on the layers' normalized activations, trained alongside them.
 
-    A network with labels in its input reads the features under a label that tells nothing.
+    No error passes from it into the layers. A network with labels in its input reads the features under a
+    label that tells nothing.
 
     Args:
         num_classes: Number of classes.
@@ -99,7 +103,7 @@ class LinearHead(nn.Module):
         features: Total number of features of those layers; taken from the stack where it knows them.
 
     Raises:
-        ValueError: If ``label`` is another word, or the layers' widths are unknown.
+        ValueError: If ``label`` is another word, ``layers`` holds no layer or the layers' widths are unknown.
 
     Source: Hinton (2022), arXiv 2212.13345.
     """
@@ -122,11 +126,17 @@ class LinearHead(nn.Module):
 
     def bind(self, widths: list[int | None]) -> None:
         """Shape the weights for a stack of layers of these widths; called by the stack."""
-        chosen = widths[self.layers] or widths
-        self.indices = [i for i, _ in enumerate(widths)][self.layers] or list(range(len(widths)))
+        self.indices = list(range(len(widths)))[self.layers]
+        if not self.indices:
+            if len(widths) > 1:
+                raise ValueError(f"layers must hold at least one of {len(widths)} layers, got {self.layers}")
+            self.indices = [0]
+        chosen = [widths[i] for i in self.indices]
         if self.features is None:
             if any(width is None for width in chosen):
-                raise ValueError("features must be given, LinearHead(..., features=...), for blocks of unknown width")
+                raise ValueError(
+                    "features must be given, LinearHead(..., features=...), for blocks of unknown width"
+                )
             self.features = sum(width for width in chosen if width is not None)
         self.linear = nn.Linear(self.features, self.num_classes)
         nn.init.zeros_(self.linear.weight)
@@ -139,8 +149,11 @@ class LinearHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return logits ``(batch, classes)`` of features ``(batch, features)``."""
         if features.shape[1] != self.linear.in_features:
-            raise ValueError(f"features must be {self.linear.in_features} a sample for the head, got {features.shape[1]}")
-        return self.linear(features)  # type: ignore[no-any-return]
+            raise ValueError(
+                f"features must be {self.linear.in_features} a sample for the head, got {features.shape[1]}"
+            )
+        logits: Tensor = self.linear(features)
+        return logits
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

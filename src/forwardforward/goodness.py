@@ -1,12 +1,12 @@
 """Goodness: what a layer's activations are worth.
 
-A *scalar* goodness maps activations of shape ``(batch, ...)`` to one number a sample, ``(batch,)``; pair objectives
-compare it between positive and negative samples. A *per-class* goodness maps them to one number a class,
-``(batch, classes)``; class objectives read it as logits.
+A *scalar* goodness maps activations of shape ``(batch, ...)`` to one number a sample, ``(batch,)``; pair
+objectives compare it between positive and negative samples. A *per-class* goodness maps them to one number a
+class, ``(batch, classes)``; class objectives read it as logits.
 
-Any callable with one of these signatures serves. A module may also offer ``scale(features)``, the goodness of a sample
-whose activations all have magnitude one (thresholds of ``theta="width"`` are set to it), and ``bind(features)``, called
-once with the layer's number of features (parameters are shaped there).
+Any callable with one of these signatures serves. A module may also offer ``scale(features)``, the goodness of
+a sample whose activations all have magnitude one (thresholds of ``theta="width"`` are set to it), and
+``bind(features)``, called once with the layer's number of features (parameters are shaped there).
 """
 
 from __future__ import annotations
@@ -41,23 +41,24 @@ def _accumulator(activations: Tensor) -> torch.dtype:
 
 
 class _SquaredNorm(torch.autograd.Function):
-    """Sum of squares a sample, in one read forward and one pass backward (autograd's own square needs four)."""
+    """Sum of squares a sample: one read forward and one pass backward (autograd's own square needs four)."""
 
     @staticmethod
     def forward(ctx: Any, activations: Tensor) -> Tensor:
         ctx.save_for_backward(activations)
         rows = activations.flatten(1)
-        return torch.linalg.vector_norm(rows, dim=1, dtype=_accumulator(activations)).square()
+        norm: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=_accumulator(activations))
+        return norm.square()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        activations: Tensor
         (activations,) = ctx.saved_tensors
         factor = (2 * grads[0]).to(activations.dtype)
-        return activations * factor.reshape(-1, *[1] * (activations.dim() - 1))  # type: ignore[no-any-return]
+        return activations * factor.reshape(-1, *[1] * (activations.dim() - 1))
 
 
-def _squared_norm(activations: Tensor) -> Tensor:
-    return _SquaredNorm.apply(activations)  # type: ignore[no-any-return, no-untyped-call]
+_squared_norm: Callable[[Tensor], Tensor] = _SquaredNorm.apply
 
 
 class Goodness(nn.Module):
@@ -148,8 +149,8 @@ class Lp(Goodness):
     def forward(self, activations: Tensor) -> Tensor:
         """Return the p-norm of each sample's activations, ``(batch,)``."""
         rows = activations.flatten(1)
-        norm = torch.linalg.vector_norm(rows, self.p, dim=1, dtype=_accumulator(activations))
-        return norm  # type: ignore[no-any-return]
+        norm: Tensor = torch.linalg.vector_norm(rows, self.p, dim=1, dtype=_accumulator(activations))
+        return norm
 
     def scale(self, features: int) -> float:
         """Return ``features ** (1 / p)``."""
@@ -172,7 +173,7 @@ class L1(Lp):
 
 
 class TopK(Goodness):
-    r"""Mean of squares over the ``k`` activations of largest magnitude, :math:`g = \frac1k \sum_{j \in top_k} h_j^2`.
+    r"""Mean of squares over the ``k`` strongest activations, :math:`g = \frac1k \sum_{j \in top_k} h_j^2`.
 
     Args:
         k: How many activations count: a whole number, or a share of the layer between 0 and 1 (at least five
@@ -207,10 +208,10 @@ class TopK(Goodness):
 
 
 class Negated(Goodness):
-    r"""Minus another goodness, :math:`g = -g'`: positive samples are then *minimised*, as in predictive coding.
+    r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimised*, as in predictive coding.
 
-    Its scale is minus the other's, so that ``theta="width"`` stays satisfiable: positive samples shall fall below
-    :math:`\theta'`, negative ones rise above it.
+    Its scale is minus the other's, so that ``theta="width"`` stays satisfiable: positive samples shall fall
+    below :math:`\theta'`, negative ones rise above it.
 
     Args:
         goodness: The goodness to negate.
@@ -225,7 +226,8 @@ class Negated(Goodness):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return minus the inner goodness of each sample, ``(batch,)``."""
-        return -self.goodness(activations)
+        goodness: Tensor = self.goodness(activations)
+        return -goodness
 
     def scale(self, features: int) -> float:
         """Return minus the inner goodness's scale."""
@@ -267,8 +269,8 @@ class PerClassGoodness(nn.Module):
 class ClassGroups(PerClassGoodness):
     r"""The features (for images, the channels) in one group a class, each with a scalar goodness of its own.
 
-    Group :math:`k` of ``C`` features holds features :math:`kC/K` to :math:`(k+1)C/K - 1`; with the mean of squares,
-    :math:`g_k = \frac{K}{C} \sum_{j \in group_k} h_j^2`, also averaged over space.
+    Group :math:`k` of ``C`` features holds features :math:`kC/K` to :math:`(k+1)C/K - 1`; with the mean of
+    squares, :math:`g_k = \frac{K}{C} \sum_{j \in group_k} h_j^2`, also averaged over space.
 
     Args:
         num_classes: Number of classes ``K``; the layer's features must be a multiple of it.
@@ -291,8 +293,8 @@ class ClassGroups(PerClassGoodness):
         batch, features = activations.shape[:2]
         if features % self.num_classes:
             raise ValueError(
-                f"num_classes must divide the layer's features into equal groups, got {self.num_classes} classes "
-                f"for {features} features"
+                "num_classes must divide the layer's features into equal groups, "
+                f"got {self.num_classes} classes for {features} features"
             )
         groups = activations.reshape(batch * self.num_classes, features // self.num_classes, -1)
         return self.goodness(groups).view(batch, self.num_classes)
@@ -314,13 +316,11 @@ class _Projected(PerClassGoodness):
         if self.features is None:
             if features is None:
                 raise ValueError(
-                    f"features must be given, {type(self).__name__}({self.num_classes}, features=...), for a block "
-                    "whose width the layer does not know"
+                    f"features must be given, {type(self).__name__}({self.num_classes}, features=...), "
+                    "for a block whose width the layer does not know"
                 )
             self.features = features
             self._shape(features)
-        elif features is not None and features != self.features:
-            raise ValueError(f"features must be the layer's {features}, got {self.features}")
 
     def _shape(self, features: int) -> None:
         raise NotImplementedError
@@ -332,7 +332,9 @@ class _Projected(PerClassGoodness):
     def _rows(self, activations: Tensor) -> Tensor:
         rows = activations.flatten(1)
         if self.features is None:
-            raise ValueError(f"{type(self).__name__} has no features yet: pass features= or put it into a layer")
+            raise ValueError(
+                f"{type(self).__name__} has no features yet: pass features= or put it into a layer"
+            )
         if rows.shape[1] != self.features:
             raise ValueError(f"activations must have {self.features} features a sample, got {rows.shape[1]}")
         return rows
@@ -346,7 +348,7 @@ class LearnedProjection(_Projected):
         features: Number of activations a sample; taken from the layer where that knows its width.
 
     Raises:
-        ValueError: If the width is unknown or not the layer's.
+        ValueError: If the width is unknown or, on forward, not the activations'.
 
     Source: Gong et al., Mono-Forward (2025), arXiv 2501.09238.
     """
@@ -361,14 +363,14 @@ class LearnedProjection(_Projected):
 
 
 class RandomProjection(_Projected):
-    r"""A fixed random linear map, :math:`g = R h` with :math:`R_{kj} \sim N(0, 1/N)`; kept with the model's state.
+    r"""A fixed random linear map, :math:`g = R h` with :math:`R_{kj} \sim N(0, 1/N)`, kept in the state.
 
     Args:
         num_classes: Number of classes ``K``.
         features: Number of activations a sample; taken from the layer where that knows its width.
 
     Raises:
-        ValueError: If the width is unknown or not the layer's.
+        ValueError: If the width is unknown or, on forward, not the activations'.
 
     Source: ASGE (2025), arXiv 2509.12394.
     """
@@ -390,7 +392,7 @@ class Prototypes(_Projected):
         scale: The factor :math:`s` that spreads the cosines for a softmax; 16 unless given.
 
     Raises:
-        ValueError: If the width is unknown or not the layer's.
+        ValueError: If the width is unknown or, on forward, not the activations'.
 
     Source: HFF (2026), arXiv 2605.00082.
     """

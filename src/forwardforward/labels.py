@@ -1,7 +1,8 @@
 """Labels: how a class label becomes part of a network's input.
 
-A labelled input keeps image and label code apart until the first layer joins them. Positive, negative and all candidate
-inputs of an image differ in the code alone, so a linear first layer multiplies with the image once for all of them.
+A labelled input keeps image and label code apart until the first layer joins them. Positive, negative and all
+candidate inputs of an image differ in the code alone, so a linear first layer multiplies with the image once
+for all of them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ __all__ = ["Border", "Concatenation", "LabelEncoder", "LabelledInput", "Overlay"
 class LabelledInput:
     """Images and the label codes that they are to be joined with, not joined yet.
 
-    One image may carry several codes (a positive and a negative one, or one a candidate label): the joined input holds
-    every image with its first code, then every image with its second, and so on.
+    One image may carry several codes (a positive and a negative one, or one a candidate label): the joined
+    input holds every image with its first code, then every image with its second, and so on.
 
     Attributes:
         images: ``(batch, width)``, zero in the ``columns`` that the code will fill.
@@ -49,8 +50,8 @@ class LabelledInput:
 class LabelEncoder(nn.Module):
     r"""Base of the label encoders: class :math:`k` is row :math:`k` of a code book.
 
-    The neutral label, which tells nothing, is the mean of the codes: for a one-hot code of K entries, 1/K of the label's
-    strength in each.
+    The neutral label, which tells nothing, is the mean of the codes: for a one-hot code of K entries, 1/K of
+    the label's strength in each.
 
     Args:
         num_classes: Number of classes ``K``.
@@ -79,7 +80,8 @@ class LabelEncoder(nn.Module):
             images: ``(batch, ...)``.
 
         Returns:
-            The images as rows with zeros where the code goes, the code's columns, and the joined input's width.
+            The images as rows with zeros where the code goes, the code's columns, and the joined input's
+            width.
         """
         raise NotImplementedError
 
@@ -91,7 +93,7 @@ class LabelEncoder(nn.Module):
             ValueError: If a label is out of range.
         """
         check_labels(labels, self.num_classes)
-        return self.codebook[labels]
+        return self.codebook[labels.long()]
 
     def forward(self, images: Tensor, labels: Tensor) -> LabelledInput:
         """Return images with labels.
@@ -101,11 +103,13 @@ class LabelEncoder(nn.Module):
             labels: Class indices, ``(batch,)``, or ``(copies, batch)`` for several labels an image.
         """
         if labels.shape[-1] != len(images):
-            raise ValueError(f"labels must be one an image, got {labels.shape[-1]} labels for {len(images)} images")
-        return self._labelled(images, self.codes(labels.view(-1, len(images))))
+            raise ValueError(
+                f"labels must be one an image, got {labels.shape[-1]} labels for {len(images)} images"
+            )
+        return self._labelled(images, self.codes(labels.reshape(-1, len(images))))
 
     def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabelledInput:
-        """Return each image with every label of ``classes`` (all of them unless given), ``(classes, batch)`` copies."""
+        """Return each image with every label of ``classes``, all of them unless given."""
         codes = self.codebook if classes is None else self.codebook[classes]
         return self._labelled(images, codes.unsqueeze(1))
 
@@ -151,7 +155,8 @@ class Overlay(LabelEncoder):
         rows = images.flatten(1)
         if rows.shape[1] < self.num_classes:
             raise ValueError(
-                f"num_classes must be at most the image's {rows.shape[1]} pixels for an overlay, got {self.num_classes}"
+                f"num_classes must be at most the image's {rows.shape[1]} pixels for an overlay, "
+                f"got {self.num_classes}"
             )
         rows = torch.cat([rows.new_zeros(len(rows), self.num_classes), rows[:, self.num_classes :]], dim=1)
         return rows, torch.arange(self.num_classes, device=rows.device), rows.shape[1]
@@ -167,8 +172,8 @@ class Border(LabelEncoder):
         scale: Value of the label's pixels.
 
     Raises:
-        ValueError: On encoding, if the input is not images ``(batch, channels, height, width)`` or the border of the
-            first channel has fewer than ``K`` pixels.
+        ValueError: On encoding, if the input is not images ``(batch, channels, height, width)`` or the border
+            of the first channel has fewer than ``K`` pixels.
 
     Source: Adamson, The Forward-Forward Algorithm: Characterizing Training Behavior (2025), arXiv 2504.11229.
     """
@@ -176,7 +181,9 @@ class Border(LabelEncoder):
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
         """Blank the border of the first channel."""
         if images.dim() != 4:
-            raise ValueError(f"images must be (batch, channels, height, width) for a border, got {tuple(images.shape)}")
+            raise ValueError(
+                f"images must be (batch, channels, height, width) for a border, got {tuple(images.shape)}"
+            )
         height, width = images.shape[2:]
         border = torch.ones(height, width, dtype=torch.bool, device=images.device)
         border[1:-1, 1:-1] = False
@@ -184,7 +191,7 @@ class Border(LabelEncoder):
         each = len(columns) // self.num_classes
         if not each:
             raise ValueError(
-                f"num_classes must be at most the border's {len(columns)} pixels, got {self.num_classes} classes"
+                f"num_classes must be at most the border's {len(columns)} pixels, got {self.num_classes}"
             )
         rows = images.flatten(1).clone()
         rows[:, columns] = 0

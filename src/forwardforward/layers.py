@@ -1,7 +1,7 @@
 """Layers: any block with a local objective.
 
-A layer normalizes its input, runs its block and activation, and hands the activations to its objective. What it passes on
-is not normalized: the next layer does that.
+A layer normalizes its input, runs its block and activation, and hands the activations to its objective. What
+it passes on is not normalized: the next layer does that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from forwardforward.batches import Batch
 from forwardforward.labels import LabelledInput
-from forwardforward.normalization import Affine, PeerNormalization
+from forwardforward.normalization import Affine, Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective, objective
 
 __all__ = ["FFLayer", "FFLinear"]
@@ -25,13 +25,14 @@ __all__ = ["FFLayer", "FFLinear"]
 class FFLayer(nn.Module):
     """A block with an objective of its own.
 
-    Plug-ins that are left out are taken from the :class:`~forwardforward.FFSequential` that the layer is put into, each
-    layer getting a copy of its own.
+    Plug-ins that are left out are taken from the :class:`~forwardforward.FFSequential` that the layer is put
+    into, each layer getting a copy of its own.
 
     Args:
-        block: Any module from ``(rows, ...)`` to pre-activations, or to activations where ``activation`` is None.
-        activation: Applied to the block's output. Peer normalization needs it apart from the block, since it acts on
-            pre-activations.
+        block: Any module from ``(rows, ...)`` to pre-activations, or to activations where ``activation`` is
+            None.
+        activation: Applied to the block's output. Peer normalization needs it apart from the block, since it
+            acts on pre-activations.
         in_features: Number of input features (channels), for plug-ins that are shaped by it.
         features: Number of output features (channels), likewise.
         goodness: Scalar or per-class goodness of the activations.
@@ -42,7 +43,8 @@ class FFLayer(nn.Module):
         optimizer: Options of the local optimizer that differ for this layer, such as ``{"lr": 0.01}``.
 
     Raises:
-        ValueError: If ``objective`` is given beside ``goodness`` or ``loss``, or ``peer`` without ``activation``.
+        ValueError: If ``objective`` is given beside ``goodness`` or ``loss``, or ``peer`` without
+            ``activation``.
     """
 
     def __init__(
@@ -101,18 +103,17 @@ class FFLayer(nn.Module):
             if wanted is None:
                 raise ValueError(f"layer {index} has no loss: pass loss= to the layer or to FFSequential")
             self.objective = objective(chosen, wanted)
-            self.objective.bind(index, self.features)
-        else:
-            self.objective.bind(index, self.features)
-        self._goodness = self._loss = None
+            del self._goodness, self._loss  # the objective holds them now
+        self.objective.bind(index, self.features)
         if self.normalization is None:
-            self.normalization = copy.deepcopy(normalization) or nn.Identity()
+            self.normalization = Identity() if normalization is None else copy.deepcopy(normalization)
         if self.peer is None:
             self.peer = copy.deepcopy(peer)
         self._check_peer()
         for plugin, size in ((self.normalization, self.in_features), (self.peer, self.features)):
-            if hasattr(plugin, "bind") and getattr(plugin, "features", None) is None:
-                plugin.bind(size)
+            bind = getattr(plugin, "bind", None)
+            if bind is not None and getattr(plugin, "features", None) is None:
+                bind(size)
 
     def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
         """Return the block's output for plain rows or a labelled input."""
@@ -120,12 +121,14 @@ class FFLayer(nn.Module):
             x = x.joined()
         if self.normalization is not None:
             x = self.normalization(x)
-        return self.block(x)  # type: ignore[no-any-return]
+        z: Tensor = self.block(x)
+        return z
 
     def forward(self, x: Tensor | LabelledInput) -> Tensor:
         """Return the activations ``(rows, ...)`` of plain rows or of a labelled input."""
         z = self.pre_activations(x)
-        return z if self.activation is None else self.activation(z)  # type: ignore[no-any-return]
+        h: Tensor = z if self.activation is None else self.activation(z)
+        return h
 
     def local_loss(self, x: Tensor | LabelledInput, batch: Batch) -> tuple[Tensor, LocalLoss]:
         """Return the activations and what the objective finds in them.
@@ -155,8 +158,8 @@ class FFLayer(nn.Module):
 class FFLinear(FFLayer):
     r"""A dense layer, ``activation(W normalize(x) + b)``, with a local objective.
 
-    Inputs of more than two dimensions are flattened. A labelled input is never joined where the normalization is affine
-    (all of ours but ``GroupNorm``): the product with the images is shared by all their labels,
+    Inputs of more than two dimensions are flattened. A labelled input is never joined where the normalization
+    is affine (all of ours but ``GroupNorm``): the product with the images is shared by all their labels,
     :math:`W [x, y] = W_x x + W_y y`.
 
     Args:
@@ -199,8 +202,10 @@ class FFLinear(FFLayer):
         shared = isinstance(x, LabelledInput)
         features = x.features if isinstance(x, LabelledInput) else x[0].numel()
         if features != self.block.in_features:
-            raise ValueError(f"in_features must be the input's number of features, got {self.block.in_features} for "
-                             f"inputs of {features}" + (" (label code included)" if shared else ""))
+            raise ValueError(
+                f"in_features must be the input's number of features, got {self.block.in_features} for "
+                f"inputs of {features}" + (" (label code included)" if shared else "")
+            )
         if isinstance(x, LabelledInput):
             affine = getattr(self.normalization, "affine", None)
             if affine is not None or self.normalization is None:
@@ -226,7 +231,9 @@ class FFLinear(FFLayer):
         if affine.column_shift is not None:
             code = code + F.linear(affine.column_shift.to(weight.dtype), weight)
         if affine.row_scale is None and bias is not None:
-            code = code + bias  # a row of the code's part is a row less to add to than one of the whole
+            code = code + bias.to(
+                code.dtype
+            )  # a row of the code's part is a row less to add to than one of the whole
         z = z + code
         if affine.row_scale is not None:
             row_scale = affine.row_scale.to(z.dtype)

@@ -6,8 +6,8 @@ Each belongs to one of the three contracts between a layer and its objective, na
 * ``"class"``: ``loss(goodness, targets)`` of logits ``(batch, classes)`` and labels ``(batch,)``;
 * ``"batch"``: ``loss(embeddings, targets)`` of embeddings ``(batch, dimensions)`` and labels ``(batch,)``.
 
-Any callable with one of these signatures serves. A pair loss with ``uses_scale = True`` is also given the goodness's
-scale as a third argument.
+Any callable with one of these signatures serves. A pair loss with ``uses_scale = True`` is also given the
+goodness's scale as a third argument.
 """
 
 from __future__ import annotations
@@ -65,9 +65,13 @@ class PairLoss(nn.Module):
     """Base of the pair losses; ``accuracy`` says when a pair counts as told apart."""
 
     contract: ClassVar[str] = "pair"
-    uses_scale: ClassVar[bool] = False
 
-    def accuracy(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
+    @property
+    def uses_scale(self) -> bool:
+        """Whether the loss is called with the goodness's scale as a third argument."""
+        return False
+
+    def accuracy(self, positive: Tensor, negative: Tensor, scale: float | None = None) -> Tensor:
         """Share of pairs with more goodness for the positive sample than for the negative one."""
         return (positive > negative).float().mean()
 
@@ -75,13 +79,14 @@ class PairLoss(nn.Module):
 class Threshold(PairLoss):
     r"""Hinton's loss: positive goodness above a threshold, negative goodness below it.
 
-    .. math:: L = \frac1B \sum_i \mathrm{softplus}\frac{\theta - g^+_i}{T} + \mathrm{softplus}\frac{g^-_i - \theta}{T}
+    .. math:: L = \frac1B \sum_i \mathrm{softplus}\frac{\theta - g^+_i}{T}
+              + \mathrm{softplus}\frac{g^-_i - \theta}{T}
 
     The softplus form of :math:`-\log\sigma` is finite at any goodness.
 
     Args:
-        theta: The threshold. ``"width"`` takes the goodness's scale, which is the layer's width for the sum of
-            squares; a number is taken as it is; a sequence holds one of these for each layer; a callable
+        theta: The threshold. ``"width"`` takes the goodness's scale, which is the layer's width for the sum
+            of squares; a number is taken as it is; a sequence holds one of these for each layer; a callable
             ``(scale, layer) -> float``, such as :class:`Pyramidal`, computes it.
         temperature: :math:`T`, in units of goodness.
 
@@ -91,8 +96,6 @@ class Threshold(PairLoss):
 
     Source: Hinton (2022), arXiv 2212.13345.
     """
-
-    uses_scale = True
 
     def __init__(self, theta: Theta = "width", temperature: float = 1.0) -> None:
         super().__init__()
@@ -110,42 +113,58 @@ class Threshold(PairLoss):
     def bind(self, layer: int) -> None:
         """Tell the loss which layer, counted from 0, it serves; called by the stack."""
         if isinstance(self.theta, Sequence) and not isinstance(self.theta, str) and layer >= len(self.theta):
-            raise ValueError(f"theta must hold one threshold a layer, got {len(self.theta)} for layer {layer}")
+            raise ValueError(
+                f"theta must hold one threshold a layer, got {len(self.theta)} for layer {layer}"
+            )
         self.layer = layer
 
-    def threshold(self, scale: float) -> float:
-        """Return the threshold in units of goodness, for a goodness of this ``scale``."""
-        theta = self.theta
-        if isinstance(theta, Sequence) and not isinstance(theta, str):
-            theta = theta[self.layer]
-        if isinstance(theta, str):
-            return scale
-        return theta(scale, self.layer) if callable(theta) else float(theta)
+    @property
+    def uses_scale(self) -> bool:
+        """Whether this layer's threshold is computed from the goodness's scale."""
+        theta = self._own()
+        return isinstance(theta, str) or callable(theta)
 
-    def forward(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
+    def threshold(self, scale: float | None = None) -> float:
+        """Return the threshold in units of goodness, for a goodness of this ``scale``."""
+        theta = self._own()
+        if not isinstance(theta, str) and not callable(theta):
+            return float(theta)
+        if scale is None:
+            raise ValueError(f"scale must be given for theta={theta!r}, got None")
+        return scale if isinstance(theta, str) else theta(scale, self.layer)
+
+    def _own(self) -> float | str | Callable[[float, int], float]:
+        """Return the threshold of this layer, as it was given."""
+        if isinstance(self.theta, Sequence) and not isinstance(self.theta, str):
+            return self.theta[self.layer]
+        return self.theta
+
+    def forward(self, positive: Tensor, negative: Tensor, scale: float | None = None) -> Tensor:
         """Return the loss of the pairs.
 
         Args:
             positive: Goodness of the positive samples, ``(batch,)``.
             negative: Goodness of the negative samples, ``(batch,)``.
-            scale: The goodness's scale, what ``theta="width"`` stands for.
+            scale: The goodness's scale, what ``theta="width"`` stands for; a number needs none.
         """
         theta = self.threshold(scale)
         t = self.temperature
         return F.softplus((theta - positive) / t).mean() + F.softplus((negative - theta) / t).mean()
 
-    def accuracy(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
-        """Adamson's layer accuracy: the share of samples on the right side of the threshold (arXiv 2504.11229)."""
+    def accuracy(self, positive: Tensor, negative: Tensor, scale: float | None = None) -> Tensor:
+        """Share of samples on the threshold's right side, Adamson's layer accuracy (arXiv 2504.11229)."""
         theta = self.threshold(scale)
         return ((positive > theta).float().mean() + (negative <= theta).float().mean()) / 2
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"theta={self.theta!r}" + ("" if self.temperature == 1 else f", temperature={self.temperature}")
+        return f"theta={self.theta!r}" + (
+            "" if self.temperature == 1 else f", temperature={self.temperature}"
+        )
 
 
 class SymBa(PairLoss):
-    r"""Symmetric loss without a threshold, :math:`L = \frac1B \sum_i \mathrm{softplus}(-\alpha (g^+_i - g^-_i))`.
+    r"""Loss without a threshold, :math:`L = \frac1B \sum_i \mathrm{softplus}(-\alpha (g^+_i - g^-_i))`.
 
     Args:
         alpha: Steepness :math:`\alpha`, in 1 / goodness; the paper takes 4 with the mean of squares.
@@ -172,9 +191,10 @@ class SymBa(PairLoss):
 
 
 class SwishSymBa(SymBa):
-    r"""SymBa through a swish, :math:`L = \frac1B \sum_i u_i \sigma(u_i)` with :math:`u = -\alpha (g^+ - g^-)`.
+    r"""SymBa through a swish, :math:`L = \frac1B \sum_i u_i \sigma(u_i)`.
 
-    Its slope vanishes for pairs that are told apart, and is bounded for pairs that are not.
+    With :math:`u = -\alpha (g^+ - g^-)`. Its slope vanishes for pairs that are told apart, and is bounded for
+    pairs that are not.
 
     Args:
         alpha: Steepness :math:`\alpha`, in 1 / goodness.
@@ -201,8 +221,8 @@ class TwoThreshold(PairLoss):
     Raises:
         ValueError: If ``penalty`` is negative.
 
-    Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025), which takes (0, 1),
-    (5, 9) and (6, 10).
+    Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025), which takes
+    (0, 1), (5, 9) and (6, 10).
     """
 
     def __init__(self, positive: float, negative: float, penalty: float = 0.0) -> None:
@@ -215,15 +235,20 @@ class TwoThreshold(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch,)``."""
-        loss = F.softplus(self.theta_positive - positive).mean() + F.softplus(negative - self.theta_negative).mean()
+        loss = (
+            F.softplus(self.theta_positive - positive).mean()
+            + F.softplus(negative - self.theta_negative).mean()
+        )
         if self.penalty:
             both = torch.cat([positive, negative])
             loss = loss + self.penalty * torch.linalg.vector_norm(both) / both.numel() ** 0.5
         return loss
 
-    def accuracy(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
+    def accuracy(self, positive: Tensor, negative: Tensor, scale: float | None = None) -> Tensor:
         """Share of samples on the right side of their own threshold."""
-        right = (positive > self.theta_positive).float().mean() + (negative <= self.theta_negative).float().mean()
+        right = (positive > self.theta_positive).float().mean() + (
+            negative <= self.theta_negative
+        ).float().mean()
         return right / 2
 
     def extra_repr(self) -> str:
@@ -232,7 +257,7 @@ class TwoThreshold(PairLoss):
 
 
 class CrossEntropy(nn.Module):
-    r"""Cross-entropy over per-class goodness, :math:`L = -\frac1B \sum_i \log \mathrm{softmax}(g_i / T)_{y_i}`.
+    r"""Cross-entropy of per-class goodness, :math:`L = -\frac1B \sum_i \log \mathrm{softmax}(g_i / T)_{y_i}`.
 
     Args:
         temperature: :math:`T`, in units of goodness.
@@ -268,8 +293,8 @@ class CrossEntropy(nn.Module):
 class SupervisedContrastive(nn.Module):
     r"""Supervised contrastive loss over the batch's embeddings.
 
-    With unit embeddings :math:`e_i`, :math:`s_{ij} = e_i \cdot e_j / T` and :math:`P_i` the other samples of sample
-    :math:`i`'s class,
+    With unit embeddings :math:`e_i`, :math:`s_{ij} = e_i \cdot e_j / T` and :math:`P_i` the other samples of
+    sample :math:`i`'s class,
 
     .. math:: L = \mathrm{mean}_{i: P_i \ne \emptyset} \; -\frac1{|P_i|} \sum_{p \in P_i}
               \log \frac{\exp s_{ip}}{\sum_{j \ne i} \exp s_{ij}}
@@ -282,8 +307,8 @@ class SupervisedContrastive(nn.Module):
     Raises:
         ValueError: If ``temperature`` is not positive.
 
-    Source: Khosla et al., Supervised Contrastive Learning (2020), arXiv 2004.11362; in Forward-Forward networks,
-    HCL-FF (2026), arXiv 2605.24797.
+    Source: Khosla et al., Supervised Contrastive Learning (2020), arXiv 2004.11362; in Forward-Forward
+    networks, HCL-FF (2026), arXiv 2605.24797.
     """
 
     contract: ClassVar[str] = "batch"
@@ -296,7 +321,9 @@ class SupervisedContrastive(nn.Module):
 
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of embeddings ``(batch, dimensions)`` with labels ``(batch,)``."""
-        units = F.normalize(embeddings.flatten(1).to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
+        units = F.normalize(
+            embeddings.flatten(1).to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1
+        )
         itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
         similarity = (units @ units.T / self.temperature).masked_fill(itself, float("-inf"))
         log_share = similarity - similarity.logsumexp(1, keepdim=True)

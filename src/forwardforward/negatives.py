@@ -1,9 +1,9 @@
 """Negatives: from a batch of images and labels to positive and negative samples.
 
 A sampler is called as ``sampler(images, labels, encoder, scores, generator)`` and returns a paired
-:class:`~forwardforward.batches.Batch`. Its attribute ``scores`` says what it wants to be told about the images before
-any layer is updated: ``None``, ``"head"`` (class probabilities of the one-pass head) or ``"goodness"`` (the goodness of
-every label).
+:class:`~forwardforward.batches.Batch`. Its attribute ``scores`` says what it wants to be told about the
+images before any layer is updated: ``None``, ``"head"`` (class probabilities of the one-pass head) or
+``"goodness"`` (the goodness of every label).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Negatives:
 
 
 class LabelNegatives(Negatives):
-    """Base of the samplers whose negative sample is the same image with a wrong label; write :meth:`wrong_labels`."""
+    """Base of the samplers that put a wrong label to the image; a subclass writes :meth:`wrong_labels`."""
 
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
@@ -103,7 +103,7 @@ class HardLabel(LabelNegatives):
 
 
 class HardGoodness(LabelNegatives):
-    r"""A wrong label drawn in proportion to its goodness, :math:`P(k) \propto \exp(g_k / T)`, true label taken out.
+    r"""A wrong label drawn by its goodness, :math:`P(k) \propto \exp(g_k / T)`, the true label taken out.
 
     Args:
         temperature: :math:`T`, in units of the standard deviation of an image's goodness over the labels; the
@@ -129,30 +129,34 @@ class HardGoodness(LabelNegatives):
         if scores is None:
             raise ValueError("scores must be given to HardGoodness, got None")
         spread = scores.std(1, keepdim=True).clamp(min=1e-12)
-        return _draw_wrong((scores - scores.mean(1, keepdim=True)) / (spread * self.temperature), labels, generator)
+        return _draw_wrong(
+            (scores - scores.mean(1, keepdim=True)) / (spread * self.temperature), labels, generator
+        )
 
 
 def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw by the Gumbel-max rule, which is exact where multinomial would meet a row of zeros."""
     uniform = torch.rand(logits.shape, generator=generator, device=logits.device).clamp(min=1e-20)
-    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(1, labels[:, None], float("-inf"))
+    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(
+        1, labels[:, None], float("-inf")
+    )
     return keys.argmax(1)
 
 
 class HybridMask(Negatives):
     r"""Hybrid images without labels: half of one image, half of another, in large patches.
 
-    A random bit image, blurred ``blurs`` times with [1/4, 1/2, 1/4] in both directions and cut at 1/2, is the mask
-    :math:`m`; the negative sample is :math:`m \odot a + (1 - m) \odot b` for two different images. The positive
-    sample is :math:`a` itself. Hybrids share short-range correlations with real images, so a layer has to learn
-    long-range ones.
+    A random bit image, blurred ``blurs`` times with [1/4, 1/2, 1/4] in both directions and cut at 1/2, is the
+    mask :math:`m`; the negative sample is :math:`m \odot a + (1 - m) \odot b` for two different images. The
+    positive sample is :math:`a` itself. Hybrids share short-range correlations with real images, so a layer
+    has to learn long-range ones.
 
     Args:
         blurs: How often the mask is blurred; the more, the larger its patches.
 
     Raises:
-        ValueError: If ``blurs`` is negative or, when called, if the batch holds one image or images cannot be told
-            height and width.
+        ValueError: If ``blurs`` is negative or, when called, if the batch holds one image or images cannot be
+            told height and width.
 
     Source: Hinton (2022), arXiv 2212.13345.
     """
@@ -178,7 +182,11 @@ class HybridMask(Negatives):
             raise ValueError("HybridMask needs at least two images a batch, got 1")
         height, width = self._size(images)
         mask = self.masks(batch, height, width, images, generator)
-        mask = mask.view(batch, *[1] * (images.dim() - 3), height, width) if images.dim() > 2 else mask.flatten(1)
+        mask = (
+            mask.view(batch, *[1] * (images.dim() - 3), height, width)
+            if images.dim() > 2
+            else mask.flatten(1)
+        )
         order = torch.randperm(batch, generator=generator, device=images.device)
         other = torch.empty_like(order)
         other[order] = order.roll(1)  # one cycle through the batch: no image meets itself
@@ -190,14 +198,16 @@ class HybridMask(Negatives):
     ) -> Tensor:
         """Return ``count`` random masks, ``(count, height, width)``, of type bool."""
         bits = torch.rand(count, height, width, generator=generator, device=like.device).round()
-        return self._blur(height, like) @ bits @ self._blur(width, like).T > 0.5
+        blurred: Tensor = self._blur(height, like) @ bits @ self._blur(width, like).T
+        return blurred > 0.5
 
     def _blur(self, size: int, like: Tensor) -> Tensor:
         once = torch.eye(size, device=like.device) / 2
         once += torch.diag(torch.full((size - 1,), 0.25, device=like.device), 1)
         once += torch.diag(torch.full((size - 1,), 0.25, device=like.device), -1)
         once /= once.sum(1, keepdim=True)
-        return torch.linalg.matrix_power(once, self.blurs)
+        power: Tensor = torch.linalg.matrix_power(once, self.blurs)
+        return power
 
     @staticmethod
     def _size(images: Tensor) -> tuple[int, int]:
@@ -206,6 +216,7 @@ class HybridMask(Negatives):
         side = round(images.shape[1] ** 0.5)
         if side * side != images.shape[1]:
             raise ValueError(
-                f"images must be (batch, channels, height, width) or square for HybridMask, got {tuple(images.shape)}"
+                "images must be (batch, channels, height, width) or square for HybridMask, "
+                f"got {tuple(images.shape)}"
             )
         return side, side

@@ -1,8 +1,9 @@
 """Normalization: what a layer sees of the one before it, and peer normalization.
 
-Without normalization the next layer could read the goodness of the last off the length of its activity vector and
-would have nothing to learn. Any module from ``(batch, ...)`` to the same shape serves. One that is an affine map of its
-input may also offer ``affine(labelled)``, which lets a linear first layer share its product among an image's labels.
+Without normalization the next layer could read the goodness of the last off the length of its activity vector
+and would have nothing to learn. Any module from ``(batch, ...)`` to the same shape serves. One that is an
+affine map of its input may also offer ``affine(labelled)``, which lets a linear first layer share its product
+among an image's labels.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ def _check_eps(eps: float) -> float:
 
 
 class RMSNorm(nn.Module):
-    r"""Length normalization, :math:`\hat v = v / \sqrt{\tfrac1N \sum_j v_j^2 + \epsilon}`, without parameters.
+    r"""Length normalization, :math:`\hat v = v / \sqrt{\tfrac1N \sum_j v_j^2 + \epsilon}`.
 
-    Only the direction of the activity vector passes; its length is set to :math:`\sqrt N`. Images ``(batch, channels,
-    height, width)`` are normalized as a whole.
+    Without parameters. Only the direction of the activity vector passes; its length is set to
+    :math:`\sqrt N`. Images ``(batch, channels, height, width)`` are normalized as a whole.
 
     Args:
         eps: :math:`\epsilon`, in units of squared activation.
@@ -60,7 +61,7 @@ class RMSNorm(nn.Module):
         """Return ``x`` with a mean square of one a sample, of the same shape."""
         rows = x.flatten(1)
         dtype = torch.promote_types(x.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=dtype)
+        norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=dtype)
         factor = (norm.square() / rows.shape[1] + self.eps).rsqrt().to(x.dtype)
         return (rows * factor).view_as(x)
 
@@ -71,7 +72,9 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    r"""Layer normalization, :math:`\hat v = (v - \bar v) / \sqrt{\mathrm{var}(v) + \epsilon}`, without parameters.
+    r"""Layer normalization, :math:`\hat v = (v - \bar v) / \sqrt{\mathrm{var}(v) + \epsilon}`.
+
+    Without parameters. Images ``(batch, channels, height, width)`` are normalized as a whole.
 
     Args:
         eps: :math:`\epsilon`, in units of squared activation.
@@ -96,10 +99,11 @@ class LayerNorm(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    r"""Batch normalization a feature (for images, a channel), :math:`\hat v_j = (v_j - \mu_j) / \sqrt{\sigma_j^2 + \epsilon}`.
+    r"""Batch normalization, :math:`\hat v_j = (v_j - \mu_j) / \sqrt{\sigma_j^2 + \epsilon}`.
 
-    Positive and negative samples of a step share the statistics. In evaluation, and in training too with
-    ``statistics="running"``, running averages take the batch's place; then a batch of one can be trained on.
+    Each feature (for images, each channel) is normalized over the batch. Positive and negative samples of a
+    step share the statistics. In evaluation, and in training too with ``statistics="running"``, running
+    averages take the batch's place; then a batch of one can be trained on.
 
     Args:
         momentum: Weight of the new batch in the running averages.
@@ -111,8 +115,8 @@ class BatchNorm(nn.Module):
     Raises:
         ValueError: If an argument is out of range, or on a batch of one with batch statistics.
 
-    Source: Ioffe and Szegedy (2015), arXiv 1502.03167; in Forward-Forward networks, Dooms et al., The Trifecta
-    (2023), arXiv 2311.18130.
+    Source: Ioffe and Szegedy (2015), arXiv 1502.03167; in Forward-Forward networks, Dooms et al., The
+    Trifecta (2023), arXiv 2311.18130.
     """
 
     running_mean: Tensor
@@ -142,7 +146,9 @@ class BatchNorm(nn.Module):
     def bind(self, features: int | None) -> None:
         """Shape the running averages for ``features`` inputs; called by the layer."""
         if features is None:
-            raise ValueError("features must be given, BatchNorm(features=...), for a block whose inputs are not known")
+            raise ValueError(
+                "features must be given, BatchNorm(features=...), for a block whose inputs are not known"
+            )
         self.features = features
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.ones(features))
@@ -152,7 +158,9 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized a feature, of the same shape."""
         if self.features is None:
-            raise ValueError("features must be given, BatchNorm(features=...), outside a layer that knows its inputs")
+            raise ValueError(
+                "features must be given, BatchNorm(features=...), outside a layer that knows its inputs"
+            )
         if x.shape[1] != self.features:
             raise ValueError(f"x must have {self.features} features, got {x.shape[1]}")
         if self.training and self.statistics == "batch":
@@ -163,14 +171,22 @@ class BatchNorm(nn.Module):
         if self.training:
             rest = [d for d in range(x.dim()) if d != 1]
             with torch.no_grad():
-                var, mean = torch.var_mean(x.float(), rest, correction=0)
+                wide = x.to(torch.promote_types(x.dtype, torch.float32))
+                var, mean = torch.var_mean(wide, rest, correction=0)
                 self._update(mean, var)
         return F.batch_norm(
-            x, self.running_mean.clone(), self.running_var.clone(), self.weight, self.bias, False, 0.0, self.eps
+            x,
+            self.running_mean.clone(),
+            self.running_var.clone(),
+            self.weight,
+            self.bias,
+            False,
+            0.0,
+            self.eps,
         )
 
     def affine(self, x: LabelledInput) -> Affine:
-        """Return the column scales and shifts of a labelled input, updating the running averages in training."""
+        """Return the column scales and shifts of a labelled input, updating the averages in training."""
         mean, var = self.running_mean, self.running_var
         if self.training:
             copies, batch = x.codes.shape[0], len(x.images)
@@ -201,19 +217,20 @@ class BatchNorm(nn.Module):
     def _check_batch(self, count: int) -> None:
         if count < 2:
             raise ValueError(
-                "batch statistics need at least two samples, got a batch of one; use BatchNorm(statistics='running')"
+                "batch statistics need at least two samples, got a batch of one; "
+                "use BatchNorm(statistics='running')"
             )
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return (
-            f"momentum={self.momentum}, eps={self.eps}, affine={self.learned}, statistics={self.statistics!r}, "
-            f"features={self.features}"
+            f"momentum={self.momentum}, eps={self.eps}, affine={self.learned}, "
+            f"statistics={self.statistics!r}, features={self.features}"
         )
 
 
 class GroupNorm(nn.Module):
-    """Normalization to mean zero and variance one within each of a number of equal groups of features or channels.
+    """Normalization to mean zero and variance one within each of several equal groups of features (channels).
 
     Args:
         num_groups: Number of groups; DeeperForward takes one a class.
@@ -235,7 +252,9 @@ class GroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized a group, of the same shape."""
         if x.shape[1] % self.num_groups:
-            raise ValueError(f"num_groups must divide the features, got {self.num_groups} groups for {x.shape[1]}")
+            raise ValueError(
+                f"num_groups must divide the features, got {self.num_groups} groups for {x.shape[1]}"
+            )
         return F.group_norm(x, self.num_groups, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -254,16 +273,16 @@ class Identity(nn.Identity):
 class PeerNormalization(nn.Module):
     r"""Hinton's peer normalization: hidden units share the activity.
 
-    Running means :math:`m_j \leftarrow 0.9 m_j + 0.1 \, \overline{h_j}` of the positive samples' activations, which
-    start at 0.5, pull each unit towards the mean over the layer: Hinton's program adds :math:`\lambda (\bar m - m_j)` to
-    the ascent direction with respect to the pre-activation :math:`z_j`, for positive samples and not gated by the
-    ReLU, so that dead units revive. Written as a term of the loss,
+    Running means :math:`m_j \leftarrow 0.9 m_j + 0.1 \, \overline{h_j}` of the positive samples' activations,
+    which start at 0.5, pull each unit towards the mean over the layer: Hinton's program adds :math:`\lambda
+    (\bar m - m_j)` to the ascent direction with respect to the pre-activation :math:`z_j`, for positive
+    samples and not gated by the ReLU, so that dead units revive. Written as a term of the loss,
 
     .. math:: 2 \lambda \sum_j (m_j - \bar m) \, \overline{z_j}
 
     with the gradient stopped through the means. The factor 2 belongs to the squares: the program follows
-    :math:`(1 - p) h` where the gradient of the threshold loss over a sum of squares is :math:`2 (1 - p) h`, so
-    ``strength=0.03`` weighs as in the program.
+    :math:`(1 - p) h` where the gradient of the threshold loss over a sum of squares is :math:`2 (1 - p) h`,
+    so ``strength=0.03`` weighs as in the program.
 
     Args:
         strength: :math:`\lambda`, at least 0.
@@ -293,7 +312,9 @@ class PeerNormalization(nn.Module):
     def bind(self, features: int | None) -> None:
         """Shape the running means for a layer of ``features`` units; called by the layer."""
         if features is None:
-            raise ValueError("features must be given, PeerNormalization(features=...), for a block of unknown width")
+            raise ValueError(
+                "features must be given, PeerNormalization(features=...), for a block of unknown width"
+            )
         self.features = features
         self.register_buffer("means", torch.full((features,), 0.5))
 

@@ -1,7 +1,7 @@
 """Objectives: goodness plus loss, what a layer minimises.
 
-The three contracts of the field go through one interface: an objective is called with a layer's activations and the
-batch, and returns a :class:`LocalLoss`. Objectives of one layer add up with ``+``.
+The three contracts of the field go through one interface: an objective is called with a layer's activations
+and the batch, and returns a :class:`LocalLoss`. Objectives of one layer add up with ``+``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from forwardforward.batches import Batch
 from forwardforward.goodness import PerClassGoodness
 
-__all__ = ["BatchObjective", "ClassObjective", "LocalLoss", "Objective", "PairObjective", "SumObjective", "objective"]
+__all__ = [
+    "BatchObjective",
+    "ClassObjective",
+    "LocalLoss",
+    "Objective",
+    "PairObjective",
+    "SumObjective",
+    "objective",
+]
 
 
 class LocalLoss(NamedTuple):
@@ -84,12 +92,8 @@ class PairObjective(Objective):
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the pairs of ``batch``."""
         positive, negative = self.goodness(activations).chunk(2)
-        scale = 1.0
-        if getattr(self.loss, "uses_scale", False):
-            scale = self._scale(activations)
-            loss = self.loss(positive, negative, scale)
-        else:
-            loss = self.loss(positive, negative)
+        scale = self._scale(activations) if getattr(self.loss, "uses_scale", False) else None
+        loss = self.loss(positive, negative) if scale is None else self.loss(positive, negative, scale)
         with torch.no_grad():
             if hasattr(self.loss, "accuracy"):
                 accuracy = self.loss.accuracy(positive, negative, scale)
@@ -108,9 +112,10 @@ class PairObjective(Objective):
 
     def _scale(self, activations: Tensor) -> float:
         if not hasattr(self.goodness, "scale"):
-            if getattr(self.loss, "theta", None) == "width":
-                raise ValueError("theta='width' needs a goodness with a scale(features) method; give theta a number")
-            return 1.0
+            raise ValueError(
+                f"goodness must have a method scale(features) for the loss {self.loss}, which reads it; "
+                "or give theta as a number"
+            )
         return float(self.goodness.scale(activations[0].numel()))
 
 
@@ -122,7 +127,9 @@ class ClassObjective(Objective):
         loss: Goodness and labels to a scalar.
     """
 
-    def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
         super().__init__()
         self.goodness = goodness
         self.loss = loss
@@ -226,7 +233,8 @@ def _bind(plugin: object, value: int | None) -> None:
 def objective(goodness: Callable[[Tensor], Tensor] | None, loss: Callable[..., Tensor]) -> Objective:
     """Return the objective that a goodness and a loss make together.
 
-    The loss's ``contract`` decides; a plain callable is a class loss behind a per-class goodness, else a pair loss.
+    The loss's ``contract`` decides; a plain callable is a class loss behind a per-class goodness, else a pair
+    loss.
 
     Args:
         goodness: Scalar or per-class goodness; None for a batch loss.
