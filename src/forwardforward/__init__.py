@@ -1,10 +1,13 @@
 """Forward-Forward networks in PyTorch: every layer learns from an objective of its own."""
 
+__version__ = "0.1.0"
+
 from forwardforward import (
     baselines,
     batches,
     classifiers,
     data,
+    diagnostics,
     goodness,
     labels,
     layers,
@@ -13,6 +16,8 @@ from forwardforward import (
     normalization,
     objectives,
     optimizers,
+    recipes,
+    runs,
     schedules,
     sequential,
     training,
@@ -35,6 +40,7 @@ __all__ = [
     "batches",
     "classifiers",
     "data",
+    "diagnostics",
     "evaluate",
     "fit",
     "goodness",
@@ -45,9 +51,9 @@ __all__ = [
     "normalization",
     "objectives",
     "optimizers",
+    "recipes",
+    "runs",
     "schedules",
     "sequential",
     "training",
 ]
-
-__version__ = "0.1.0"

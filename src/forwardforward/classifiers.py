@@ -17,7 +17,9 @@ from forwardforward.normalization import RMSNorm
 if TYPE_CHECKING:
     from forwardforward.sequential import FFSequential
 
-__all__ = ["Goodness", "Head", "LayerEnsemble", "LinearHead"]
+__all__ = ["Goodness",
+    "GoodnessReadout",
+    "Head", "LayerEnsemble", "LinearHead"]
 
 
 class Goodness:
@@ -76,6 +78,54 @@ def standardise(goodness: Tensor) -> Tensor:
     """Return goodness ``(..., classes)`` with mean zero and variance one over the labels."""
     centred = goodness - goodness.mean(-1, keepdim=True)
     return centred / centred.std(-1, keepdim=True, correction=0).clamp(min=1e-12)
+
+
+class GoodnessReadout(nn.Module):
+    """A small linear classifier over the goodness that the layers give to each label.
+
+    Put it into ``FFSequential(..., classifier=...)``, train the network, then call :meth:`fit` with training data.
+
+    Args:
+        num_classes: Number of classes.
+        depth: Number of layers of the network.
+    """
+
+    def __init__(self, num_classes: int, depth: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(depth * num_classes, num_classes)
+        with torch.no_grad():  # starts as the sum over the layers
+            self.linear.weight.copy_(torch.eye(num_classes).repeat(1, depth))
+            self.linear.bias.zero_()
+
+    def forward(self, model: FFSequential, images: Tensor) -> Tensor:
+        """Return logits, ``(batch, classes)``."""
+        return self.combine(model.layer_goodness(images))
+
+    def combine(self, goodness: Tensor) -> Tensor:
+        """Return logits ``(batch, classes)`` of goodness ``(batch, layers, classes)``."""
+        logits: Tensor = self.linear(standardise(goodness).flatten(1).to(self.linear.weight.dtype))
+        return logits
+
+    def fit(self, model: FFSequential, images: Tensor, labels: Tensor, steps: int = 50) -> GoodnessReadout:
+        """Train the classifier by cross-entropy on the layers' goodness, which stand still.
+
+        Args:
+            model: The trained network.
+            images: Training images, ``(batch, ...)``.
+            labels: Their classes, ``(batch,)``.
+            steps: Steps of L-BFGS over all images.
+        """
+        goodness = model.layer_goodness(images)
+        optimizer = torch.optim.LBFGS(self.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(self.combine(goodness), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimizer.step(closure)  # type: ignore[arg-type]
+        return self
 
 
 class Head:

@@ -25,8 +25,8 @@ from forwardforward.classifiers import LinearHead
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
 from forwardforward.labels import Concatenation, LabelEncoder, Overlay
 from forwardforward.layers import FFLinear
-from forwardforward.losses import CrossEntropy, SymBa, Threshold
-from forwardforward.negatives import HardGoodness, HardLabel, HybridMask, Negatives, RandomLabel
+from forwardforward.losses import CrossEntropy, SwishSymBa, SymBa, Threshold
+from forwardforward.negatives import HardLabel, HybridMask, Negatives, RandomLabel
 from forwardforward.normalization import PeerNormalization, RMSNorm
 from forwardforward.optimizers import Cooldown, LocalOptimizer, SmoothedSGD
 from forwardforward.schedules import EndToEnd, Groups, Joint
@@ -188,6 +188,7 @@ HINTON = Recipe(
     lr_schedule=Cooldown(0.5),
     epochs=60,
     batch_size=100,
+    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20}},
 )
 
 SYMBA = Recipe(
@@ -203,6 +204,7 @@ SYMBA = Recipe(
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
     epochs=60,
+    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50}},
 )
 
 UNSUPERVISED = HINTON.with_(
@@ -214,6 +216,7 @@ UNSUPERVISED = HINTON.with_(
     negatives=HybridMask(),
     head=slice(1, None),
     epochs=100,
+    data_settings={"digits": {"hidden": (300, 300, 300), "lr": 0.01, "epochs": 30, "batch_size": 20}},
 )
 
 MONO = Recipe(
@@ -227,13 +230,16 @@ MONO = Recipe(
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
     epochs=10,
+    data_settings={"digits": {"hidden": (300, 300, 300), "epochs": 20, "batch_size": 50}},
 )
 
 BEST_MLP = SYMBA.with_(
     name="best-mlp",
     summary="the pair objective that a validation split of MNIST likes best",
-    source="SymBa (arXiv 2303.08418) with wrong labels drawn by their goodness",
-    negatives=HardGoodness(),
+    source="swish form of SymBa (arXiv 2303.08418) with Hinton's hard wrong labels (arXiv 2212.13345)",
+    loss=SwishSymBa(alpha=4.0),
+    negatives=HardLabel(),
+    overrides={"head": {"lr": 1e-3}},
 )
 
 BACKPROP = Recipe(
@@ -245,6 +251,7 @@ BACKPROP = Recipe(
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
     epochs=20,
+    data_settings={"digits": {"hidden": (300, 300, 300), "epochs": 20, "batch_size": 50}},
 )
 
 #: The recipes by their names.

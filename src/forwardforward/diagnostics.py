@@ -1,0 +1,75 @@
+"""Diagnostics: what a history shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forwardforward.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["curves"]
+
+_PANELS = (
+    ("loss", "local loss"),
+    ("accuracy", "layer accuracy"),
+    ("separation", "separation of goodness"),
+    ("gradient_norm", "gradient norm"),
+    ("largest_weight", "largest weight"),
+)
+
+
+def curves(history: History, path: str | Path | None = None) -> tuple[Figure, Any]:
+    """Draw every layer's figures over the epochs, and the error on the validation data or the head's training error.
+
+    Args:
+        history: Of :func:`~forwardforward.fit`.
+        path: Where to save the picture; not saved unless given.
+
+    Returns:
+        The figure and its array of axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the history is empty.
+    """
+    if not len(history):
+        raise ValueError("history must hold at least one epoch, got an empty one")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('curves need matplotlib: pip install "forwardforward[plot]"') from error
+    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    axes = figure.subplots(2, 3)
+    epochs = [record["epoch"] for record in history]
+    depth = len(history[0]["layers"])
+    for axis, (key, title) in zip(axes.flat, _PANELS, strict=False):
+        for layer in range(depth):
+            values = history.layer(layer, key)
+            if any(value is not None for value in values):
+                shown = [float("nan") if value is None else value for value in values]
+                axis.plot(epochs, shown, marker="." if len(epochs) < 3 else None, label=f"layer {layer + 1}")
+        axis.set_title(title)
+        axis.set_xlabel("epoch")
+    axes.flat[0].legend() if axes.flat[0].lines else None
+    _errors(axes.flat[5], history, epochs)
+    if path is not None:
+        figure.savefig(path, dpi=110)
+    return figure, axes
+
+
+def _errors(axis: Any, history: History, epochs: list[int]) -> None:
+    """Draw what there is of errors in percent."""
+    if all(record["validation"] is not None for record in history):
+        axis.plot(epochs, [record["validation"]["error"] for record in history], color="black", label="model, validation")
+        if history[0]["validation"]["head_error"] is not None:
+            axis.plot(epochs, [record["validation"]["head_error"] for record in history], "--", label="head, validation")
+    if all(record["head"] is not None for record in history):
+        errors = [100 * (1 - record["head"]["accuracy"]) for record in history]
+        axis.plot(epochs, errors, ":", color="gray", label="one-pass head, training")
+    axis.set_title("error, %")
+    axis.set_xlabel("epoch")
+    if axis.lines:
+        axis.legend()
