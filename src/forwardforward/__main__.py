@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -37,18 +38,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.action(options, words)
     except USER_ERRORS as error:
-        print(f"forwardforward: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _end(str(error) or type(error).__name__, 2)
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        return _end(f"out of memory, which smaller --hidden or --batch-size may spare: {error}", 2)
     except KeyboardInterrupt:
-        where = getattr(options, "folder", None) or "RUN"
-        print(f"\nforwardforward: interrupted; go on with: forwardforward train --resume {where}", file=sys.stderr)
-        return 130
+        run = getattr(options, "run", None)
+        return _end("interrupted" if run is None else f"interrupted; go on with: {run.resume_command}", 130)
     return 0
 
 
+def _end(message: str, status: int) -> int:
+    print(f"forwardforward: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what was wrong in one line; the usage is what --help is for."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="forwardforward", description="Train Forward-Forward networks: every layer by an objective of its own."
+    parser = _Parser(
+        prog="forwardforward",
+        description="Train Forward-Forward networks: every layer by an objective of its own.",
     )
     parser.add_argument("--version", action="version", version=f"forwardforward {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -57,23 +73,32 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(action=_train)
     train.add_argument("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz (default: digits)")
     train.add_argument("--recipe", help="see `forwardforward recipes` (default: hinton)")
-    train.add_argument("--epochs", type=int, help="passes over the training data (default: the recipe's)")
-    train.add_argument("--batch-size", type=int, help="samples a step (default: the recipe's)")
+    train.add_argument("--epochs", type=_whole(1), help="passes over the training data (default: the recipe's)")
+    train.add_argument("--batch-size", type=_whole(1), help="samples a step (default: the recipe's)")
     train.add_argument("--hidden", type=_widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
-    train.add_argument("--seed", type=int, help="of weights, order and draws; never of the splits (default: 0)")
+    train.add_argument(
+        "--seed",
+        type=_whole(0, 2**63 - 1),
+        help="of weights, order and draws; never of the splits (default: 0)",
+    )
     train.add_argument("--data-dir", help="folder that holds the data set's files (default: downloaded to a cache)")
     train.add_argument("--out", metavar="RUN", help="run folder (default: runs/DATA-RECIPE-SEED)")
     train.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
     train.add_argument("--precision", choices=("float32", "bf16"), help="of the products (default: float32)")
-    train.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    train.add_argument("--threads", type=_whole(1, 4096), help="CPU threads (default: torch's own choice)")
     train.add_argument(
-        "--validation", action="store_true", default=None, help="hold out the fixed validation split, measure each epoch"
+        "--validation",
+        action="store_true",
+        default=None,
+        help="hold out the fixed validation split, measure each epoch",
     )
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, as it was configured")
 
     evaluate = commands.add_parser("evaluate", help="measure a run on its test set")
     evaluate.set_defaults(action=_evaluate)
     evaluate.add_argument("folder", metavar="RUN")
+    evaluate.add_argument("--data-dir", help="folder that holds the data set's files (default: the run's)")
+    evaluate.add_argument("--device", help="cpu, cuda, ... (default: the run's)")
     for command in (train, evaluate):
         command.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     train.add_argument("--no-progress", action="store_true", help="no progress bar")
@@ -82,6 +107,21 @@ def _parser() -> argparse.ArgumentParser:
     recipes.set_defaults(action=_recipes)
     recipes.add_argument("name", nargs="?", help="show this recipe's hyperparameters")
     return parser
+
+
+def _whole(lowest: int, highest: int = 2**31 - 1) -> Callable[[str], int]:
+    """Return a reader of whole numbers within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if not lowest <= number <= highest:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {lowest}, got {text!r}")
+        return number
+
+    return read
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -98,13 +138,16 @@ def _train(options: argparse.Namespace, words: list[str]) -> None:
     if options.resume is None:
         run = _new_run(options, words)
     else:
-        free = {"action", "resume", "json", "no_progress"}
-        given = [name for name, value in vars(options).items() if name not in free and value is not None]
-        if given:
-            raise ValueError(f"--resume goes on under the run's own configuration and takes no {', '.join(given)}")
         run = Run.open(options.resume)
-    options.folder = run.folder
-    summary = run.train(progress=not options.no_progress)
+        _refuse_contradictions(options, run)
+        _device(run.config.device)
+    options.run = run  # what an interruption names
+    try:
+        summary = run.train(progress=not options.no_progress)
+    except (ValueError, TypeError):
+        if options.resume is None:
+            run.discard()  # it could not begin: its place stays free for the next try
+        raise
     if options.json:
         print(json.dumps(summary))
     else:
@@ -114,26 +157,39 @@ def _train(options: argparse.Namespace, words: list[str]) -> None:
         print(f"summary: {run.folder / 'summary.json'}")
     try:
         note = f"curves:  {run.plot()}"
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # a run does not fail for a picture
         note = f"no curves: {error}"
     print(note, file=sys.stderr if options.json else sys.stdout)
+
+
+def _refuse_contradictions(options: argparse.Namespace, run: Run) -> None:
+    if options.out is not None and Path(options.out).absolute() != run.folder.absolute():
+        raise ValueError(f"--out contradicts --resume, which goes on in {run.folder}")
+    for one in fields(RunConfig):
+        value, own = getattr(options, one.name, None), getattr(run.config, one.name)
+        if value is not None and value != own:
+            option = "data" if one.name == "data" else "--" + one.name.replace("_", "-")
+            raise ValueError(
+                f"{option} {_shown(value)} contradicts the run in {run.folder}, which has {_shown(own)}: "
+                "leave it out, or begin another run with --out"
+            )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     data = options.data or "digits"
     name = options.recipe or "hinton"
     recipe = get(name).on(data)
-    for option in ("epochs", "batch_size", "threads"):
-        value = getattr(options, option)
-        if value is not None and value < 1:
-            raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+    sizes = ("hidden", "epochs", "batch_size")
+    chosen = {size: getattr(options, size) or getattr(recipe, size) for size in sizes}
     seed = options.seed or 0
     config = RunConfig(
         data=data,
         recipe=name,
-        hidden=options.hidden or recipe.hidden,
-        epochs=options.epochs or recipe.epochs,
-        batch_size=options.batch_size or recipe.batch_size,
+        **chosen,
         seed=seed,
         data_dir=options.data_dir,
         device=_device(options.device),
@@ -141,17 +197,24 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         threads=options.threads or torch.get_num_threads(),
         validation=bool(options.validation),
         command=" ".join(["python -m forwardforward", *_without_paths(words)]),
+        table=recipe.with_(**chosen).table(),
     )
-    out = Path(options.out) if options.out else _free_folder(Path("runs") / f"{Path(data).stem}-{name}-{seed}")
-    if (out / "config.json").exists():
-        return Run.create(out, config)  # which says what to do instead
-    splits = Run(out, config).splits()  # before anything is written: the data may not be there
-    Run(out, config).model(splits)
+    default = Path("runs") / f"{Path(data).stem}-{name}-{seed}"
+    out = Path(options.out) if options.out else _free_folder(default)
+    run = Run(out, config)
+    run.check_free()
+    try:  # before anything is written: the data may not be there, or not fit
+        run.model(run.splits())
+    except FileNotFoundError as error:
+        if options.data_dir is None:
+            raise
+        missing = str(error).partition("; pass")[0]
+        raise FileNotFoundError(f"--data-dir: {missing}; without --data-dir it is downloaded") from error
     return Run.create(out, config)
 
 
 def _without_paths(words: list[str]) -> list[str]:
-    """The command as others would give it: where the data lie and where the run is kept is everybody's own."""
+    """The command as others would give it, without the places of data and run."""
     kept, skip = [], False
     for word in words:
         if skip or word in ("--data-dir", "--out"):
@@ -182,8 +245,9 @@ def _free_folder(folder: Path) -> Path:
 
 def _evaluate(options: argparse.Namespace, words: list[str]) -> None:
     run = Run.open(options.folder)
-    result = run.evaluate()
-    figures: dict[str, Any] = {"data": run.config.data, "recipe": run.config.recipe, "test_error": result.error}
+    result = run.evaluate(_device(options.device or run.config.device), options.data_dir)
+    config = run.config
+    figures: dict[str, Any] = {"data": config.data, "recipe": config.recipe, "test_error": result.error}
     figures |= {key: value for key, value in result.to_dict().items() if key != "error"}
     if options.json:
         print(json.dumps(figures))

@@ -82,7 +82,7 @@ class Backpropagation(nn.Module):
         with torch.autocast(images.device.type, dtype=autocast, enabled=autocast is not None):
             logits = self(images)
             loss = nn.functional.cross_entropy(logits.float() if autocast else logits, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
         return StepResult(head=LocalLoss(loss.detach(), accuracy=accuracy))

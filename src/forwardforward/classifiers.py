@@ -17,9 +17,7 @@ from forwardforward.normalization import RMSNorm
 if TYPE_CHECKING:
     from forwardforward.sequential import FFSequential
 
-__all__ = ["Goodness",
-    "GoodnessReadout",
-    "Head", "LayerEnsemble", "LinearHead"]
+__all__ = ["Goodness", "GoodnessReadout", "Head", "LayerEnsemble", "LinearHead"]
 
 
 class Goodness:
@@ -49,9 +47,7 @@ class Goodness:
     def _chosen(self, goodness: Tensor) -> Tensor:
         chosen = goodness[:, self.layers]
         if not chosen.shape[1]:
-            raise ValueError(
-                f"layers must hold at least one of {goodness.shape[1]} layers, got {self.layers}"
-            )
+            raise ValueError(f"layers must hold at least one of {goodness.shape[1]} layers, got {self.layers}")
         return chosen
 
     def __repr__(self) -> str:
@@ -121,10 +117,10 @@ class GoodnessReadout(nn.Module):
         def closure() -> Tensor:
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(self.combine(goodness), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return loss
 
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
         return self
 
 
@@ -184,9 +180,7 @@ class LinearHead(nn.Module):
         chosen = [widths[i] for i in self.indices]
         if self.features is None:
             if any(width is None for width in chosen):
-                raise ValueError(
-                    "features must be given, LinearHead(..., features=...), for blocks of unknown width"
-                )
+                raise ValueError("features must be given, LinearHead(..., features=...), for blocks of unknown width")
             self.features = sum(width for width in chosen if width is not None)
         self.linear = nn.Linear(self.features, self.num_classes)
         nn.init.zeros_(self.linear.weight)

@@ -332,9 +332,7 @@ class _Projected(PerClassGoodness):
     def _rows(self, activations: Tensor) -> Tensor:
         rows = activations.flatten(1)
         if self.features is None:
-            raise ValueError(
-                f"{type(self).__name__} has no features yet: pass features= or put it into a layer"
-            )
+            raise ValueError(f"{type(self).__name__} has no features yet: pass features= or put it into a layer")
         if rows.shape[1] != self.features:
             raise ValueError(f"activations must have {self.features} features a sample, got {rows.shape[1]}")
         return rows

@@ -103,9 +103,7 @@ class LabelEncoder(nn.Module):
             labels: Class indices, ``(batch,)``, or ``(copies, batch)`` for several labels an image.
         """
         if labels.shape[-1] != len(images):
-            raise ValueError(
-                f"labels must be one an image, got {labels.shape[-1]} labels for {len(images)} images"
-            )
+            raise ValueError(f"labels must be one an image, got {labels.shape[-1]} labels for {len(images)} images")
         return self._labelled(images, self.codes(labels.reshape(-1, len(images))))
 
     def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabelledInput:
@@ -155,8 +153,7 @@ class Overlay(LabelEncoder):
         rows = images.flatten(1)
         if rows.shape[1] < self.num_classes:
             raise ValueError(
-                f"num_classes must be at most the image's {rows.shape[1]} pixels for an overlay, "
-                f"got {self.num_classes}"
+                f"num_classes must be at most the image's {rows.shape[1]} pixels for an overlay, got {self.num_classes}"
             )
         rows = torch.cat([rows.new_zeros(len(rows), self.num_classes), rows[:, self.num_classes :]], dim=1)
         return rows, torch.arange(self.num_classes, device=rows.device), rows.shape[1]
@@ -181,18 +178,14 @@ class Border(LabelEncoder):
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
         """Blank the border of the first channel."""
         if images.dim() != 4:
-            raise ValueError(
-                f"images must be (batch, channels, height, width) for a border, got {tuple(images.shape)}"
-            )
+            raise ValueError(f"images must be (batch, channels, height, width) for a border, got {tuple(images.shape)}")
         height, width = images.shape[2:]
         border = torch.ones(height, width, dtype=torch.bool, device=images.device)
         border[1:-1, 1:-1] = False
         columns = border.flatten().nonzero().squeeze(1)
         each = len(columns) // self.num_classes
         if not each:
-            raise ValueError(
-                f"num_classes must be at most the border's {len(columns)} pixels, got {self.num_classes}"
-            )
+            raise ValueError(f"num_classes must be at most the border's {len(columns)} pixels, got {self.num_classes}")
         rows = images.flatten(1).clone()
         rows[:, columns] = 0
         return rows, columns[: each * self.num_classes], rows.shape[1]

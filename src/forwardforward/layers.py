@@ -231,9 +231,7 @@ class FFLinear(FFLayer):
         if affine.column_shift is not None:
             code = code + F.linear(affine.column_shift.to(weight.dtype), weight)
         if affine.row_scale is None and bias is not None:
-            code = code + bias.to(
-                code.dtype
-            )  # a row of the code's part is a row less to add to than one of the whole
+            code = code + bias.to(code.dtype)  # a row of the code's part is a row less to add to than one of the whole
         z = z + code
         if affine.row_scale is not None:
             row_scale = affine.row_scale.to(z.dtype)

@@ -113,9 +113,7 @@ class Threshold(PairLoss):
     def bind(self, layer: int) -> None:
         """Tell the loss which layer, counted from 0, it serves; called by the stack."""
         if isinstance(self.theta, Sequence) and not isinstance(self.theta, str) and layer >= len(self.theta):
-            raise ValueError(
-                f"theta must hold one threshold a layer, got {len(self.theta)} for layer {layer}"
-            )
+            raise ValueError(f"theta must hold one threshold a layer, got {len(self.theta)} for layer {layer}")
         self.layer = layer
 
     @property
@@ -158,9 +156,7 @@ class Threshold(PairLoss):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"theta={self.theta!r}" + (
-            "" if self.temperature == 1 else f", temperature={self.temperature}"
-        )
+        return f"theta={self.theta!r}" + ("" if self.temperature == 1 else f", temperature={self.temperature}")
 
 
 class SymBa(PairLoss):
@@ -235,10 +231,7 @@ class TwoThreshold(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch,)``."""
-        loss = (
-            F.softplus(self.theta_positive - positive).mean()
-            + F.softplus(negative - self.theta_negative).mean()
-        )
+        loss = F.softplus(self.theta_positive - positive).mean() + F.softplus(negative - self.theta_negative).mean()
         if self.penalty:
             both = torch.cat([positive, negative])
             loss = loss + self.penalty * torch.linalg.vector_norm(both) / both.numel() ** 0.5
@@ -246,9 +239,7 @@ class TwoThreshold(PairLoss):
 
     def accuracy(self, positive: Tensor, negative: Tensor, scale: float | None = None) -> Tensor:
         """Share of samples on the right side of their own threshold."""
-        right = (positive > self.theta_positive).float().mean() + (
-            negative <= self.theta_negative
-        ).float().mean()
+        right = (positive > self.theta_positive).float().mean() + (negative <= self.theta_negative).float().mean()
         return right / 2
 
     def extra_repr(self) -> str:
@@ -321,9 +312,7 @@ class SupervisedContrastive(nn.Module):
 
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of embeddings ``(batch, dimensions)`` with labels ``(batch,)``."""
-        units = F.normalize(
-            embeddings.flatten(1).to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1
-        )
+        units = F.normalize(embeddings.flatten(1).to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
         itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
         similarity = (units @ units.T / self.temperature).masked_fill(itself, float("-inf"))
         log_share = similarity - similarity.logsumexp(1, keepdim=True)

@@ -129,17 +129,13 @@ class HardGoodness(LabelNegatives):
         if scores is None:
             raise ValueError("scores must be given to HardGoodness, got None")
         spread = scores.std(1, keepdim=True).clamp(min=1e-12)
-        return _draw_wrong(
-            (scores - scores.mean(1, keepdim=True)) / (spread * self.temperature), labels, generator
-        )
+        return _draw_wrong((scores - scores.mean(1, keepdim=True)) / (spread * self.temperature), labels, generator)
 
 
 def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw by the Gumbel-max rule, which is exact where multinomial would meet a row of zeros."""
     uniform = torch.rand(logits.shape, generator=generator, device=logits.device).clamp(min=1e-20)
-    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(
-        1, labels[:, None], float("-inf")
-    )
+    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(1, labels[:, None], float("-inf"))
     return keys.argmax(1)
 
 
@@ -182,20 +178,14 @@ class HybridMask(Negatives):
             raise ValueError("HybridMask needs at least two images a batch, got 1")
         height, width = self._size(images)
         mask = self.masks(batch, height, width, images, generator)
-        mask = (
-            mask.view(batch, *[1] * (images.dim() - 3), height, width)
-            if images.dim() > 2
-            else mask.flatten(1)
-        )
+        mask = mask.view(batch, *[1] * (images.dim() - 3), height, width) if images.dim() > 2 else mask.flatten(1)
         order = torch.randperm(batch, generator=generator, device=images.device)
         other = torch.empty_like(order)
         other[order] = order.roll(1)  # one cycle through the batch: no image meets itself
         hybrid = torch.where(mask, images, images[other])
         return Batch(torch.cat([images, hybrid]), labels, paired=True)
 
-    def masks(
-        self, count: int, height: int, width: int, like: Tensor, generator: torch.Generator | None
-    ) -> Tensor:
+    def masks(self, count: int, height: int, width: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return ``count`` random masks, ``(count, height, width)``, of type bool."""
         bits = torch.rand(count, height, width, generator=generator, device=like.device).round()
         blurred: Tensor = self._blur(height, like) @ bits @ self._blur(width, like).T
@@ -216,7 +206,6 @@ class HybridMask(Negatives):
         side = round(images.shape[1] ** 0.5)
         if side * side != images.shape[1]:
             raise ValueError(
-                "images must be (batch, channels, height, width) or square for HybridMask, "
-                f"got {tuple(images.shape)}"
+                f"images must be (batch, channels, height, width) or square for HybridMask, got {tuple(images.shape)}"
             )
         return side, side

@@ -146,9 +146,7 @@ class BatchNorm(nn.Module):
     def bind(self, features: int | None) -> None:
         """Shape the running averages for ``features`` inputs; called by the layer."""
         if features is None:
-            raise ValueError(
-                "features must be given, BatchNorm(features=...), for a block whose inputs are not known"
-            )
+            raise ValueError("features must be given, BatchNorm(features=...), for a block whose inputs are not known")
         self.features = features
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.ones(features))
@@ -158,9 +156,7 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized a feature, of the same shape."""
         if self.features is None:
-            raise ValueError(
-                "features must be given, BatchNorm(features=...), outside a layer that knows its inputs"
-            )
+            raise ValueError("features must be given, BatchNorm(features=...), outside a layer that knows its inputs")
         if x.shape[1] != self.features:
             raise ValueError(f"x must have {self.features} features, got {x.shape[1]}")
         if self.training and self.statistics == "batch":
@@ -217,8 +213,7 @@ class BatchNorm(nn.Module):
     def _check_batch(self, count: int) -> None:
         if count < 2:
             raise ValueError(
-                "batch statistics need at least two samples, got a batch of one; "
-                "use BatchNorm(statistics='running')"
+                "batch statistics need at least two samples, got a batch of one; use BatchNorm(statistics='running')"
             )
 
     def extra_repr(self) -> str:
@@ -252,9 +247,7 @@ class GroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized a group, of the same shape."""
         if x.shape[1] % self.num_groups:
-            raise ValueError(
-                f"num_groups must divide the features, got {self.num_groups} groups for {x.shape[1]}"
-            )
+            raise ValueError(f"num_groups must divide the features, got {self.num_groups} groups for {x.shape[1]}")
         return F.group_norm(x, self.num_groups, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -312,9 +305,7 @@ class PeerNormalization(nn.Module):
     def bind(self, features: int | None) -> None:
         """Shape the running means for a layer of ``features`` units; called by the layer."""
         if features is None:
-            raise ValueError(
-                "features must be given, PeerNormalization(features=...), for a block of unknown width"
-            )
+            raise ValueError("features must be given, PeerNormalization(features=...), for a block of unknown width")
         self.features = features
         self.register_buffer("means", torch.full((features,), 0.5))
 

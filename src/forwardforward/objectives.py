@@ -127,9 +127,7 @@ class ClassObjective(Objective):
         loss: Goodness and labels to a scalar.
     """
 
-    def __init__(
-        self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]
-    ) -> None:
+    def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.goodness = goodness
         self.loss = loss

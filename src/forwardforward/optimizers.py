@@ -16,9 +16,9 @@ class SmoothedSGD(torch.optim.SGD):
 
     .. math:: v \leftarrow s v + (1 - s) \nabla L, \qquad w \leftarrow w - \eta (v + c w), \qquad v_0 = 0
 
-    The weight cost acts on tensors of two dimensions or more, so not on biases. Hinton's program follows half the gradient
-    (see :class:`~forwardforward.normalization.PeerNormalization`), so its learning rate 0.01 is 0.005 here, and its weight
-    cost 0.001 is 0.002.
+    The weight cost acts on tensors of two dimensions or more, so not on biases. Hinton's program follows half the
+    gradient (see :class:`~forwardforward.normalization.PeerNormalization`), so its learning rate 0.01 is 0.005 here,
+    and its weight cost 0.001 is 0.002.
 
     Args:
         params: Parameters or parameter groups.
@@ -58,7 +58,8 @@ class SmoothedSGD(torch.optim.SGD):
                     for p in group["params"]:
                         if p.grad is not None and p.dim() > 1:
                             p.mul_(1 - group["lr"] * group["weight_cost"])
-        return super().step(closure)
+        loss: float | None = super().step(closure)
+        return loss
 
 
 class Cooldown:

@@ -13,6 +13,8 @@ import copy
 import dataclasses
 import functools
 import inspect
+import itertools
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,8 +41,8 @@ __all__ = ["RECIPES", "Recipe", "get"]
 class Recipe:
     """A training's hyperparameters.
 
-    Plug-ins that depend on the number of classes are given as something to call with it, such as a class; all others are
-    instances, of which each model gets copies.
+    Plug-ins that depend on the number of classes are given as something to call with it, such as a class; all
+    others are instances, of which each model gets copies.
 
     Args:
         name: What the command line calls it.
@@ -104,7 +106,7 @@ class Recipe:
         encoder = None if self.labels is None else self.labels(num_classes)
         blank = torch.zeros(1, *input_shape)
         widths = [blank.numel() if encoder is None else encoder.neutral(blank).features, *self.hidden]
-        sizes = zip(widths, widths[1:], strict=False)
+        sizes = itertools.pairwise(widths)
         if self.baseline:
             layers = (FFLinear(*size, normalization=copy.deepcopy(self.normalization)) for size in sizes)
             return Backpropagation(*layers, num_classes=num_classes)

@@ -1,13 +1,16 @@
 """Runs: a training kept in a folder, to be looked at, evaluated and gone on with.
 
-A run folder holds ``config.json`` (written first), ``history.jsonl``, ``checkpoint.pt``, and at the end ``summary.json`` and
-``curves.png``.
+A run folder holds ``config.json`` (written first), ``history.jsonl``, ``checkpoint.pt``, and at the end
+``summary.json`` and ``curves.png``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,20 @@ from torch import nn
 from forwardforward import diagnostics
 from forwardforward.data import Splits, load
 from forwardforward.recipes import Recipe, get
-from forwardforward.training import Evaluation, History, JSONLog, evaluate, fit, load_weights
+from forwardforward.training import (
+    CheckpointError,
+    Evaluation,
+    History,
+    JSONLog,
+    evaluate,
+    fit,
+    load_checkpoint,
+    load_weights,
+)
 
 __all__ = ["Run", "RunConfig"]
+
+FILES = ("config.json", "history.jsonl", "checkpoint.pt", "summary.json", "curves.png")
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,7 @@ class RunConfig:
         threads: Number of CPU threads; results are bit-exact for one number.
         validation: Whether the fixed validation split is held out and measured each epoch.
         command: The command that started the run.
+        table: The whole recipe in words, as it was when the run began.
     """
 
     data: str
@@ -54,11 +69,38 @@ class RunConfig:
     threads: int
     validation: bool
     command: str
+    table: dict[str, str]
 
     def bound_recipe(self) -> Recipe:
-        """Return the recipe with this run's sizes."""
+        """Return the recipe with this run's sizes.
+
+        Raises:
+            ValueError: If the recipe of this name is no longer the one that the run began with.
+        """
         recipe = get(self.recipe).on(self.data)
-        return recipe.with_(hidden=tuple(self.hidden), epochs=self.epochs, batch_size=self.batch_size)
+        recipe = recipe.with_(hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
+        now = recipe.table()
+        changed = sorted(name for name in {*now, *self.table} if now.get(name) != self.table.get(name))
+        if changed:
+            raise ValueError(f"recipe {self.recipe} has changed since the run began: {', '.join(changed)}")
+        return recipe
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        """Return the configuration that ``config.json`` holds.
+
+        Raises:
+            ValueError: If the text is something else.
+        """
+        values = json.loads(text)
+        names = [one.name for one in fields(cls)]
+        if not isinstance(values, dict) or set(values) != set(names):
+            raise ValueError(f"it must hold {', '.join(names)}")
+        numbers = {name: values[name] for name in ("epochs", "batch_size", "seed", "threads")}
+        for name, value in [*numbers.items(), *(("hidden", width) for width in list(values["hidden"]))]:
+            if type(value) is not int:
+                raise ValueError(f"{name} must be whole, got {value!r}")
+        return cls(**{**values, "hidden": tuple(values["hidden"])})
 
 
 class Run:
@@ -81,13 +123,32 @@ class Run:
             FileExistsError: If the folder holds a run already.
         """
         run = cls(folder, config)
-        if (run.folder / "config.json").exists():
-            raise FileExistsError(
-                f"out {folder} holds a run already; go on with it by train --resume {folder}, or give another --out"
-            )
+        run.check_free()
         run.folder.mkdir(parents=True, exist_ok=True)
         run._write("config.json", asdict(config))
         return run
+
+    def check_free(self) -> None:
+        """Refuse a folder in which the run would overwrite something.
+
+        Raises:
+            FileExistsError: If there is a run in it, a file of a run's name, or a file in its place.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"--out {self.folder} is a file; give another --out")
+        taken = [name for name in FILES if (self.folder / name).exists()]
+        if "config.json" in taken:
+            raise FileExistsError(
+                f"--out {self.folder} holds a run already; go on with it by {self.resume_command}, "
+                "or give another --out"
+            )
+        if taken:
+            raise FileExistsError(f"--out {self.folder} holds {', '.join(taken)} already; give another --out")
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with this run."""
+        return f"forwardforward train --resume {shlex.quote(str(self.folder))}"
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -101,12 +162,18 @@ class Run:
         if not path.is_file():
             raise FileNotFoundError(f"there is no run in {folder}: it has no config.json")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            config = RunConfig(**{**content, "hidden": tuple(content["hidden"])})
-        except (ValueError, TypeError, KeyError) as error:
-            names = ", ".join(one.name for one in fields(RunConfig))
-            raise ValueError(f"{path} is not the configuration of a run, which holds {names}") from error
-        return cls(folder, config)
+            return cls(folder, RunConfig.from_json(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is not the configuration of a run: {error}") from error
+
+    def discard(self) -> None:
+        """Remove a run that could not begin, if it has no checkpoint; other files in its folder stay."""
+        if (self.folder / "checkpoint.pt").exists():
+            return
+        for name in ("history.jsonl", "config.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something else
+            self.folder.rmdir()
 
     def splits(self) -> Splits:
         """Return the run's data."""
@@ -130,35 +197,43 @@ class Run:
         torch.set_num_threads(config.threads)
         splits = self.splits()
         model = self.model(splits)
-        history = fit(
-            model,
-            splits.train if config.validation else splits.train_and_validation,
-            validation=splits.validation if config.validation else None,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            optimizer=recipe.optimizer(),
-            schedule=recipe.schedule,
-            seed=config.seed,
-            device=config.device,
-            precision=config.precision,
-            callbacks=[JSONLog(self.folder / "history.jsonl")],
-            progress=progress,
-            checkpoint=self.folder / "checkpoint.pt",
-            resume=True,
-        )
-        summary = self._summary(model, history, evaluate(model, splits.test))
-        self._write("summary.json", summary)
+        checkpoint = self.folder / "checkpoint.pt"
+        if checkpoint.exists():
+            load_checkpoint(checkpoint)  # a damaged one is no reason to try again, unlike what may follow
+        with self._going_on():
+            history = fit(
+                model,
+                splits.train if config.validation else splits.train_and_validation,
+                validation=splits.validation if config.validation else None,
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                optimizer=recipe.optimizer(),
+                schedule=recipe.schedule,
+                seed=config.seed,
+                device=config.device,
+                precision=config.precision,
+                callbacks=[JSONLog(self.folder / "history.jsonl")],
+                progress=progress,
+                checkpoint=checkpoint,
+                resume=True,
+            )
+            summary = self._summary(model, history, evaluate(model, splits.test))
+            self._write("summary.json", summary)
         return summary
 
-    def evaluate(self) -> Evaluation:
+    def evaluate(self, device: str | None = None, data_dir: str | None = None) -> Evaluation:
         """Measure the trained model on the test set.
+
+        Args:
+            device: Where to compute; the run's device unless given.
+            data_dir: Folder of the data set's files; the run's unless given.
 
         Raises:
             CheckpointError: If there is no checkpoint, or one that cannot be read.
         """
-        splits = self.splits()
-        model = load_weights(self.folder / "checkpoint.pt", self.model(splits)).to(self.config.device)
-        return evaluate(model, splits.test)
+        splits = load(self.config.data, data_dir or self.config.data_dir)
+        model = load_weights(self.folder / "checkpoint.pt", self.model(splits))
+        return evaluate(model.to(device or self.config.device), splits.test)
 
     def plot(self, history: History | None = None) -> Path:
         """Draw the curves into ``curves.png`` and return its path.
@@ -196,8 +271,23 @@ class Run:
             "command": self.config.command,
         }
 
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Say how to go on where it is not the run that is at fault, as with a full disk."""
+        try:
+            yield
+        except (OSError, CheckpointError) as error:
+            raise CheckpointError(f"{error}; go on with: {self.resume_command}") from error
+
     def _write(self, name: str, content: dict[str, Any]) -> None:
         """Write a file whole or not at all."""
         part = self.folder / f"{name}.part"
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, self.folder / name)
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(json.dumps(content, indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.folder / name)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise

@@ -65,9 +65,12 @@ class FFSequential(nn.Module):
     Example:
         >>> import forwardforward as ff
         >>> model = ff.FFSequential(
-        ...     ff.FFLinear(784, 100), ff.FFLinear(100, 100),
-        ...     goodness=ff.goodness.SumOfSquares(), loss=ff.losses.Threshold(theta="width"),
-        ...     normalization=ff.normalization.RMSNorm(), labels=ff.labels.Overlay(num_classes=10),
+        ...     ff.FFLinear(784, 100),
+        ...     ff.FFLinear(100, 100),
+        ...     goodness=ff.goodness.SumOfSquares(),
+        ...     loss=ff.losses.Threshold(theta="width"),
+        ...     normalization=ff.normalization.RMSNorm(),
+        ...     labels=ff.labels.Overlay(num_classes=10),
         ... )
         >>> model.predict(torch.zeros(3, 784)).shape
         torch.Size([3])
@@ -95,8 +98,10 @@ class FFSequential(nn.Module):
             layer.compose(index, goodness=goodness, loss=loss, normalization=normalization, peer=peer)
         contracts = {self._objective(layer).paired for layer in self.stack}
         if len(contracts) > 1:
-            raise ValueError("layers must all have pair objectives or none: a per-class layer behind a labelled input "
-                             "would read the label")
+            raise ValueError(
+                "layers must all have pair objectives or none: a per-class layer behind a labelled input "
+                "would read the label"
+            )
         self.paired = contracts.pop()
         if not self.paired and labels is not None:
             raise ValueError("labels must be None for class and batch objectives: the layers would read the label")
@@ -172,8 +177,8 @@ class FFSequential(nn.Module):
         for group in groups:
             with self._precision(images, autocast), torch.no_grad():
                 for i in range(position, group[0]):
-                    x = self.stack[i](x)
-                    self._keep(kept, i, x, len(images))
+                    x = h = self.stack[i](x)
+                    self._keep(kept, i, h, len(images))
             units = [str(i) for i in group]
             optimizer.zero_grad(*units)
             losses = []
@@ -183,7 +188,7 @@ class FFSequential(nn.Module):
                     losses.append(local.loss)
                     result.layers[i] = local._replace(loss=local.loss.detach())
                     self._keep(kept, i, x.detach(), len(images))
-            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(losses).sum().backward()
             assert isinstance(x, Tensor)
             x = x.detach()
             if monitor:
@@ -194,8 +199,8 @@ class FFSequential(nn.Module):
             if features is None:
                 with self._precision(images, autocast), torch.no_grad():
                     for i in range(position, max(self.head.indices) + 1):
-                        x = self.stack[i](x)
-                        self._keep(kept, i, x, len(images))
+                        x = h = self.stack[i](x)
+                        self._keep(kept, i, h, len(images))
                     features = self.head.read(kept)
             result.head = self._update_head(features, labels, optimizer)
         return result
@@ -205,7 +210,7 @@ class FFSequential(nn.Module):
         optimizer.zero_grad("head")
         logits = self.head(features.to(self.head.linear.weight.dtype))
         loss = nn.functional.cross_entropy(logits, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step("head")
         return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
 
@@ -224,7 +229,8 @@ class FFSequential(nn.Module):
         with self._evaluating(), torch.no_grad():
             features = None if self.head is None else self._head_features(images, generator)
             if wanted == "head":
-                assert self.head is not None and features is not None
+                assert self.head is not None
+                assert features is not None
                 return features, self.head(features.to(self.head.linear.weight.dtype))
             if wanted == "goodness":
                 return features, classifiers.Goodness(self._voters())(self, images)
@@ -466,4 +472,5 @@ class FFSequential(nn.Module):
 
 def _gradient_norm(module: nn.Module) -> Tensor:
     norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(norms))
+    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return whole

@@ -45,13 +45,9 @@ class Splits:
         for part in ("train", "validation", "test"):
             data: TensorData = getattr(self, part)
             if data.input_shape != self.input_shape:
-                raise ValueError(
-                    f"{part} must have inputs of shape {self.input_shape}, got {data.input_shape}"
-                )
+                raise ValueError(f"{part} must have inputs of shape {self.input_shape}, got {data.input_shape}")
             if data.targets is not None and data.num_classes > self.num_classes:
-                raise ValueError(
-                    f"{part} must have at most {self.num_classes} classes, got {data.num_classes}"
-                )
+                raise ValueError(f"{part} must have at most {self.num_classes} classes, got {data.num_classes}")
 
     @property
     def train_and_validation(self) -> TensorData:

@@ -77,9 +77,7 @@ class TensorData(Dataset[Any]):
             joined = a._derive(inputs, None)
         else:
             raise ValueError("a and b must both have targets or both have none, got one of each")
-        joined._num_classes = max(
-            (n for n in (a._num_classes, b._num_classes) if n is not None), default=None
-        )
+        joined._num_classes = max((n for n in (a._num_classes, b._num_classes) if n is not None), default=None)
         return joined
 
     @property
@@ -111,9 +109,7 @@ class TensorData(Dataset[Any]):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if drop_last and batch_size > len(self):
-            raise ValueError(
-                f"batch_size must be at most the {len(self)} samples with drop_last, got {batch_size}"
-            )
+            raise ValueError(f"batch_size must be at most the {len(self)} samples with drop_last, got {batch_size}")
         return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
 
     def batches(
@@ -225,9 +221,7 @@ def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
         raise TypeError(f"inputs must be floating or uint8 (images, scaled by 1/255), got {inputs.dtype}")
     if inputs.ndim < 2:
-        raise ValueError(
-            f"inputs must have shape (N, ...), two dimensions or more, got {tuple(inputs.shape)}"
-        )
+        raise ValueError(f"inputs must have shape (N, ...), two dimensions or more, got {tuple(inputs.shape)}")
     if inputs.numel() == 0:
         raise ValueError(f"inputs must not be empty, got shape {tuple(inputs.shape)}")
     if inputs.dtype == torch.uint8:
@@ -248,9 +242,7 @@ def _checked_targets(value: Tensor | NDArray[Any], inputs: Tensor) -> Tensor:
     if targets.ndim != 1:
         raise ValueError(f"targets must be 1-D, one label a sample, got shape {tuple(targets.shape)}")
     if len(targets) != len(inputs):
-        raise ValueError(
-            f"targets must have one label for each of the {len(inputs)} inputs, got {len(targets)}"
-        )
+        raise ValueError(f"targets must have one label for each of the {len(inputs)} inputs, got {len(targets)}")
     if targets.device != inputs.device:
         raise ValueError(f"targets must be on the inputs' device {inputs.device}, got {targets.device}")
     targets = targets.long()
@@ -268,7 +260,5 @@ def _checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int
     if num_classes is None:
         return highest + 1
     if highest >= num_classes:
-        raise ValueError(
-            f"targets: labels out of range, must be below num_classes={num_classes}, got {highest}"
-        )
+        raise ValueError(f"targets: labels out of range, must be below num_classes={num_classes}, got {highest}")
     return num_classes

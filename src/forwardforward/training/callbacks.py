@@ -20,7 +20,7 @@ from forwardforward.training.history import History
 __all__ = ["CSVLog", "Callback", "Checkpoint", "EarlyStopping", "FitState", "JSONLog", "StopOnNaN", "TrainingDiverged"]
 
 
-class TrainingDiverged(ArithmeticError):
+class TrainingDiverged(ArithmeticError):  # noqa: N818 - says what happened, as KeyboardInterrupt does
     """A loss or weight became NaN or infinite."""
 
 
@@ -63,7 +63,7 @@ class Callback:
 
 
 class StopOnNaN(Callback):
-    """End the training with a clear error once a loss, gradient or weight is no longer finite; part of every ``fit``."""
+    """End the training with a clear error once a loss or weight is no longer finite; part of every ``fit``."""
 
     def on_epoch_end(self, state: FitState) -> None:
         """Look through the epoch's record."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.training.randomness import derive_generator
-from forwardforward.training.sources import Source, source
+from forwardforward.training.sources import source
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -87,13 +87,12 @@ class _Counts:
 
     def add(self, model: Any, images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
         self.samples += len(images)
-        classifier = getattr(model, "classifier", None)
         goodness = model.layer_goodness(images) if getattr(model, "layers_classify", False) else None
         if goodness is not None:
             wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
             self.layers = wrong if self.layers is None else self.layers + wrong
-        scores = classifier.combine(goodness) if goodness is not None and hasattr(classifier, "combine") else None
-        scores = model.scores(images) if scores is None else scores
+        combine = getattr(getattr(model, "classifier", None), "combine", None)
+        scores = model.scores(images) if goodness is None or combine is None else combine(goodness)
         self.model = self.model + (scores.argmax(1) != labels).sum()
         if getattr(model, "head", None) is not None:
             wrong = (model.head_logits(images).argmax(1) != labels).sum()

@@ -46,9 +46,9 @@ def fit(
 ) -> History:
     """Train a model.
 
-    The same seed gives the same run, and a run that was killed and resumed ends with the same weights as one left alone,
-    bit for bit on the CPU with the same number of threads: each epoch's order and draws depend on the seed and the
-    epoch alone. The caller's random state is left as it was.
+    The same seed gives the same run, and a run that was killed and resumed ends with the same weights as one left
+    alone, bit for bit on the CPU with the same number of threads: each epoch's order and draws depend on the seed and
+    the epoch alone. The caller's random state is left as it was.
 
     Args:
         model: An :class:`~forwardforward.FFSequential`, a baseline, or any module with ``step`` and ``units``.

@@ -13,8 +13,6 @@ def derive_seed(seed: int, epoch: int, purpose: str) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-def derive_generator(
-    seed: int, epoch: int, purpose: str, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def derive_generator(seed: int, epoch: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a fresh generator on ``device``, seeded by :func:`derive_seed`."""
     return torch.Generator(device).manual_seed(derive_seed(seed, epoch, purpose))

@@ -66,9 +66,7 @@ def load(
     if source is None:
         path = Path(name).expanduser()
         if isinstance(name, str) and path.suffix != ".npz" and len(path.parts) < 2:
-            raise ValueError(
-                f"name must be one of {', '.join(available())} or the path of an .npz file, got {name!r}"
-            )
+            raise ValueError(f"name must be one of {', '.join(available())} or the path of an .npz file, got {name!r}")
         return npz(path)
     folder = data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward"
     return source(Path(folder).expanduser(), data_dir is None if download is None else download)

@@ -35,9 +35,7 @@ def _load(name: str, class_name: str, data_dir: Path, download: bool) -> Splits:
     # A sixth is the customary 10,000 of 60,000.
     border = len(train) - len(train) // 6
     if border == len(train):
-        raise ValueError(
-            f"the data set {name!r} in {data_dir} must have 6 training images or more, got {len(train)}"
-        )
+        raise ValueError(f"the data set {name!r} in {data_dir} must have 6 training images or more, got {len(train)}")
     return Splits(name, train[:border], train[border:], test, train.num_classes, train.input_shape)
 
 

@@ -37,8 +37,7 @@ def npz(path: Path) -> Splits:
     test = _tensor_data(path, arrays, "x_test", "y_test")
     if train.input_shape != test.input_shape:
         raise ValueError(
-            f"{path}: x_train and x_test must have inputs of one shape, "
-            f"got {train.input_shape} and {test.input_shape}"
+            f"{path}: x_train and x_test must have inputs of one shape, got {train.input_shape} and {test.input_shape}"
         )
     num_classes = max(train.num_classes, test.num_classes)
     train, test = (TensorData(data.inputs, data.targets, num_classes) for data in (train, test))
@@ -64,9 +63,7 @@ def _array(path: Path, archive: Any, name: str) -> NDArray[Any]:
         array = archive[name]
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         # Python objects would have to be unpickled, and unpickling runs whatever the file says.
-        raise ValueError(
-            f"{path}: {name} must be an array of numbers, got objects or damaged bytes"
-        ) from error
+        raise ValueError(f"{path}: {name} must be an array of numbers, got objects or damaged bytes") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path}: {name} must be an array, got a file of another kind")
     return array
