@@ -118,7 +118,7 @@ def _whole(lowest: int, highest: int = 2**31 - 1) -> Callable[[str], int]:
         except ValueError:
             number = lowest - 1
         if not lowest <= number <= highest:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {lowest}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be a whole number from {lowest} to {highest}, got {text!r}")
         return number
 
     return read
@@ -181,6 +181,8 @@ def _shown(value: Any) -> str:
 
 def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     data = options.data or "digits"
+    if data not in available() and not data.endswith(".npz"):
+        raise ValueError(f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}")
     name = options.recipe or "hinton"
     recipe = get(name).on(data)
     sizes = ("hidden", "epochs", "batch_size")

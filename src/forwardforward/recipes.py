@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

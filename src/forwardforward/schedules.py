@@ -1,9 +1,9 @@
 """Schedules: which layers are updated when, and where gradients stop.
 
 A schedule says, for each step, which *groups* of layers are updated. A group is a run of neighbouring layers: their
-losses are added up, gradients flow inside it and stop at its border. Groups of one are Forward-Forward proper; one group
-of all layers is backpropagation of the summed local losses; a layer in no group passes its activations on as it is, and
-layers behind the last group are not run. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
+losses are added up, gradients flow inside it and stop at its border. Groups of one are Forward-Forward proper; one
+group of all layers is backpropagation of the summed local losses; a layer in no group passes its activations on as it
+is, and layers behind the last group are not run. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
 """
 
 from __future__ import annotations

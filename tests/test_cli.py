@@ -1,0 +1,311 @@
+"""The command line: what it prints and leaves, its one-line errors, killing and resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forwardforward import __version__
+from forwardforward.__main__ import main
+from forwardforward.recipes import RECIPES
+from forwardforward.training import load_checkpoint
+
+pytest.importorskip("sklearn")
+
+QUICK = ["--hidden", "12,12", "--epochs", "1", "--batch-size", "100", "--threads", "1", "--no-progress"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must fail with status 2, and return the one line that it says."""
+
+    def run(*arguments: str) -> str:
+        try:
+            status = main(list(arguments))
+        except SystemExit as end:
+            status = int(str(end.code))
+        out, err = capsys.readouterr()
+        assert status == 2
+        assert out == ""
+        assert err.count("\n") == 1, err
+        assert "Traceback" not in err
+        return err
+
+    return run
+
+
+def npz(path: Path, shape: tuple[int, ...] = (4, 4), classes: int = 3, count: int = 60) -> str:
+    x = np.random.default_rng(0).random((count, *shape), dtype=np.float32)
+    np.savez(path, x=x, y=np.arange(count) % classes)
+    return str(path)
+
+
+def test_train_prints_a_table_and_leaves_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *QUICK]) == 0
+    out, err = capsys.readouterr()
+    run = Path("runs/digits-hinton-0")
+    lines = out.splitlines()
+    assert [line.split()[:-2] for line in lines[1:5]] == [
+        ["layer", "1"],
+        ["layer", "2"],
+        ["one-pass", "head"],
+        ["model"],
+    ]
+    assert len({line.index(" %") for line in lines[1:5]}) == 1  # aligned
+    assert str(run / "summary.json") in out
+    assert str(run / "curves.png") in out
+    assert err == ""
+    assert {path.name for path in run.iterdir()} == {
+        "config.json", "history.jsonl", "checkpoint.pt", "summary.json", "curves.png",
+    }  # fmt: skip
+
+
+def test_json_is_all_there_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *QUICK, "--seed", "5", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary == json.loads(Path("runs/digits-hinton-5/summary.json").read_text())
+    assert (summary["seed"], summary["threads"], summary["hidden"], summary["epochs"]) == (5, 1, [12, 12], 1)
+    assert main(["evaluate", "runs/digits-hinton-5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test_error"] == summary["test_error"]
+
+
+def test_options(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--recipe", "mono", "--precision", "bf16", "--device", "cpu", "--validation", "--json"]
+    assert main(["train", "digits", *options, *QUICK]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["recipe"], summary["precision"]) == ("mono", "bf16")
+    assert summary["validation_error"] is not None
+    record = json.loads(Path("runs/digits-mono-0/history.jsonl").read_text())
+    assert record["validation"]["error"] == summary["validation_error"]
+
+
+def test_places_are_not_in_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *QUICK, "--out", "elsewhere", "--data-dir=there", "--json"]) == 0
+    command = json.loads(capsys.readouterr().out)["command"]
+    assert command == " ".join(["python -m forwardforward train", *QUICK, "--json"])
+
+
+def test_the_default_folder_is_numbered_and_a_given_one_is_not(fails: Callable[..., str]) -> None:
+    for _ in range(2):
+        assert main(["train", *QUICK]) == 0
+    assert {path.name for path in Path("runs").iterdir()} == {"digits-hinton-0", "digits-hinton-0-2"}
+    before = Path("runs/digits-hinton-0/summary.json").read_bytes()
+    line = fails("train", *QUICK, "--out", "runs/digits-hinton-0")
+    assert "--out" in line
+    assert "--resume runs/digits-hinton-0" in line
+    assert Path("runs/digits-hinton-0/summary.json").read_bytes() == before
+
+
+def test_an_npz_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", npz(tmp_path / "own.npz"), *QUICK]) == 0
+    assert "hinton on own.npz" in capsys.readouterr().out
+    assert main(["evaluate", "runs/own-hinton-0"]) == 0
+    assert "model" in capsys.readouterr().out
+
+
+def test_recipes_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)
+    assert main(["recipes", "hinton"]) == 0
+    assert "SumOfSquares()" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert __version__ in capsys.readouterr().out
+
+
+def test_without_matplotlib_a_run_ends_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["train", *QUICK]) == 0
+    assert 'pip install "forwardforward[plot]"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["COMMAND"]),
+        (["learn"], ["learn"]),
+        (["train", "cifar"], ["data", "digits, fashion-mnist, mnist", "cifar"]),
+        (["train", "gone.npz"], ["gone.npz"]),
+        (["train", "mnist", "--data-dir", "gone"], ["--data-dir", "gone", "train-images-idx3-ubyte"]),
+        (["train", "--recipe", "hintom"], ["recipe", "hinton, ", "hintom"]),
+        (["train", "--epochs", "0"], ["--epochs", "0"]),
+        (["train", "--epochs", "many"], ["--epochs", "many"]),
+        (["train", "--batch-size", "-1"], ["--batch-size", "-1"]),
+        (["train", "--hidden", "10,x"], ["--hidden", "10,x"]),
+        (["train", "--hidden", "10,0"], ["--hidden", "10,0"]),
+        (["train", "--seed", "1.5"], ["--seed", "1.5"]),
+        (["train", "--seed", str(2**64)], ["--seed", str(2**64)]),
+        (["train", "--threads", "0"], ["--threads", "0"]),
+        (["train", "--precision", "fp8"], ["--precision", "fp8"]),
+        (["train", "--device", "abacus"], ["--device", "abacus"]),
+        (["train", "--colour"], ["--colour"]),
+        (["train", "--resume", "gone"], ["gone", "config.json"]),
+        (["evaluate"], ["RUN"]),
+        (["evaluate", "gone"], ["gone", "config.json"]),
+        (["recipes", "hintom"], ["recipe", "hintom"]),
+    ],
+)
+def test_a_slip_gets_one_line_and_leaves_nothing(
+    fails: Callable[..., str], tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    if arguments[1:2] == ["mnist"]:
+        pytest.importorskip("torchvision")
+    line = fails(*arguments)
+    assert all(word in line for word in words), line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "recipe", "words"),
+    [
+        ((2,), 3, "hinton", "num_classes"),  # more classes than pixels
+        ((15,), 3, "unsupervised", "HybridMask"),  # no rows and columns to mask
+    ],
+)
+def test_data_that_do_not_fit_leave_no_run(
+    fails: Callable[..., str], tmp_path: Path, shape: tuple[int, ...], classes: int, recipe: str, words: str
+) -> None:
+    assert words in fails(
+        "train", npz(tmp_path / "own.npz", shape, classes), "--recipe", recipe, *QUICK, "--out", "run"
+    )
+    assert not Path("run").exists()
+
+
+def test_files_that_are_no_data(fails: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("not one")
+    assert "text.npz" in fails("train", "text.npz")
+    np.savez("other.npz", z=np.zeros(3))
+    assert "other.npz" in fails("train", "other.npz")
+    np.savez("nan.npz", x=np.full((60, 4, 4), np.nan, dtype=np.float32), y=np.arange(60) % 3)
+    assert "finite" in fails("train", "nan.npz")
+    np.savez("float.npz", x=np.zeros((60, 4, 4), dtype=np.float32), y=np.zeros(60))
+    assert "integer" in fails("train", "float.npz")
+
+
+def test_resume_refuses_what_contradicts_and_takes_what_agrees(
+    fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *QUICK, "--out", "run"]) == 0
+    capsys.readouterr()
+    wishes = {
+        "--epochs": "2", "--batch-size": "7", "--hidden": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
+        "--out": "other", "--threads": "7", "--validation": None,
+    }  # fmt: skip
+    for option, value in wishes.items():
+        line = fails("train", "--resume", "run", option, *([value] if value else []))
+        assert f"{option} " in line
+        assert "contradicts" in line
+    assert "data mnist contradicts" in fails("train", "mnist", "--resume", "run")
+    assert main(["train", "digits", "--resume", "run", "--out", "run", *QUICK]) == 0
+
+
+def test_damaged_runs(fails: Callable[..., str]) -> None:
+    assert main(["train", *QUICK, "--out", "run"]) == 0
+    checkpoint = Path("run/checkpoint.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    for command in (["evaluate", "run"], ["train", "--resume", "run"]):
+        assert "checkpoint.pt" in fails(*command)
+    checkpoint.unlink()
+    assert "checkpoint.pt" in fails("evaluate", "run")
+    Path("run/config.json").write_text("{")
+    assert "config.json" in fails("train", "--resume", "run")
+
+
+def test_a_full_disk(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("forwardforward.training.checkpoints.os.replace", full)
+        line = fails("train", *QUICK, "--out", "run")
+    assert "No space left on device" in line
+    assert "train --resume run" in line
+    assert main(["train", "--resume", "run", "--no-progress"]) == 0
+
+
+def test_an_interruption_names_the_command_that_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forwardforward.runs.fit", interrupted)
+    assert main(["train", *QUICK, "--out", "run"]) == 130
+    assert capsys.readouterr().err == "forwardforward: interrupted; go on with: forwardforward train --resume run\n"
+    monkeypatch.undo()
+
+
+def test_installed_as_a_module() -> None:
+    command = [sys.executable, "-m", "forwardforward", "train", "--epochs", "0"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr.startswith("forwardforward train: argument --epochs")
+
+
+SLOWER = ["--recipe", "hinton", "--hidden", "40,40", "--epochs", "6", "--batch-size", "20", "--threads", "1"]
+
+
+def _killed(folder: str, ready: Callable[[], bool], delay: float) -> None:
+    """Train in a process of its own, and kill it some time after it is ready."""
+    command = [sys.executable, "-m", "forwardforward", "train", *SLOWER, "--no-progress", "--out", folder]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not ready() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+
+
+def _epochs_logged(folder: str) -> int:
+    log = Path(folder, "history.jsonl")
+    return log.read_text().count("\n") if log.exists() else 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        pytest.param(None, marks=pytest.mark.slow, id="before the first epoch"),
+        pytest.param(1, id="after the first"),
+        pytest.param(3, marks=pytest.mark.slow, id="later"),
+    ],
+)
+def test_killed_and_resumed_ends_with_the_same_weights(epochs: int | None) -> None:
+    assert main(["train", *SLOWER, "--no-progress", "--out", "whole"]) == 0
+    whole = load_checkpoint("whole/checkpoint.pt")
+
+    def ready() -> bool:
+        return Path("run/config.json").exists() if epochs is None else _epochs_logged("run") >= epochs
+
+    _killed("run", ready, random.Random(epochs).uniform(0, 0.05))
+    assert not Path("run/summary.json").exists(), "the run was over before it was killed"
+    assert main(["train", "--resume", "run", "--no-progress"]) == 0
+    resumed = load_checkpoint("run/checkpoint.pt")
+    assert resumed["model"].keys() == whole["model"].keys()
+    assert all(torch.equal(value, whole["model"][key]) for key, value in resumed["model"].items())
+    summary, expected = (json.loads(Path(run, "summary.json").read_text()) for run in ("run", "whole"))
+    same = ("test_error", "layer_errors", "head_error", "epochs", "hidden", "seed")
+    assert [summary[key] for key in same] == [expected[key] for key in same]
+    assert _epochs_logged("run") == _epochs_logged("whole") == 6

@@ -1,0 +1,85 @@
+"""Curves of a history."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forwardforward.diagnostics import curves
+from forwardforward.training import History
+
+pytest.importorskip("matplotlib")
+
+
+def record(epoch: int, validation: bool = True, layers: int = 2) -> dict[str, Any]:
+    layer = dict.fromkeys(
+        ("loss", "positive", "negative", "separation", "accuracy", "gradient_norm", "largest_weight", "learning_rate"),
+        0.5 * epoch,
+    )
+    errors = {"error": 3.0, "layer_errors": [4.0] * layers, "layer_accuracies": None, "head_error": 2.0, "samples": 9}
+    return {
+        "epoch": epoch,
+        "seconds": 0.1,
+        "layers": [dict(layer) for _ in range(layers)],
+        "head": {"loss": 0.1, "accuracy": 0.9},
+        "validation": errors if validation else None,
+    }
+
+
+def test_one_panel_a_figure_and_one_line_a_layer(tmp_path: Path) -> None:
+    history = History([record(epoch) for epoch in (1, 2, 3)])
+    figure, axes = curves(history, tmp_path / "curves.png")
+    assert axes.shape == (2, 3)
+    for axis in axes.flat[:5]:
+        assert [line.get_label() for line in axis.lines][:2] == ["layer 1", "layer 2"]
+    assert list(axes.flat[0].lines[0].get_ydata()) == [0.5, 1.0, 1.5]
+    assert any("validation" in str(line.get_label()) for line in axes.flat[5].lines)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert figure.axes
+
+
+def test_one_epoch_without_validation_or_head() -> None:
+    one = {**record(1, validation=False), "head": None}
+    _, axes = curves(History([one]))
+    assert not axes.flat[5].lines
+
+
+def test_layers_that_were_not_updated_leave_gaps() -> None:
+    records = [record(1), record(2)]
+    records[0]["layers"][1] = None
+    records[1]["layers"][0] = None
+    _, axes = curves(History(records))
+    assert len(axes.flat[0].lines) == 2
+
+
+def test_a_model_without_local_objectives() -> None:
+    records = [record(epoch) for epoch in (1, 2)]
+    for one in records:
+        one["layers"] = [None, None]
+    _, axes = curves(History(records))
+    assert not axes.flat[2].lines
+
+
+def test_an_empty_history_is_refused() -> None:
+    with pytest.raises(ValueError, match="history"):
+        curves(History())
+
+
+def test_a_missing_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "forwardforward\[plot\]"'):
+        curves(History([record(1)]))
+
+
+def test_no_global_state_of_matplotlib_is_touched() -> None:
+    program = (
+        "import sys, forwardforward as ff; "
+        f"ff.diagnostics.curves(ff.training.History([{record(1)!r}])); "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

@@ -1,0 +1,127 @@
+"""Recipes: what they hold, and that the models they make are right and their own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+import forwardforward as ff
+from forwardforward import recipes
+from forwardforward.recipes import RECIPES, Recipe
+
+SHAPE = (1, 8, 8)
+PAIRS = ("hinton", "hinton-2000", "symba", "unsupervised", "best-mlp", "backprop-goodness")
+
+
+def small(name: str) -> Recipe:
+    return RECIPES[name].with_(hidden=(12, 12))
+
+
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(40, *SHAPE), torch.arange(40) % 10
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_and_classifies(name: str) -> None:
+    recipe = small(name)
+    model = recipe.model(SHAPE, 10)
+    history = ff.fit(
+        model, data(), epochs=1, batch_size=20, optimizer=recipe.optimizer(), schedule=recipe.schedule, progress=False
+    )
+    assert len(history) == 1
+    assert model.predict(data()[0]).shape == (40,)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_models_of_one_recipe_share_nothing(name: str) -> None:
+    recipe = small(name)
+    torch.manual_seed(0)
+    one = recipe.model(SHAPE, 10)
+    torch.manual_seed(0)
+    two = recipe.model(SHAPE, 10)
+    before = {key: value.clone() for key, value in two.state_dict().items()}
+    assert all(torch.equal(value, before[key]) for key, value in one.state_dict().items())
+    assert not {id(m) for m in one.modules()} & {id(m) for m in two.modules()}
+    ff.fit(one, data(), epochs=1, batch_size=20, optimizer=recipe.optimizer(), progress=False)
+    assert all(torch.equal(value, before[key]) for key, value in two.state_dict().items())
+
+
+def test_hinton_is_the_papers_table() -> None:
+    recipe = RECIPES["hinton"]
+    assert (recipe.hidden, recipe.epochs, recipe.batch_size) == ((1000, 1000, 1000), 60, 100)
+    optimizer = recipe.optimizer()
+    assert optimizer.factory is ff.optimizers.SmoothedSGD
+    assert optimizer.options == {"lr": 0.005, "weight_cost": 0.002}
+    assert optimizer.overrides == {"head": {"lr": 0.1, "weight_cost": 0.003}}
+    assert optimizer.schedule is not None
+    assert [optimizer.schedule(t) for t in (0.0, 0.5, 0.75)] == [1, 1, 0.5]
+    model = small("hinton").model(SHAPE, 10)
+    assert isinstance(model, ff.FFSequential)
+    assert model.head is not None
+    for layer in model.stack:
+        assert isinstance(layer.normalization, ff.normalization.RMSNorm)
+        assert isinstance(layer.peer, ff.normalization.PeerNormalization)
+    assert RECIPES["hinton-2000"].hidden == (2000,) * 4
+
+
+def test_contracts() -> None:
+    assert {name for name in RECIPES if getattr(small(name).model(SHAPE, 10), "paired", False)} == set(PAIRS)
+    assert isinstance(small("backprop").model(SHAPE, 10), ff.baselines.Backpropagation)
+    unsupervised = small("unsupervised").with_(hidden=(12, 12, 12)).model(SHAPE, 10)
+    assert isinstance(unsupervised, ff.FFSequential)
+    assert unsupervised.labels is None
+    assert unsupervised.head is not None
+    assert unsupervised.head.features == 24  # all layers but the first
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_any_number_of_classes(classes: int) -> None:
+    for name in RECIPES:
+        model = small(name).model((16,), classes)
+        assert model.scores(torch.rand(3, 16)).shape == (3, classes)
+
+
+def test_a_label_code_behind_the_image_widens_the_first_layer() -> None:
+    model = small("hinton").with_(labels=ff.labels.Concatenation).model(SHAPE, 10)
+    assert model.layers[0].block.in_features == 74
+
+
+def test_too_many_classes_for_the_label_name_the_argument() -> None:
+    with pytest.raises(ValueError, match="num_classes"):
+        small("hinton").model((1, 2, 2), 10)
+
+
+def test_with_changes_some_fields_of_a_copy() -> None:
+    recipe = RECIPES["hinton"]
+    other = recipe.with_(hidden=(7,), epochs=3)
+    assert (other.hidden, other.epochs, other.lr) == ((7,), 3, recipe.lr)
+    assert recipe.hidden == (1000, 1000, 1000)
+    with pytest.raises(ValueError, match="width"):
+        recipe.with_(width=3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 3  # type: ignore[misc]
+
+
+def test_settings_of_a_data_set() -> None:
+    recipe = RECIPES["hinton"].with_(data_settings={"digits": {"epochs": 2}})
+    assert recipe.on("digits").epochs == 2
+    assert recipe.on("mnist").epochs == 60
+
+
+def test_get() -> None:
+    assert recipes.get("mono") is RECIPES["mono"]
+    with pytest.raises(ValueError, match=r"recipe must be one of hinton, .*got 'monno'"):
+        recipes.get("monno")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_in_words(name: str) -> None:
+    recipe = RECIPES[name]
+    assert recipe.name == name
+    assert recipe.summary
+    assert recipe.source
+    table = recipe.table()
+    assert table["epochs"] == str(recipe.epochs)
+    assert not any(" at 0x" in value for value in table.values())  # the same in every process
