@@ -40,6 +40,7 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command that must fail with status 2, and return the one line that it says."""
 
     def run(*arguments: str) -> str:
+        capsys.readouterr()
         try:
             status = main(list(arguments))
         except SystemExit as end:
@@ -234,11 +235,15 @@ def test_damaged_runs(fails: Callable[..., str]) -> None:
 
 
 def test_a_full_disk(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    replace = os.replace
+
+    def full(source: str | Path, target: str | Path) -> None:
+        if Path(target).name == "checkpoint.pt":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("forwardforward.training.checkpoints.os.replace", full)
+        patch.setattr("os.replace", full)
         line = fails("train", *QUICK, "--out", "run")
     assert "No space left on device" in line
     assert "train --resume run" in line

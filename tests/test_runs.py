@@ -137,7 +137,7 @@ def test_a_full_disk_keeps_what_was_there_and_says_how_to_go_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("forwardforward.training.checkpoints.os.replace", full)
+        patch.setattr("os.replace", full)
         with pytest.raises(
             CheckpointError, match=r"No space left on device.*go on with: forwardforward train --resume"
         ):

@@ -25,7 +25,7 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
     """Draw every layer's figures over the epochs, and the error on the validation data or the head's training error.
 
     Args:
-        history: Of :func:`~forwardforward.fit`.
+        history: Of :func:`~forwardforward.training.fit`.
         path: Where to save the picture; not saved unless given.
 
     Returns:

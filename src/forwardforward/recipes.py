@@ -238,6 +238,7 @@ BEST_MLP = SYMBA.with_(
     name="best-mlp",
     summary="the pair objective that a validation split of MNIST likes best",
     source="swish form of SymBa (arXiv 2303.08418) with Hinton's hard wrong labels (arXiv 2212.13345)",
+    hidden=(1000, 1000),
     loss=SwishSymBa(alpha=4.0),
     negatives=HardLabel(),
     overrides={"head": {"lr": 1e-3}},
