@@ -23,8 +23,8 @@ __all__ = ["Backpropagation"]
 class Backpropagation(nn.Module):
     """The stack's blocks and activations under one linear layer, trained end to end by cross-entropy.
 
-    Offers what :func:`~forwardforward.training.fit` and :func:`~forwardforward.training.evaluate` ask of a model, so that both kinds of
-    training run through one loop.
+    Offers what :func:`~forwardforward.training.fit` and :func:`~forwardforward.training.evaluate` ask of a model, so
+    that both kinds of training run through one loop.
 
     Args:
         *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used. A layer's

@@ -60,8 +60,6 @@ def test_missing_package(monkeypatch, name, module, message):
 
 
 def test_import_loads_nothing_optional():
-    code = (
-        "import sys, forwardforward.data; print({'torchvision', 'sklearn', 'matplotlib'} & set(sys.modules))"
-    )
+    code = "import sys, forwardforward.data; print({'torchvision', 'sklearn', 'matplotlib'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

@@ -56,9 +56,7 @@ def test_default_folder(tmp_path, monkeypatch):
 
 
 def test_given_folder_without_files(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"'mnist' is not in .*raw: found no train-images.*download=True"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"'mnist' is not in .*raw: found no train-images.*download=True"):
         load("mnist", tmp_path)
     assert not list(tmp_path.iterdir())
     folder = write_set(tmp_path)
@@ -87,9 +85,7 @@ def test_failed_download(tmp_path, monkeypatch, datasets, error):
         load("mnist", tmp_path, download=True)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\0\0\x08\x03", b"text and more text", bytes([0, 0, 8, 1, 0, 0, 0, 9, 1])]
-)
+@pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03", b"text and more text", bytes([0, 0, 8, 1, 0, 0, 0, 9, 1])])
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_files(tmp_path, content):
     folder = write_set(tmp_path)

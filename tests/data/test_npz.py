@@ -110,9 +110,7 @@ def test_other_files(tmp_path):
 
 
 def test_damaged_file(tmp_path):
-    path = save(
-        tmp_path / "mine.npz", x=np.random.default_rng(0).random((50, 100)), y=np.zeros(50, dtype=int)
-    )
+    path = save(tmp_path / "mine.npz", x=np.random.default_rng(0).random((50, 100)), y=np.zeros(50, dtype=int))
     content = bytearray(path.read_bytes())
     content[5000] ^= 255
     path.write_bytes(content)
