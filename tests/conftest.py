@@ -13,7 +13,7 @@ import torch
 
 DATA_VARIABLE = "FORWARDFORWARD_TEST_DATA"
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 class _TorchRandom:

@@ -187,7 +187,7 @@ class TopK(Goodness):
 
     def __init__(self, k: float = 0.02) -> None:
         super().__init__()
-        if k <= 0 or (k >= 1 and k != int(k)):
+        if not k > 0 or not (k < 1 or float(k).is_integer()):
             raise ValueError(f"k must be a positive integer or a share between 0 and 1, got {k}")
         self.k = k
 

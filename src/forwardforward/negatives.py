@@ -135,7 +135,7 @@ class HardGoodness(LabelNegatives):
 def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw by the Gumbel-max rule, which is exact where multinomial would meet a row of zeros."""
     uniform = torch.rand(logits.shape, generator=generator, device=logits.device).clamp(min=1e-20)
-    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(1, labels[:, None], float("-inf"))
+    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(1, labels.long()[:, None], float("-inf"))
     return keys.argmax(1)
 
 

@@ -95,8 +95,12 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
     Raises:
         CheckpointError: If the file cannot be read or belongs to another architecture; the model is left as it was.
     """
-    state = load_checkpoint(path)["model"]
-    own = model.state_dict()
+    return restore_weights(load_checkpoint(path), path, model)
+
+
+def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module) -> nn.Module:
+    """Put a loaded checkpoint's weights into ``model``, all of them or none."""
+    own, state = model.state_dict(), content["model"]
     if set(own) != set(state) or any(own[key].shape != state[key].shape for key in own):
         raise CheckpointError(f"the checkpoint {path} is of another architecture than the model")
     model.load_state_dict(state)

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups, Joint
 from forwardforward.training.callbacks import Callback, Checkpoint, FitState, StopOnNaN
-from forwardforward.training.checkpoints import CheckpointError, load_checkpoint
+from forwardforward.training.checkpoints import load_checkpoint, restore_weights
 from forwardforward.training.evaluation import evaluate
 from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
@@ -164,9 +164,6 @@ def _restore(state: FitState, path: str | Path, device: torch.device) -> None:
     for name, own in (("seed", state.seed), ("batch_size", state.batch_size), ("schedule", repr(state.schedule))):
         if content[name] != own:
             raise ValueError(f"{name} must be that of the checkpoint {path}, {content[name]!r}, got {own!r}")
-    try:
-        state.model.load_state_dict(content["model"])
-        state.optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"the checkpoint {path} is of another architecture than the model") from error
+    restore_weights(content, path, state.model)
+    state.optimizer.load_state_dict(content["optimizer"])
     state.history.epochs.extend(content["history"])

@@ -1,0 +1,287 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import forwardforward as ff
+from forwardforward.goodness import (
+    L1,
+    ClassGroups,
+    LearnedProjection,
+    Lp,
+    MeanActivation,
+    MeanOfSquares,
+    Negated,
+    Prototypes,
+    RandomProjection,
+    SumOfSquares,
+    TopK,
+)
+
+# The formula of each scalar goodness for one sample's activations, a plain list of numbers.
+
+
+def sum_of_squares(h):
+    total = 0.0
+    for value in h:
+        total += value * value
+    return total
+
+
+def top(h, k):
+    return sum_of_squares(sorted(h, key=abs, reverse=True)[:k]) / k
+
+
+def norm(h, p):
+    total = 0.0
+    for value in h:
+        total += abs(value) ** p
+    return total ** (1 / p)
+
+
+FORMULAS = {
+    "sum of squares": (SumOfSquares(), sum_of_squares),
+    "mean of squares": (MeanOfSquares(), lambda h: sum_of_squares(h) / len(h)),
+    "mean": (MeanActivation(), lambda h: sum(h) / len(h)),
+    "L1": (L1(), lambda h: sum(abs(v) for v in h)),
+    "L2": (Lp(2), lambda h: norm(h, 2)),
+    "L3.5": (Lp(3.5), lambda h: norm(h, 3.5)),
+    "Linf": (Lp(math.inf), lambda h: max(abs(v) for v in h)),
+    "top 3": (TopK(3), lambda h: top(h, 3)),
+    "top share": (TopK(0.5), lambda h: top(h, max(5, round(0.5 * len(h))))),
+    "top share, floor of five": (TopK(0.02), lambda h: top(h, 5)),
+    "top, more than there are": (TopK(1000), lambda h: sum_of_squares(h) / len(h)),
+    "negated": (Negated(SumOfSquares()), lambda h: -sum_of_squares(h)),
+    "negated mean": (Negated(MeanOfSquares()), lambda h: -sum_of_squares(h) / len(h)),
+}
+scalar = pytest.mark.parametrize(("goodness", "formula"), FORMULAS.values(), ids=FORMULAS)
+only = pytest.mark.parametrize("goodness", [one for one, _ in FORMULAS.values()], ids=FORMULAS)
+shapes = pytest.mark.parametrize("shape", [(4, 12), (3, 5, 7), (3, 6, 2, 4), (1, 24)], ids=str)
+
+
+@scalar
+@shapes
+def test_scalar_goodness_follows_its_formula(goodness, formula, shape):
+    activations = torch.randn(shape, dtype=torch.float64)
+    expected = [formula(sample.flatten().tolist()) for sample in activations]
+    found = goodness(activations)
+    assert found.shape == shape[:1]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@scalar
+@pytest.mark.parametrize("features", [7, 60])
+def test_scale_is_the_goodness_of_activations_of_magnitude_one(goodness, formula, features):
+    ones = torch.ones(2, features, dtype=torch.float64)
+    assert goodness.scale(features) == pytest.approx(goodness(ones)[0].item())
+    assert goodness.scale(features) == pytest.approx(formula([1.0] * features))
+
+
+def test_negation_turns_the_scale_round():
+    assert Negated(SumOfSquares()).scale(50) == -50
+    assert Negated(MeanOfSquares()).scale(50) == -1
+    assert Negated(Negated(SumOfSquares())).scale(50) == 50
+
+
+@only
+def test_bfloat16_is_summed_in_float32(goodness):
+    activations = torch.randn(3, 4000).abs().bfloat16()
+    found = goodness(activations)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), goodness(activations.double()), rtol=1e-5, atol=1e-5)
+
+
+@only
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_float32_and_float64_keep_their_type(goodness, dtype):
+    assert goodness(torch.randn(3, 8, dtype=dtype)).dtype == dtype
+
+
+@only
+def test_noncontiguous_activations(goodness):
+    activations = torch.randn(6, 5, 4, dtype=torch.float64)
+    turned = activations.permute(1, 2, 0)
+    torch.testing.assert_close(goodness(turned), goodness(turned.contiguous()), rtol=1e-12, atol=0)
+
+
+@only
+@shapes
+def test_gradients(goodness, shape):
+    # Distinct magnitudes: no ties at which the strongest activations are not differentiable.
+    count = math.prod(shape)
+    values = (torch.randperm(count) + 1).double() * torch.randn(count).sign() / 7
+    assert torch.autograd.gradcheck(goodness, values.view(shape).requires_grad_())
+
+
+def test_the_squared_goodness_has_the_gradient_two_h():
+    h = torch.randn(5, 3, 2, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(5, dtype=torch.float64)
+    (SumOfSquares()(h) * weights).sum().backward()
+    torch.testing.assert_close(h.grad, 2 * weights.view(5, 1, 1) * h.detach())
+
+
+@only
+def test_dead_samples_have_finite_gradients(goodness):
+    h = torch.zeros(2, 9, requires_grad=True)
+    goodness(h).sum().backward()
+    assert h.grad.isfinite().all()
+
+
+def test_squared_goodness_has_second_derivatives():
+    h = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(SumOfSquares(), (h,))
+
+
+@given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(FORMULAS)), batch=st.integers(1, 6))
+def test_goodness_belongs_to_the_sample(seed, name, batch):
+    """Permuting the batch permutes the goodness; permuting a sample's features leaves it."""
+    goodness = FORMULAS[name][0]
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(batch, 9, dtype=torch.float64, generator=generator)
+    order, features = torch.randperm(batch, generator=generator), torch.randperm(9, generator=generator)
+    torch.testing.assert_close(goodness(h[order]), goodness(h)[order], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(goodness(h[:, features]), goodness(h), rtol=1e-12, atol=1e-12)
+
+
+@given(seed=st.integers(0, 2**16), factor=st.floats(0.01, 100), name=st.sampled_from(sorted(FORMULAS)))
+def test_goodness_is_homogeneous(seed, factor, name):
+    """Squares grow by the square of a factor on the activations, norms and means by the factor."""
+    goodness = FORMULAS[name][0]
+    h = torch.randn(3, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    degree = 1 if isinstance(goodness, (Lp, MeanActivation)) else 2
+    torch.testing.assert_close(goodness(factor * h), factor**degree * goodness(h), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.5, 0, -1, math.nan])
+def test_orders_below_one_are_refused(p):
+    with pytest.raises(ValueError, match="^p must be"):
+        Lp(p)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, math.nan, math.inf])
+def test_counts_that_are_neither_whole_nor_shares_are_refused(k):
+    with pytest.raises(ValueError, match="^k must be"):
+        TopK(k)
+
+
+@pytest.mark.parametrize(
+    ("goodness", "expected"),
+    [
+        (SumOfSquares(), "SumOfSquares()"),
+        (Lp(3), "Lp(p=3.0)"),
+        (L1(), "L1()"),
+        (TopK(5), "TopK(k=5)"),
+        (ClassGroups(10).goodness, "MeanOfSquares()"),
+    ],
+    ids=str,
+)
+def test_repr(goodness, expected):
+    assert repr(goodness) == expected
+
+
+# Per-class goodness
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (2, 12, 3, 4)], ids=str)
+@pytest.mark.parametrize("goodness", [None, MeanActivation(), SumOfSquares()], ids=repr)
+def test_class_groups(shape, goodness):
+    activations = torch.randn(shape, dtype=torch.float64)
+    found = ClassGroups(4, goodness)(activations)
+    assert found.shape == (shape[0], 4)
+    for i, sample in enumerate(activations):
+        for k in range(4):
+            group = sample[3 * k : 3 * k + 3].flatten().tolist()
+            expected = {
+                "None": sum_of_squares(group) / len(group),
+                "MeanActivation()": sum(group) / len(group),
+                "SumOfSquares()": sum_of_squares(group),
+            }[repr(goodness)]
+            assert found[i, k].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_class_groups_must_divide_the_features():
+    with pytest.raises(ValueError, match="num_classes must divide.*10 classes for 12 features"):
+        ClassGroups(10)(torch.ones(2, 12))
+
+
+@given(seed=st.integers(0, 2**16))
+def test_class_groups_are_equivariant(seed):
+    """Permuting the groups of features permutes the classes."""
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(3, 4, 5, dtype=torch.float64, generator=generator)
+    order = torch.randperm(4, generator=generator)
+    goodness = ClassGroups(4)
+    torch.testing.assert_close(goodness(h[:, order].flatten(1)), goodness(h.flatten(1))[:, order])
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (2, 3, 2, 2)], ids=str)
+@pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection])
+def test_projections(projection, shape):
+    activations = torch.randn(shape, dtype=torch.float64)
+    goodness = projection(3, features=12).double()
+    found = goodness(activations)
+    for i, sample in enumerate(activations.flatten(1)):
+        for k in range(3):
+            expected = sum(w * h for w, h in zip(goodness.weight[k].tolist(), sample.tolist(), strict=True))
+            assert found[i, k].item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+def test_only_the_learned_projection_is_learned_and_both_are_saved():
+    learned, fixed = LearnedProjection(3, features=12), RandomProjection(3, features=12)
+    assert [name for name, _ in learned.named_parameters()] == ["weight"]
+    assert not list(fixed.parameters())
+    assert list(learned.state_dict()) == list(fixed.state_dict()) == ["weight"]
+
+
+def test_the_random_projection_keeps_the_mean_square():
+    weight = RandomProjection(100, features=400).weight
+    assert weight.square().mean().item() == pytest.approx(1 / 400, rel=0.05)
+
+
+@pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
+def test_projections_need_their_features(projection):
+    with pytest.raises(ValueError, match=r"features.*pass features="):
+        projection(3)(torch.ones(2, 12))
+    with pytest.raises(ValueError, match="^features must be given"):
+        projection(3).bind(None)
+    with pytest.raises(ValueError, match="must have 12 features a sample, got 8"):
+        projection(3, features=12)(torch.ones(2, 8))
+
+
+@pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
+def test_projections_take_their_features_from_the_layer(projection):
+    model = ff.FFSequential(ff.FFLinear(6, 5), ff.FFLinear(5, 4), goodness=projection(3), loss=ff.losses.CrossEntropy())
+    assert [layer.objective.goodness.weight.shape for layer in model.stack] == [(3, 5), (3, 4)]
+
+
+def test_a_projection_of_an_image_layer_may_span_its_whole_map():
+    """The layer's features are its channels; the projection's, given by hand, are all activations."""
+    layer = ff.FFLayer(
+        torch.nn.Conv2d(1, 4, 3), features=4, goodness=LearnedProjection(3, features=16), loss=ff.losses.CrossEntropy()
+    )
+    model = ff.FFSequential(layer)
+    assert model.layer_goodness(torch.ones(2, 1, 4, 4)).shape == (2, 1, 3)
+
+
+def test_prototypes_are_scaled_cosines():
+    goodness = Prototypes(3, features=6, scale=5.0).double()
+    activations = torch.randn(4, 6, dtype=torch.float64)
+    found = goodness(activations)
+    for i in range(4):
+        for k in range(3):
+            h, p = activations[i].tolist(), goodness.weight[k].tolist()
+            dot = sum(a * b for a, b in zip(h, p, strict=True))
+            assert found[i, k].item() == pytest.approx(5 * dot / (norm(h, 2) * norm(p, 2)), rel=1e-10)
+    torch.testing.assert_close(goodness(7 * activations), found)
+    with torch.no_grad():
+        goodness.weight[0] = 3 * activations[0]
+    assert goodness(activations)[0, 0].item() == pytest.approx(5)
+
+
+@pytest.mark.parametrize("goodness", [ClassGroups, LearnedProjection, RandomProjection, Prototypes])
+def test_per_class_goodness_needs_two_classes(goodness):
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
+        goodness(1)

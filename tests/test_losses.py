@@ -1,0 +1,371 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwardforward.batches import Batch
+from forwardforward.goodness import L1, LearnedProjection, MeanOfSquares, Negated, SumOfSquares
+from forwardforward.losses import (
+    CrossEntropy,
+    Pyramidal,
+    SupervisedContrastive,
+    SwishSymBa,
+    SymBa,
+    Threshold,
+    TwoThreshold,
+)
+from forwardforward.objectives import (
+    BatchObjective,
+    ClassObjective,
+    PairObjective,
+    SumObjective,
+    objective,
+)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def goodness_pair(batch=7, scale=3.0):
+    positive, negative = scale * torch.randn(2, batch, dtype=torch.float64)
+    return positive, negative
+
+
+def pairs(positive, negative):
+    return zip(positive.tolist(), negative.tolist(), strict=True)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_threshold(temperature):
+    """Minus the log of the probabilities that positives are real and negatives are not (Hinton 2022)."""
+    positive, negative = goodness_pair()
+    expected = 0.0
+    for p, n in pairs(positive, negative):
+        expected -= math.log(sigmoid((p - 2) / temperature)) + math.log(1 - sigmoid((n - 2) / temperature))
+    loss = Threshold(theta=2.0, temperature=temperature)
+    assert loss(positive, negative).item() == pytest.approx(expected / 7, rel=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_threshold_is_finite_at_any_goodness(dtype, sign):
+    positive = torch.full((3,), sign * 1e6, dtype=dtype, requires_grad=True)
+    negative = torch.full((3,), -sign * 1e6, dtype=dtype, requires_grad=True)
+    loss = Threshold(theta=2.0)(positive, negative)
+    loss.backward()
+    assert loss.item() == pytest.approx(0 if sign > 0 else 2e6, rel=1e-5)
+    torch.testing.assert_close(positive.grad, torch.full_like(positive, 0 if sign > 0 else -1 / 3))
+    torch.testing.assert_close(negative.grad, torch.full_like(negative, 0 if sign > 0 else 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("theta", "layer", "expected"),
+    [
+        (3, 0, 3),
+        (-1.5, 4, -1.5),
+        ("width", 2, 50),
+        ([1.0, "width", 7], 0, 1),
+        ([1.0, "width", 7], 1, 50),
+        ((1.0, "width", 7), 2, 7),
+        (Pyramidal(0.4), 0, 20),
+        (Pyramidal(0.4), 2, 60),
+        (lambda scale, layer: scale + layer, 3, 53),
+    ],
+    ids=str,
+)
+def test_forms_of_theta(theta, layer, expected):
+    loss = Threshold(theta)
+    loss.bind(layer)
+    assert loss.threshold(50.0) == pytest.approx(expected)
+    positive, negative = goodness_pair(scale=30)
+    fixed = Threshold(float(expected))
+    torch.testing.assert_close(loss(positive, negative, 50.0), fixed(positive, negative))
+
+
+def test_pyramidal_thresholds_grow():
+    thresholds = [Pyramidal(0.3)(10.0, layer) for layer in range(6)]
+    assert thresholds == sorted(set(thresholds))
+    assert min(thresholds) > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda: Threshold("height"), "theta"),
+        (lambda: Threshold([]), "theta"),
+        (lambda: Threshold([1.0, "height"]), "theta"),
+        (lambda: Threshold([1.0]).bind(1), "theta"),
+        (lambda: Threshold(temperature=0), "temperature"),
+        (lambda: Pyramidal(0), "k"),
+        (lambda: SymBa(alpha=0), "alpha"),
+        (lambda: SwishSymBa(alpha=-1), "alpha"),
+        (lambda: TwoThreshold(1, 0, penalty=-0.1), "penalty"),
+        (lambda: CrossEntropy(temperature=0), "temperature"),
+        (lambda: CrossEntropy(label_smoothing=1), "label_smoothing"),
+        (lambda: SupervisedContrastive(temperature=0), "temperature"),
+    ],
+)
+def test_bad_arguments_are_named(make, argument):
+    with pytest.raises(ValueError, match=f"^{argument} must"):
+        make()
+
+
+@pytest.mark.parametrize("theta", ["width", Pyramidal(0.5)], ids=str)
+def test_width_without_a_scale_is_an_error(theta):
+    with pytest.raises(ValueError, match="scale must be given"):
+        Threshold(theta)(torch.ones(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("make", [SumOfSquares, MeanOfSquares, L1], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("negated", [False, True])
+def test_width_is_satisfiable(make, negated):
+    """Activations exist whose loss is as near to 0 as one likes: large against none, or the other way round."""
+    goodness = Negated(make()) if negated else make()
+    features = 400
+    large, none = torch.full((2, features), 100.0), torch.zeros(2, features)
+    positive, negative = (none, large) if negated else (large, none)
+    loss = Threshold("width", temperature=0.02)(goodness(positive), goodness(negative), goodness.scale(features))
+    assert loss.item() < 1e-10
+    wrong = Threshold("width")(goodness(negative), goodness(positive), goodness.scale(features))
+    assert wrong.item() > 10
+
+
+def test_symba():
+    positive, negative = goodness_pair()
+    expected = sum(math.log1p(math.exp(-4 * (p - n))) for p, n in pairs(positive, negative)) / 7
+    assert SymBa(alpha=4)(positive, negative).item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_symba_falls_as_positive_goodness_rises():
+    """The sign that the Trifecta's paper prints the other way round."""
+    near, far = torch.tensor([1.0]), torch.tensor([2.0])
+    assert SymBa()(far, near) < SymBa()(near, near) < SymBa()(near, far)
+
+
+def test_swish_symba():
+    positive, negative = goodness_pair(scale=0.3)
+    expected = 0.0
+    for p, n in pairs(positive, negative):
+        u = -3 * (p - n)
+        expected += u * sigmoid(u)
+    assert SwishSymBa(alpha=3)(positive, negative).item() == pytest.approx(expected / 7, rel=1e-10)
+
+
+@given(seed=st.integers(0, 2**16), shift=st.floats(-100, 100))
+def test_symba_knows_no_threshold(seed, shift):
+    positive, negative = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    for loss in (SymBa(), SwishSymBa()):
+        torch.testing.assert_close(
+            loss(positive + shift, negative + shift), loss(positive, negative), atol=1e-9, rtol=0
+        )
+
+
+def test_two_thresholds():
+    positive, negative = goodness_pair()
+    total, squares = 0.0, 0.0
+    for p, n in pairs(positive, negative):
+        total += math.log1p(math.exp(5 - p)) + math.log1p(math.exp(n - 9))
+        squares += p * p + n * n
+    found = TwoThreshold(positive=5, negative=9, penalty=0.3)(positive, negative)
+    assert found.item() == pytest.approx(total / 7 + 0.3 * math.sqrt(squares / 14), rel=1e-10)
+    found = TwoThreshold(positive=5, negative=9)(positive, negative)
+    assert found.item() == pytest.approx(total / 7, rel=1e-10)
+
+
+@given(seed=st.integers(0, 2**16))
+def test_pair_losses_do_not_depend_on_the_order_of_pairs(seed):
+    generator = torch.Generator().manual_seed(seed)
+    positive, negative = torch.randn(2, 6, dtype=torch.float64, generator=generator)
+    order = torch.randperm(6, generator=generator)
+    for loss in (Threshold(1.0), SymBa(), SwishSymBa(), TwoThreshold(0, 1, 0.1)):
+        torch.testing.assert_close(loss(positive[order], negative[order]), loss(positive, negative))
+
+
+def test_layer_accuracy():
+    """Adamson's: the share of samples on the right side; without a threshold, of pairs told apart."""
+    positive = torch.tensor([1.0, 3.0, 5.0, 2.0])
+    negative = torch.tensor([0.0, 4.0, 1.0, 2.0])
+    assert Threshold(2.0).accuracy(positive, negative).item() == pytest.approx((2 + 3) / 8)
+    assert Threshold("width").accuracy(positive, negative, 3.5).item() == pytest.approx((1 + 3) / 8)
+    assert TwoThreshold(2.5, 0.5).accuracy(positive, negative).item() == pytest.approx((2 + 1) / 8)
+    assert SymBa().accuracy(positive, negative).item() == pytest.approx(2 / 4)
+    assert SwishSymBa().accuracy(positive, negative).item() == pytest.approx(2 / 4)
+
+
+@pytest.mark.parametrize(("temperature", "smoothing"), [(1.0, 0.0), (0.5, 0.0), (2.0, 0.1)])
+def test_cross_entropy(temperature, smoothing):
+    goodness, targets = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 1, 1])
+    expected = 0.0
+    for row, target in zip(goodness.tolist(), targets.tolist(), strict=True):
+        total = sum(math.exp(g / temperature) for g in row)
+        for k, g in enumerate(row):
+            share = smoothing / 4 + (1 - smoothing) * (k == target)
+            expected -= share * math.log(math.exp(g / temperature) / total)
+    found = CrossEntropy(temperature, smoothing)(goodness, targets)
+    assert found.item() == pytest.approx(expected / 6, rel=1e-10)
+
+
+def test_cross_entropy_of_bfloat16_is_computed_in_float32():
+    goodness = torch.randn(6, 4).bfloat16()
+    loss = CrossEntropy()(goodness, torch.zeros(6, dtype=torch.long))
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, CrossEntropy()(goodness.float(), torch.zeros(6, dtype=torch.long)))
+
+
+def supervised_contrastive(embeddings, targets, temperature):
+    """The double loop of Khosla et al., equation 2, over samples that have partners."""
+    units = [e / e.square().sum().sqrt() for e in embeddings]
+    terms = []
+    for i, target in enumerate(targets):
+        partners = [p for p in range(len(targets)) if p != i and targets[p] == target]
+        if not partners:
+            continue
+        total = sum(math.exp(float(units[i] @ units[j]) / temperature) for j in range(len(units)) if j != i)
+        logs = [math.log(math.exp(float(units[i] @ units[p]) / temperature) / total) for p in partners]
+        terms.append(-sum(logs) / len(partners))
+    return sum(terms) / len(terms) if terms else 0.0
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [[0, 0, 1, 1, 1], [0, 0, 0, 0, 0], [0, 0, 1, 2, 3], [0, 1, 2, 3, 4], [2, 2]],
+    ids=["two classes", "one class", "classes occurring once", "no class twice", "one pair"],
+)
+@pytest.mark.parametrize("temperature", [0.1, 0.7])
+def test_supervised_contrastive(targets, temperature):
+    embeddings = torch.randn(len(targets), 3, 2, dtype=torch.float64, requires_grad=True)
+    loss = SupervisedContrastive(temperature)
+    found = loss(embeddings, torch.tensor(targets))
+    expected = supervised_contrastive(embeddings.detach().flatten(1), targets, temperature)
+    assert found.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    assert torch.autograd.gradcheck(lambda e: loss(e, torch.tensor(targets)), (embeddings,))
+
+
+def test_supervised_contrastive_survives_a_batch_of_one_and_dead_samples():
+    loss = SupervisedContrastive()
+    for embeddings, targets in ((torch.randn(1, 4), [0]), (torch.zeros(4, 4), [0, 0, 1, 1])):
+        embeddings.requires_grad_()
+        found = loss(embeddings, torch.tensor(targets))
+        found.backward()
+        assert found.isfinite()
+        assert embeddings.grad.isfinite().all()
+
+
+def test_repr():
+    assert repr(Threshold(2.0)) == "Threshold(theta=2.0)"
+    assert repr(Threshold(Pyramidal(0.5), 2)) == "Threshold(theta=Pyramidal(k=0.5), temperature=2)"
+    assert repr(SwishSymBa(2.0)) == "SwishSymBa(alpha=2.0)"
+    assert repr(TwoThreshold(5, 9)) == "TwoThreshold(positive=5, negative=9, penalty=0.0)"
+
+
+# Objectives: the three contracts through one interface
+
+
+def paired(rows=6):
+    return Batch(torch.empty(0), torch.arange(rows // 2), paired=True)
+
+
+def test_the_loss_decides_the_contract():
+    assert isinstance(objective(SumOfSquares(), Threshold()), PairObjective)
+    assert isinstance(objective(lambda h: h.sum(1), lambda p, n: (n - p).mean()), PairObjective)
+    assert isinstance(objective(LearnedProjection(3, 4), CrossEntropy()), ClassObjective)
+    assert isinstance(objective(LearnedProjection(3, 4), lambda g, y: g.mean()), ClassObjective)
+    assert isinstance(objective(lambda h: h[:, :3], CrossEntropy()), ClassObjective)
+    assert isinstance(objective(None, SupervisedContrastive()), BatchObjective)
+
+
+@pytest.mark.parametrize(
+    ("goodness", "loss"),
+    [(SumOfSquares(), CrossEntropy()), (LearnedProjection(3, 4), SymBa()), (None, SymBa()), (None, CrossEntropy())],
+    ids=str,
+)
+def test_goodness_and_loss_of_different_contracts_are_refused(goodness, loss):
+    with pytest.raises(ValueError, match="^goodness must be"):
+        objective(goodness, loss)
+
+
+def test_pair_objective():
+    h = torch.randn(6, 5, dtype=torch.float64)
+    local = PairObjective(SumOfSquares(), Threshold("width"))(h, paired())
+    g = h.square().sum(1)
+    torch.testing.assert_close(local.loss, Threshold(5.0)(g[:3], g[3:]))
+    torch.testing.assert_close(local.positive, g[:3].mean())
+    torch.testing.assert_close(local.negative, g[3:].mean())
+    torch.testing.assert_close(local.accuracy, Threshold(5.0).accuracy(g[:3], g[3:]))
+
+
+def test_the_scale_counts_all_activations_of_an_image():
+    h = torch.randn(4, 3, 2, 2, dtype=torch.float64)
+    local = PairObjective(SumOfSquares(), Threshold("width"))(h, paired(4))
+    g = h.square().flatten(1).sum(1)
+    torch.testing.assert_close(local.loss, Threshold(12.0)(g[:2], g[2:]))
+
+
+def test_a_plain_goodness_serves_where_theta_is_a_number():
+    def goodness(h):
+        return h.square().sum(1)
+
+    h = torch.randn(6, 5)
+    local = PairObjective(goodness, Threshold([2.0, "width"]))(h, paired())
+    torch.testing.assert_close(local.loss, Threshold(2.0)(*goodness(h).chunk(2)))
+
+
+@pytest.mark.parametrize("theta", ["width", ["width", 1.0], Pyramidal()], ids=str)
+def test_a_plain_goodness_has_no_scale_for_theta_to_read(theta):
+    with pytest.raises(ValueError, match="goodness must have a method scale"):
+        PairObjective(lambda h: h.sum(1), Threshold(theta))(torch.ones(2, 3), paired(2))
+
+
+def test_a_users_loss_may_ask_for_the_scale():
+    class Relative(torch.nn.Module):
+        uses_scale = True
+
+        def forward(self, positive, negative, scale):
+            return ((negative - positive) / scale).mean()
+
+    h = torch.randn(4, 5)
+    local = PairObjective(SumOfSquares(), Relative())(h, paired(4))
+    g = h.square().sum(1) / 5
+    torch.testing.assert_close(local.loss, (g[2:] - g[:2]).mean())
+    torch.testing.assert_close(local.accuracy, (g[:2] > g[2:]).float().mean())
+
+
+def test_class_objective():
+    h, targets = torch.randn(3, 4, dtype=torch.float64), torch.tensor([0, 2, 1])
+    goodness = LearnedProjection(3, 4).double()
+    local = ClassObjective(goodness, CrossEntropy())(h, Batch(h, targets))
+    g = goodness(h).detach()
+    true = g[torch.arange(3), targets]
+    torch.testing.assert_close(local.loss, CrossEntropy()(g, targets))
+    torch.testing.assert_close(local.positive, true.mean())
+    torch.testing.assert_close(local.negative, ((g.sum(1) - true) / 2).mean())
+    torch.testing.assert_close(local.accuracy, (g.argmax(1) == targets).float().mean())
+
+
+@pytest.mark.parametrize(
+    "one", [ClassObjective(LearnedProjection(3, 4), CrossEntropy()), BatchObjective(SupervisedContrastive())]
+)
+def test_objectives_that_read_targets_say_so(one):
+    with pytest.raises(ValueError, match="targets must be given"):
+        one(torch.ones(2, 4), Batch(torch.ones(2, 4)))
+
+
+def test_objectives_add_up():
+    h, batch = torch.randn(5, 4), Batch(torch.empty(0), torch.tensor([0, 0, 1, 1, 2]))
+    contrast, classes = BatchObjective(SupervisedContrastive()), ClassObjective(LearnedProjection(3, 4), CrossEntropy())
+    both = contrast + classes
+    assert isinstance(both, SumObjective)
+    assert both.num_classes == 3
+    assert not both.paired
+    local = both(h, batch)
+    torch.testing.assert_close(local.loss, contrast(h, batch).loss + classes(h, batch).loss)
+    torch.testing.assert_close(local.accuracy, classes(h, batch).accuracy)
+    torch.testing.assert_close(both.goodness_of(h), classes.goodness_of(h))
+
+
+def test_pair_and_class_objectives_do_not_mix():
+    with pytest.raises(ValueError, match="objectives of one layer"):
+        PairObjective(SumOfSquares(), SymBa()) + ClassObjective(LearnedProjection(3, 4), CrossEntropy())

@@ -1,0 +1,357 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import forwardforward as ff
+from forwardforward.labels import Border, Concatenation, Overlay
+from forwardforward.normalization import (
+    BatchNorm,
+    GroupNorm,
+    Identity,
+    LayerNorm,
+    PeerNormalization,
+    RMSNorm,
+)
+
+shapes = pytest.mark.parametrize("shape", [(5, 8), (3, 4, 5), (2, 4, 3, 3)], ids=str)
+
+
+@shapes
+def test_rms_norm(shape):
+    x = 3 * torch.randn(shape, dtype=torch.float64)
+    found = RMSNorm(eps=1e-3)(x)
+    assert found.shape == shape
+    for before, after in zip(x, found, strict=True):
+        values = before.flatten().tolist()
+        length = math.sqrt(sum(v * v for v in values) / len(values) + 1e-3)
+        expected = torch.tensor([v / length for v in values], dtype=torch.float64)
+        torch.testing.assert_close(after.flatten(), expected, rtol=1e-12, atol=0)
+
+
+@shapes
+def test_layer_norm(shape):
+    x = 3 * torch.randn(shape, dtype=torch.float64) + 1
+    for before, after in zip(x, LayerNorm(eps=1e-3)(x), strict=True):
+        values = before.flatten().tolist()
+        mean = sum(values) / len(values)
+        deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values) + 1e-3)
+        expected = torch.tensor([(v - mean) / deviation for v in values], dtype=torch.float64)
+        torch.testing.assert_close(after.flatten(), expected, rtol=1e-10, atol=1e-12)
+
+
+@given(seed=st.integers(0, 2**16), factor=st.floats(0.01, 1000))
+def test_the_length_of_the_activity_vector_does_not_pass(seed, factor):
+    x = torch.randn(3, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    for norm in (RMSNorm(eps=1e-12), LayerNorm(eps=1e-12)):
+        torch.testing.assert_close(norm(factor * x), norm(x), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(RMSNorm(eps=1e-12)(x).square().mean(1), torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(), GroupNorm(2), Identity()], ids=repr)
+def test_dead_samples_stay_finite_forward_and_backward(norm):
+    x = torch.zeros(2, 6, requires_grad=True)
+    found = norm(x)
+    found.sum().backward()
+    assert found.isfinite().all()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(), GroupNorm(2), BatchNorm(features=6), Identity()], ids=repr)
+def test_bfloat16_stays_bfloat16(norm):
+    x = torch.randn(4, 6).bfloat16()
+    found = norm(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), norm(x.float()), rtol=0.02, atol=0.02)
+
+
+def test_rms_norm_measures_bfloat16_in_float32():
+    x = torch.full((1, 100_000), 0.1).bfloat16()
+    torch.testing.assert_close(RMSNorm()(x).float(), torch.ones(1, 100_000), rtol=0.005, atol=0)
+
+
+@shapes
+def test_group_norm(shape):
+    x = 3 * torch.randn(shape, dtype=torch.float64) + 1
+    found = GroupNorm(2, eps=1e-3)(x)
+    half = shape[1] // 2
+    for group in (slice(0, half), slice(half, None)):
+        part = x[:, group].flatten(1)
+        var, mean = torch.var_mean(part, 1, correction=0, keepdim=True)
+        torch.testing.assert_close(found[:, group].flatten(1), (part - mean) / (var + 1e-3).sqrt())
+
+
+def test_group_norm_must_divide_the_features():
+    with pytest.raises(ValueError, match="num_groups must divide the features, got 3 groups for 8"):
+        GroupNorm(3)(torch.ones(2, 8))
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda: RMSNorm(eps=0), "eps"),
+        (lambda: LayerNorm(eps=-1), "eps"),
+        (lambda: GroupNorm(0), "num_groups"),
+        (lambda: GroupNorm(2, eps=0), "eps"),
+        (lambda: BatchNorm(eps=0), "eps"),
+        (lambda: BatchNorm(momentum=0), "momentum"),
+        (lambda: BatchNorm(statistics="both"), "statistics"),
+        (lambda: BatchNorm().bind(None), "features"),
+        (lambda: BatchNorm()(torch.ones(2, 3)), "features"),
+        (lambda: BatchNorm(features=4)(torch.ones(2, 3)), "x"),
+        (lambda: PeerNormalization(strength=-1), "strength"),
+        (lambda: PeerNormalization(momentum=1), "momentum"),
+        (lambda: PeerNormalization().bind(None), "features"),
+    ],
+)
+def test_bad_arguments_are_named(make, argument):
+    with pytest.raises(ValueError, match=f"^{argument} must"):
+        make()
+
+
+# Batch normalization
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("shape", [(6, 4), (3, 4, 2, 2)], ids=str)
+def test_batch_norm_is_torchs(shape, affine):
+    dimensions = torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d
+    theirs = dimensions(4, eps=1e-4, momentum=0.2, affine=affine).double()
+    ours = BatchNorm(eps=1e-4, momentum=0.2, affine=affine, features=4).double()
+    if affine:
+        with torch.no_grad():
+            for parameter in (theirs.weight, theirs.bias):
+                parameter.uniform_(0.5, 2)
+        ours.load_state_dict(theirs.state_dict(), strict=False)
+    for _ in range(3):
+        x = 2 * torch.randn(shape, dtype=torch.float64) + 1
+        torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    ours.eval(), theirs.eval()
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_batch_norm_learns_nothing_unless_asked():
+    assert not list(BatchNorm(features=3).parameters())
+    assert len(list(BatchNorm(features=3, affine=True).parameters())) == 2
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)], ids=str)
+def test_running_statistics_in_training(shape):
+    """The averages take in the batch, then normalize it; no gradient flows through them."""
+    norm = BatchNorm(momentum=0.25, statistics="running", features=3).double()
+    mean, var = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    rest = [d for d in range(len(shape)) if d != 1]
+    view = [1, 3] + [1] * (len(shape) - 2)
+    for _ in range(3):
+        x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        found = norm(x)
+        found.sum().backward()
+        with torch.no_grad():
+            mean = 0.75 * mean + 0.25 * x.mean(rest)
+            var = 0.75 * var + 0.25 * x.var(rest, correction=0)
+            factor = 1 / (var.view(view) + 1e-5).sqrt()
+            torch.testing.assert_close(found, (x - mean.view(view)) * factor, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(x.grad, factor.expand(shape), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(norm.running_mean, mean, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(norm.running_var, var, rtol=1e-12, atol=1e-14)
+
+
+def test_later_batches_do_not_spoil_an_earlier_graph():
+    norm = BatchNorm(statistics="running", affine=True, features=3)
+    first = norm(torch.randn(4, 3, requires_grad=True))
+    norm(torch.randn(4, 3))
+    first.sum().backward()
+
+
+def test_batch_of_one():
+    with pytest.raises(ValueError, match=r"batch of one.*BatchNorm\(statistics='running'\)"):
+        BatchNorm(features=3)(torch.ones(1, 3))
+    running = BatchNorm(features=3, statistics="running")
+    assert running(torch.randn(1, 3)).isfinite().all()
+    assert (running.running_mean != 0).all()
+    BatchNorm(features=3).eval()(torch.ones(1, 3))
+    BatchNorm(features=3)(torch.randn(1, 3, 2, 2))  # a map has many positions to take statistics from
+
+
+def test_a_layer_trains_on_a_batch_of_one_with_running_statistics():
+    def model(statistics):
+        return ff.FFSequential(
+            ff.FFLinear(6, 5),
+            goodness=ff.goodness.LearnedProjection(3),
+            loss=ff.losses.CrossEntropy(),
+            normalization=BatchNorm(statistics=statistics),
+        )
+
+    optimizer, batch = ff.LocalOptimizer(torch.optim.SGD, lr=0.1), (torch.rand(1, 6), torch.tensor([1]))
+    with pytest.raises(ValueError, match="batch of one"):
+        model("batch").step(batch, optimizer)
+    running = model("running")
+    before = running.stack[0].block.weight.detach().clone()
+    running.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert not torch.equal(running.stack[0].block.weight, before)
+
+
+def test_evaluation_leaves_running_averages():
+    for statistics in ("batch", "running"):
+        norm = BatchNorm(features=3, statistics=statistics).eval()
+        norm(torch.randn(4, 3))
+        norm.affine(Concatenation(2)(torch.randn(4, 1), torch.tensor([0, 1, 0, 1])))
+        assert not norm.running_mean.any()
+        assert (norm.running_var == 1).all()
+
+
+# Normalizations written as affine maps
+
+
+def apply(affine, joined, copies):
+    """What `Affine` says of itself: r (v c + d) + s."""
+    v = joined.view(copies, -1, joined.shape[1])
+    if affine.column_scale is not None:
+        v = v * affine.column_scale
+    if affine.column_shift is not None:
+        v = v + affine.column_shift
+    if affine.row_scale is not None:
+        v = v * affine.row_scale
+    if affine.row_shift is not None:
+        v = v + affine.row_shift
+    return v.flatten(0, 1)
+
+
+NORMS = {
+    "rms": lambda: RMSNorm(),
+    "rms, large eps": lambda: RMSNorm(eps=0.5),
+    "layer": lambda: LayerNorm(),
+    "none": lambda: Identity(),
+    "batch": lambda: BatchNorm(),
+    "batch, learned": lambda: BatchNorm(affine=True, momentum=0.3),
+    "running": lambda: BatchNorm(statistics="running"),
+    "running, learned": lambda: BatchNorm(statistics="running", affine=True, momentum=0.3),
+}
+INPUTS = {
+    "pair": lambda encoder, x: encoder(x, torch.randint(3, (2, len(x)))),
+    "one": lambda encoder, x: encoder(x, torch.randint(3, (len(x),))),
+    "candidates": lambda encoder, x: encoder.candidates(x),
+    "neutral": lambda encoder, x: encoder.neutral(x),
+}
+
+
+@pytest.mark.parametrize("make", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("encoder", [Overlay(3, scale=2.0), Concatenation(3), Border(3)], ids=repr)
+@pytest.mark.parametrize("labelled", INPUTS.values(), ids=INPUTS)
+@pytest.mark.parametrize("training", [True, False])
+def test_affine_equals_forward_on_the_joined_input(make, encoder, labelled, training):
+    encoder = encoder.double()
+    batches = [labelled(encoder, 2 * torch.rand(5, 1, 4, 4, dtype=torch.float64) + 0.1) for _ in range(3)]
+    torch.manual_seed(1)
+    shared, plain = make(), make()
+    for norm in (shared, plain):
+        if hasattr(norm, "bind"):
+            norm.bind(batches[0].features)
+            norm.double()
+            with torch.no_grad():
+                for i, parameter in enumerate(norm.parameters()):
+                    parameter.copy_(torch.linspace(0.5, 1.5 + i, batches[0].features))
+        norm.train(training)
+    for x in batches:
+        found = apply(shared.affine(x), x.joined(), len(x.codes))
+        torch.testing.assert_close(found, plain(x.joined()), rtol=1e-10, atol=1e-10)
+        for name, value in plain.state_dict().items():  # running averages are updated alike
+            torch.testing.assert_close(shared.state_dict()[name], value, rtol=1e-10, atol=1e-10)
+
+
+def test_affine_refuses_a_batch_of_one_with_batch_statistics():
+    one = Concatenation(2).neutral(torch.rand(1, 4))
+    with pytest.raises(ValueError, match="batch of one"):
+        BatchNorm(features=6).affine(one)
+    BatchNorm(features=6).affine(Concatenation(2).candidates(torch.rand(1, 4)))  # two rows
+    BatchNorm(features=6, statistics="running").affine(one)
+
+
+# Peer normalization
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (3, 5, 2, 2)], ids=str)
+def test_peer_normalization_over_steps(shape):
+    """m <- 0.9 m + 0.1 mean(h), from 0.5; the gradient at z is 2 lambda (m - mean m) / batch."""
+    peer = PeerNormalization(features=5).double()
+    assert peer.means.tolist() == [0.5] * 5
+    m = [0.5] * 5
+    for _ in range(4):
+        z = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        h = z.relu()
+        term = peer(z, h)
+        term.backward()
+        columns = h.detach().transpose(0, 1).reshape(5, -1).tolist()
+        m = [0.9 * old + 0.1 * sum(c) / len(c) for old, c in zip(m, columns, strict=True)]
+        average = sum(m) / 5
+        torch.testing.assert_close(peer.means, torch.tensor(m, dtype=torch.float64))
+        expected = 0.0
+        for j in range(5):
+            pull = 2 * 0.03 * (m[j] - average)
+            rows = z.detach()[:, j]
+            expected += pull * rows.mean().item()
+            gradient = torch.full_like(rows, pull / rows.numel())
+            torch.testing.assert_close(z.grad[:, j], gradient, rtol=1e-10, atol=1e-16)
+        assert term.item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_peer_normalization_is_not_gated_and_revives_dead_units():
+    """A unit that is never active gets the same sign of gradient at every sample: upwards."""
+    peer = PeerNormalization(features=3).double()
+    z = torch.tensor([[-1.0, 2.0, 1.0], [-3.0, 1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    peer(z, z.relu()).backward()
+    assert (z.grad[:, 0] < 0).all()
+    assert z.grad[:, 0].unique().numel() == 1
+
+
+def test_no_gradient_flows_through_activations_or_means():
+    peer = PeerNormalization(features=3)
+    z, h = torch.randn(2, 4, 3).requires_grad_()
+    h = torch.randn(4, 3, requires_grad=True)
+    peer(z, h).backward()
+    assert h.grad is None
+    assert not peer.means.requires_grad
+
+
+def test_peer_means_are_buffers_saved_with_the_model():
+    peer = PeerNormalization(features=4)
+    peer(torch.randn(5, 4), torch.rand(5, 4))
+    assert [name for name, _ in peer.named_buffers()] == ["means"]
+    other = PeerNormalization(features=4)
+    other.load_state_dict(peer.state_dict())
+    assert torch.equal(other.means, peer.means)
+    assert not torch.equal(other.means, torch.full((4,), 0.5))
+
+
+def test_peer_means_stand_still_in_evaluation():
+    peer = PeerNormalization(features=4).eval()
+    term = peer(torch.randn(5, 4), torch.rand(5, 4))
+    assert peer.means.tolist() == [0.5] * 4
+    assert term.item() == 0
+
+
+def test_peer_means_keep_float32_beside_bfloat16_activations():
+    peer = PeerNormalization(features=4)
+    z = torch.randn(5, 4).bfloat16().requires_grad_()
+    term = peer(z, z.detach().relu())
+    term.backward()
+    assert term.dtype == peer.means.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [
+        (PeerNormalization(0.1, features=3), "PeerNormalization(strength=0.1, momentum=0.9, features=3)"),
+        (GroupNorm(3), "GroupNorm(num_groups=3)"),
+        (
+            BatchNorm(statistics="running"),
+            "BatchNorm(momentum=0.1, eps=1e-05, affine=False, statistics='running', features=None)",
+        ),
+    ],
+)
+def test_repr(norm, expected):
+    assert repr(norm) == expected

@@ -1,0 +1,403 @@
+"""fit: the same run for the same seed, killed or not; what it records; what it refuses."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+import forwardforward as ff
+from forwardforward.training import (
+    Callback,
+    CheckpointError,
+    CSVLog,
+    EarlyStopping,
+    JSONLog,
+    TrainingDiverged,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+
+KINDS = ("pair", "hard", "class", "unsupervised", "batch norm", "dropout")
+
+
+def data(count: int = 60, seed: int = 0) -> ff.TensorData:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    images = torch.rand(count, 1, 4, 4, generator=generator)
+    images[torch.arange(count), 0, 3, labels] += 2  # something to learn, away from the first pixels
+    return ff.TensorData(images, labels, num_classes=3)
+
+
+def network(kind: str = "pair", seed: int = 0) -> ff.FFSequential:
+    torch.manual_seed(seed)
+    pair = {
+        "goodness": ff.goodness.MeanOfSquares(),
+        "loss": ff.losses.SwishSymBa(4.0),
+        "normalization": ff.normalization.RMSNorm(),
+        "labels": ff.labels.Overlay(3),
+    }
+    layers: list[nn.Module] = [ff.FFLinear(16, 24), ff.FFLinear(24, 20)]
+    if kind == "hard":
+        pair["negatives"] = ff.negatives.HardLabel()
+        pair["peer"] = ff.normalization.PeerNormalization()
+    if kind == "batch norm":
+        pair["normalization"] = ff.normalization.BatchNorm()
+    if kind == "dropout":
+        layers[0] = ff.FFLinear(16, 24, activation=nn.Sequential(nn.ReLU(), nn.Dropout(0.2)))
+    if kind == "unsupervised":
+        del pair["labels"]
+        pair |= {"negatives": ff.negatives.HybridMask(2), "num_classes": 3}
+    if kind == "class":
+        return ff.FFSequential(
+            *layers,
+            goodness=ff.goodness.LearnedProjection(3),
+            loss=ff.losses.CrossEntropy(),
+            normalization=ff.normalization.RMSNorm(),
+        )
+    return ff.FFSequential(*layers, **pair)
+
+
+def optimizer() -> ff.LocalOptimizer:
+    return ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, schedule=ff.optimizers.Cooldown(0.5))
+
+
+def fit(model: nn.Module, train: object, **options: object) -> ff.training.History:
+    settings = {"epochs": 3, "batch_size": 10, "optimizer": optimizer(), "progress": False, **options}
+    return ff.fit(model, train, **settings)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+class Killed(BaseException):
+    pass
+
+
+class KillAtStep:
+    """A schedule that is hit by a kill in the middle of an epoch."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.at = (epoch, step)
+
+    def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> ff.schedules.Groups:
+        if (epoch, step) == self.at:
+            raise Killed
+        return ff.schedules.Joint()(depth, epoch, step, epochs)
+
+    def __repr__(self) -> str:
+        return "Joint()"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [(0, 3), (1, 0), (2, 5)])
+def test_killed_and_resumed_equals_left_alone(kind: str, at: tuple[int, int], tmp_path: Path) -> None:
+    alone = network(kind)
+    whole = fit(alone, data())
+    path = tmp_path / "c.pt"
+    with pytest.raises(Killed):
+        fit(network(kind), data(), checkpoint=path, schedule=KillAtStep(*at))
+    assert path.exists() == (at[0] > 0)
+    resumed = network(kind, seed=0 if at[0] == 0 else 99)
+    history = fit(resumed, data(), checkpoint=path, resume=True)
+    assert same(alone, resumed)
+    strip = [[{k: v for k, v in record.items() if k != "seconds"} for record in h] for h in (whole, history)]
+    assert strip[0] == strip[1]
+
+
+def test_a_shuffling_loader_resumes_too(tmp_path: Path) -> None:
+    def loader() -> DataLoader:
+        return DataLoader(data(), 10, shuffle=True, generator=torch.Generator())
+
+    alone = network()
+    fit(alone, loader())
+    with pytest.raises(Killed):
+        fit(network(), loader(), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(2, 1))
+    resumed = network(seed=9)
+    fit(resumed, loader(), checkpoint=tmp_path / "c.pt", resume=True)
+    assert same(alone, resumed)
+
+
+@pytest.mark.parametrize("moment", ["while writing", "before the move"])
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_good_one(moment: str, tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import os, signal, sys
+        import torch
+        from forwardforward.training import checkpoints
+        path, moment = sys.argv[1:]
+        checkpoints.save_checkpoint(path, {"model": {"w": torch.zeros(3)}})
+        def kill(*arguments, **options):
+            if moment == "while writing":
+                arguments[1].write(b"half a check")
+                arguments[1].flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if moment == "while writing":
+            torch.save = kill
+        else:
+            os.replace = kill
+        checkpoints.save_checkpoint(path, {"model": {"w": torch.ones(3)}})
+    """)
+    path = tmp_path / "c.pt"
+    done = subprocess.run([sys.executable, "-c", program, str(path), moment], capture_output=True, timeout=120)
+    assert done.returncode == -9, done.stderr.decode()
+    assert load_checkpoint(path)["model"]["w"].tolist() == [0, 0, 0]
+
+
+def test_same_seed_same_run_and_the_callers_random_state_is_untouched() -> None:
+    first, second, other = network(), network(), network()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    fit(first, data())
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    fit(second, data())
+    fit(other, data(), seed=1)
+    assert same(first, second)
+    assert not same(first, other)
+
+
+class Pairs(Dataset):
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        inputs, target = data()[index]
+        return inputs, int(target)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dataset", "loader"])
+def test_what_can_be_trained_on(kind: str) -> None:
+    held = data()
+    given = {"tuple": (held.inputs, held.targets), "dataset": Pairs(), "loader": DataLoader(Pairs(), 20)}[kind]
+    history = fit(network("class"), given, validation=given, epochs=2)
+    assert history[-1]["validation"]["samples"] == 60
+
+
+def test_the_history_records_every_layer() -> None:
+    history = fit(network("hard"), data(), validation=data(30, seed=1))
+    record = json.loads(json.dumps(history[-1]))
+    assert [one["epoch"] for one in history] == [1, 2, 3]
+    for layer in record["layers"]:
+        assert set(layer) == {
+            *("loss", "positive", "negative", "separation", "accuracy", "gradient_norm"),
+            *("largest_weight", "learning_rate"),
+        }
+        assert layer["separation"] == pytest.approx(layer["positive"] - layer["negative"])
+    assert set(record["head"]) == {"loss", "accuracy"}
+    assert len(record["validation"]["layer_errors"]) == 2
+    assert history.layer(0, "learning_rate") == pytest.approx([3e-3, 3e-3, 1e-3])
+
+
+def test_training_learns() -> None:
+    for kind in KINDS[:3]:
+        model = network(kind)
+        fit(model, data(300), epochs=15)
+        assert ff.evaluate(model, data(90, seed=1)).error < 10, kind
+
+
+def test_bfloat16_products_keep_float32_weights() -> None:
+    model = network("hard")
+    history = fit(model, data(), precision="bf16")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert history[-1]["layers"][0]["loss"] < 1
+
+
+def test_no_progress_bar_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    fit(network(), data(), epochs=1)
+    assert capsys.readouterr() == ("", "")
+    fit(network(), data(), epochs=1, progress=True)
+    assert "epoch 1/1" in capsys.readouterr().err
+
+
+def test_evaluation_counts_and_does_not_depend_on_the_batch_size() -> None:
+    model, held = network("hard"), data(50, seed=2)
+    fit(model, data())
+    assert held.targets is not None
+    result = ff.evaluate(model, held)
+    assert result.error == pytest.approx(100 * float((model.predict(held.inputs) != held.targets).float().mean()))
+    goodness = model.layer_goodness(held.inputs)
+    by_layer = [100 * float((goodness[:, i].argmax(1) != held.targets).float().mean()) for i in range(2)]
+    assert result.layer_errors == pytest.approx(by_layer)
+    small = ff.evaluate(model, held, batch_size=7)
+    assert (small.error, small.layer_errors, small.head_error) == (result.error, result.layer_errors, result.head_error)
+
+
+def test_checkpoints_hold_what_a_run_needs(tmp_path: Path) -> None:
+    model = network("hard")
+    fit(model, data(), checkpoint=tmp_path / "c.pt")
+    raw = torch.load(tmp_path / "c.pt", weights_only=True)
+    assert {"model", "optimizer", "schedule", "random_state", "history", "epoch", "seed"} <= set(raw)
+    fresh = network("hard", seed=4)
+    fresh.load_state_dict(raw["model"])
+    assert same(model, fresh)
+    assert "layers.0.peer.means" in raw["model"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_checkpoint_cut_short_is_named_and_changes_nothing(share: float, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    fit(network(), data(), checkpoint=path, epochs=1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    model = network(seed=3)
+    before = copy.deepcopy(model)
+    with pytest.raises(CheckpointError, match=r"c\.pt"):
+        load_weights(path, model)
+    with pytest.raises(CheckpointError, match=r"c\.pt"):
+        fit(model, data(), checkpoint=path, resume=True)
+    assert same(model, before)
+
+
+def test_foreign_files_and_other_architectures_are_refused(tmp_path: Path) -> None:
+    foreign, ours = tmp_path / "foreign.pt", tmp_path / "ours.pt"
+    torch.save({"weights": torch.zeros(2)}, foreign)
+    with pytest.raises(CheckpointError, match="not a checkpoint of forwardforward"):
+        load_checkpoint(foreign)
+    torch.save(network(), foreign)  # a whole pickled module
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        load_checkpoint(foreign)
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        load_checkpoint(tmp_path / "none.pt")
+    fit(network("class"), data(), checkpoint=ours, epochs=1)
+    model = network()
+    before = copy.deepcopy(model)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        load_weights(ours, model)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        fit(model, data(), checkpoint=ours, resume=True)
+    assert same(model, before)
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.pt"
+    fit(network(), data(), checkpoint=path, epochs=1)
+    good = path.read_bytes()
+
+    def full(content: object, file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match="No space left on device.*last good one is kept"):
+        fit(network(), data(), checkpoint=path, epochs=2)
+    assert path.read_bytes() == good
+    assert os.listdir(tmp_path) == ["c.pt"]
+
+
+def test_logs_are_cut_back_on_resuming(tmp_path: Path) -> None:
+    logs = [JSONLog(tmp_path / "h.jsonl"), CSVLog(tmp_path / "h.csv")]
+    with pytest.raises(Killed):
+        fit(network(), data(), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(2, 0), callbacks=logs)
+    with open(tmp_path / "h.jsonl", "a") as file:
+        file.write('{"epoch": 3}\n')
+    history = fit(network(), data(), checkpoint=tmp_path / "c.pt", resume=True, callbacks=logs)
+    lines = (tmp_path / "h.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history.epochs
+    rows = (tmp_path / "h.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert "layers.0.loss" in rows[0]
+
+
+def test_training_stops_at_nan_and_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+    class Poison(Callback):
+        def on_epoch_end(self, state: ff.training.FitState) -> None:
+            with torch.no_grad():
+                state.model.layers[1].block.weight.fill_(float("nan"))
+
+    with pytest.raises(TrainingDiverged, match=r"epoch 2: layers\.1"):
+        fit(network(), data(), checkpoint=tmp_path / "c.pt", callbacks=[Poison()])
+    kept = load_checkpoint(tmp_path / "c.pt")
+    assert kept["epoch"] == 1
+    assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
+
+
+def test_early_stopping_needs_validation_and_stops() -> None:
+    frozen = ff.LocalOptimizer(torch.optim.SGD, lr=0.0)
+    history = fit(network(), data(), validation=data(), epochs=9, optimizer=frozen, callbacks=[EarlyStopping(2)])
+    assert len(history) == 3
+    with pytest.raises(ValueError, match="validation must be given"):
+        fit(network(), data(), callbacks=[EarlyStopping(2)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"precision": "fp8"}, "precision must be one of float32, bf16, got 'fp8'"),
+        ({"resume": True}, "checkpoint must name the file"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(network(), data(), **options)
+
+
+def test_bad_data_are_named() -> None:
+    good = data()
+    assert good.targets is not None
+    with pytest.raises(ValueError, match="in_features .* 16 .* 25"):
+        fit(network("class"), (torch.rand(6, 25), torch.zeros(6, dtype=torch.int64)))
+    with pytest.raises(TypeError, match="float"):
+        fit(network(), (good.inputs, good.targets.float()))
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2 .* got 0\.\.5"):
+        fit(network(), (good.inputs, good.targets % 2 * 5))
+    with pytest.raises(ValueError, match="NaN"):
+        fit(network(), (good.inputs * float("nan"), good.targets))
+    poisoned = [(torch.full((1, 4, 4), float("inf")), 0)] * 4
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        fit(network(), DataLoader(poisoned, 2))
+    with pytest.raises(ValueError, match="empty"):
+        fit(network(), (good.inputs[:0], good.targets[:0]))
+    with pytest.raises(TypeError, match="data must be"):
+        fit(network(), 3)
+    with pytest.raises(ValueError, match="labels must be given"):
+        fit(network(), good.inputs)
+
+
+def test_a_batch_of_one_with_batch_statistics_is_named() -> None:
+    norm = {"normalization": ff.normalization.BatchNorm()}
+    loss = {"goodness": ff.goodness.LearnedProjection(3), "loss": ff.losses.CrossEntropy()}
+    with pytest.raises(ValueError, match="batch of one"):
+        fit(ff.FFSequential(ff.FFLinear(16, 8), **norm, **loss), data(), batch_size=1)
+    norm = {"normalization": ff.normalization.BatchNorm(statistics="running")}
+    fit(ff.FFSequential(ff.FFLinear(16, 8), **norm, **loss), data(), batch_size=1, epochs=1)
+
+
+def test_another_seed_than_the_checkpoints_is_refused(tmp_path: Path) -> None:
+    fit(network(), data(), checkpoint=tmp_path / "c.pt", epochs=1)
+    with pytest.raises(ValueError, match="seed must be that of the checkpoint"):
+        fit(network(), data(), checkpoint=tmp_path / "c.pt", resume=True, seed=5)
+
+
+def test_greedy_trains_one_layer_after_the_other() -> None:
+    history = fit(network(), data(), epochs=4, schedule=ff.schedules.Greedy())
+    assert [[layer is not None for layer in record["layers"]] for record in history] == [
+        [True, False],
+        [True, False],
+        [False, True],
+        [False, True],
+    ]
+
+
+@pytest.mark.parametrize("schedule", [None, ff.schedules.EndToEnd()])
+def test_baselines_train_through_the_same_fit(schedule: object, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model: nn.Module = ff.baselines.Backpropagation(ff.FFLinear(16, 24), ff.FFLinear(24, 20), num_classes=3)
+    if schedule is not None:
+        model = network("hard")
+    fit(model, data(300), epochs=15, schedule=schedule, checkpoint=tmp_path / "c.pt")
+    assert ff.evaluate(model, data(90, seed=1)).error < 10
+
+
+def test_saving_does_not_leave_parts_behind(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", {"model": {}})
+    assert os.listdir(tmp_path) == ["c.pt"]
