@@ -1,0 +1,129 @@
+"""Why does my Forward-Forward network stop at 7 %?  One mend after another, each measured.
+
+    python -m benchmarks.seven_percent --data-dir DIR
+
+starts from the program that everybody copies, in mini-batches, and mends one thing after another. Errors are those of MNIST's
+validation split; the test set is not read. Each cell is kept in benchmarks/results/seven_percent.json as soon as it is done, and
+the table in docs/why_7_percent.md is written from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import forwardforward as ff
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "seven_percent.json"
+PAGE = ROOT / "docs" / "why_7_percent.md"
+
+
+class UnitLength(nn.Module):
+    """What the usual program divides by: the length itself, so that a layer's inputs shrink with its width."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return rows of length one."""
+        rows = x.flatten(1)
+        return rows / (rows.norm(dim=1, keepdim=True) + 1e-4)
+
+
+class PermutedLabels(ff.negatives.LabelNegatives):
+    """The batch's own labels in another order: about one in ten is the true one."""
+
+    def wrong_labels(
+        self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return the labels, permuted."""
+        return labels[torch.randperm(len(labels), generator=generator, device=labels.device)]
+
+
+def cells() -> list[tuple[str, dict[str, Any]]]:
+    """Each cell's name and what it changes; changes add up."""
+    return [
+        (
+            "the usual program: mean of squares, threshold 2, inputs of length one, negatives by permuted labels, "
+            "layer by layer",
+            {
+                "goodness": ff.goodness.MeanOfSquares(),
+                "loss": ff.losses.Threshold(theta=2.0),
+                "normalization": UnitLength(),
+                "negatives": PermutedLabels(),
+                "schedule": ff.schedules.Greedy(),
+            },
+        ),
+        ("wrong labels that are never the true one", {"negatives": ff.negatives.RandomLabel()}),
+        ("all layers in every step", {"schedule": ff.schedules.Joint()}),
+        ("inputs of length sqrt(N)", {"normalization": ff.normalization.RMSNorm()}),
+        (
+            "sum of squares, threshold = width",
+            {"goodness": ff.goodness.SumOfSquares(), "loss": ff.losses.Threshold(theta="width")},
+        ),
+        ("hard wrong labels", {"negatives": ff.negatives.HardLabel()}),
+        (
+            "Swish-SymBa over the mean of squares in place of the threshold",
+            {"goodness": ff.goodness.MeanOfSquares(), "loss": ff.losses.SwishSymBa(4.0)},
+        ),
+        ("three times the epochs, the learning rate cooled down", {"epochs": 3, "cooldown": True}),
+    ]
+
+
+def measure(settings: dict[str, Any], hidden: list[int], epochs: int, data: ff.data.Splits) -> dict[str, Any]:
+    """Train one cell and return its validation error."""
+    torch.manual_seed(0)
+    sizes = zip([784, *hidden], hidden, strict=False)
+    model = ff.FFSequential(
+        *(ff.FFLinear(*size) for size in sizes),
+        **{name: settings[name] for name in ("goodness", "loss", "normalization", "negatives")},
+        labels=ff.labels.Overlay(10),
+        classifier=ff.classifiers.Goodness(),
+    )
+    schedule = ff.optimizers.Cooldown(0.5) if settings.get("cooldown") else None
+    history = ff.fit(
+        model,
+        data.train,
+        epochs=epochs * settings.get("epochs", 1),
+        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=1e-3, schedule=schedule),
+        schedule=settings["schedule"],
+    )
+    result = ff.evaluate(model, data.validation)
+    return {"error": result.error, "layer_errors": result.layer_errors, "seconds": history.seconds, "epochs": len(history)}
+
+
+def render(kept: dict[str, Any]) -> str:
+    """Return the Markdown table."""
+    lines = ["| change, on top of those above | epochs | validation error, % |", "|---|---|---|"]
+    lines += [f"| {name} | {cell['epochs']} | {cell['error']:.2f} |" for name, cell in kept["cells"].items()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is missing, then write the page's table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--hidden", default="500,500")
+    options = parser.parse_args()
+    setting = {"hidden": [int(n) for n in options.hidden.split(",")], "epochs": options.epochs, "batch_size": 100}
+    kept: dict[str, Any] = {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
+    if RESULTS.exists() and json.loads(RESULTS.read_text())["setting"] == setting:
+        kept = json.loads(RESULTS.read_text())
+    data = ff.data.load("mnist", options.data_dir)
+    settings: dict[str, Any] = {}
+    for name, change in cells():
+        settings |= change
+        if name not in kept["cells"]:
+            kept["cells"][name] = measure(settings, setting["hidden"], setting["epochs"], data)
+            RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
+        print(f"{kept['cells'][name]['error']:6.2f} %  {name}", flush=True)
+    head, _, rest = PAGE.read_text().partition("<!-- table:begin -->")
+    PAGE.write_text(f"{head}<!-- table:begin -->\n{render(kept)}\n<!-- table:end -->{rest.partition('<!-- table:end -->')[2]}")
+
+
+if __name__ == "__main__":
+    main()
