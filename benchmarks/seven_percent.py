@@ -92,7 +92,12 @@ def measure(settings: dict[str, Any], hidden: list[int], epochs: int, data: ff.d
         schedule=settings["schedule"],
     )
     result = ff.evaluate(model, data.validation)
-    return {"error": result.error, "layer_errors": result.layer_errors, "seconds": history.seconds, "epochs": len(history)}
+    return {
+        "error": result.error,
+        "layer_errors": result.layer_errors,
+        "seconds": history.seconds,
+        "epochs": len(history),
+    }
 
 
 def render(kept: dict[str, Any]) -> str:
@@ -122,7 +127,9 @@ def main() -> None:
             RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
         print(f"{kept['cells'][name]['error']:6.2f} %  {name}", flush=True)
     head, _, rest = PAGE.read_text().partition("<!-- table:begin -->")
-    PAGE.write_text(f"{head}<!-- table:begin -->\n{render(kept)}\n<!-- table:end -->{rest.partition('<!-- table:end -->')[2]}")
+    PAGE.write_text(
+        f"{head}<!-- table:begin -->\n{render(kept)}\n<!-- table:end -->{rest.partition('<!-- table:end -->')[2]}"
+    )
 
 
 if __name__ == "__main__":

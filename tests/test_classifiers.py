@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from forwardforward.classifiers import Goodness, GoodnessReadout, Head, LayerEns
 def network(*widths, classifier=None, head=None, **options):
     sizes = [12, *(widths or (8, 7, 6))]
     return ff.FFSequential(
-        *[ff.FFLinear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)],
+        *[ff.FFLinear(a, b) for a, b in pairwise(sizes)],
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.Threshold(),
         normalization=ff.normalization.RMSNorm(),
