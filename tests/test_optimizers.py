@@ -65,7 +65,6 @@ def test_smoothed_sgd_goes_on_from_its_state():
     assert torch.equal(weight, other)
 
 
-@pytest.mark.xfail(reason="the constructor writes its own weight_cost over the groups'")
 def test_a_parameter_group_has_its_own_weight_cost():
     one, two = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     optimizer = SmoothedSGD([{"params": [one], "weight_cost": 0.5}, {"params": [two]}], lr=0.1)
@@ -75,7 +74,6 @@ def test_a_parameter_group_has_its_own_weight_cost():
     assert (two == 1).all()
 
 
-@pytest.mark.xfail(raises=KeyError, reason="groups added later have no weight_cost, and no average that starts at zero")
 def test_a_parameter_group_added_later_is_like_the_first():
     one, two = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     optimizer = SmoothedSGD([one], lr=0.1, weight_cost=0.5)

@@ -141,7 +141,9 @@ def test_gradients_stop_at_layer_borders(make):
     alone = [copy.deepcopy(whole) for _ in whole.stack]
     step(whole, sgd())
     for i, model in enumerate(alone):
-        step(model, sgd(), groups=[range(i, i + 1)])
+        for j, layer in enumerate(model.stack):
+            layer.requires_grad_(j == i)
+        step(model, sgd())
         for ours, theirs in zip(whole.stack[i].parameters(), model.stack[i].parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
         for j, layer in enumerate(model.stack):
@@ -193,7 +195,6 @@ def test_greedy_leaves_the_others_untouched(make, layer):
     assert list(result.layers) == [layer]
 
 
-@pytest.mark.xfail(reason="layers that are only passed through run in training mode")
 @pytest.mark.parametrize(
     ("make", "layer"), [(hybrids, 0), (hybrids, 1), (paired, 1)], ids=["before a head", "behind it", "between"]
 )
@@ -227,7 +228,6 @@ def test_every_schedule_trains_every_kind_of_network(make, schedule):
             torch.testing.assert_close(result.gradient_norms[i], norm)
 
 
-@pytest.mark.xfail(raises=RuntimeError, reason="a layer's loss is sent backward though it has nothing to learn")
 @pytest.mark.parametrize("kind", ["without parameters", "frozen"])
 def test_a_layer_that_cannot_learn_passes_activations_on(kind):
     model = paired(
@@ -241,9 +241,7 @@ def test_a_layer_that_cannot_learn_passes_activations_on(kind):
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
 @pytest.mark.parametrize("make", [paired, classes, NETWORKS["pair, head"]], ids=["pair", "class", "head"])
-def test_any_integer_type_of_label(make, dtype, request):
-    if (make is not paired and dtype == torch.int32) or make is classes:
-        request.applymarker(pytest.mark.xfail(raises=RuntimeError, reason="torch wants int64: step() should convert"))
+def test_any_integer_type_of_label(make, dtype):
     model, twin = make(), make()
     twin.load_state_dict(model.state_dict())
     images, labels = batch_for(model)
@@ -599,7 +597,6 @@ def test_several_objectives_of_a_layer_add_up():
     assert model.predict(images).shape == (6,)
 
 
-@pytest.mark.xfail(raises=ValueError, reason="FFSequential asks the layers, not the head that it added")
 def test_a_batch_objective_alone_classifies_by_a_head():
     model = ff.FFSequential(*dense(8, 7), loss=SupervisedContrastive(), normalization=RMSNorm(), num_classes=3)
     images, labels = torch.rand(6, 12), torch.tensor([0, 0, 1, 1, 2, 2])

@@ -39,12 +39,17 @@ class SmoothedSGD(torch.optim.SGD):
             raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
         if weight_cost < 0:
             raise ValueError(f"weight_cost must be at least 0, got {weight_cost}")
+        self._weight_cost = weight_cost  # of groups that name none; adding groups starts in the parent's constructor
         super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
-        for group in self.param_groups:
-            group["weight_cost"] = weight_cost
-            if smoothing:  # torch starts the average at the first gradient, Hinton at zero
-                for p in group["params"]:
-                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, which may have a ``weight_cost`` of its own."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group.setdefault("weight_cost", self._weight_cost)
+        if group["momentum"]:  # torch starts the average at the first gradient, Hinton at zero
+            for p in group["params"]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step.
@@ -52,13 +57,17 @@ class SmoothedSGD(torch.optim.SGD):
         Args:
             closure: Reevaluates the loss and returns it; rarely needed.
         """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         with torch.no_grad():
             for group in self.param_groups:
                 if group["weight_cost"]:
                     for p in group["params"]:
                         if p.grad is not None and p.dim() > 1:
                             p.mul_(1 - group["lr"] * group["weight_cost"])
-        loss: float | None = super().step(closure)
+        super().step()
         return loss
 
 

@@ -163,8 +163,7 @@ class FFSequential(nn.Module):
         Returns:
             The local losses.
         """
-        images, labels = batch
-        self._check(images, labels)
+        images, labels = self._checked(batch)
         optimizer.attach(self)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         result = StepResult()
@@ -175,7 +174,7 @@ class FFSequential(nn.Module):
         x: Tensor | LabelledInput = made.inputs
         position = 0
         for group in groups:
-            with self._precision(images, autocast), torch.no_grad():
+            with self._precision(images, autocast), torch.no_grad(), self._evaluating():
                 for i in range(position, group[0]):
                     x = h = self.stack[i](x)
                     self._keep(kept, i, h, len(images))
@@ -188,7 +187,9 @@ class FFSequential(nn.Module):
                     losses.append(local.loss)
                     result.layers[i] = local._replace(loss=local.loss.detach())
                     self._keep(kept, i, x.detach(), len(images))
-            torch.stack(losses).sum().backward()
+            total = torch.stack(losses).sum()
+            if total.requires_grad:  # a group may have nothing to learn
+                total.backward()
             assert isinstance(x, Tensor)
             x = x.detach()
             if monitor:
@@ -197,7 +198,7 @@ class FFSequential(nn.Module):
             position = group[-1] + 1
         if self.head is not None and labels is not None:
             if features is None:
-                with self._precision(images, autocast), torch.no_grad():
+                with self._precision(images, autocast), torch.no_grad(), self._evaluating():
                     for i in range(position, max(self.head.indices) + 1):
                         x = h = self.stack[i](x)
                         self._keep(kept, i, h, len(images))
@@ -353,8 +354,7 @@ class FFSequential(nn.Module):
             batch: Images ``(batch, ...)`` and labels ``(batch,)``.
             generator: Source of randomness for the negatives, on the images' device.
         """
-        images, labels = batch
-        self._check(images, labels)
+        images, labels = self._checked(batch)
         with self._evaluating():
             _, scores = self._score(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
@@ -421,19 +421,21 @@ class FFSequential(nn.Module):
 
     def _bound_head(self, head: classifiers.LinearHead | None) -> classifiers.LinearHead | None:
         if head is None:
-            cannot = all(self._objective(layer).num_classes is None for layer in self.stack) and self.labels is None
-            if getattr(self.negatives, "scores", None) != "head" and not (cannot and self.num_classes):
+            needed = not self.layers_classify and self.num_classes is not None
+            if getattr(self.negatives, "scores", None) != "head" and not needed:
                 return None
             head = classifiers.LinearHead(self._classes())
         head.bind([layer.features for layer in self.stack])
         return head
 
     def _default_classifier(self) -> Callable[[FFSequential, Tensor], Tensor]:
-        if self.paired and self.labels is None:
-            return classifiers.Head()
-        if not self.paired and self.num_classes is None:
-            return classifiers.Head()
-        return classifiers.Goodness(self._voters())
+        return classifiers.Goodness(self._voters()) if self.layers_classify else classifiers.Head()
+
+    def _checked(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+        """Return a training batch that was found good, with labels of type int64."""
+        images, labels = batch
+        self._check(images, labels)
+        return images, None if labels is None else labels.long()
 
     def _check(self, images: Tensor, labels: Tensor | None, training: bool = True) -> None:
         if not isinstance(images, Tensor) or not images.is_floating_point():
@@ -472,5 +474,5 @@ class FFSequential(nn.Module):
 
 def _gradient_norm(module: nn.Module) -> Tensor:
     norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
-    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
     return whole
