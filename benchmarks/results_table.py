@@ -35,7 +35,7 @@ PAPERS: dict[tuple[str, str, str, int | None], str] = {
     ("mono", "3×1000", "mnist", None): "1.26 (Mono-Forward 2025; tuned on the test set)",
 }
 
-COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "best layer, %", "one-pass head, %",
+COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-pass head, %",
            "reported, %", "minutes a seed", "command")  # fmt: skip
 
 
@@ -79,7 +79,6 @@ def _row(runs: list[Summary]) -> list[str]:
         str(first["epochs"]),
         ", ".join(map(str, seeds)),
         _spread([one["test_error"] for one in runs]),
-        _best_layer(runs),
         _spread([one["head_error"] for one in runs]),
         next((one for one in reported if one), ""),
         f"{statistics.mean(one['seconds'] for one in runs) / 60:.1f}",
@@ -94,15 +93,6 @@ def _spread(values: list[float | None]) -> str:
         return ""
     mean = f"{statistics.mean(known):.2f}"
     return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.2f}"
-
-
-def _best_layer(runs: list[Summary]) -> str:
-    """The layer that is best on the mean over seeds, with its number; a choice on the test set, so only for the eye."""
-    if any(not one["layer_errors"] for one in runs):
-        return ""
-    every = list(zip(*(one["layer_errors"] for one in runs), strict=True))
-    best = min(range(len(every)), key=lambda layer: statistics.mean(every[layer]))
-    return f"{_spread(list(every[best]))} (layer {best + 1})"
 
 
 def _command(command: str, seeds: int) -> str:

@@ -110,7 +110,8 @@ def measure(settings: dict[str, Any], hidden: list[int], epochs: int, data: ff.d
 def render(kept: dict[str, Any]) -> str:
     """Return the Markdown table."""
     lines = ["| change, on top of those above | epochs | validation error, % |", "|---|---|---|"]
-    lines += [f"| {name} | {cell['epochs']} | {cell['error']:.2f} |" for name, cell in kept["cells"].items()]
+    done = [(name, kept["cells"][name]) for name, _ in cells() if name in kept["cells"]]
+    lines += [f"| {name} | {cell['epochs']} | {cell['error']:.2f} |" for name, cell in done]
     return "\n".join(lines)
 
 
