@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", metavar="RUN", help="run folder (default: runs/DATA-RECIPE-SEED)")
     train.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
     train.add_argument("--precision", choices=("float32", "bf16"), help="of the products (default: float32)")
-    train.add_argument("--threads", type=_whole(1, 4096), help="CPU threads (default: torch's own choice)")
+    train.add_argument(
+        "--threads", type=_whole(1, 4096), help="CPU threads (default: one for small steps, else torch's choice)"
+    )
     train.add_argument(
         "--validation",
         action="store_true",
@@ -179,6 +181,11 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def _threads(activations: int) -> int:
+    """One thread for layers of few activations a step: two would spend their time waiting for each other."""
+    return 1 if activations < 2**15 else torch.get_num_threads()
+
+
 def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     data = options.data or "digits"
     if data not in available() and not data.endswith(".npz"):
@@ -196,7 +203,7 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         data_dir=options.data_dir,
         device=_device(options.device),
         precision=options.precision or "float32",
-        threads=options.threads or torch.get_num_threads(),
+        threads=options.threads or _threads(chosen["batch_size"] * max(chosen["hidden"])),
         validation=bool(options.validation),
         command=" ".join(["python -m forwardforward", *_without_paths(words)]),
         table=recipe.with_(**chosen).table(),
