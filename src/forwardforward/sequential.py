@@ -172,18 +172,26 @@ class FFSequential(nn.Module):
             made = self._make_batch(images, labels, scores, generator)
         kept: dict[int, Tensor] = {}
         x: Tensor | LabelledInput = made.inputs
+        stack = self.stack
+
+        def pass_on(x: Tensor | LabelledInput, layers: range) -> Tensor | LabelledInput:
+            """Run layers that stand still in this step."""
+            if layers:
+                with self._precision(images, autocast), torch.no_grad(), self._evaluating():
+                    for i in layers:
+                        x = h = stack[i](x)
+                        self._keep(kept, i, h, len(images))
+            return x
+
         position = 0
         for group in groups:
-            with self._precision(images, autocast), torch.no_grad(), self._evaluating():
-                for i in range(position, group[0]):
-                    x = h = self.stack[i](x)
-                    self._keep(kept, i, h, len(images))
+            x = pass_on(x, range(position, group[0]))
             units = [str(i) for i in group]
             optimizer.zero_grad(*units)
             losses = []
             with self._precision(images, autocast):
                 for i in group:
-                    x, local = self.stack[i].local_loss(x, made)
+                    x, local = stack[i].local_loss(x, made)
                     losses.append(local.loss)
                     result.layers[i] = local._replace(loss=local.loss.detach())
                     self._keep(kept, i, x.detach(), len(images))
@@ -193,15 +201,13 @@ class FFSequential(nn.Module):
             assert isinstance(x, Tensor)
             x = x.detach()
             if monitor:
-                result.gradient_norms |= {i: _gradient_norm(self.stack[i]) for i in group}
+                result.gradient_norms |= {i: _gradient_norm(stack[i]) for i in group}
             optimizer.step(*units)
             position = group[-1] + 1
         if self.head is not None and labels is not None:
             if features is None:
-                with self._precision(images, autocast), torch.no_grad(), self._evaluating():
-                    for i in range(position, max(self.head.indices) + 1):
-                        x = h = self.stack[i](x)
-                        self._keep(kept, i, h, len(images))
+                pass_on(x, range(position, max(self.head.indices) + 1))
+                with self._precision(images, autocast):
                     features = self.head.read(kept)
             result.head = self._update_head(features, labels, optimizer)
         return result
