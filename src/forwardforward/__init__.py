@@ -24,13 +24,14 @@ from forwardforward import (
 )
 from forwardforward.batches import Batch
 from forwardforward.data import TensorData
-from forwardforward.layers import FFLayer, FFLinear
+from forwardforward.layers import FFConv2d, FFLayer, FFLinear
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 __all__ = [
     "Batch",
+    "FFConv2d",
     "FFLayer",
     "FFLinear",
     "FFSequential",

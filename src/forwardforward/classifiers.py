@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.normalization import RMSNorm
+from forwardforward.pooling import SpatialPool
 
 if TYPE_CHECKING:
     from forwardforward.sequential import FFSequential
@@ -146,7 +147,9 @@ class LinearHead(nn.Module):
         num_classes: Number of classes.
         layers: Which layers it reads; all but the first unless given (of a single layer, that one).
         label: ``"neutral"`` or ``"random"``, the label under which features are read.
-        features: Total number of features of those layers; taken from the stack where it knows them.
+        features: Total number of features of those layers, pooled where they are; taken from the stack where it knows
+            them.
+        pool: How maps become rows, such as ``SpatialPool(4)``; all their activations count unless given.
 
     Raises:
         ValueError: If ``label`` is another word, ``layers`` holds no layer or the layers' widths are unknown.
@@ -160,6 +163,7 @@ class LinearHead(nn.Module):
         layers: slice = slice(1, None),
         label: str = "neutral",
         features: int | None = None,
+        pool: SpatialPool | None = None,
     ) -> None:
         super().__init__()
         if label not in ("neutral", "random"):
@@ -168,6 +172,7 @@ class LinearHead(nn.Module):
         self.layers = layers
         self.label = label
         self.features = features
+        self.pool = nn.Flatten() if pool is None else pool
         self.normalization = RMSNorm()
 
     def bind(self, widths: list[int | None]) -> None:
@@ -181,14 +186,19 @@ class LinearHead(nn.Module):
         if self.features is None:
             if any(width is None for width in chosen):
                 raise ValueError("features must be given, LinearHead(..., features=...), for blocks of unknown width")
-            self.features = sum(width for width in chosen if width is not None)
+            pool = self.pool if isinstance(self.pool, SpatialPool) else None
+            self.features = sum(pool.features(width) if pool else width for width in chosen if width is not None)
         self.linear = nn.Linear(self.features, self.num_classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def read(self, activations: dict[int, Tensor]) -> Tensor:
         """Return the features, ``(batch, features)``, from activations by layer."""
-        return torch.cat([self.normalization(activations[i].flatten(1)) for i in self.indices], dim=1)
+        return torch.cat([self.normalization(self._rows(activations[i])) for i in self.indices], dim=1)
+
+    def _rows(self, activations: Tensor) -> Tensor:
+        rows: Tensor = self.pool(activations) if activations.dim() > 2 else activations
+        return rows
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits ``(batch, classes)`` of features ``(batch, features)``."""

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward.pooling import SpatialPool
+
 __all__ = [
     "L1",
     "ClassGroups",
@@ -26,6 +28,7 @@ __all__ = [
     "Lp",
     "MeanActivation",
     "MeanOfSquares",
+    "MeanOfSquaresByPosition",
     "Negated",
     "PerClassGoodness",
     "Prototypes",
@@ -46,8 +49,8 @@ class _SquaredNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activations: Tensor) -> Tensor:
         ctx.save_for_backward(activations)
-        rows = activations.flatten(1)
-        norm: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=_accumulator(activations))
+        rest = tuple(range(1, activations.dim()))  # not flattened: maps whose channels come last would be copied
+        norm: Tensor = torch.linalg.vector_norm(activations, dim=rest, dtype=_accumulator(activations))
         return norm.square()
 
     @staticmethod
@@ -266,6 +269,19 @@ class PerClassGoodness(nn.Module):
         return f"num_classes={self.num_classes}"
 
 
+class MeanOfSquaresByPosition(MeanOfSquares):
+    r"""Mean of squares over the channels at each position of a map, :math:`g_{xy} = \frac1C \sum_c h_{cxy}^2`.
+
+    A pair loss then compares position with position. Its scale is 1.
+
+    Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025).
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return ``(batch, height, width)`` of maps ``(batch, channels, height, width)``."""
+        return activations.to(_accumulator(activations)).square().mean(1)
+
+
 class ClassGroups(PerClassGoodness):
     r"""The features (for images, the channels) in one group a class, each with a scalar goodness of its own.
 
@@ -296,6 +312,11 @@ class ClassGroups(PerClassGoodness):
                 "num_classes must divide the layer's features into equal groups, "
                 f"got {self.num_classes} classes for {features} features"
             )
+        if type(self.goodness) in (MeanOfSquares, MeanActivation):  # space first: less to hold, and no copy of maps
+            values = activations.square() if isinstance(self.goodness, MeanOfSquares) else activations
+            rest = tuple(range(2, activations.dim()))
+            means = values.mean(rest, dtype=_accumulator(activations)) if rest else values.to(_accumulator(activations))
+            return means.view(batch, self.num_classes, -1).mean(2)
         groups = activations.reshape(batch * self.num_classes, features // self.num_classes, -1)
         return self.goodness(groups).view(batch, self.num_classes)
 
@@ -305,22 +326,23 @@ class _Projected(PerClassGoodness):
 
     weight: Tensor
 
-    def __init__(self, num_classes: int, features: int | None = None) -> None:
+    def __init__(self, num_classes: int, features: int | None = None, pool: SpatialPool | None = None) -> None:
         super().__init__(num_classes)
         self.features = features
+        self.pool = pool
         if features is not None:
             self._shape(features)
 
     def bind(self, features: int | None) -> None:
-        """Shape the matrix for a layer of ``features`` features; called by the layer."""
+        """Shape the matrix for a layer of ``features`` features (channels); called by the layer."""
         if self.features is None:
             if features is None:
                 raise ValueError(
                     f"features must be given, {type(self).__name__}({self.num_classes}, features=...), "
                     "for a block whose width the layer does not know"
                 )
-            self.features = features
-            self._shape(features)
+            self.features = features if self.pool is None else self.pool.features(features)
+            self._shape(self.features)
 
     def _shape(self, features: int) -> None:
         raise NotImplementedError
@@ -330,11 +352,12 @@ class _Projected(PerClassGoodness):
         return f"{self.num_classes}, features={self.features}"
 
     def _rows(self, activations: Tensor) -> Tensor:
-        rows = activations.flatten(1)
+        rows = activations.flatten(1) if self.pool is None else self.pool(activations)
         if self.features is None:
             raise ValueError(f"{type(self).__name__} has no features yet: pass features= or put it into a layer")
         if rows.shape[1] != self.features:
-            raise ValueError(f"activations must have {self.features} features a sample, got {rows.shape[1]}")
+            hint = "" if self.pool or activations.dim() == 2 else "; give pool=SpatialPool(size), or features="
+            raise ValueError(f"activations must have {self.features} features a sample, got {rows.shape[1]}{hint}")
         return rows
 
 
@@ -343,7 +366,9 @@ class LearnedProjection(_Projected):
 
     Args:
         num_classes: Number of classes ``K``.
-        features: Number of activations a sample; taken from the layer where that knows its width.
+        features: Number of activations a sample, pooled where they are; taken from the layer where that knows its
+            width.
+        pool: How maps become rows, such as ``SpatialPool(2)``; all their activations count unless given.
 
     Raises:
         ValueError: If the width is unknown or, on forward, not the activations'.
@@ -365,7 +390,9 @@ class RandomProjection(_Projected):
 
     Args:
         num_classes: Number of classes ``K``.
-        features: Number of activations a sample; taken from the layer where that knows its width.
+        features: Number of activations a sample, pooled where they are; taken from the layer where that knows its
+            width.
+        pool: How maps become rows, such as ``SpatialPool(2)``; all their activations count unless given.
 
     Raises:
         ValueError: If the width is unknown or, on forward, not the activations'.
@@ -386,7 +413,9 @@ class Prototypes(_Projected):
 
     Args:
         num_classes: Number of classes ``K``.
-        features: Number of activations a sample; taken from the layer where that knows its width.
+        features: Number of activations a sample, pooled where they are; taken from the layer where that knows its
+            width.
+        pool: How maps become rows, such as ``SpatialPool(2)``; all their activations count unless given.
         scale: The factor :math:`s` that spreads the cosines for a softmax; 16 unless given.
 
     Raises:
@@ -395,8 +424,14 @@ class Prototypes(_Projected):
     Source: HFF (2026), arXiv 2605.00082.
     """
 
-    def __init__(self, num_classes: int, features: int | None = None, scale: float = 16.0) -> None:
-        super().__init__(num_classes, features)
+    def __init__(
+        self,
+        num_classes: int,
+        features: int | None = None,
+        pool: SpatialPool | None = None,
+        scale: float = 16.0,
+    ) -> None:
+        super().__init__(num_classes, features, pool)
         self.factor = scale
 
     def _shape(self, features: int) -> None:

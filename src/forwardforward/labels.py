@@ -12,7 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Border", "Concatenation", "LabelEncoder", "LabelledInput", "Overlay"]
+__all__ = [
+    "Border",
+    "Concatenation",
+    "ImageChannel",
+    "LabelChannel",
+    "LabelEncoder",
+    "LabelledInput",
+    "LearnedChannel",
+    "Overlay",
+    "RandomChannel",
+    "WaveChannel",
+]
 
 
 @dataclass(frozen=True)
@@ -20,30 +31,40 @@ class LabelledInput:
     """Images and the label codes that they are to be joined with, not joined yet.
 
     One image may carry several codes (a positive and a negative one, or one a candidate label): the joined
-    input holds every image with its first code, then every image with its second, and so on.
+    input holds every image with its first code, then every image with its second, and so on. Images are rows
+    ``(batch, width)`` with a code of single entries, or maps ``(batch, width, height, width)`` with a code of
+    whole channels.
 
     Attributes:
-        images: ``(batch, width)``, zero in the ``columns`` that the code will fill.
-        codes: ``(copies, batch, code)``, or ``(copies, 1, code)`` where all images carry the same codes.
-        columns: Where in the joined input the code's entries stand, ``(code,)``.
-        features: Width of the joined input.
+        images: ``(batch, width, ...)``, zero in the ``columns`` that the code will fill.
+        codebook: The different codes, ``(codes, code, ...)``.
+        index: Which code each copy of an image carries, ``(copies, batch)``, or ``(copies, 1)`` where all images
+            carry the same.
+        columns: Where in the joined input the code's entries (channels) stand, ``(code,)``.
+        features: Width (number of channels) of the joined input.
     """
 
     images: Tensor
-    codes: Tensor
+    codebook: Tensor
+    index: Tensor
     columns: Tensor
     features: int
 
     def __len__(self) -> int:
         """Return the number of rows of the joined input, copies times batch."""
-        return self.codes.shape[0] * self.images.shape[0]
+        return self.index.shape[0] * self.images.shape[0]
+
+    @property
+    def codes(self) -> Tensor:
+        """The code of every row, ``(copies, batch or 1, code, ...)``."""
+        return self.codebook[self.index]
 
     def joined(self) -> Tensor:
-        """Return the plain input, ``(copies * batch, features)``."""
-        batch, width = self.images.shape
-        out = self.images.new_zeros(self.codes.shape[0], batch, self.features)
-        out[..., :width] = self.images
-        out[..., self.columns] = self.codes.to(out.dtype)
+        """Return the plain input, ``(copies * batch, features, ...)``."""
+        batch, width, *rest = self.images.shape
+        out = self.images.new_zeros(self.index.shape[0], batch, self.features, *rest)
+        out[:, :, :width] = self.images
+        out[:, :, self.columns] = self.codes.to(out.dtype)
         return out.flatten(0, 1)
 
 
@@ -56,6 +77,8 @@ class LabelEncoder(nn.Module):
     Args:
         num_classes: Number of classes ``K``.
         scale: Strength of the label; one pixel at full intensity is 1.
+        codebook: One code a class, ``(K, code, ...)``, kept in the state and learned if it is a parameter; one-hot
+            codes unless given.
 
     Raises:
         ValueError: If ``num_classes`` is below 2 or ``scale`` is not positive.
@@ -63,7 +86,7 @@ class LabelEncoder(nn.Module):
 
     codebook: Tensor
 
-    def __init__(self, num_classes: int, scale: float = 1.0) -> None:
+    def __init__(self, num_classes: int, scale: float = 1.0, codebook: Tensor | None = None) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
@@ -71,7 +94,11 @@ class LabelEncoder(nn.Module):
             raise ValueError(f"scale must be positive, got {scale}")
         self.num_classes = num_classes
         self.scale = scale
-        self.register_buffer("codebook", torch.eye(num_classes) * scale, persistent=False)
+        if isinstance(codebook, nn.Parameter):
+            self.codebook = codebook
+        else:
+            given = codebook is not None
+            self.register_buffer("codebook", codebook if given else torch.eye(num_classes) * scale, persistent=given)
 
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
         """Make room for the code.
@@ -86,7 +113,7 @@ class LabelEncoder(nn.Module):
         raise NotImplementedError
 
     def codes(self, labels: Tensor) -> Tensor:
-        """Return the codes of ``labels``, of their shape with the code's entries as last dimension.
+        """Return the codes of ``labels``, of their shape with the code's dimensions behind.
 
         Raises:
             TypeError: If the labels are of a float type.
@@ -104,20 +131,23 @@ class LabelEncoder(nn.Module):
         """
         if labels.shape[-1] != len(images):
             raise ValueError(f"labels must be one an image, got {labels.shape[-1]} labels for {len(images)} images")
-        return self._labelled(images, self.codes(labels.reshape(-1, len(images))))
+        check_labels(labels, self.num_classes)
+        return self._labelled(images, self.codebook, labels.long().reshape(-1, len(images)))
 
     def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabelledInput:
         """Return each image with every label of ``classes``, all of them unless given."""
-        codes = self.codebook if classes is None else self.codebook[classes]
-        return self._labelled(images, codes.unsqueeze(1))
+        if classes is None:
+            classes = torch.arange(self.num_classes, device=images.device)
+        return self._labelled(images, self.codebook, classes[:, None])
 
     def neutral(self, images: Tensor) -> LabelledInput:
         """Return each image with the neutral label."""
-        return self._labelled(images, self.codebook.mean(0).view(1, 1, -1))
+        only = torch.zeros(1, 1, dtype=torch.long, device=images.device)
+        return self._labelled(images, self.codebook.mean(0, keepdim=True), only)
 
-    def _labelled(self, images: Tensor, codes: Tensor) -> LabelledInput:
+    def _labelled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabelledInput:
         rows, columns, features = self.place(images)
-        return LabelledInput(rows, codes.to(rows.dtype), columns, features)
+        return LabelledInput(rows, codebook.to(rows.dtype), index, columns, features)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
@@ -190,10 +220,10 @@ class Border(LabelEncoder):
         rows[:, columns] = 0
         return rows, columns[: each * self.num_classes], rows.shape[1]
 
-    def _labelled(self, images: Tensor, codes: Tensor) -> LabelledInput:
+    def _labelled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabelledInput:
         rows, columns, features = self.place(images)
         repeats = len(columns) // self.num_classes
-        return LabelledInput(rows, codes.to(rows.dtype).repeat(1, 1, repeats), columns, features)
+        return LabelledInput(rows, codebook.to(rows.dtype).repeat(1, repeats), index, columns, features)
 
 
 class Concatenation(LabelEncoder):
@@ -210,3 +240,141 @@ class Concatenation(LabelEncoder):
         width = rows.shape[1]
         columns = torch.arange(width, width + self.num_classes, device=rows.device)
         return rows, columns, width + self.num_classes
+
+
+class LabelChannel(LabelEncoder):
+    """A label map a class, joined to the images as further channels behind their own.
+
+    A convolution sees the label wherever it looks, where a code in a corner would reach a few positions only. A first
+    layer :class:`~forwardforward.FFConv2d` computes the response to the maps once a class, not once a sample.
+
+    Args:
+        maps: One map a class, ``(classes, height, width)`` or ``(classes, channels, height, width)``.
+        learned: Whether the maps are parameters, trained with the first layer by the errors that reach its input.
+        scale: Factor on the maps; one pixel at full intensity is 1.
+
+    Raises:
+        ValueError: If the maps are of another form or fewer than 2 or, on encoding, the images are not of the maps'
+            height and width.
+    """
+
+    def __init__(self, maps: Tensor, learned: bool = False, scale: float = 1.0) -> None:
+        if maps.dim() not in (3, 4) or not maps.is_floating_point():
+            raise ValueError(
+                "maps must be floats of shape (classes, height, width) or (classes, channels, height, width), "
+                f"got {maps.dtype} {tuple(maps.shape)}"
+            )
+        codebook = (maps.unsqueeze(1) if maps.dim() == 3 else maps) * scale
+        super().__init__(len(maps), scale, nn.Parameter(codebook) if learned else codebook)
+
+    def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Leave the images as they are; the maps follow their channels."""
+        size = tuple(self.codebook.shape[2:])
+        if images.dim() != 4 or tuple(images.shape[2:]) != size:
+            raise ValueError(
+                f"images must be (batch, channels, {size[0]}, {size[1]}), as the label maps are, "
+                f"got {tuple(images.shape)}"
+            )
+        channels = images.shape[1]
+        features = channels + self.codebook.shape[1]
+        return images, torch.arange(channels, features, device=images.device), features
+
+    def extra_repr(self) -> str:
+        """Return what decides the maps' shape."""
+        size = "x".join(str(n) for n in self.codebook.shape[2:])
+        return f"{super().extra_repr()}, {size}"
+
+
+class RandomChannel(LabelChannel):
+    """A fixed random map a class, every pixel drawn from N(0, 1): a one-hot label times a random matrix.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        size: Height and width of the images, one number for square ones.
+        scale: Factor on the maps.
+
+    Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks without overlapping updates.
+    """
+
+    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
+        super().__init__(torch.randn(num_classes, *_pair(size)), scale=scale)
+
+
+class LearnedChannel(LabelChannel):
+    """A learned map a class, every pixel starting from N(0, 1): a one-hot label times a learned matrix.
+
+    Errors reach the maps from the group of layers that holds the first one.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        size: Height and width of the images, one number for square ones.
+        scale: Factor on the maps that they start with.
+
+    Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks with overlapping updates.
+    """
+
+    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
+        super().__init__(torch.randn(num_classes, *_pair(size)), learned=True, scale=scale)
+
+
+class WaveChannel(LabelChannel):
+    r"""A plane wave over the whole image a class.
+
+    .. math:: c_k(x, y) = \sqrt 2 \cos\left(2 \pi (u x / W + v y / H) + \varphi\right)
+
+    Classes :math:`2m` and :math:`2m + 1` share the :math:`m`-th wave vector :math:`(u, v)` of the discrete Fourier
+    transform, shortest first, with phases :math:`\varphi` of 0 and :math:`\pi / 2`. Over the image, waves have mean
+    zero, mean square one and are orthogonal to each other.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        size: Height and width of the images, one number for square ones.
+        scale: Factor on the waves.
+
+    Raises:
+        ValueError: If the image has fewer waves than there are classes.
+
+    Source: Scodellaro et al., Training convolutional neural networks with the Forward-Forward algorithm (2023), arXiv
+    2312.14924, which superimposes its waves on the images; here they are a channel of their own.
+    """
+
+    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
+        height, width = _pair(size)
+        vectors = [
+            (u, v)
+            for u in range((width + 1) // 2)
+            for v in range(-((height - 1) // 2), (height + 1) // 2)
+            if u > 0 or v > 0  # one of the two that point opposite ways
+        ]
+        vectors.sort(key=lambda one: (one[0] ** 2 + one[1] ** 2, one))
+        if num_classes > 2 * len(vectors):
+            raise ValueError(
+                f"num_classes must be at most {2 * len(vectors)} for waves over {height}x{width} pixels, "
+                f"got {num_classes}"
+            )
+        y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
+        waves = [
+            2**0.5 * torch.cos(2 * torch.pi * (u * x + v * y) + phase * torch.pi / 2)
+            for u, v in vectors[: (num_classes + 1) // 2]
+            for phase in (0, 1)
+        ]
+        super().__init__(torch.stack(waves[:num_classes]) if waves else torch.zeros(0, height, width), scale=scale)
+
+
+class ImageChannel(LabelChannel):
+    """A given image a class, such as a drawn symbol or the class's mean.
+
+    Args:
+        maps: One map a class, ``(classes, height, width)`` or ``(classes, channels, height, width)``.
+        scale: Factor on the maps.
+    """
+
+    def __init__(self, maps: Tensor, scale: float = 1.0) -> None:
+        super().__init__(maps, scale=scale)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"size must be positive, got {size}")
+    return height, width

@@ -24,6 +24,7 @@ __all__ = [
     "CrossEntropy",
     "PairLoss",
     "Pyramidal",
+    "SuperclassCrossEntropy",
     "SupervisedContrastive",
     "SwishSymBa",
     "SymBa",
@@ -279,6 +280,47 @@ class CrossEntropy(nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"temperature={self.temperature}, label_smoothing={self.label_smoothing}"
+
+
+class SuperclassCrossEntropy(CrossEntropy):
+    r"""Cross-entropy of superclasses, whose goodness is the mean over their classes.
+
+    :math:`\hat g_j = \mathrm{mean}_{k: s_k = j} \, g_k` against the superclass :math:`s_y` of the label: a coarser
+    question for early layers.
+
+    Args:
+        superclasses: The superclass :math:`s_k` of each class, from 0 up.
+        temperature: :math:`T`, in units of goodness.
+        label_smoothing: Share of the target spread evenly over the superclasses, in [0, 1).
+
+    Raises:
+        ValueError: If the superclasses are not all of 0 to their highest, at least two of them, or an argument is out
+            of its range.
+
+    Source: the class hierarchy of HCL-FF (2026), arXiv 2605.24797.
+    """
+
+    superclasses: Tensor
+
+    def __init__(self, superclasses: Sequence[int], temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
+        super().__init__(temperature, label_smoothing)
+        found = sorted(set(superclasses))
+        if len(found) < 2 or found != list(range(len(found))):
+            raise ValueError(f"superclasses must be all of 0, 1, ... up to the highest, got {list(superclasses)}")
+        self.register_buffer("superclasses", torch.tensor(list(superclasses)), persistent=False)
+        shares = F.one_hot(self.superclasses).float()
+        self.register_buffer("shares", shares / shares.sum(0), persistent=False)
+
+    def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
+        if goodness.shape[1] != len(self.superclasses):
+            raise ValueError(f"superclasses must be one a class, got {len(self.superclasses)} for {goodness.shape[1]}")
+        shares = self.get_buffer("shares")
+        return super().forward(goodness.to(shares.dtype) @ shares, self.superclasses[targets])
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"superclasses={self.superclasses.tolist()}, {super().extra_repr()}"
 
 
 class SupervisedContrastive(nn.Module):

@@ -139,6 +139,42 @@ def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | Non
     return keys.argmax(1)
 
 
+class SelfContrast(Negatives):
+    r"""Sums of images without labels: an image with itself is positive, with another one negative.
+
+    :math:`x^+ = x_i + x_i` and :math:`x^- = x_i + x_j` with :math:`j \ne i` from the batch. A linear first layer sees
+    :math:`W (x_i + x_j)`, as if the pair had been given to it side by side under shared weights.
+
+    Raises:
+        ValueError: When called, if the batch holds one image.
+
+    Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025).
+    """
+
+    needs_labels = False
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        encoder: LabelEncoder | None,
+        scores: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Batch:
+        """Return each image with itself, and with another image of the batch."""
+        if len(images) < 2:
+            raise ValueError("SelfContrast needs at least two images a batch, got 1")
+        return Batch(torch.cat([2 * images, images + images[_others(images, generator)]]), labels, paired=True)
+
+
+def _others(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return another image's index for each image of a batch: one cycle through the batch, so none meets itself."""
+    order = torch.randperm(len(images), generator=generator, device=images.device)
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    return other
+
+
 class HybridMask(Negatives):
     r"""Hybrid images without labels: half of one image, half of another, in large patches.
 
@@ -179,10 +215,7 @@ class HybridMask(Negatives):
         height, width = self._size(images)
         mask = self.masks(batch, height, width, images, generator)
         mask = mask.view(batch, *[1] * (images.dim() - 3), height, width) if images.dim() > 2 else mask.flatten(1)
-        order = torch.randperm(batch, generator=generator, device=images.device)
-        other = torch.empty_like(order)
-        other[order] = order.roll(1)  # one cycle through the batch: no image meets itself
-        hybrid = torch.where(mask, images, images[other])
+        hybrid = torch.where(mask, images, images[_others(images, generator)])
         return Batch(torch.cat([images, hybrid]), labels, paired=True)
 
     def masks(self, count: int, height: int, width: int, like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -8,6 +8,7 @@ among an image's labels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -67,8 +68,7 @@ class RMSNorm(nn.Module):
 
     def affine(self, x: LabelledInput) -> Affine:
         """Return the row scales of a labelled input."""
-        squares = x.images.square().sum(-1, keepdim=True) + x.codes.square().sum(-1, keepdim=True)
-        return Affine(row_scale=(squares / x.features + self.eps).rsqrt())
+        return Affine(row_scale=(_row_mean(x, torch.square) + self.eps).rsqrt())
 
 
 class LayerNorm(nn.Module):
@@ -92,10 +92,20 @@ class LayerNorm(nn.Module):
 
     def affine(self, x: LabelledInput) -> Affine:
         """Return the row scales and shifts of a labelled input."""
-        mean = (x.images.sum(-1, keepdim=True) + x.codes.sum(-1, keepdim=True)) / x.features
-        squares = x.images.square().sum(-1, keepdim=True) + x.codes.square().sum(-1, keepdim=True)
-        factor = (squares / x.features - mean.square() + self.eps).clamp(min=self.eps).rsqrt()
+        mean = _row_mean(x, torch.positive)
+        factor = (_row_mean(x, torch.square) - mean.square() + self.eps).clamp(min=self.eps).rsqrt()
         return Affine(row_scale=factor, row_shift=-mean * factor)
+
+
+def _row_mean(x: LabelledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the mean of ``function`` over the entries of each joined row, ``(copies, batch, 1)``."""
+    images, codes = (function(part).flatten(1).sum(1) for part in (x.images, x.codebook))
+    return ((images + codes[x.index]) / (x.features * x.images[0, 0].numel())).unsqueeze(-1)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return variance and mean of each feature (channel)."""
+    return torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
 
 
 class BatchNorm(nn.Module):
@@ -165,10 +175,8 @@ class BatchNorm(nn.Module):
                 x, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
             )
         if self.training:
-            rest = [d for d in range(x.dim()) if d != 1]
             with torch.no_grad():
-                wide = x.to(torch.promote_types(x.dtype, torch.float32))
-                var, mean = torch.var_mean(wide, rest, correction=0)
+                var, mean = _moments(x.to(torch.promote_types(x.dtype, torch.float32)))
                 self._update(mean, var)
         return F.batch_norm(
             x,
@@ -185,15 +193,13 @@ class BatchNorm(nn.Module):
         """Return the column scales and shifts of a labelled input, updating the averages in training."""
         mean, var = self.running_mean, self.running_var
         if self.training:
-            copies, batch = x.codes.shape[0], len(x.images)
+            count = len(x) * x.images[0, 0].numel()
             if self.statistics == "batch":
-                self._check_batch(copies * batch)
+                self._check_batch(count)
             width = x.images.shape[1]
             now = x.images.new_zeros(2, x.features)
-            now[1, :width], now[0, :width] = torch.var_mean(x.images, 0, correction=0)
-            codes = x.codes.expand(-1, batch, -1).flatten(0, 1)
-            now[1, x.columns], now[0, x.columns] = torch.var_mean(codes, 0, correction=0)
-            count = copies * batch
+            now[1, :width], now[0, :width] = _moments(x.images)
+            now[1, x.columns], now[0, x.columns] = _moments(x.codebook[x.index.expand(-1, len(x.images)).flatten()])
             unbiased = now[1] * count / (count - 1) if self.statistics == "batch" else now[1]
             self._update(now[0], unbiased)
             if self.statistics == "batch":
@@ -207,8 +213,8 @@ class BatchNorm(nn.Module):
         return Affine(column_scale=scale, column_shift=shift if self.bias is None else shift + self.bias)
 
     def _update(self, mean: Tensor, var: Tensor) -> None:
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+        self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(var.detach().to(self.running_var.dtype), self.momentum)
 
     def _check_batch(self, count: int) -> None:
         if count < 2:

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from forwardforward.batches import Batch
 from forwardforward.goodness import PerClassGoodness
+from forwardforward.pooling import SpatialPool
 
 __all__ = [
     "BatchObjective",
     "ClassObjective",
+    "Embedding",
     "LocalLoss",
     "Objective",
     "PairObjective",
@@ -154,28 +156,80 @@ class ClassObjective(Objective):
         _bind(self.goodness, features)
 
 
+class Embedding(nn.Module):
+    """A learned linear map of a layer's pooled, batch-normalized activations, for a batch loss to read.
+
+    Keeps a batch loss from shaping the activations themselves, which a goodness reads at the same time.
+
+    Args:
+        dimensions: Of the embedding.
+        pool: How maps become rows; all their activations count unless given.
+        features: Number of activations a sample, pooled where they are; taken from the layer where that knows its
+            width.
+
+    Raises:
+        ValueError: If ``dimensions`` is not positive or the layer's width is unknown.
+
+    Source: the contrastive head of HCL-FF (2026), arXiv 2605.24797.
+    """
+
+    def __init__(self, dimensions: int = 128, pool: SpatialPool | None = None, features: int | None = None) -> None:
+        super().__init__()
+        if dimensions < 1:
+            raise ValueError(f"dimensions must be at least 1, got {dimensions}")
+        self.dimensions = dimensions
+        self.pool = nn.Flatten() if pool is None else pool
+        self.features = features
+        if features is not None:
+            self._shape(features)
+
+    def bind(self, features: int | None) -> None:
+        """Shape the map for a layer of ``features`` features (channels); called by the layer."""
+        if self.features is None:
+            if features is None:
+                raise ValueError("features must be given, Embedding(features=...), for a block of unknown width")
+            self.features = self.pool.features(features) if isinstance(self.pool, SpatialPool) else features
+            self._shape(self.features)
+
+    def _shape(self, features: int) -> None:
+        self.normalization = nn.BatchNorm1d(features)
+        self.linear = nn.Linear(features, self.dimensions)
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return embeddings ``(batch, dimensions)``."""
+        embeddings: Tensor = self.linear(self.normalization(self.pool(activations)))
+        return embeddings
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"{self.dimensions}, features={self.features}"
+
+
 class BatchObjective(Objective):
     """A loss that sees the batch's embeddings together.
 
     Args:
         loss: Embeddings ``(batch, dimensions)`` and labels to a scalar.
-        embedding: Activations to embeddings; flattens them unless given.
+        embedding: Activations to embeddings, such as :class:`Embedding`; flattens them unless given.
+        weight: Factor on the loss, for a sum of objectives.
     """
 
     def __init__(
         self,
         loss: Callable[[Tensor, Tensor], Tensor],
         embedding: Callable[[Tensor], Tensor] | None = None,
+        weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.loss = loss
         self.embedding = nn.Flatten() if embedding is None else embedding
+        self.weight = weight
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the embeddings of ``batch``."""
         if batch.targets is None:
             raise ValueError("targets must be given for a batch objective, got None")
-        return LocalLoss(self.loss(self.embedding(activations), batch.targets))
+        return LocalLoss(self.weight * self.loss(self.embedding(activations), batch.targets))
 
     def bind(self, layer: int, features: int | None) -> None:
         """Hand the layer's width to the embedding."""

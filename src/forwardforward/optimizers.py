@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Cooldown", "LocalOptimizer", "SmoothedSGD"]
+__all__ = ["Cooldown", "Cosine", "LocalOptimizer", "SmoothedSGD", "Steps"]
 
 
 class SmoothedSGD(torch.optim.SGD):
@@ -102,6 +103,77 @@ class Cooldown:
         return f"Cooldown({self.start})"
 
 
+class Cosine:
+    r"""A learning-rate factor that falls along half a cosine, from 1 to ``floor``.
+
+    :math:`f + (1 - f) (1 + \cos \pi t) / 2` at progress :math:`t` through the epochs, taken at each epoch's middle.
+
+    Args:
+        floor: Factor :math:`f` at the end, in [0, 1].
+        warmup: Share of the training in which the factor first rises linearly to 1, in [0, 1).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: Loshchilov and Hutter, SGDR (2017), arXiv 1608.03983, without restarts.
+
+    Example:
+        >>> Cosine(floor=0.1)(0.5)
+        0.55
+    """
+
+    def __init__(self, floor: float = 0.0, warmup: float = 0.0) -> None:
+        if not 0 <= floor <= 1:
+            raise ValueError(f"floor must be in [0, 1], got {floor}")
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup must be in [0, 1), got {warmup}")
+        self.floor = floor
+        self.warmup = warmup
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        way = (progress - self.warmup) / (1 - self.warmup)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * way)) / 2
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Cosine(floor={self.floor}" + (f", warmup={self.warmup})" if self.warmup else ")")
+
+
+class Steps:
+    """A learning-rate factor that jumps: 1, then from each given progress on the factor beside it.
+
+    ``Steps({0.4: 0.5, 0.8: 0.1})`` is the Trifecta's for its deep network (500 epochs, changes after 200 and 400),
+    ``Steps({0.75: 0.1})`` the one for its shallow network.
+
+    Args:
+        factors: Progress, in (0, 1), to the factor from there on.
+
+    Raises:
+        ValueError: If a progress is out of range or a factor is negative.
+
+    Example:
+        >>> [Steps({0.4: 0.5, 0.8: 0.1})(progress) for progress in (0.2, 0.4, 0.9)]
+        [1.0, 0.5, 0.1]
+    """
+
+    def __init__(self, factors: Mapping[float, float]) -> None:
+        for progress, factor in factors.items():
+            if not 0 < progress < 1 or factor < 0:
+                raise ValueError(f"factors must map progress in (0, 1) to factors of at least 0, got {dict(factors)}")
+        self.factors = dict(sorted(factors.items()))
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        return next((f for start, f in reversed(self.factors.items()) if progress >= start), 1.0)
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Steps({self.factors})"
+
+
 class HasUnits(Protocol):
     """A model whose parameters are updated in separate units, such as layers."""
 
@@ -113,10 +185,15 @@ class HasUnits(Protocol):
 class LocalOptimizer:
     """One torch optimizer a unit (a layer, the head), with their state, learning rates and steps in one place.
 
+    Units that a schedule updates together, such as the groups of :class:`~forwardforward.schedules.Overlapping`, have
+    an optimizer of their own together, with its own state: a layer's moments under one grouping do not mix with those
+    under another.
+
     Args:
         factory: A torch optimizer class, or any callable ``(parameters, **options)`` that returns an optimizer.
         schedule: Learning-rate factor, ``progress -> factor`` with progress from 0 to 1; constant unless given.
-        overrides: Options that differ for a unit, by its name: ``{"head": {"lr": 0.1}}``.
+        overrides: Options that differ for a unit, by its name, ``schedule`` among them:
+            ``{"head": {"lr": 0.1}, "0": {"schedule": Cooldown(0.2)}}``.
         **options: Passed to the factory, such as ``lr=1e-3``.
 
     Raises:
@@ -140,7 +217,10 @@ class LocalOptimizer:
         self.overrides = {name: dict(values) for name, values in (overrides or {}).items()}
         self.options = options
         self._model: HasUnits | None = None
-        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._parameters: dict[str, list[nn.Parameter]] = {}
+        self._own: dict[str, dict[str, Any]] = {}
+        self._progress = 0.0
+        self._optimizers: dict[tuple[str, ...], torch.optim.Optimizer] = {}
 
     def attach(self, model: HasUnits) -> LocalOptimizer:
         """Make the optimizers of ``model``'s units; attaching again to the same model keeps their state.
@@ -153,45 +233,52 @@ class LocalOptimizer:
         unknown = set(self.overrides) - set(units)
         if unknown:
             raise ValueError(f"overrides must name units of the model, got {sorted(unknown)}; it has {list(units)}")
-        self._optimizers = {}
+        self._parameters = {}
         for name, module in units.items():
-            parameters = [p for p in module.parameters() if p.requires_grad]
-            if parameters:
-                own = getattr(module, "optimizer_options", {})
-                options = {**self.options, **own, **self.overrides.get(name, {})}
-                optimizer = self.factory(parameters, **options)
-                for group in optimizer.param_groups:
-                    group.setdefault("initial_lr", group["lr"])
-                self._optimizers[name] = optimizer
+            self._parameters[name] = [p for p in module.parameters() if p.requires_grad]
+            self._own[name] = {**getattr(module, "optimizer_options", {}), **self.overrides.get(name, {})}
+        self._optimizers = {}
         self._model = model
+        for name in units:
+            self._optimizer((name,))
         return self
 
-    def zero_grad(self, *units: str) -> None:
+    def zero_grad(self, *units: str | Sequence[str]) -> None:
         """Free the gradients of the named units, of all where none is named."""
-        for name in units or self._optimizers:
-            if name in self._optimizers:
-                self._optimizers[name].zero_grad(set_to_none=True)
+        for group in self._groups(units):
+            for name in group:
+                for parameter in self._parameters[name]:
+                    parameter.grad = None
 
-    def step(self, *units: str) -> None:
-        """Update the named units, all where none is named."""
-        for name in units or self._optimizers:
-            if name in self._optimizers:
-                self._optimizers[name].step()
+    def step(self, *units: str | Sequence[str]) -> None:
+        """Update the named units, all where none is named.
+
+        Args:
+            *units: Names of units, each with an optimizer of its own, or sequences of names, whose units have one
+                together.
+        """
+        for group in self._groups(units):
+            optimizer = self._optimizer(group)
+            if optimizer is not None:
+                optimizer.step()
 
     def set_progress(self, progress: float) -> None:
         """Set every learning rate for ``progress``, from 0 to 1, through the training."""
-        factor = 1.0 if self.schedule is None else self.schedule(progress)
-        for optimizer in self._optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+        self._progress = progress
+        for units, optimizer in self._optimizers.items():
+            self._set_rates(units, optimizer)
 
     def learning_rates(self) -> dict[str, float]:
-        """Return the learning rate of each unit's first parameter group."""
-        return {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in self._optimizers.items()}
+        """Return the learning rate of each unit."""
+        rates = {}
+        for units, optimizer in self._optimizers.items():
+            for name, group in zip(self._learning(units), optimizer.param_groups, strict=False):
+                rates[name] = float(group["lr"])
+        return rates
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of every unit's optimizer, by the unit's name."""
-        return {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()}
+        """Return the state of every optimizer, by its units' names joined by ``+``."""
+        return {"+".join(units): optimizer.state_dict() for units, optimizer in self._optimizers.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state that :meth:`state_dict` gave; attach first.
@@ -199,10 +286,46 @@ class LocalOptimizer:
         Raises:
             ValueError: If the state's units are not the model's.
         """
-        if set(state) != set(self._optimizers):
-            raise ValueError(f"state must hold the units {sorted(self._optimizers)}, got {sorted(state)}")
-        for name, optimizer in self._optimizers.items():
+        groups = {name: tuple(name.split("+")) for name in state}
+        units = {name for name, parameters in self._parameters.items() if parameters}
+        if {unit for group in groups.values() for unit in group} != units:
+            raise ValueError(f"state must hold the units {sorted(units)}, got {sorted(state)}")
+        for name, group in groups.items():
+            optimizer = self._optimizer(group)
+            assert optimizer is not None
             optimizer.load_state_dict(state[name])
+
+    def _groups(self, units: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
+        return [(one,) if isinstance(one, str) else tuple(one) for one in units or tuple(self._parameters)]
+
+    def _learning(self, units: tuple[str, ...]) -> list[str]:
+        """Those of the units that have parameters; they are the param groups of an optimizer of several."""
+        return [name for name in units if self._parameters[name]]
+
+    def _optimizer(self, units: tuple[str, ...]) -> torch.optim.Optimizer | None:
+        """Return the optimizer of a group of units, made when it is first wanted; None if they have no parameters."""
+        learning = self._learning(units)
+        units = tuple(learning)
+        if units and units not in self._optimizers:
+            own = {
+                name: {option: value for option, value in self._own[name].items() if option != "schedule"}
+                for name in units
+            }
+            if len(units) == 1:
+                optimizer = self.factory(self._parameters[units[0]], **{**self.options, **own[units[0]]})
+            else:
+                groups = [{"params": self._parameters[name], **own[name]} for name in units]
+                optimizer = self.factory(groups, **self.options)
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])
+            self._optimizers[units] = optimizer
+            self._set_rates(units, optimizer)
+        return self._optimizers.get(units)
+
+    def _set_rates(self, units: tuple[str, ...], optimizer: torch.optim.Optimizer) -> None:
+        for i, group in enumerate(optimizer.param_groups):
+            schedule = self._own[units[i if len(units) > 1 else 0]].get("schedule", self.schedule)
+            group["lr"] = group["initial_lr"] * (1.0 if schedule is None else schedule(self._progress))
 
     def __repr__(self) -> str:
         """Return the call that made this."""

@@ -1,19 +1,34 @@
 """Schedules: which layers are updated when, and where gradients stop.
 
-A schedule says, for each step, which *groups* of layers are updated. A group is a run of neighbouring layers: their
-losses are added up, gradients flow inside it and stop at its border. Groups of one are Forward-Forward proper; one
-group of all layers is backpropagation of the summed local losses; a layer in no group passes its activations on as it
-is, and layers behind the last group are not run. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
+A schedule says, for each step, which *groups* of layers are updated. A group is a run of neighbouring layers: the
+losses of some of them are added up, gradients flow inside the group and stop at its border. Groups of one are
+Forward-Forward proper; one group of all layers is backpropagation of the summed local losses; a layer in no group
+passes its activations on as it is, and layers behind the last group are not run. Groups may overlap: a layer's update
+then follows the sum of its groups' gradients. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-__all__ = ["EndToEnd", "Greedy", "Groups", "Joint"]
+__all__ = ["EndToEnd", "Greedy", "Group", "Groups", "Joint", "Overlapping", "Staggered"]
 
-#: The groups of layers that one step updates, in order, each a run of neighbouring layers.
-Groups = Sequence[range]
+
+class Group(NamedTuple):
+    """Layers that are updated together.
+
+    Attributes:
+        layers: A run of neighbouring layers.
+        objectives: Those of them whose losses count.
+    """
+
+    layers: range
+    objectives: range
+
+
+#: The groups that one step updates, in the order of their last layers; a plain range counts every layer's loss.
+Groups = Sequence[range | Group]
 
 
 class Joint:
@@ -39,6 +54,100 @@ class Greedy:
     def __repr__(self) -> str:
         """Return the call that made this."""
         return "Greedy()"
+
+
+class Staggered:
+    """Every layer by itself in a window of its own: shallow layers start, and stop, before deeper ones.
+
+    Args:
+        windows: For each layer, the shares of the training between which it is updated, such as ``(0.0, 0.5)``. Of
+            epoch :math:`e` of :math:`E`, the middle :math:`(e + 1/2) / E` decides.
+
+    Raises:
+        ValueError: If a window does not lie in 0 to 1 or, when called, their number is not the network's depth.
+
+    Source: the interleaved layer training of Papachristodoulou et al., CwComp (AAAI 2024), arXiv 2312.12668.
+
+    Example:
+        >>> Staggered([(0, 0.5), (0.25, 1)])(depth=2, epoch=3, step=0, epochs=4)
+        [range(1, 2)]
+    """
+
+    def __init__(self, windows: Sequence[tuple[float, float]]) -> None:
+        for start, end in windows:
+            if not 0 <= start < end <= 1:
+                raise ValueError(f"windows must be pairs (start, end) with 0 <= start < end <= 1, got {(start, end)}")
+        self.windows = tuple((start, end) for start, end in windows)
+
+    @classmethod
+    def evenly(cls, depth: int, share: float = 0.5) -> Staggered:
+        """Return windows of equal length, the first at the start and the last at the end of the training.
+
+        Args:
+            depth: Number of layers.
+            share: Length of each window, in (0, 1].
+        """
+        starts = [(1 - share) * layer / max(1, depth - 1) for layer in range(depth)]
+        return cls([(start, min(1.0, start + share)) for start in starts])
+
+    def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
+        """Return the layers whose window is open."""
+        if len(self.windows) != depth:
+            raise ValueError(f"windows must be one a layer, got {len(self.windows)} for {depth} layers")
+        now = (epoch + 0.5) / epochs
+        return [range(i, i + 1) for i, (start, end) in enumerate(self.windows) if start <= now < end]
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Staggered({list(self.windows)})"
+
+
+class Overlapping:
+    """Overlapping local updates (OLU): a layer learns for its own objective and for that of the layers behind it.
+
+    A group is ``size`` neighbouring layers, and the objective of its last layer counts. The groups' borders move by
+    one layer from phase to phase, so that each layer is last in its group once in ``size`` phases; groups at the
+    start of the network are smaller, and layers that no objective is behind wait for the next phase. With ``size=1``
+    this is :class:`Joint`.
+
+    Args:
+        size: Number of layers a group, at least 1; the Trifecta's is 2.
+        alternate: ``"epoch"``, as in the paper, ``"step"``, as in its authors' program, or None: every objective in
+            every step, each reaching ``size`` layers back (the second approach of the paper's appendix F).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, after Laskin et al. (2020), arXiv 2012.03837.
+
+    Example:
+        >>> olu = Overlapping(size=2)
+        >>> [list(group.layers) for group in olu(depth=4, epoch=0, step=0, epochs=2)]
+        [[0, 1], [2, 3]]
+        >>> [list(group.layers) for group in olu(depth=4, epoch=1, step=0, epochs=2)]
+        [[0], [1, 2]]
+    """
+
+    def __init__(self, size: int = 2, alternate: str | None = "epoch") -> None:
+        if size < 1:
+            raise ValueError(f"size must be at least 1, got {size}")
+        if alternate not in ("epoch", "step", None):
+            raise ValueError(f"alternate must be 'epoch', 'step' or None, got {alternate!r}")
+        self.size = size
+        self.alternate = alternate
+
+    def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
+        """Return the groups of this phase."""
+        if self.alternate is None:
+            lasts = range(depth)
+        else:
+            phase = (epoch if self.alternate == "epoch" else step) % self.size
+            lasts = range((phase - 1) % self.size, depth, self.size)
+        return [Group(range(max(0, last + 1 - self.size), last + 1), range(last, last + 1)) for last in lasts]
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Overlapping(size={self.size}, alternate={self.alternate!r})"
 
 
 class EndToEnd:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,26 +15,12 @@ from forwardforward.labels import LabelEncoder, LabelledInput, check_labels
 from forwardforward.layers import FFLayer
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import PeerNormalization
-from forwardforward.objectives import LocalLoss
+from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups, Joint
+from forwardforward.updates import StepResult, Walk
 
 __all__ = ["FFSequential", "StepResult"]
-
-
-@dataclass
-class StepResult:
-    """What one training step found; tensors stay on the device, nothing is synchronised.
-
-    Attributes:
-        layers: By layer, the local loss (detached); layers that were not updated are missing.
-        head: Loss and accuracy of the one-pass head, where there is one.
-        gradient_norms: By layer, the norm of its gradient; filled where the step was asked to monitor.
-    """
-
-    layers: dict[int, LocalLoss] = field(default_factory=dict)
-    head: LocalLoss | None = None
-    gradient_norms: dict[int, Tensor] = field(default_factory=dict)
 
 
 class FFSequential(nn.Module):
@@ -120,6 +105,7 @@ class FFSequential(nn.Module):
         self.head = self._bound_head(head)
         self.classifier = self._default_classifier() if classifier is None else classifier
         self.chunk = chunk
+        self._sizes: dict[tuple[int, ...], int] = {}
 
     @property
     def stack(self) -> list[FFLayer]:
@@ -131,8 +117,10 @@ class FFSequential(nn.Module):
         return len(self.layers)
 
     def units(self) -> Mapping[str, nn.Module]:
-        """Return what is updated separately: the layers by their number, and the head."""
+        """Return what is updated separately: the layers by their number, the head, and labels that are learned."""
         units: dict[str, nn.Module] = {str(i): layer for i, layer in enumerate(self.stack)}
+        if self.labels is not None and any(True for _ in self.labels.parameters()):
+            units["labels"] = self.labels  # updated with the first layer
         return units if self.head is None else {**units, "head": self.head}
 
     # Training
@@ -165,52 +153,18 @@ class FFSequential(nn.Module):
         """
         images, labels = self._checked(batch)
         optimizer.attach(self)
-        groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
-        result = StepResult()
-        with self._precision(images, autocast):
+        with self.precision(autocast):
             features, scores = self._score(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
-        kept: dict[int, Tensor] = {}
-        x: Tensor | LabelledInput = made.inputs
-        stack = self.stack
-
-        def pass_on(x: Tensor | LabelledInput, layers: range) -> Tensor | LabelledInput:
-            """Run layers that stand still in this step."""
-            if layers:
-                with self._precision(images, autocast), torch.no_grad(), self._evaluating():
-                    for i in layers:
-                        x = h = stack[i](x)
-                        self._keep(kept, i, h, len(images))
-            return x
-
-        position = 0
-        for group in groups:
-            x = pass_on(x, range(position, group[0]))
-            units = [str(i) for i in group]
-            optimizer.zero_grad(*units)
-            losses = []
-            with self._precision(images, autocast):
-                for i in group:
-                    x, local = stack[i].local_loss(x, made)
-                    losses.append(local.loss)
-                    result.layers[i] = local._replace(loss=local.loss.detach())
-                    self._keep(kept, i, x.detach(), len(images))
-            total = torch.stack(losses).sum()
-            if total.requires_grad:  # a group may have nothing to learn
-                total.backward()
-            assert isinstance(x, Tensor)
-            x = x.detach()
-            if monitor:
-                result.gradient_norms |= {i: _gradient_norm(stack[i]) for i in group}
-            optimizer.step(*units)
-            position = group[-1] + 1
+        walk = Walk(self, optimizer, made, autocast, monitor, len(images))
+        walk.update(Joint()(len(self), 0, 0, 1) if groups is None else groups)
         if self.head is not None and labels is not None:
             if features is None:
-                pass_on(x, range(position, max(self.head.indices) + 1))
-                with self._precision(images, autocast):
-                    features = self.head.read(kept)
-            result.head = self._update_head(features, labels, optimizer)
-        return result
+                walk.pass_on(max(self.head.indices) + 1)
+                with self.precision(autocast):
+                    features = self.head.read(walk.kept)
+            walk.result.head = self._update_head(features, labels, optimizer)
+        return walk.result
 
     def _update_head(self, features: Tensor, labels: Tensor, optimizer: LocalOptimizer) -> LocalLoss:
         assert self.head is not None
@@ -221,11 +175,6 @@ class FFSequential(nn.Module):
         optimizer.step("head")
         return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
 
-    def _keep(self, kept: dict[int, Tensor], layer: int, activations: Tensor, batch: int) -> None:
-        """Remember the plain images' activations for a head that reads them off the training pass."""
-        if self.head is not None and self.labels is None and layer in self.head.indices:
-            kept[layer] = activations[:batch]
-
     def _score(
         self, images: Tensor, labels: Tensor | None, generator: torch.Generator | None
     ) -> tuple[Tensor | None, Tensor | None]:
@@ -233,7 +182,7 @@ class FFSequential(nn.Module):
         wanted = getattr(self.negatives, "scores", None)
         if self.labels is None or (self.head is None and wanted is None):
             return None, None
-        with self._evaluating(), torch.no_grad():
+        with self.evaluating(), torch.no_grad():
             features = None if self.head is None else self._head_features(images, generator)
             if wanted == "head":
                 assert self.head is not None
@@ -307,8 +256,8 @@ class FFSequential(nn.Module):
         classes = self._classes()
         if self.paired and self.labels is None:
             raise ValueError("this network's goodness does not depend on labels: classify by its head")
-        width = max([layer.features or 0 for layer in self.stack] + [images[0].numel()])
-        with self._evaluating():
+        width = self._largest_activations(images)
+        with self.evaluating():
             if not self.paired:
                 rows = max(1, self.chunk // width)
                 return torch.cat([self._class_goodness(part) for part in images.split(rows)])
@@ -361,7 +310,7 @@ class FFSequential(nn.Module):
             generator: Source of randomness for the negatives, on the images' device.
         """
         images, labels = self._checked(batch)
-        with self._evaluating():
+        with self.evaluating():
             _, scores = self._score(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
             x: Tensor | LabelledInput = made.inputs
@@ -384,8 +333,8 @@ class FFSequential(nn.Module):
         """
         if self.head is None:
             raise ValueError("this network has no head: FFSequential(..., head=classifiers.LinearHead(num_classes))")
-        rows = max(1, self.chunk // max([layer.features or 0 for layer in self.stack] + [images[0].numel()]))
-        with self._evaluating():
+        rows = max(1, self.chunk // self._largest_activations(images))
+        with self.evaluating():
             parts = [self.head(self._head_features(part, generator)) for part in images.split(rows)]
             return torch.cat(parts)
 
@@ -425,6 +374,26 @@ class FFSequential(nn.Module):
         """All layers but the first, which finds the label in its input too easily, as in Hinton's program."""
         return slice(1, None) if self.paired and len(self) > 1 else slice(None)
 
+    def _largest_activations(self, images: Tensor) -> int:
+        """Return the largest number of activations that a layer has of one image, found by running one."""
+        shape = tuple(images.shape[1:])
+        if shape not in self._sizes:
+            found = [images[0].numel()]
+            hooks = [
+                module.register_forward_hook(lambda module, inputs, output: found.append(output.numel()))
+                for layer in self.stack
+                for module in layer.modules()
+                if not isinstance(module, Objective)
+            ]
+            try:
+                with self.evaluating():
+                    self.activations(images[:1])
+            finally:
+                for hook in hooks:
+                    hook.remove()
+            self._sizes[shape] = max(found)
+        return self._sizes[shape]
+
     def _bound_head(self, head: classifiers.LinearHead | None) -> classifiers.LinearHead | None:
         if head is None:
             needed = not self.layers_classify and self.num_classes is not None
@@ -460,7 +429,7 @@ class FFSequential(nn.Module):
             check_labels(labels, self.num_classes)
 
     @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
         """Freeze batch statistics, dropout and the like for a pass that only looks, then restore every mode."""
         changed = [module for module in self.modules() if module.training]
         for module in changed:
@@ -471,14 +440,8 @@ class FFSequential(nn.Module):
             for module in changed:
                 module.__dict__["training"] = True
 
-    @staticmethod
-    def _precision(images: Tensor, autocast: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+    def precision(self, autocast: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+        """Compute products in ``autocast``, or all in the weights' own precision where it is None."""
         if autocast is None:
             return contextlib.nullcontext()
-        return torch.autocast(images.device.type, dtype=autocast)
-
-
-def _gradient_norm(module: nn.Module) -> Tensor:
-    norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
-    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
-    return whole
+        return torch.autocast(next(self.parameters()).device.type, dtype=autocast)

@@ -1,0 +1,17 @@
+"""Layers: any block with a local objective."""
+
+from forwardforward.layers.conv import FFConv2d
+from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer
+from forwardforward.layers.linear import FFLinear
+from forwardforward.layers.local import LocallyConnected2d
+from forwardforward.layers.shortcut import ParameterFreeShortcut
+
+__all__ = [
+    "NORMALIZE_FIRST",
+    "TRANSFORM_FIRST",
+    "FFConv2d",
+    "FFLayer",
+    "FFLinear",
+    "LocallyConnected2d",
+    "ParameterFreeShortcut",
+]

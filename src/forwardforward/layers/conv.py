@@ -1,0 +1,122 @@
+"""Convolutional layers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from forwardforward.labels import LabelledInput
+from forwardforward.layers.shared import SharedInput
+from forwardforward.normalization import Affine
+
+__all__ = ["FFConv2d"]
+
+Size = int | tuple[int, int]
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+class FFConv2d(SharedInput):
+    r"""A convolutional layer with a local objective: normalize, convolve, activate, pool.
+
+    Arguments mean what they mean for :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to label
+    channels (see :class:`~forwardforward.labels.LabelChannel`) is computed once a class, that to the images once an
+    image, whatever the number of samples that are made of them.
+
+    Args:
+        in_channels: Number of input channels, label channels included.
+        out_channels: Number of filters.
+        kernel_size: Of the filters.
+        stride: Of the filters.
+        padding: Zeros around the input, or ``"same"``.
+        dilation: Spacing of the filters' taps.
+        groups: Number of groups of channels that do not see each other.
+        bias: Whether there is a bias, which starts at 0; the weights start uniform with variance
+            :math:`2 / fan_{in}` (He et al. 2015, arXiv 1502.01852).
+        padding_mode: As for :class:`torch.nn.Conv2d`.
+        activation: A ReLU unless given.
+        pool: Size of a max-pool, or any module; none unless given.
+        **plugins: Those of :class:`FFLayer`, such as ``order`` and ``normalization``.
+
+    Raises:
+        ValueError: If a number of channels is not positive or, on forward, the input is not
+            ``(rows, in_channels, height, width)``.
+    """
+
+    block: nn.Conv2d
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        activation: nn.Module | None = None,
+        pool: Size | nn.Module | None = None,
+        **plugins: Any,
+    ) -> None:
+        for name, size in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
+            activation=nn.ReLU() if activation is None else activation,
+            pool=nn.MaxPool2d(pool) if isinstance(pool, int | tuple) else pool,
+            in_features=in_channels,
+            features=out_channels,
+            **plugins,
+        )
+        nn.init.kaiming_uniform_(self.block.weight, nonlinearity="relu")
+        if self.block.bias is not None:
+            nn.init.zeros_(self.block.bias)
+        self.splits = groups == 1
+
+    def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
+        """Return what the activation is applied to, ``(rows, out_channels, height, width)``."""
+        images = x.images if isinstance(x, LabelledInput) else x
+        channels = x.features if isinstance(x, LabelledInput) else (x.shape[1] if x.dim() > 1 else 0)
+        if images.dim() != 4 or channels != self.block.in_channels:
+            label = " (label channels included)" if isinstance(x, LabelledInput) and images.dim() == 4 else ""
+            raise ValueError(
+                f"in_channels must be the input's number of channels, got {self.block.in_channels} for inputs "
+                + (f"of {channels} channels{label}" if images.dim() == 4 else f"of shape {tuple(images.shape)}")
+            )
+        return super().pre_activations(x)
+
+    def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
+        """Return ``block(affine([image, code]))`` with one convolution for all codes of an image.
+
+        Args:
+            x: Images and their label maps.
+            affine: The normalization, written as an affine map.
+
+        Returns:
+            ``(copies * batch, out_channels, height, width)``.
+        """
+        weight, bias = self.block.weight, self.block.bias
+        scaled = weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1)
+        z = self._convolve(x.images, scaled[:, : x.images.shape[1]])
+        maps = self._convolve(x.codebook, scaled[:, x.columns])
+        ones = x.images.new_ones(1, x.features, *x.images.shape[2:])
+        if affine.column_shift is not None:  # not a number a filter, since the border is padded after the shift
+            maps = maps + self._convolve(ones * affine.column_shift.view(1, -1, 1, 1), weight)
+        if affine.row_scale is None and bias is not None:
+            maps = maps + bias.view(1, -1, 1, 1).to(maps.dtype)
+        copies = len(x.index)
+        z = z + maps.index_select(0, x.index.flatten()).unflatten(0, (copies, -1))
+        if affine.row_scale is not None:
+            z = z * affine.row_scale[..., None, None].to(z.dtype)
+            if affine.row_shift is not None:
+                z = z + affine.row_shift[..., None, None].to(z.dtype) * self._convolve(ones, weight)
+            if bias is not None:
+                z = z + bias.view(1, -1, 1, 1).to(z.dtype)
+        return z.flatten(0, 1)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        out: Tensor = self.block._conv_forward(x, weight, None)  # with this block's stride, padding and groups
+        return out

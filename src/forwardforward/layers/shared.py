@@ -1,0 +1,39 @@
+"""One product with the images for all their labels, where the first operations of a layer are linear."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from forwardforward.labels import LabelledInput
+from forwardforward.layers.layer import FFLayer
+from forwardforward.normalization import Affine
+
+__all__ = ["SharedInput"]
+
+
+class SharedInput(FFLayer):
+    """A layer that never joins a labelled input where the normalization in front of its block is affine."""
+
+    #: Whether the block can be split into a part for the images and one for the codes.
+    splits: bool = True
+
+    def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
+        """Return ``block(affine([image, code]))`` with one product for all codes of an image.
+
+        Args:
+            x: Images and their codes.
+            affine: The normalization, written as an affine map.
+
+        Returns:
+            ``(copies * batch, ...)``.
+        """
+        raise NotImplementedError
+
+    def _join(self, x: LabelledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+        if operations[0] == "transform" and self.splits:
+            return self.split_forward(x, Affine()), operations[1:]
+        if operations[:2] == ("normalize", "transform") and self.splits:
+            affine = getattr(self.normalization, "affine", None)
+            if affine is not None or self.normalization is None:
+                return self.split_forward(x, Affine() if affine is None else affine(x)), operations[2:]
+        return super()._join(x, operations)
