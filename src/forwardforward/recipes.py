@@ -13,8 +13,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +24,9 @@ from forwardforward.baselines import Backpropagation
 from forwardforward.classifiers import LinearHead
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
 from forwardforward.labels import Concatenation, LabelEncoder, Overlay
-from forwardforward.layers import FFLinear
+from forwardforward.layers import FFLayer
 from forwardforward.losses import CrossEntropy, SwishSymBa, SymBa, Threshold
+from forwardforward.models import Dense
 from forwardforward.negatives import HardLabel, HybridMask, Negatives, RandomLabel
 from forwardforward.normalization import PeerNormalization, RMSNorm
 from forwardforward.optimizers import Cooldown, LocalOptimizer, SmoothedSGD
@@ -47,23 +47,27 @@ class Recipe:
         name: What the command line calls it.
         summary: One line.
         source: Paper or program.
-        hidden: Widths of the layers.
+        architecture: ``(input_shape, widths, num_classes) -> layers``, see :mod:`forwardforward.models`.
+        hidden: Widths of the layers (channels, where they are convolutions).
         goodness: Scalar goodness, or ``num_classes -> per-class goodness``.
         loss: Loss over the goodness.
         normalization: Of each layer's input, the first's too.
         peer: Peer normalization.
-        labels: ``num_classes -> label encoder``; None for a network that sees images alone.
+        labels: ``num_classes -> label encoder``, given the images' ``size`` too where it asks for it; None for a
+            network that sees images alone.
         negatives: Makes positive and negative samples.
         head: Layers that a one-pass linear head reads; None adds a head only where something needs one.
         classifier: What ``predict`` asks; the stack's choice unless given.
-        baseline: Whether the stack is trained by backpropagation of cross-entropy, with no use for the plug-ins above
-            but the normalization.
+        baseline: A class of :mod:`forwardforward.baselines` that trains the stack otherwise, with no use for the
+            plug-ins above but the normalization.
         rule: Torch optimizer class of every layer.
         lr: Its learning rate.
         options: Its other options.
         overrides: Options that differ for a unit, by its name, such as ``"head"``.
         lr_schedule: Learning-rate factor, ``progress -> factor``.
         schedule: Which layers are updated when.
+        standardize: Whether each channel of the data is shifted and scaled to mean 0 and variance 1.
+        augment: Changes the images of each training batch, see :mod:`forwardforward.data.augmentation`.
         epochs: Passes over the training data.
         batch_size: Samples a step.
         data_settings: Fields that differ on a data set, by its name; see :meth:`on`.
@@ -72,22 +76,25 @@ class Recipe:
     name: str
     summary: str
     source: str
+    architecture: Callable[[Sequence[int], Sequence[int], int], list[FFLayer]] = field(default_factory=Dense)
     hidden: tuple[int, ...] = (1000, 1000, 1000)
     goodness: nn.Module | Callable[[int], nn.Module] | None = None
     loss: nn.Module | None = None
     normalization: nn.Module | None = None
     peer: PeerNormalization | None = None
-    labels: Callable[[int], LabelEncoder] | None = None
+    labels: Callable[..., LabelEncoder] | None = None
     negatives: Negatives | None = None
     head: slice | None = None
     classifier: Callable[..., torch.Tensor] | None = None
-    baseline: bool = False
+    baseline: Callable[..., nn.Module] | None = None
     rule: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr: float = 1e-3
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lr_schedule: Callable[[float], float] | None = None
     schedule: Callable[[int, int, int, int], Groups] = field(default_factory=Joint)
+    standardize: bool = False
+    augment: Callable[[torch.Tensor, torch.Generator | None], torch.Tensor] | None = None
     epochs: int = 60
     batch_size: int = 100
     data_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -102,15 +109,20 @@ class Recipe:
         Raises:
             ValueError: If the label does not fit into the input.
         """
-        encoder = None if self.labels is None else self.labels(num_classes)
-        blank = torch.zeros(1, *input_shape)
-        widths = [blank.numel() if encoder is None else encoder.neutral(blank).features, *self.hidden]
-        sizes = itertools.pairwise(widths)
-        if self.baseline:
-            layers = (FFLinear(*size, normalization=copy.deepcopy(self.normalization)) for size in sizes)
-            return Backpropagation(*layers, num_classes=num_classes)
+        shape = tuple(input_shape)
+        encoder = None if self.labels is None else self._encoder(num_classes, shape)
+        blank = torch.zeros(1, *shape)
+        if encoder is not None:
+            labelled = encoder.neutral(blank)
+            shape = (labelled.features, *labelled.images.shape[2:])
+        layers = self.architecture(shape, self.hidden, num_classes)
+        if self.baseline is not None:
+            for layer in layers:
+                if layer.normalization is None and self.normalization is not None:
+                    layer.normalize_by(copy.deepcopy(self.normalization))
+            return self.baseline(*layers, num_classes=num_classes, features=_width(layers, blank))
         return FFSequential(
-            *(FFLinear(*size) for size in sizes),
+            *layers,
             goodness=self._goodness(num_classes),
             loss=self.loss,
             normalization=self.normalization,
@@ -151,7 +163,13 @@ class Recipe:
         """Return what the recipe sets, field by field, in words; fields that are not used are left out."""
         hidden = {"name", "summary", "source", "data_settings"}
         values = {name: getattr(self, name) for name in self._fields() if name not in hidden}
-        return {name: _words(value) for name, value in values.items() if value is not None and value != {}}
+        return {name: _words(value) for name, value in values.items() if value not in (None, False, {})}
+
+    def _encoder(self, num_classes: int, shape: tuple[int, ...]) -> LabelEncoder:
+        assert self.labels is not None
+        if "size" in inspect.signature(self.labels).parameters:
+            return self.labels(num_classes, size=shape[-2:])
+        return self.labels(num_classes)
 
     def _goodness(self, num_classes: int) -> nn.Module | None:
         if self.goodness is None or isinstance(self.goodness, nn.Module):
@@ -161,6 +179,15 @@ class Recipe:
     @classmethod
     def _fields(cls) -> list[str]:
         return [one.name for one in dataclasses.fields(cls)]
+
+
+@torch.no_grad()
+def _width(layers: list[FFLayer], x: torch.Tensor) -> int:
+    """Return how many activations the last layer has of one image ``x``."""
+    for layer in layers:
+        x = layer.eval()(x)
+        layer.train()
+    return x.numel()
 
 
 def _words(value: Any) -> str:
@@ -248,7 +275,7 @@ BACKPROP = Recipe(
     name="backprop",
     summary="baseline: the same stack trained end to end by cross-entropy",
     source="backpropagation",
-    baseline=True,
+    baseline=Backpropagation,
     rule=torch.optim.Adam,
     lr=1e-3,
     lr_schedule=Cooldown(0.5),

@@ -175,9 +175,10 @@ class Run:
         with contextlib.suppress(OSError):  # it holds something else
             self.folder.rmdir()
 
-    def splits(self) -> Splits:
-        """Return the run's data."""
-        return load(self.config.data, self.config.data_dir)
+    def splits(self, data_dir: str | None = None) -> Splits:
+        """Return the run's data, from another folder if one is given."""
+        splits = load(self.config.data, data_dir or self.config.data_dir)
+        return splits.standardized() if self.config.bound_recipe().standardize else splits
 
     def model(self, splits: Splits) -> nn.Module:
         """Return the run's untrained model, with the weights that its seed gives."""
@@ -212,6 +213,7 @@ class Run:
                 seed=config.seed,
                 device=config.device,
                 precision=config.precision,
+                augment=recipe.augment,
                 callbacks=[JSONLog(self.folder / "history.jsonl")],
                 progress=progress,
                 checkpoint=checkpoint,
@@ -231,7 +233,7 @@ class Run:
         Raises:
             CheckpointError: If there is no checkpoint, or one that cannot be read.
         """
-        splits = load(self.config.data, data_dir or self.config.data_dir)
+        splits = self.splits(data_dir)
         model = load_weights(self.folder / "checkpoint.pt", self.model(splits))
         return evaluate(model.to(device or self.config.device), splits.test)
 

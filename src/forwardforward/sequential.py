@@ -276,8 +276,7 @@ class FFSequential(nn.Module):
         x: Tensor | LabelledInput = self.labels.candidates(images, classes)
         found = []
         for layer in self.stack:
-            x = layer(x)
-            goodness = self._objective(layer).goodness_of(x)
+            x, goodness = layer.goodness(x)
             assert goodness is not None
             found.append(goodness.view(len(classes), len(images)).T)
         return torch.stack(found, dim=1)
@@ -285,8 +284,7 @@ class FFSequential(nn.Module):
     def _class_goodness(self, images: Tensor) -> Tensor:
         x, found = images, []
         for layer in self.stack:
-            x = layer(x)
-            goodness = self._objective(layer).goodness_of(x)
+            x, goodness = layer.goodness(x)
             if goodness is None:
                 raise ValueError("every layer must have a per-class goodness, but one has a batch objective alone")
             found.append(goodness)

@@ -8,12 +8,12 @@ from forwardforward.data import available, load
 
 
 def test_available():
-    assert available() == ("digits", "fashion-mnist", "mnist")
+    assert available() == ("cifar10", "cifar100", "digits", "fashion-mnist", "mnist", "svhn")
 
 
 def test_unknown_name():
     with pytest.raises(
-        ValueError, match=r"name must be one of digits, .*mnist or the path of an .npz file, got 'minst'"
+        ValueError, match=r"name must be one of cifar10, .*svhn or the path of an .npz file, got 'minst'"
     ):
         load("minst")
 
@@ -50,16 +50,24 @@ def test_digits_split_stays_what_it_was():
             r'the data set \'mnist\' needs torchvision: pip install "forwardforward\[vision\]"',
         ),
         ("fashion-mnist", "torchvision", r"the data set 'fashion-mnist' needs torchvision"),
+        ("cifar100", "torchvision", r"the data set 'cifar100' needs torchvision"),
+        ("svhn", "torchvision", r"the data set 'svhn' needs torchvision"),
+        ("svhn", "scipy", r"the data set 'svhn' needs scipy: pip install \"forwardforward\[data\]\""),
     ],
 )
-def test_missing_package(monkeypatch, name, module, message):
-    monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setitem(sys.modules, f"{module}.datasets", None)
+def test_missing_package(monkeypatch, tmp_path, name, module, message):
+    if module == "scipy":
+        pytest.importorskip("torchvision")
+    monkeypatch.setenv("FORWARDFORWARD_DATA", str(tmp_path))
+    for part in (module, f"{module}.datasets", f"{module}.io"):
+        monkeypatch.setitem(sys.modules, part, None)
     with pytest.raises(ImportError, match=message):
         load(name)
 
 
 def test_import_loads_nothing_optional():
-    code = "import sys, forwardforward.data; print({'torchvision', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, forwardforward.data; print({'torchvision', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

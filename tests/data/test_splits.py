@@ -104,3 +104,72 @@ def test_parts_that_do_not_fit_are_refused():
         Splits("mine", a, numbered([2]), a, 2, (1,))
     with pytest.raises(ValueError, match="sizes must be 3 numbers, got 2"):
         stratified("mine", a, (1, 1), seed=0)
+
+
+def coloured(seed: int = 0, dtype: torch.dtype = torch.float32) -> Splits:
+    """Splits of images whose channels have scales and places of their own, other ones in each part."""
+    generator = torch.Generator().manual_seed(seed)
+    scale, place = torch.tensor([1.0, 20, 0.1]).view(3, 1, 1), torch.tensor([0.0, 500, -3]).view(3, 1, 1)
+    parts = []
+    for n, shift in ((30, 0), (9, 1), (6, 2)):
+        images = torch.randn(n, 3, 5, 4, generator=generator) * scale + place + shift
+        parts.append(TensorData(images.to(dtype), torch.arange(n) % 3))
+    return Splits("mine", *parts, num_classes=3, input_shape=(3, 5, 4), file_order=torch.arange(39).flip(0))
+
+
+def test_standardized_is_measured_on_the_training_part():
+    splits = coloured()
+    result = splits.standardized()
+    for channel in range(3):
+        pixels = [float(x) for x in splits.train.inputs[:, channel].flatten()]
+        mean = sum(pixels) / len(pixels)
+        deviation = (sum((x - mean) ** 2 for x in pixels) / len(pixels)) ** 0.5
+        for before, after in (
+            (splits.train, result.train),
+            (splits.validation, result.validation),
+            (splits.test, result.test),
+        ):
+            expected = (before.inputs[:, channel] - mean) / deviation
+            torch.testing.assert_close(after.inputs[:, channel], expected, atol=1e-4, rtol=1e-4)
+    std, mean = torch.std_mean(result.train.inputs, (0, 2, 3), correction=0)
+    torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(std, torch.ones(3), atol=1e-5, rtol=0)
+    again = result.standardized()
+    torch.testing.assert_close(again.test.inputs, result.test.inputs, atol=1e-4, rtol=1e-4)
+
+
+def test_standardized_keeps_all_but_the_inputs():
+    splits = coloured()
+    kept = splits.train.inputs.clone()
+    result = splits.standardized()
+    assert torch.equal(splits.train.inputs, kept)
+    assert (result.name, result.num_classes, result.input_shape) == ("mine", 3, (3, 5, 4))
+    assert torch.equal(result.file_order, splits.file_order)
+    assert torch.equal(result.train_and_validation.targets, splits.train_and_validation.targets)
+    assert torch.equal(result.test.targets, splits.test.targets)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_standardized_keeps_the_type(dtype):
+    result = coloured(dtype=dtype).standardized()
+    for part in (result.train, result.validation, result.test):
+        assert part.inputs.dtype == dtype
+    assert result.train.inputs.float().mean((0, 2, 3)).abs().max() < 1e-2
+
+
+def test_standardized_only_shifts_constant_channels():
+    train, test = torch.full((4, 2), 0.1), torch.full((1, 2), 0.6)
+    train[:, 1] = torch.tensor([1.0, 1, 3, 3])
+    splits = Splits("mine", TensorData(train), TensorData(test), TensorData(test), 2, (2,)).standardized()
+    assert splits.train.inputs.tolist() == [[0, -1], [0, -1], [0, 1], [0, 1]]
+    torch.testing.assert_close(splits.test.inputs, torch.tensor([[0.5, -1.4]]))
+    assert splits.train.targets is None
+
+
+def test_standardized_is_for_rows_too():
+    splits = stratified("mine", TensorData(torch.rand(30, 7) * torch.arange(7), torch.arange(30) % 3), (18, 6, 6), 0)
+    result = splits.standardized()
+    assert result.train.inputs[:, 0].unique().tolist() == [0]
+    torch.testing.assert_close(result.train.inputs.mean(0), torch.zeros(7), atol=1e-6, rtol=0)
+    torch.testing.assert_close(result.train.inputs[:, 1:].std(0, correction=0), torch.ones(6))
+    torch.testing.assert_close(result.train_and_validation.targets, splits.train_and_validation.targets)

@@ -1,7 +1,27 @@
-"""Data sets as tensors, their fixed splits, and where they come from."""
+"""Data sets as tensors, their fixed splits, where they come from, and augmentation."""
 
+from forwardforward.data.augmentation import (
+    Augmentation,
+    Compose,
+    Cutout,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+)
 from forwardforward.data.sources import available, load
 from forwardforward.data.splits import Splits, split
 from forwardforward.data.tensors import TensorData
 
-__all__ = ["Splits", "TensorData", "available", "load", "split"]
+__all__ = [
+    "Augmentation",
+    "Compose",
+    "Cutout",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "Splits",
+    "TensorData",
+    "available",
+    "load",
+    "split",
+]

@@ -60,6 +60,33 @@ class Splits:
         train, validation, test = (part.to(device) for part in (self.train, self.validation, self.test))
         return replace(self, train=train, validation=validation, test=test)
 
+    def standardized(self) -> Splits:
+        r"""The same splits with each channel shifted and scaled to mean 0 and standard deviation 1.
+
+        .. math:: x'_{n,c,i,j} = \frac{x_{n,c,i,j} - \mu_c}{\sigma_c}, \qquad
+                  \mu_c = \operatorname*{mean}_{n,i,j} x_{n,c,i,j}, \qquad
+                  \sigma_c^2 = \operatorname*{mean}_{n,i,j} (x_{n,c,i,j} - \mu_c)^2
+
+        Mean and standard deviation are measured on the training part alone and serve all three parts. The
+        channels are the second dimension of the inputs: of rows (N, D), every column counts as a channel. A
+        channel that is constant in the training part has no scale, so :math:`\sigma_c = 1` there and it is
+        shifted only.
+
+        Example:
+            >>> images = torch.tensor([1.0, 3.0, 4.0, 8.0])[:, None, None, None]
+            >>> a, b, c = (TensorData(part) for part in (images[:2], images[2:3], images[3:]))
+            >>> splits = Splits("mine", a, b, c, num_classes=2, input_shape=(1, 1, 1)).standardized()
+            >>> [part.inputs.flatten().tolist() for part in (splits.train, splits.validation, splits.test)]
+            [[-1.0, 1.0], [2.0], [6.0]]
+        """
+        mean, std = _channel_statistics(self.train.inputs)
+        train, validation, test = (
+            # Dividing the new tensor in place spares one more copy of the data.
+            TensorData((part.inputs - mean).div_(std).to(part.inputs.dtype), part.targets, self.num_classes)
+            for part in (self.train, self.validation, self.test)
+        )
+        return replace(self, train=train, validation=validation, test=test)
+
 
 def split(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> tuple[TensorData, ...]:
     """Random parts of a set in which each class keeps its share; without labels, plain random parts.
@@ -114,6 +141,15 @@ def stratified(
         input_shape=data.input_shape,
         file_order=torch.cat(indices[:2]).argsort(),
     )
+
+
+def _channel_statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, in a shape that broadcasts against the inputs."""
+    dims = [dim for dim in range(inputs.ndim) if dim != 1]
+    precise = inputs if inputs.dtype == torch.float64 else inputs.float()
+    std, mean = torch.std_mean(precise, dims, correction=0, keepdim=True)
+    constant = precise.amin(dims, keepdim=True) == precise.amax(dims, keepdim=True)
+    return mean, std.masked_fill(constant, 1)
 
 
 def _split_indices(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> list[Tensor]:

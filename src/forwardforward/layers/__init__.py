@@ -4,7 +4,7 @@ from forwardforward.layers.conv import FFConv2d
 from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer
 from forwardforward.layers.linear import FFLinear
 from forwardforward.layers.local import LocallyConnected2d
-from forwardforward.layers.shortcut import ParameterFreeShortcut
+from forwardforward.layers.shortcut import Shortcut, Skip
 
 __all__ = [
     "NORMALIZE_FIRST",
@@ -13,5 +13,6 @@ __all__ = [
     "FFLayer",
     "FFLinear",
     "LocallyConnected2d",
-    "ParameterFreeShortcut",
+    "Shortcut",
+    "Skip",
 ]

@@ -31,8 +31,7 @@ class FFConv2d(SharedInput):
         padding: Zeros around the input, or ``"same"``.
         dilation: Spacing of the filters' taps.
         groups: Number of groups of channels that do not see each other.
-        bias: Whether there is a bias, which starts at 0; the weights start uniform with variance
-            :math:`2 / fan_{in}` (He et al. 2015, arXiv 1502.01852).
+        bias: Whether there is a bias. Weights start as those of :class:`torch.nn.Conv2d`.
         padding_mode: As for :class:`torch.nn.Conv2d`.
         activation: A ReLU unless given.
         pool: Size of a max-pool, or any module; none unless given.
@@ -71,9 +70,6 @@ class FFConv2d(SharedInput):
             features=out_channels,
             **plugins,
         )
-        nn.init.kaiming_uniform_(self.block.weight, nonlinearity="relu")
-        if self.block.bias is not None:
-            nn.init.zeros_(self.block.bias)
         self.splits = groups == 1
 
     def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
@@ -107,8 +103,7 @@ class FFConv2d(SharedInput):
             maps = maps + self._convolve(ones * affine.column_shift.view(1, -1, 1, 1), weight)
         if affine.row_scale is None and bias is not None:
             maps = maps + bias.view(1, -1, 1, 1).to(maps.dtype)
-        copies = len(x.index)
-        z = z + maps.index_select(0, x.index.flatten()).unflatten(0, (copies, -1))
+        z = z + maps.index_select(0, x.index.flatten()).view(*x.index.shape, *maps.shape[1:])
         if affine.row_scale is not None:
             z = z * affine.row_scale[..., None, None].to(z.dtype)
             if affine.row_shift is not None:
@@ -118,5 +113,6 @@ class FFConv2d(SharedInput):
         return z.flatten(0, 1)
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        out: Tensor = self.block._conv_forward(x, weight, None)  # with this block's stride, padding and groups
+        """Convolve with other weights, with this block's stride and padding."""
+        out: Tensor = self.block._conv_forward(x, weight, None)
         return out

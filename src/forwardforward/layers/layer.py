@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from forwardforward.batches import Batch
 from forwardforward.labels import LabelledInput
+from forwardforward.layers.shortcut import Skip
 from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective, objective
 
 __all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "FFLayer"]
 
 #: Hinton's order, and the Trifecta's: what passes on is not normalized, the next layer does that.
-NORMALIZE_FIRST = ("normalize", "transform", "add", "activate", "pool")
+NORMALIZE_FIRST = ("normalize", "transform", "add", "activate", "pool", "goodness")
 
 #: The usual order of backpropagation's networks, and of the per-class ones.
-TRANSFORM_FIRST = ("transform", "normalize", "add", "activate", "pool")
+TRANSFORM_FIRST = ("transform", "normalize", "add", "activate", "pool", "goodness")
+
+
+class Pass(NamedTuple):
+    """What a layer makes of its input.
+
+    Attributes:
+        pre_activations: What the activation was applied to.
+        activated: What came of it.
+        read: What the objective reads.
+        out: What passes on.
+    """
+
+    pre_activations: Tensor
+    activated: Tensor
+    read: Tensor
+    out: Tensor
 
 
 class FFLayer(nn.Module):
@@ -33,11 +50,14 @@ class FFLayer(nn.Module):
             None.
         activation: Applied to the block's output. Peer normalization needs it apart from the block, since it
             acts on pre-activations.
-        pool: Applied to the activations, such as a max-pool; the objective reads what comes out.
-        shortcut: Applied to the layer's input and added: a residual connection, see
-            :class:`~forwardforward.layers.ParameterFreeShortcut`.
+        pool: Applied to the activations, such as a max-pool.
+        shortcut: A residual connection, called with what has been computed so far and the layer's own input, such as
+            :class:`~forwardforward.layers.Shortcut`.
+        tap: A connection to a later layer, which is shown what this one passes on; see
+            :class:`~forwardforward.layers.Skip`.
         order: The order of the operations, each once: ``"normalize"``, ``"transform"`` (the block), ``"add"`` (the
-            shortcut), ``"activate"`` and ``"pool"``. Those that the layer has not are left out.
+            shortcut), ``"activate"``, ``"pool"``, and ``"goodness"``, where the objective reads. Those that the layer
+            has not are left out.
         in_features: Number of input features (channels), for plug-ins that are shaped by it.
         features: Number of output features (channels), likewise.
         goodness: Scalar or per-class goodness of the activations.
@@ -49,7 +69,7 @@ class FFLayer(nn.Module):
 
     Raises:
         ValueError: If ``objective`` is given beside ``goodness`` or ``loss``, ``peer`` without ``activation``, or
-            ``order`` does not hold every operation once.
+            ``order`` does not hold every operation once, with the goodness behind the activation.
     """
 
     def __init__(
@@ -59,6 +79,7 @@ class FFLayer(nn.Module):
         activation: nn.Module | None = None,
         pool: nn.Module | None = None,
         shortcut: nn.Module | None = None,
+        tap: Skip | None = None,
         order: Sequence[str] = NORMALIZE_FIRST,
         in_features: int | None = None,
         features: int | None = None,
@@ -74,10 +95,13 @@ class FFLayer(nn.Module):
             raise ValueError("objective must not be given beside goodness or loss: it holds both")
         if sorted(order) != sorted(NORMALIZE_FIRST):
             raise ValueError(f"order must hold each of {', '.join(NORMALIZE_FIRST)} once, got {tuple(order)}")
+        if list(order).index("goodness") < list(order).index("activate"):
+            raise ValueError(f"order must have the goodness behind the activation, got {tuple(order)}")
         self.block = block
         self.activation = activation
         self.pool = pool
         self.shortcut = shortcut
+        self.tap = tap
         self.order = tuple(order)
         self.in_features = in_features
         self.features = features
@@ -88,6 +112,7 @@ class FFLayer(nn.Module):
         self._goodness = goodness
         self._loss = loss
         self._check_peer()
+        self._bind(strict=False)
 
     def compose(
         self,
@@ -123,22 +148,39 @@ class FFLayer(nn.Module):
         if self.peer is None:
             self.peer = copy.deepcopy(peer)
         self._check_peer()
-        normalized = self.in_features if self._before("normalize", "transform") else self.features
-        for plugin, size in ((self.normalization, normalized), (self.peer, self.features)):
-            bind = getattr(plugin, "bind", None)
-            if bind is not None and getattr(plugin, "features", None) is None:
-                bind(size)
+        self._bind(strict=True)
+
+    def normalize_by(self, normalization: nn.Module) -> None:
+        """Give the layer a normalization, shaped to its width where that is known."""
+        self.normalization = normalization
+        self._bind(strict=False)
 
     def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
         """Return what the activation is applied to, for plain rows or a labelled input."""
-        return self._run(x, self.order[: self.order.index("activate")])
+        return self._operate(self.order[: self.order.index("activate")], x, x)
+
+    def run(self, x: Tensor | LabelledInput) -> Pass:
+        """Return everything that the layer makes of plain rows or of a labelled input."""
+        z = self.pre_activations(x)
+        activated: Tensor = z if self.activation is None else self.activation(z)
+        goodness = self.order.index("goodness")
+        read = self._operate(self.order[self.order.index("activate") + 1 : goodness], activated, x)
+        out = self._operate(self.order[goodness + 1 :], read, x)
+        if self.tap is not None:
+            self.tap.remember(out)
+        return Pass(z, activated, read, out)
 
     def forward(self, x: Tensor | LabelledInput) -> Tensor:
-        """Return the activations ``(rows, ...)`` of plain rows or of a labelled input."""
-        return self._activations(self.pre_activations(x), x)[1]
+        """Return the activations that pass on, ``(rows, ...)``, of plain rows or of a labelled input."""
+        return self.run(x).out
+
+    def goodness(self, x: Tensor | LabelledInput) -> tuple[Tensor, Tensor | None]:
+        """Return the activations that pass on, and the goodness by which the layer classifies, if it has one."""
+        found = self.run(x)
+        return found.out, None if self.objective is None else self.objective.goodness_of(found.read)
 
     def local_loss(self, x: Tensor | LabelledInput, batch: Batch) -> tuple[Tensor, LocalLoss]:
-        """Return the activations and what the objective finds in them.
+        """Return the activations that pass on, and what the objective finds.
 
         Args:
             x: The layer's input, cut from the graph of the layers before where gradients are to stop.
@@ -146,24 +188,16 @@ class FFLayer(nn.Module):
         """
         if self.objective is None:
             raise RuntimeError("the layer has no objective yet: put it into an FFSequential, or give it one")
-        z = self.pre_activations(x)
-        activated, h = self._activations(z, x)
-        local: LocalLoss = self.objective(h, batch)
+        found = self.run(x)
+        local: LocalLoss = self.objective(found.read, batch)
         if self.peer is not None:
-            positives = len(z) // 2 if batch.paired else len(z)
-            local = local._replace(loss=local.loss + self.peer(z[:positives], activated.detach()[:positives]))
-        return h, local
+            positives = len(found.out) // 2 if batch.paired else len(found.out)
+            term = self.peer(found.pre_activations[:positives], found.activated.detach()[:positives])
+            local = local._replace(loss=local.loss + term)
+        return found.out, local
 
-    def _activations(self, z: Tensor, x: Tensor | LabelledInput) -> tuple[Tensor, Tensor]:
-        """Return the activations of pre-activations, and what the layer makes of them at its end."""
-        activated: Tensor = z if self.activation is None else self.activation(z)
-        return activated, self._run(activated, self.order[self.order.index("activate") + 1 :], x)
-
-    def _run(
-        self, x: Tensor | LabelledInput, operations: tuple[str, ...], start: Tensor | LabelledInput | None = None
-    ) -> Tensor:
+    def _operate(self, operations: tuple[str, ...], x: Tensor | LabelledInput, start: Tensor | LabelledInput) -> Tensor:
         """Apply operations one after the other; a shortcut begins at ``start``, the layer's own input."""
-        start = x if start is None else start
         now, operations = self._join(x, operations) if isinstance(x, LabelledInput) else (x, operations)
         for operation in operations:
             if operation == "normalize" and self.normalization is not None:
@@ -171,7 +205,7 @@ class FFLayer(nn.Module):
             elif operation == "transform":
                 now = self.block(now)
             elif operation == "add" and self.shortcut is not None:
-                now = now + self.shortcut(start.joined() if isinstance(start, LabelledInput) else start)
+                now = self.shortcut(now, start.joined() if isinstance(start, LabelledInput) else start)
             elif operation == "pool" and self.pool is not None:
                 now = self.pool(now)
         return now
@@ -180,8 +214,14 @@ class FFLayer(nn.Module):
         """Return the joined input and the operations still to be applied; some layers do better, see `SharedInput`."""
         return x.joined(), operations
 
-    def _before(self, first: str, second: str) -> bool:
-        return self.order.index(first) < self.order.index(second)
+    def _bind(self, strict: bool) -> None:
+        """Tell plug-ins that have not been told how many features they work on, those that are known unless strict."""
+        ahead = self.order.index("normalize") < self.order.index("transform")
+        normalized = self.in_features if ahead else self.features
+        for plugin, size in ((self.normalization, normalized), (self.peer, self.features)):
+            bind = getattr(plugin, "bind", None)
+            if bind is not None and getattr(plugin, "features", None) is None and (strict or size is not None):
+                bind(size)
 
     def _check_peer(self) -> None:
         if self.peer is not None and self.activation is None:

@@ -1,47 +1,98 @@
-"""Shortcuts: what a residual layer adds to its block's output."""
+"""Residual connections, inside a layer and from one layer to a later one; they have no parameters."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ParameterFreeShortcut"]
+__all__ = ["Shortcut", "Skip"]
 
 
-class ParameterFreeShortcut(nn.Module):
-    """The input itself, averaged over space and filled up with zero channels where the block's output differs.
+class Shortcut(nn.Module):
+    """A residual connection inside a layer: adds the layer's own input to its block's output.
 
-    Give it as ``shortcut`` to a layer that adds it to its block's output.
+    Where the output has more channels or is smaller, the input is filled up with zero channels or averaged over
+    space.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the block's output, at least as many.
-        stride: By how much the block shrinks height and width.
+        stride: By how much the layer shrinks height and width up to here.
 
     Raises:
-        ValueError: If the block has fewer channels than its input, or ``stride`` is not positive.
+        ValueError: If ``stride`` is not positive or, on forward, the output has fewer channels than the input or
+            another size.
 
-    Source: option A of He et al. (2015), arXiv 1512.03385, with an average in place of every second pixel; in
-    Forward-Forward networks, Sun et al., DeeperForward (ICLR 2025).
+    Source: option A of He et al. (2015), arXiv 1512.03385, with an average in place of every second pixel.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+    def __init__(self, stride: int = 1) -> None:
         super().__init__()
-        if out_channels < in_channels:
-            raise ValueError(f"out_channels must be at least in_channels={in_channels}, got {out_channels}")
         if stride < 1:
             raise ValueError(f"stride must be at least 1, got {stride}")
-        self.in_channels = in_channels
-        self.out_channels = out_channels
         self.stride = stride
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(rows, out_channels, height / stride, width / stride)``, rounded up."""
+    def forward(self, x: Tensor, start: Tensor) -> Tensor:
+        """Return the sum.
+
+        Args:
+            x: What the layer has computed so far, ``(rows, channels, ...)``.
+            start: The layer's input, ``(rows, at most as many channels, ...)``.
+        """
         if self.stride > 1:
-            x = F.avg_pool2d(x, self.stride, ceil_mode=True)
-        more = self.out_channels - self.in_channels
-        return F.pad(x, (0, 0, 0, 0, 0, more)) if more else x
+            start = F.avg_pool2d(start, self.stride, ceil_mode=True)
+        more = x.shape[1] - start.shape[1]
+        if more < 0 or x.shape[2:] != start.shape[2:]:
+            raise ValueError(
+                f"a shortcut must lead to at least as many channels of the same size, got {tuple(start.shape)} "
+                f"(stride {self.stride}) to {tuple(x.shape)}"
+            )
+        if more:
+            start = F.pad(start, (0, 0) * (start.dim() - 2) + (0, more))
+        return x + start
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"{self.in_channels}, {self.out_channels}, stride={self.stride}"
+        return f"stride={self.stride}" if self.stride > 1 else ""
+
+
+class Skip(nn.Module):
+    """A residual connection from one layer to a later one: what the first passes on is added or joined there.
+
+    Give one object as ``tap`` to the layer where it begins and as ``shortcut`` to the layer where it ends. No
+    gradient flows along it. What is under way is not part of the model's state.
+
+    Args:
+        pool: Side of the patches that are averaged before the sum, for an end behind a smaller map.
+        concatenate: Join the two along the channels instead of adding them.
+
+    Raises:
+        ValueError: If ``pool`` is not positive.
+        RuntimeError: If the connection ends without having begun.
+
+    Source: the residual connections of Sun et al., DeeperForward (ICLR 2025).
+    """
+
+    def __init__(self, pool: int = 1, concatenate: bool = False) -> None:
+        super().__init__()
+        if pool < 1:
+            raise ValueError(f"pool must be at least 1, got {pool}")
+        self.pool = pool
+        self.concatenate = concatenate
+        self._held: Tensor | None = None
+
+    def remember(self, x: Tensor) -> None:
+        """Take in what the first layer passes on."""
+        self._held = x.detach()
+
+    def forward(self, x: Tensor, start: Tensor) -> Tensor:
+        """Return ``x``, what the later layer has computed so far, with what was remembered."""
+        held, self._held = self._held, None
+        if held is None:
+            raise RuntimeError("a Skip must be the tap of an earlier layer before it is the shortcut of a later one")
+        if self.pool > 1:
+            held = F.avg_pool2d(held, self.pool)
+        return torch.cat([x, held], dim=1) if self.concatenate else x + held
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"pool={self.pool}, concatenate={self.concatenate}"

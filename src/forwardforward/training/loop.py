@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from forwardforward.optimizers import LocalOptimizer
@@ -39,6 +39,7 @@ def fit(
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: str = "float32",
+    augment: Callable[[Tensor, torch.Generator | None], Tensor] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
     checkpoint: str | Path | None = None,
@@ -64,6 +65,8 @@ def fit(
         seed: Decides order and draws. Weights are the model's own: call ``torch.manual_seed`` before making it.
         device: Where to train; where the model is unless given.
         precision: ``"float32"``, or ``"bf16"`` for products in bfloat16 with weights and goodness in float32.
+        augment: Changes the images of each training batch, as ``augment(images, generator)``; see
+            :mod:`forwardforward.data.augmentation`.
         callbacks: Called after each epoch, in order.
         progress: Whether to show a progress bar on standard error.
         checkpoint: File to write after each epoch.
@@ -101,7 +104,7 @@ def fit(
             callback.on_fit_begin(state)
         with tqdm(total=len(data) * epochs, initial=len(data) * len(state.history), disable=not progress) as bar:
             while len(state.history) < epochs and not state.stop:
-                record = _epoch(state, data, place, PRECISIONS[precision], bar)
+                record = _epoch(state, data, place, PRECISIONS[precision], augment, bar)
                 if validation is not None:
                     record["validation"] = evaluate(model, validation).to_dict()
                     bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
@@ -114,22 +117,28 @@ def fit(
 
 
 def _epoch(
-    state: FitState, data: Source, device: torch.device, autocast: torch.dtype | None, bar: Any
+    state: FitState,
+    data: Source,
+    device: torch.device,
+    autocast: torch.dtype | None,
+    augment: Callable[[Tensor, torch.Generator | None], Tensor] | None,
+    bar: Any,
 ) -> dict[str, Any]:
     """Run one epoch and return its record."""
     model: Any = state.model
     epoch = len(state.history)
     torch.manual_seed(derive_seed(state.seed, epoch, "torch"))  # dropout and the like
     generator = derive_generator(state.seed, epoch, "negatives", device)
+    augmentation = derive_generator(state.seed, epoch, "augmentation", device)
     state.optimizer.set_progress((epoch + 0.5) / state.epochs)
     bar.set_description(f"epoch {epoch + 1}/{state.epochs}")
     meter = EpochMeter()
     depth = len(model)
     model.train()
     began = time.perf_counter()
-    for step, batch in enumerate(data.batches(derive_generator(state.seed, epoch, "order"))):
+    for step, (images, labels) in enumerate(data.batches(derive_generator(state.seed, epoch, "order"))):
         result = model.step(
-            batch,
+            (images if augment is None else augment(images, augmentation), labels),
             state.optimizer,
             groups=state.schedule(depth, epoch, step, state.epochs),
             generator=generator,

@@ -9,17 +9,22 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from forwardforward.data.sources.cifar import cifar10, cifar100
 from forwardforward.data.sources.digits import digits
 from forwardforward.data.sources.mnist import fashion_mnist, mnist
 from forwardforward.data.sources.npz import npz
+from forwardforward.data.sources.svhn import svhn
 from forwardforward.data.splits import Splits
 
 __all__ = ["available", "load"]
 
 SOURCES: dict[str, Callable[[Path, bool], Splits]] = {
+    "cifar10": cifar10,
+    "cifar100": cifar100,
     "digits": digits,
     "fashion-mnist": fashion_mnist,
     "mnist": mnist,
+    "svhn": svhn,
 }
 
 
@@ -42,13 +47,18 @@ def load(
     ``digits``        (1, 8, 8)        1,077 / 360 / 360      fixed, stratified
     ``mnist``         (1, 28, 28)      50,000/10,000/10,000   official test set; validation = the last
     ``fashion-mnist`` (1, 28, 28)      50,000/10,000/10,000   sixth of the official training images
+    ``cifar10``       (3, 32, 32)      45,000/5,000/10,000    official test set; validation = the last
+    ``cifar100``      (3, 32, 32)      45,000/5,000/10,000    tenth of the official training images
+    ``svhn``          (3, 32, 32)      65,932/7,325/26,032    (SVHN's part "extra" is left out)
     path of ``.npz``  as in the file   60 / 20 / 20 %         arrays x, y; fixed, stratified
                                        5/6, 1/6 of training   arrays x_train, y_train, x_test, y_test
     ================= ================ ====================== ============================================
 
-    Inputs are float32, those of the named sets in [0, 1]. In an ``.npz`` file x has shape (N, D),
-    (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by 255, floats keep their scale.
-    y has shape (N,) and holds integer labels from 0.
+    Inputs are float32, those of the named sets in [0, 1];
+    :meth:`Splits.standardized <forwardforward.data.Splits.standardized>` shifts and scales them. CIFAR-10 and
+    CIFAR-100 come from the binary or the pickled release, CIFAR-100 with its 100 fine labels. In an ``.npz`` file
+    x has shape (N, D), (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by 255, floats
+    keep their scale. y has shape (N,) and holds integer labels from 0.
 
     Args:
         name: one of :func:`available`, or the path of an ``.npz`` file.

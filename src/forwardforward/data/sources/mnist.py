@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from forwardforward.data.sources._extras import import_extra
+from forwardforward.data.sources._official import download_files, last_as_validation
 from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData
 
@@ -33,10 +34,7 @@ def _load(name: str, class_name: str, data_dir: Path, download: bool) -> Splits:
     _ensure_files(name, dataset, data_dir, download)
     train, test = (_read(dataset, data_dir, train) for train in (True, False))
     # A sixth is the customary 10,000 of 60,000.
-    border = len(train) - len(train) // 6
-    if border == len(train):
-        raise ValueError(f"the data set {name!r} in {data_dir} must have 6 training images or more, got {len(train)}")
-    return Splits(name, train[:border], train[border:], test, train.num_classes, train.input_shape)
+    return last_as_validation(name, data_dir, train, test, fraction=6)
 
 
 def _ensure_files(name: str, dataset: Any, data_dir: Path, download: bool) -> None:
@@ -50,14 +48,8 @@ def _ensure_files(name: str, dataset: Any, data_dir: Path, download: bool) -> No
             f"the data set {name!r} is not in {folder}: found no {', '.join(missing)} "
             f"(unpacked, without .gz); pass download=True to download it"
         )
-    try:
-        dataset(str(data_dir), download=True)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConnectionError(
-            f"could not download the data set {name!r} ({reason}); without a network, put the unpacked files "
-            f"{', '.join(files)} into DIR/{dataset.__name__}/raw and pass data_dir=DIR"
-        ) from error
+    by_hand = f"the unpacked files {', '.join(files)} into DIR/{dataset.__name__}/raw"
+    download_files(name, lambda: dataset(str(data_dir), download=True), by_hand)
 
 
 def _read(dataset: Any, data_dir: Path, train: bool) -> TensorData:

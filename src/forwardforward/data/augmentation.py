@@ -1,0 +1,251 @@
+"""Augmentation of whole batches, on the batch's device, with a draw of its own for every image.
+
+An augmentation is called as ``augment(images, generator)`` with floating images ``(batch, channels, height,
+width)`` and a generator on their device, and returns new images of the same shape, type and memory format. Any
+callable of this form serves where an augmentation is asked for.
+
+What an image becomes depends on the image and its own numbers alone, never on the rest of the batch. The
+numbers are drawn in single precision whatever the images' type, one row an image.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation"]
+
+
+class Augmentation:
+    """Base of the augmentations; a subclass writes :meth:`augment`."""
+
+    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return the changed images; ``images`` hold one image or more and stay as they are.
+
+        Args:
+            images: Floating tensor, ``(batch, channels, height, width)``.
+            generator: Source of randomness, on the images' device; torch's own if None.
+        """
+        raise NotImplementedError
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the changed images.
+
+        Args:
+            images: Floating tensor, ``(batch, channels, height, width)``.
+            generator: Source of randomness, on the images' device; torch's own if None.
+
+        Raises:
+            ValueError: If the images are not 4-D, or the generator is on another kind of device.
+            TypeError: If the images are of an integer type.
+        """
+        if images.ndim != 4:
+            raise ValueError(f"images must have shape (batch, channels, height, width), got {tuple(images.shape)}")
+        if not images.is_floating_point():
+            raise TypeError(f"images must be floating, got {images.dtype}")
+        if generator is not None and generator.device.type != images.device.type:
+            raise ValueError(f"generator must be on the images' device {images.device}, got one on {generator.device}")
+        if images.numel() == 0:
+            return images
+        return self.augment(images, generator).contiguous(memory_format=_memory_format(images))
+
+    def __repr__(self) -> str:
+        """Return the call that made this augmentation."""
+        arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"{type(self).__name__}({arguments})"
+
+
+class Compose(Augmentation):
+    """Several augmentations, one after the other.
+
+    Args:
+        augmentations: Called as ``augment(images, generator)``, the first one first; none leave the images as
+            they are.
+
+    Raises:
+        TypeError: If one cannot be called.
+
+    Example:
+        >>> augment = Compose(RandomCrop(4), RandomFlip())
+        >>> augment
+        Compose(RandomCrop(padding=4, fill=0.0), RandomFlip(p=0.5))
+        >>> augment(torch.rand(100, 3, 32, 32), torch.Generator().manual_seed(0)).shape
+        torch.Size([100, 3, 32, 32])
+    """
+
+    def __init__(self, *augmentations: Callable[[Tensor, torch.Generator | None], Tensor]) -> None:
+        for one in augmentations:
+            if not callable(one):
+                raise TypeError(f"augmentations must be callables (images, generator) -> images, got {one!r}")
+        self.augmentations = augmentations
+
+    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return what the last augmentation returns."""
+        for one in self.augmentations:
+            images = one(images, generator)
+        return images
+
+    def __repr__(self) -> str:
+        """Return the call that made this augmentation."""
+        return f"{type(self).__name__}({', '.join(map(repr, self.augmentations))})"
+
+
+class RandomCrop(Augmentation):
+    r"""Pads each image and cuts its size out again at a random place, which shifts it by up to ``padding``.
+
+    .. math:: y_{c,i,j} = x_{c,\, i + d,\, j + e}, \qquad d, e \sim \mathrm{Uniform}\{-p, \dots, p\}
+
+    where :math:`x` is ``fill`` outside the image. ``RandomCrop(2)`` is the jitter of two pixels that Hinton uses
+    on MNIST, and ``RandomCrop(4)`` is usual for images of 32 x 32 pixels.
+
+    Args:
+        padding: :math:`p`, pixels on each side.
+        fill: Value of the padding.
+
+    Raises:
+        ValueError: If ``padding`` is not a whole number of at least 0, or ``fill`` is not finite.
+
+    Source: Hinton (2022), arXiv 2212.13345.
+    """
+
+    def __init__(self, padding: int, fill: float = 0.0) -> None:
+        if not math.isfinite(fill):
+            raise ValueError(f"fill must be finite, got {fill}")
+        self.padding = _whole("padding", padding, 0)
+        self.fill = fill
+
+    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return the shifted images."""
+        batch, channels, height, width = images.shape
+        padded = F.pad(images, [self.padding] * 4, value=self.fill)
+        rows, columns = padded.shape[2:]
+        shifts = (_uniform(images, 2, generator) * (2 * self.padding + 1)).long()
+        top, left = shifts[:, :1], shifts[:, 1:]
+        # Each row of the result is a run of `width` values in the padded images. Choosing among all such runs costs
+        # one number a row, where a gather costs one a pixel and takes twice the time.
+        row = top + torch.arange(height, device=images.device)
+        plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
+        starts = (plane * rows + row[:, None]) * columns + left[:, None]
+        return padded.flatten().unfold(0, width, 1).index_select(0, starts.flatten()).view(images.shape)
+
+
+class RandomFlip(Augmentation):
+    """Mirrors an image left to right with probability ``p``.
+
+    Args:
+        p: Probability of the flip.
+
+    Raises:
+        ValueError: If ``p`` is not in [0, 1].
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must be in [0, 1], got {p}")
+        self.p = p
+
+    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return the images, some of them mirrored."""
+        width = images.shape[3]
+        column = torch.arange(width, device=images.device)
+        flipped = _uniform(images, 1, generator) < self.p
+        source = torch.where(flipped, width - 1 - column, column)
+        return images.gather(3, source[:, None, None].expand_as(images))
+
+
+class RandomRotation(Augmentation):
+    r"""Rotates each image about its centre by a random angle, read bilinearly and zero outside.
+
+    .. math:: y(u, v) = x(u \cos a - v \sin a, \; u \sin a + v \cos a),
+              \qquad a \sim \mathrm{Uniform}[-\mathrm{degrees}, \mathrm{degrees}]
+
+    with :math:`u` to the right and :math:`v` downwards, in pixels from the centre: a positive angle turns the
+    image counter-clockwise.
+
+    Args:
+        degrees: The largest angle.
+
+    Raises:
+        ValueError: If ``degrees`` is not in [0, 180].
+    """
+
+    def __init__(self, degrees: float) -> None:
+        if not 0 <= degrees <= 180:
+            raise ValueError(f"degrees must be in [0, 180], got {degrees}")
+        self.degrees = degrees
+
+    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return the rotated images; those of half precision are computed in single precision."""
+        precise = images if images.dtype == torch.float64 else images.float()
+        angles = (_uniform(images, 1, generator).to(precise.dtype) * 2 - 1) * math.radians(self.degrees)
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        height, width = images.shape[2:]
+        u = _centred(width, precise)
+        v = _centred(height, precise)[:, None]
+        # grid_sample counts in halves of the image's size. With sizes of powers of two it finds back to the pixel
+        # without rounding, so a rotation by 0 leaves every image as it is (affine_grid's would not).
+        full_width, full_height = (1 << (size - 1).bit_length() for size in (width, height))
+        x = (u * cos - v * sin) * (2 / full_width) + (width / full_width - 1)
+        y = (u * sin + v * cos) * (2 / full_height) + (height / full_height - 1)
+        canvas = F.pad(precise, [0, full_width - width, 0, full_height - height])
+        return F.grid_sample(canvas, torch.stack((x, y), 3), align_corners=False).to(images.dtype)
+
+
+class Cutout(Augmentation):
+    """Sets a square at a random place to zero, the same one in all channels.
+
+    The middle of the square is uniform over the pixels of the image, so that part of it may hang over the border.
+
+    Args:
+        size: Side of the square in pixels.
+
+    Raises:
+        ValueError: If ``size`` is not a whole number of at least 1.
+
+    Source: DeVries and Taylor (2017), arXiv 1708.04552.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = _whole("size", size, 1)
+
+    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return the images with their squares."""
+        middle = _uniform(images, 2, generator)
+        rows, columns = (self._covered((middle[:, i] * size).long(), size) for i, size in enumerate(images.shape[2:]))
+        return images.masked_fill((rows[:, :, None] & columns[:, None])[:, None], 0)
+
+    def _covered(self, middle: Tensor, size: int) -> Tensor:
+        """Which of the ``size`` rows or columns the squares cover, ``(batch, size)``."""
+        first = middle[:, None] - self.size // 2
+        place = torch.arange(size, device=middle.device)
+        return (place >= first) & (place < first + self.size)
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return number
+
+
+def _uniform(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    """Numbers from [0, 1) for each image, ``(batch, count)``."""
+    return torch.rand(len(images), count, generator=generator, device=images.device, dtype=torch.float32)
+
+
+def _centred(size: int, like: Tensor) -> Tensor:
+    """Distances of the pixels of a row from its middle."""
+    return torch.arange(size, device=like.device, dtype=like.dtype) - (size - 1) / 2
+
+
+def _memory_format(images: Tensor) -> torch.memory_format:
+    channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
