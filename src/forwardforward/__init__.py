@@ -17,11 +17,13 @@ from forwardforward import (
     normalization,
     objectives,
     optimizers,
+    pooling,
     recipes,
     runs,
     schedules,
     sequential,
     training,
+    updates,
 )
 from forwardforward.batches import Batch
 from forwardforward.data import TensorData
@@ -54,9 +56,11 @@ __all__ = [
     "normalization",
     "objectives",
     "optimizers",
+    "pooling",
     "recipes",
     "runs",
     "schedules",
     "sequential",
     "training",
+    "updates",
 ]

@@ -1,7 +1,7 @@
 """Layers: any block with a local objective."""
 
 from forwardforward.layers.conv import FFConv2d
-from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer
+from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer, Pass
 from forwardforward.layers.linear import FFLinear
 from forwardforward.layers.local import LocallyConnected2d
 from forwardforward.layers.shortcut import Shortcut, Skip
@@ -13,6 +13,7 @@ __all__ = [
     "FFLayer",
     "FFLinear",
     "LocallyConnected2d",
+    "Pass",
     "Shortcut",
     "Skip",
 ]

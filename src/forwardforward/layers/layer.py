@@ -14,7 +14,7 @@ from forwardforward.layers.shortcut import Skip
 from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective, objective
 
-__all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "FFLayer"]
+__all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "FFLayer", "Pass"]
 
 #: Hinton's order, and the Trifecta's: what passes on is not normalized, the next layer does that.
 NORMALIZE_FIRST = ("normalize", "transform", "add", "activate", "pool", "goodness")

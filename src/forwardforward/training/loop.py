@@ -66,7 +66,7 @@ def fit(
         device: Where to train; where the model is unless given.
         precision: ``"float32"``, or ``"bf16"`` for products in bfloat16 with weights and goodness in float32.
         augment: Changes the images of each training batch, as ``augment(images, generator)``; see
-            :mod:`forwardforward.data.augmentation`.
+            :mod:`forwardforward.data`.
         callbacks: Called after each epoch, in order.
         progress: Whether to show a progress bar on standard error.
         checkpoint: File to write after each epoch.

@@ -1,11 +1,4 @@
-"""Recipes: whole trainings that read like a paper's table of hyperparameters.
-
-A recipe holds plug-ins and numbers, and makes a fresh model and fresh optimizers whenever it is asked:
-
-    >>> recipe = get("hinton").on("digits").with_(hidden=(100, 100), epochs=5)
-    >>> model = recipe.model(input_shape=(1, 8, 8), num_classes=10)
-    >>> optimizer = recipe.optimizer()
-"""
+"""What a recipe is."""
 
 from __future__ import annotations
 
@@ -20,20 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from forwardforward.baselines import Backpropagation
 from forwardforward.classifiers import LinearHead
-from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
-from forwardforward.labels import Concatenation, LabelEncoder, Overlay
+from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
-from forwardforward.losses import CrossEntropy, SwishSymBa, SymBa, Threshold
 from forwardforward.models import Dense
-from forwardforward.negatives import HardLabel, HybridMask, Negatives, RandomLabel
-from forwardforward.normalization import PeerNormalization, RMSNorm
-from forwardforward.optimizers import Cooldown, LocalOptimizer, SmoothedSGD
-from forwardforward.schedules import EndToEnd, Groups, Joint
+from forwardforward.negatives import Negatives
+from forwardforward.normalization import PeerNormalization
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.schedules import Groups, Joint
 from forwardforward.sequential import FFSequential
 
-__all__ = ["RECIPES", "Recipe", "get"]
+__all__ = ["Recipe"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class Recipe:
         lr_schedule: Learning-rate factor, ``progress -> factor``.
         schedule: Which layers are updated when.
         standardize: Whether each channel of the data is shifted and scaled to mean 0 and variance 1.
-        augment: Changes the images of each training batch, see :mod:`forwardforward.data.augmentation`.
+        augment: Changes the images of each training batch, see :mod:`forwardforward.data`.
         epochs: Passes over the training data.
         batch_size: Samples a step.
         data_settings: Fields that differ on a data set, by its name; see :meth:`on`.
@@ -196,122 +186,3 @@ def _words(value: Any) -> str:
         given = (f"{name}={_words(one)}" for name, one in value.keywords.items())
         return f"{_words(value.func)}(..., {', '.join(given)})"
     return str(value.__qualname__) if inspect.isclass(value) or inspect.isroutine(value) else repr(value)
-
-
-HINTON = Recipe(
-    name="hinton",
-    summary="supervised, threshold = width, hard wrong labels, peer normalization",
-    source="Hinton (2022), arXiv 2212.13345, and its Matlab program",
-    hidden=(1000, 1000, 1000),
-    goodness=SumOfSquares(),
-    loss=Threshold(theta="width"),
-    normalization=RMSNorm(),
-    peer=PeerNormalization(),
-    labels=Overlay,
-    negatives=HardLabel(),
-    rule=SmoothedSGD,
-    lr=0.005,
-    options={"weight_cost": 0.002},
-    overrides={"head": {"lr": 0.1, "weight_cost": 0.003}},
-    lr_schedule=Cooldown(0.5),
-    epochs=60,
-    batch_size=100,
-    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20}},
-)
-
-SYMBA = Recipe(
-    name="symba",
-    summary="supervised, symmetric loss without a threshold, random wrong labels",
-    source="Lee and Song (2023), arXiv 2303.08418; its random class pattern replaced by Hinton's one-hot overlay",
-    goodness=MeanOfSquares(),
-    loss=SymBa(alpha=4.0),
-    normalization=RMSNorm(),
-    labels=Overlay,
-    negatives=RandomLabel(),
-    rule=torch.optim.Adam,
-    lr=1e-3,
-    lr_schedule=Cooldown(0.5),
-    epochs=60,
-    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50}},
-)
-
-UNSUPERVISED = HINTON.with_(
-    name="unsupervised",
-    summary="hybrid images as negatives, linear readout of the layers after the first",
-    source="Hinton (2022), arXiv 2212.13345",
-    hidden=(2000, 2000, 2000, 2000),
-    labels=None,
-    negatives=HybridMask(),
-    head=slice(1, None),
-    epochs=100,
-    data_settings={"digits": {"hidden": (300, 300, 300), "lr": 0.01, "epochs": 30, "batch_size": 20}},
-)
-
-MONO = Recipe(
-    name="mono",
-    summary="no negatives: cross-entropy of a learned projection to the classes in every layer",
-    source="Gong, Li and Abdulla (2025), Mono-Forward, arXiv 2501.09238",
-    goodness=LearnedProjection,
-    loss=CrossEntropy(),
-    normalization=RMSNorm(),
-    rule=torch.optim.Adam,
-    lr=1e-3,
-    lr_schedule=Cooldown(0.5),
-    epochs=10,
-    data_settings={"digits": {"hidden": (300, 300, 300), "epochs": 20, "batch_size": 50}},
-)
-
-BEST_MLP = SYMBA.with_(
-    name="best-mlp",
-    summary="the pair objective that a validation split of MNIST likes best",
-    source="swish form of SymBa (arXiv 2303.08418) with Hinton's hard wrong labels (arXiv 2212.13345)",
-    hidden=(1000, 1000),
-    loss=SwishSymBa(alpha=4.0),
-    negatives=HardLabel(),
-    overrides={"head": {"lr": 1e-3}},
-)
-
-BACKPROP = Recipe(
-    name="backprop",
-    summary="baseline: the same stack trained end to end by cross-entropy",
-    source="backpropagation",
-    baseline=Backpropagation,
-    rule=torch.optim.Adam,
-    lr=1e-3,
-    lr_schedule=Cooldown(0.5),
-    epochs=20,
-    data_settings={"digits": {"hidden": (300, 300, 300), "epochs": 20, "batch_size": 50}},
-)
-
-#: The recipes by their names.
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        HINTON,
-        HINTON.with_(
-            name="hinton-2000", summary="hinton with the paper's four layers of 2000", hidden=(2000, 2000, 2000, 2000)
-        ),
-        SYMBA,
-        UNSUPERVISED,
-        MONO,
-        BEST_MLP,
-        BACKPROP,
-        HINTON.with_(
-            name="backprop-goodness",
-            summary="baseline: hinton's summed local losses, backpropagated through all layers",
-            source="backpropagation of the losses of Hinton (2022), arXiv 2212.13345",
-            schedule=EndToEnd(),
-        ),
-    )
-}
-
-
-def get(name: str) -> Recipe:
-    """Return a recipe by its name.
-
-    Raises:
-        ValueError: If there is none of this name.
-    """
-    if name not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}")
-    return RECIPES[name]

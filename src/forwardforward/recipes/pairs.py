@@ -1,0 +1,80 @@
+"""Dense networks that learn from positive and negative samples."""
+
+from __future__ import annotations
+
+import torch
+
+from forwardforward.goodness import MeanOfSquares, SumOfSquares
+from forwardforward.labels import Concatenation, Overlay
+from forwardforward.losses import SwishSymBa, SymBa, Threshold
+from forwardforward.negatives import HardLabel, HybridMask, RandomLabel
+from forwardforward.normalization import PeerNormalization, RMSNorm
+from forwardforward.optimizers import Cooldown, SmoothedSGD
+from forwardforward.recipes.recipe import Recipe
+
+__all__ = ["RECIPES"]
+
+HINTON = Recipe(
+    name="hinton",
+    summary="supervised, threshold = width, hard wrong labels, peer normalization",
+    source="Hinton (2022), arXiv 2212.13345, and its Matlab program",
+    hidden=(1000, 1000, 1000),
+    goodness=SumOfSquares(),
+    loss=Threshold(theta="width"),
+    normalization=RMSNorm(),
+    peer=PeerNormalization(),
+    labels=Overlay,
+    negatives=HardLabel(),
+    rule=SmoothedSGD,
+    lr=0.005,
+    options={"weight_cost": 0.002},
+    overrides={"head": {"lr": 0.1, "weight_cost": 0.003}},
+    lr_schedule=Cooldown(0.5),
+    epochs=60,
+    batch_size=100,
+    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20}},
+)
+
+HINTON_2000 = HINTON.with_(
+    name="hinton-2000", summary="hinton with the paper's four layers of 2000", hidden=(2000, 2000, 2000, 2000)
+)
+
+UNSUPERVISED = HINTON.with_(
+    name="unsupervised",
+    summary="hybrid images as negatives, linear readout of the layers after the first",
+    source="Hinton (2022), arXiv 2212.13345",
+    hidden=(2000, 2000, 2000, 2000),
+    labels=None,
+    negatives=HybridMask(),
+    head=slice(1, None),
+    epochs=100,
+    data_settings={"digits": {"hidden": (300, 300, 300), "lr": 0.01, "epochs": 30, "batch_size": 20}},
+)
+
+SYMBA = Recipe(
+    name="symba",
+    summary="supervised, symmetric loss without a threshold, random wrong labels",
+    source="Lee and Song (2023), arXiv 2303.08418; its random class pattern replaced by Hinton's one-hot overlay",
+    goodness=MeanOfSquares(),
+    loss=SymBa(alpha=4.0),
+    normalization=RMSNorm(),
+    labels=Overlay,
+    negatives=RandomLabel(),
+    rule=torch.optim.Adam,
+    lr=1e-3,
+    lr_schedule=Cooldown(0.5),
+    epochs=60,
+    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50}},
+)
+
+BEST_MLP = SYMBA.with_(
+    name="best-mlp",
+    summary="the pair objective that a validation split of MNIST likes best",
+    source="swish form of SymBa (arXiv 2303.08418) with Hinton's hard wrong labels (arXiv 2212.13345)",
+    hidden=(1000, 1000),
+    loss=SwishSymBa(alpha=4.0),
+    negatives=HardLabel(),
+    overrides={"head": {"lr": 1e-3}},
+)
+
+RECIPES = (HINTON, HINTON_2000, UNSUPERVISED, SYMBA, BEST_MLP)
