@@ -1,8 +1,4 @@
-"""Baselines: the same stack trained otherwise.
-
-Backpropagation of the summed goodness losses needs no class of its own: it is
-:class:`~forwardforward.schedules.EndToEnd`.
-"""
+"""What all baselines share: the stack under one linear layer, the training step and classification."""
 
 from __future__ import annotations
 
@@ -17,14 +13,17 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups
 from forwardforward.sequential import StepResult
 
-__all__ = ["Backpropagation"]
+__all__ = ["Baseline"]
+
+Product = nn.Linear | nn.Conv2d
 
 
-class Backpropagation(nn.Module):
-    """The stack's blocks and activations under one linear layer, trained end to end by cross-entropy.
+class Baseline(nn.Module):
+    """The stack's blocks and activations under one linear layer, whose outputs are the logits.
 
     Offers what :func:`~forwardforward.training.fit` and :func:`~forwardforward.training.evaluate` ask of a model, so
-    that both kinds of training run through one loop.
+    that every kind of training runs through one loop. The gradients are autograd's of the cross-entropy; a baseline of
+    another kind overrides :meth:`gradients`.
 
     Args:
         *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used. A layer's
@@ -63,6 +62,19 @@ class Backpropagation(nn.Module):
             x = layer(x)
         return self.output(x.flatten(1))  # type: ignore[no-any-return]
 
+    def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
+        """Add to every parameter's ``grad`` what the optimizer is to follow, and return the logits, detached.
+
+        Args:
+            images: ``(batch, ...)``.
+            labels: Class indices, ``(batch,)``.
+            autocast: Precision of the products.
+        """
+        with precision(images, autocast):
+            logits = self(images)
+        cross_entropy(logits, labels).backward()
+        return logits.detach()  # type: ignore[no-any-return]
+
     def step(
         self,
         batch: tuple[Tensor, Tensor | None],
@@ -79,13 +91,10 @@ class Backpropagation(nn.Module):
             raise ValueError("labels must be given for cross-entropy, got None")
         optimizer.attach(self)
         optimizer.zero_grad()
-        with torch.autocast(images.device.type, dtype=autocast, enabled=autocast is not None):
-            logits = self(images)
-            loss = nn.functional.cross_entropy(logits.float() if autocast else logits, labels)
-        loss.backward()
+        logits = self.gradients(images, labels, autocast)
         optimizer.step()
-        accuracy = (logits.detach().argmax(1) == labels).float().mean()
-        return StepResult(head=LocalLoss(loss.detach(), accuracy=accuracy))
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        return StepResult(head=LocalLoss(cross_entropy(logits, labels), accuracy=accuracy))
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
@@ -104,3 +113,44 @@ class Backpropagation(nn.Module):
     def predict_proba(self, images: Tensor) -> Tensor:
         """Return the class probabilities, ``(batch, classes)``."""
         return self.scores(images).softmax(1)
+
+
+def precision(images: Tensor, autocast: torch.dtype | None) -> torch.autocast:
+    """Return the context in which products with ``images`` have a precision of their own, or none."""
+    return torch.autocast(images.device.type, dtype=autocast, enabled=autocast is not None)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return ``x`` in the precision of a loss."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits ``(batch, classes)``."""
+    return nn.functional.cross_entropy(at_least_float32(logits), labels)
+
+
+def products(layer: nn.Module, index: int, rule: str) -> list[Product]:
+    """Return the dense and convolutional maps among a layer's parts, in order.
+
+    Args:
+        layer: The layer; its objective and peer normalization are passed over, since a baseline has no use for them.
+        index: Its place in the stack, for the error.
+        rule: Who asks, likewise.
+
+    Raises:
+        ValueError: If the layer holds weights of another kind, for which the rule is not defined.
+    """
+    parts: list[nn.Module | None] = [layer]
+    if isinstance(layer, FFLayer):
+        parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.shortcut]
+    found: list[Product] = []
+    for module in (module for part in parts if part is not None for module in part.modules()):
+        if type(module) in (nn.Linear, nn.Conv2d):
+            found.append(module)  # type: ignore[arg-type]
+        elif not isinstance(module, nn.LayerNorm) and any(p.dim() > 1 for p in module.parameters(recurse=False)):
+            raise ValueError(
+                f"layers must hold their weights in nn.Linear and nn.Conv2d for {rule}, "
+                f"but layer {index} holds {type(module).__name__}"
+            )
+    return found

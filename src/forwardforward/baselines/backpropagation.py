@@ -1,0 +1,26 @@
+"""Backpropagation."""
+
+from __future__ import annotations
+
+from forwardforward.baselines.baseline import Baseline
+
+__all__ = ["Backpropagation"]
+
+
+class Backpropagation(Baseline):
+    """The stack trained end to end by the exact gradient of the cross-entropy.
+
+    Args:
+        *layers: Those of :class:`Baseline`.
+        num_classes: Number of classes.
+        features: Number of features of the last layer; taken from it where it knows.
+
+    Raises:
+        ValueError: If there are no layers or the last layer's width is unknown.
+
+    Example:
+        >>> import torch, forwardforward as ff
+        >>> model = Backpropagation(ff.FFLinear(784, 100), ff.FFLinear(100, 100), num_classes=10)
+        >>> model.predict(torch.zeros(3, 784)).shape
+        torch.Size([3])
+    """

@@ -1,0 +1,373 @@
+"""Baselines: gradients and updates against plain loops, learning, saving and resuming, what is refused."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import forwardforward as ff
+from forwardforward.baselines import Backpropagation, Baseline, FeedbackAlignment, Pepita
+from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST, LocallyConnected2d
+from forwardforward.recipes import RECIPES
+from forwardforward.training import load_weights
+
+KINDS = (Backpropagation, FeedbackAlignment, Pepita)
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def dense(kind: type[Baseline] = Backpropagation) -> Baseline:
+    return kind(ff.FFLinear(16, 24), ff.FFLinear(24, 20), num_classes=3)
+
+
+def convolutional(kind: type[Baseline] = Backpropagation, order: tuple[str, ...] = NORMALIZE_FIRST) -> Baseline:
+    layers = [
+        ff.FFConv2d(2, 4, 3, padding=1, stride=2, pool=2, order=order),
+        ff.FFConv2d(4, 6, (3, 1), padding="same", groups=2, bias=False, order=order),
+        ff.FFConv2d(6, 4, 2, padding=1, dilation=2, padding_mode="reflect", order=order),
+    ]
+    for layer in layers:
+        layer.normalize_by(ff.normalization.BatchNorm(affine=True))
+    return kind(*layers, num_classes=3, features=16)
+
+
+def data(count: int = 60, seed: int = 0) -> ff.TensorData:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    images = torch.rand(count, 1, 4, 4, generator=generator)
+    images[torch.arange(count), 0, 3, labels] += 2
+    return ff.TensorData(images, labels, num_classes=3)
+
+
+def gradients(model: Baseline, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    model.gradients(images, labels)
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def error_of(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.softmax(1) - nn.functional.one_hot(labels, logits.shape[1])
+
+
+# Feedback alignment
+
+
+@pytest.mark.usefixtures("double")
+def test_feedback_alignment_of_a_dense_stack_is_the_papers() -> None:
+    model = FeedbackAlignment(ff.FFLinear(5, 4), ff.FFLinear(4, 6), ff.FFLinear(6, 3), num_classes=3)
+    x, labels = torch.randn(7, 5), torch.arange(7) % 3
+    found = gradients(model, x, labels)
+
+    maps = [layer.block for layer in model.layers] + [model.output]
+    expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    names = [f"layers.{i}.block" for i in range(3)] + ["output"]
+    for row, label in zip(x, labels, strict=True):
+        h, z = [row], []
+        for one in maps:
+            z.append(one.weight @ h[-1] + one.bias)
+            h.append(z[-1].clamp(min=0))
+        delta = z[-1].softmax(0)
+        delta[label] -= 1
+        for i in reversed(range(4)):
+            expected[f"{names[i]}.weight"] += torch.outer(delta, h[i]) / len(x)
+            expected[f"{names[i]}.bias"] += delta / len(x)
+            if i:
+                delta = (maps[i].feedback.T @ delta) * (z[i - 1] > 0)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-12)
+    assert set(found) == set(expected)
+
+
+@pytest.mark.usefixtures("double")
+def test_feedback_alignment_of_convolutions_is_a_plain_loop() -> None:
+    layers = [ff.FFConv2d(2, 4, 3, padding=1), ff.FFConv2d(4, 6, 3, stride=2, padding=1, groups=2)]
+    model = FeedbackAlignment(*layers, num_classes=3, features=24)
+    x, labels = torch.randn(3, 2, 4, 4), torch.tensor([0, 2, 1])
+    found = gradients(model, x, labels)
+
+    first, second = (layer.block for layer in layers)
+    z1 = first(x)
+    h1 = z1.relu()
+    z2 = second(h1)
+    delta = error_of(model.output(z2.relu().flatten(1)), labels) / 3
+    delta2 = (delta @ model.output.feedback).view_as(z2) * (z2 > 0)
+    filters, padded = torch.zeros_like(second.weight), nn.functional.pad(h1, (1, 1, 1, 1))
+    back = torch.zeros_like(padded)
+    for n, o, i, j in itertools.product(range(3), range(6), range(2), range(2)):
+        inputs = slice(0, 2) if o < 3 else slice(2, 4)
+        patch = (n, inputs, slice(2 * i, 2 * i + 3), slice(2 * j, 2 * j + 3))
+        filters[o] += delta2[n, o, i, j] * padded[patch]
+        back[patch] += delta2[n, o, i, j] * second.feedback[o]
+    delta1 = back[:, :, 1:-1, 1:-1] * (z1 > 0)
+    torch.testing.assert_close(found["layers.1.block.weight"], filters, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["layers.1.block.bias"], delta2.sum((0, 2, 3)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["layers.0.block.bias"], delta1.sum((0, 2, 3)), rtol=0, atol=1e-12)
+    images = nn.functional.pad(x, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
+    expected = torch.einsum("noij,ncijkl->ockl", delta1, images)
+    torch.testing.assert_close(found["layers.0.block.weight"], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("order", [NORMALIZE_FIRST, TRANSFORM_FIRST])
+@pytest.mark.parametrize("conv", [False, True])
+def test_feedback_through_the_weights_themselves_is_backpropagation(conv: bool, order: tuple[str, ...]) -> None:
+    torch.manual_seed(1)
+    exact = convolutional(order=order) if conv else dense()
+    torch.manual_seed(1)
+    model = convolutional(FeedbackAlignment, order) if conv else dense(FeedbackAlignment)
+    x, labels = (torch.randn(5, 2, 8, 8) if conv else torch.randn(5, 16)), torch.arange(5) % 3
+    torch.testing.assert_close(model(x), exact(x), rtol=0, atol=1e-12)
+    one, two = gradients(exact, x, labels), gradients(model, x, labels)
+    assert any((one[name] - two[name]).abs().max() > 1e-3 for name in one)
+    for module in model.modules():
+        if hasattr(module, "feedback"):
+            module.feedback.copy_(module.weight.detach())
+    two = gradients(model, x, labels)
+    assert set(one) == set(two) == {name for name, _ in model.named_parameters()}
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-10)
+
+
+def test_feedback_weights_have_the_scale_of_the_weights_and_stay() -> None:
+    model = FeedbackAlignment(ff.FFLinear(100, 200), ff.FFLinear(200, 100), num_classes=3)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    assert set(before) == {"layers.0.block.feedback", "layers.1.block.feedback", "output.feedback"}
+    for name, feedback in before.items():
+        weight = model.get_parameter(name.replace("feedback", "weight"))
+        assert not torch.equal(feedback, weight)
+        assert math.isclose(float(feedback.std()), float(weight.detach().std()), rel_tol=0.15)
+    model.step((torch.rand(9, 100), torch.arange(9) % 3), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+
+
+def test_an_operation_in_place_may_follow_a_block_with_feedback() -> None:
+    torch.manual_seed(2)
+    blocks = [nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=place)) for place in (True, False)]
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    models = [FeedbackAlignment(block, num_classes=3, features=10) for block in blocks]
+    models[1].load_state_dict(models[0].state_dict())
+    x, labels = torch.randn(6, 2, 4), torch.arange(6) % 3
+    one, two = (gradients(model, x, labels) for model in models)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name])
+
+
+# PEPITA
+
+
+@pytest.mark.usefixtures("double")
+def test_pepita_of_a_dense_stack_is_the_papers() -> None:
+    model = Pepita(ff.FFLinear(5, 4), ff.FFLinear(4, 6), num_classes=3, scale=2.0)
+    x, labels = torch.rand(7, 5), torch.arange(7) % 3
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    result = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.5))
+
+    F = model.projection(x)
+    names = ["layers.0.block", "layers.1.block", "output"]
+    changes = {name: torch.zeros_like(p) for name, p in before.items()}
+
+    def run(h: Tensor) -> list[Tensor]:
+        found = [h]
+        for name in names:
+            z = before[f"{name}.weight"] @ found[-1] + before[f"{name}.bias"]
+            found.append(z.softmax(0) if name == "output" else z.clamp(min=0))
+        return found
+
+    for row, label in zip(x, labels, strict=True):
+        clean = run(row)
+        error = clean[-1].clone()
+        error[label] -= 1
+        modulated = run(row + F @ error)
+        for i, name in enumerate(names):
+            delta = error if name == "output" else clean[i + 1] - modulated[i + 1]
+            changes[f"{name}.weight"] += torch.outer(delta, modulated[i])
+            changes[f"{name}.bias"] += delta
+    assert all(change.abs().max() > 0 for change in changes.values())
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.detach(), before[name] - 0.5 * changes[name] / 7, rtol=0, atol=1e-12)
+    assert result.head is not None
+    torch.testing.assert_close(
+        result.head.loss, -torch.stack([run(r)[-1][c].log() for r, c in zip(x, labels, strict=True)]).mean()
+    )
+
+
+@pytest.mark.usefixtures("double")
+def test_pepita_of_convolutions_contracts_positions_and_compares_before_the_pool() -> None:
+    layers = [ff.FFConv2d(1, 2, 3, padding=1, pool=2), ff.FFConv2d(2, 3, 2, stride=1)]
+    layers[1].normalize_by(ff.normalization.RMSNorm())
+    model = Pepita(*layers, num_classes=3, features=3, scale=2.0)
+    x, labels = torch.rand(4, 1, 4, 4), torch.arange(4) % 3
+    found = gradients(model, x, labels)
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        h1 = layers[0].block(images).relu()
+        inputs = ff.normalization.RMSNorm()(nn.functional.max_pool2d(h1, 2))
+        h2 = layers[1].block(inputs).relu()
+        return h1, inputs, h2, model.output(h2.flatten(1))
+
+    h1, _, h2, logits = run(x)
+    error = error_of(logits, labels)
+    changed = x + (error @ model.projection(x).T).view_as(x)
+    h1_err, inputs, h2_err, _ = run(changed)
+    padded = nn.functional.pad(changed, (1, 1, 1, 1))
+    first, second = torch.zeros(2, 1, 3, 3), torch.zeros(3, 2, 2, 2)
+    for n, i, j in itertools.product(range(4), range(4), range(4)):
+        delta = (h1 - h1_err)[n, :, i, j]
+        first += delta.view(2, 1, 1, 1) * padded[n, :, i : i + 3, j : j + 3] / 4
+    for n in range(4):
+        second += (h2 - h2_err)[n, :, 0, 0].view(3, 1, 1, 1) * inputs[n] / 4
+    torch.testing.assert_close(found["layers.0.block.weight"], first, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["layers.1.block.weight"], second, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["layers.0.block.bias"], (h1 - h1_err).sum((0, 2, 3)) / 4, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["output.weight"], error.T @ h2_err.flatten(1) / 4, rtol=0, atol=1e-12)
+
+
+def test_pepita_keeps_parameters_without_a_rule() -> None:
+    model = convolutional(Pepita)
+    before = copy.deepcopy(model.state_dict())
+    model.step((torch.rand(6, 2, 8, 8), torch.arange(6) % 3), ff.LocalOptimizer(torch.optim.Adam, lr=0.01))
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {name for name, _ in model.named_parameters() if "normalization" not in name}
+
+
+def test_both_passes_of_pepita_drop_the_same_units() -> None:
+    torch.manual_seed(0)
+    model = Pepita(ff.FFLayer(nn.Sequential(nn.Dropout(0.5), nn.Linear(200, 4))), num_classes=3, features=4, scale=1e-7)
+    found = gradients(model, torch.rand(8, 200), torch.arange(8) % 3)
+    assert found["layers.0.block.1.weight"].abs().max() < 1e-4
+
+
+def test_the_projection_is_the_seeds() -> None:
+    torch.manual_seed(3)
+    one = dense(Pepita)
+    torch.manual_seed(3)
+    two = dense(Pepita)
+    images = torch.rand(2, 1, 4, 4)
+    F = one.projection(images)
+    assert F.shape == (16, 3)
+    assert torch.equal(F, two.projection(images))
+    bound = 0.05 * math.sqrt(6 / 16)
+    assert bound / 2 < F.abs().max() <= bound
+    assert one.projection(torch.rand(2, 25)).shape == (25, 3)
+    other = dense(Pepita)
+    assert not torch.equal(F, other.projection(images))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(F, other.projection(images))
+
+
+# All of them
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_convolutions_learn(kind: type[Baseline], autocast: torch.dtype | None) -> None:
+    torch.manual_seed(0)
+    layers = ff.models.Convolutions(pools=(1,), bias=True)((1, 4, 4), (8, 8), 3)
+    model = kind(*layers, num_classes=3, features=32)
+    train, optimizer = data(30), ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
+    for _ in range(60):
+        result = model.step((train.inputs, train.targets), optimizer, autocast=autocast)
+    assert result.head is not None
+    assert result.head.accuracy > 0.85
+    assert result.head.loss < 0.7  # ln 3 for a guess
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dense_stacks_learn(kind: type[Baseline]) -> None:
+    torch.manual_seed(0)
+    model = dense(kind)
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
+    options = {"epochs": 10, "batch_size": 20, "optimizer": optimizer, "progress": False}
+    history = ff.fit(model, data(300), validation=data(90, seed=1), **options)
+    assert history[-1]["validation"]["error"] < 5
+    images = data(90, seed=1).inputs
+    assert torch.equal(model.predict(images), model.predict_proba(images).argmax(1))
+    assert list(model.units()) == ["network"]
+
+
+@pytest.mark.parametrize("conv", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_run_ends_as_one_left_alone(kind: type[Baseline], conv: bool, tmp_path: Path) -> None:
+    images = torch.rand(24, 2, 8, 8) if conv else torch.rand(24, 16)
+    options: dict[str, Any] = {"batch_size": 8, "progress": False, "checkpoint": tmp_path / "c.pt"}
+
+    def fresh(seed: int) -> Baseline:
+        torch.manual_seed(seed)
+        return convolutional(kind) if conv else dense(kind)
+
+    train = images, torch.arange(24) % 3
+    whole = fresh(1)
+    ff.fit(whole, train, epochs=3, **{**options, "checkpoint": None})
+    ff.fit(fresh(1), train, epochs=2, **options)
+    resumed = fresh(5)  # everything random is in the checkpoint
+    ff.fit(resumed, train, epochs=3, resume=True, **options)
+    one, two = whole.state_dict(), resumed.state_dict()
+    assert set(one) == set(two)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    loaded = fresh(6)
+    load_weights(tmp_path / "c.pt", loaded)
+    assert torch.equal(loaded.scores(images), whole.scores(images))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_learns_by_itself(kind: type[Baseline]) -> None:
+    model = dense(kind)
+    batch = torch.rand(6, 16), torch.arange(6) % 3
+    model.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    other = copy.deepcopy(model)
+    before = copy.deepcopy(model.state_dict())
+    other.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    model_now, other_now = model.state_dict(), other.state_dict()
+    assert all(torch.equal(model_now[name], before[name]) for name in before)
+    assert not torch.equal(other_now["output.weight"], before["output.weight"])
+
+
+@pytest.mark.parametrize("kind", [FeedbackAlignment, Pepita])
+def test_recipes_of_convolutions_train_with_any_baseline(kind: type[Baseline]) -> None:
+    recipe = RECIPES["backprop"].with_(baseline=kind, architecture=ff.models.PER_CLASS, hidden=(4, 4))
+    model = recipe.model((3, 8, 8), 5)
+    ff.fit(model, (torch.rand(20, 3, 8, 8), torch.arange(20) % 5), epochs=1, batch_size=10, progress=False)
+    assert isinstance(model, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_input_is_named(kind: type[Baseline]) -> None:
+    with pytest.raises(ValueError, match="layers must hold at least one layer"):
+        kind(num_classes=3)
+    with pytest.raises(ValueError, match="features must be given"):
+        kind(nn.Linear(4, 3), num_classes=3)
+    with pytest.raises(ValueError, match="labels must be given"):
+        dense(kind).step((torch.rand(3, 16), None), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+
+
+@pytest.mark.parametrize("kind", [FeedbackAlignment, Pepita])
+def test_blocks_without_a_rule_are_refused(kind: type[Baseline]) -> None:
+    local = ff.FFLayer(LocallyConnected2d(1, 2, 3, size=4), features=2)
+    with pytest.raises(ValueError, match=r"layers must hold .* nn.Linear and nn.Conv2d .* layer 1 holds LocallyConn"):
+        kind(ff.FFConv2d(1, 1, 3, padding=1), local, num_classes=3)
+    with pytest.raises(ValueError, match="layer 0 holds FeedbackLinear"):  # layers of another model
+        kind(*dense(FeedbackAlignment).layers, num_classes=3)
+
+
+def test_what_pepita_cannot_serve_is_named() -> None:
+    with pytest.raises(ValueError, match="scale must be positive, got 0"):
+        Pepita(ff.FFLinear(4, 3), num_classes=3, scale=0)
+    with pytest.raises(ValueError, match="layers must each hold one .* layer 0 has more"):
+        Pepita(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), num_classes=3, features=3)
+    pooled = ff.FFLayer(nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)))
+    model = Pepita(pooled, num_classes=3, features=2)
+    with pytest.raises(ValueError, match=r"layers must activate .* layer 0 makes \(2, 2, 1, 1\) of \(2, 2, 2, 2\)"):
+        model.gradients(torch.rand(2, 1, 4, 4), torch.tensor([0, 1]))
