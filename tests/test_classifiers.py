@@ -2,9 +2,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import forwardforward as ff
 from forwardforward.classifiers import Goodness, GoodnessReadout, Head, LayerEnsemble, LinearHead
+from forwardforward.pooling import SpatialPool
 
 
 def network(*widths, classifier=None, head=None, **options):
@@ -195,7 +198,7 @@ def test_errors():
     with pytest.raises(ValueError, match="^layers must hold at least one of 3 layers"):
         network(head=LinearHead(3, layers=slice(3, None)))
     with pytest.raises(ValueError, match="^features must be given, LinearHead"):
-        LinearHead(3).bind([4, None])
+        LinearHead(3).bind([ff.FFLinear(3, 4), ff.FFLayer(torch.nn.Linear(4, 5))])
     with pytest.raises(ValueError, match="no head"):
         network().head_logits(torch.rand(1, 12))
     model = network(head=LinearHead(3, features=99))
@@ -205,6 +208,107 @@ def test_errors():
 
 def test_a_single_layers_head_reads_that_layer():
     head = LinearHead(3)
-    head.bind([5])
+    head.bind([ff.FFLinear(3, 5)])
     assert head.indices == [0]
     assert head.linear.in_features == 5
+
+
+# Heads of maps
+
+
+def maps_network(*layers, head):
+    return ff.FFSequential(
+        *layers,
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        negatives=ff.negatives.SelfContrast(),
+        head=head,
+    ).double()
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "rms"])
+@pytest.mark.parametrize(("layers", "chosen"), [(slice(1, None), [1, 2]), (slice(None), [0, 1, 2])], ids=str)
+def test_a_head_reads_pooled_normalized_maps(layers, chosen, kind):
+    pool = SpatialPool(2, kind)
+    model = maps_network(
+        ff.FFConv2d(1, 2, 3), ff.FFConv2d(2, 3, 2, pool=2), ff.FFConv2d(3, 4, 2), head=LinearHead(3, layers, pool=pool)
+    )
+    assert model.head.linear.in_features == sum(4 * [2, 3, 4][i] for i in chosen)
+    x = torch.rand(5, 1, 9, 9, dtype=torch.float64)
+    with torch.no_grad():
+        model.head.linear.weight.normal_()
+        activations = model.activations(x)
+        rows = [pool(activations[i]) for i in chosen]
+        rows = torch.cat([one / (one.square().mean(1, keepdim=True) + 1e-8).sqrt() for one in rows], dim=1)
+        expected = rows @ model.head.linear.weight.T + model.head.linear.bias
+    torch.testing.assert_close(model.scores(x), expected)
+    # trained alongside, on the activations of the images themselves
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    found = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert found.head.loss.isfinite()
+
+
+def test_a_head_reads_the_maps_of_a_network_with_label_channels():
+    model = ff.FFSequential(
+        ff.FFConv2d(2, 4, 3),
+        ff.FFConv2d(4, 4, 3),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        labels=ff.labels.WaveChannel(3, 8),
+        negatives=ff.negatives.HardLabel(),
+        head=LinearHead(3, pool=SpatialPool(2)),
+        classifier=Head(),
+    )
+    x, labels = torch.rand(6, 1, 8, 8), torch.arange(6) % 3
+    found = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert found.head.loss.item() == pytest.approx(1.0986, abs=1e-3)  # it starts at zero
+    features = model.head.read(model.activations(x))  # under the neutral label, the mean wave
+    torch.testing.assert_close(model.scores(x), model.head(features))
+
+
+def test_a_pooled_head_reads_dense_layers_as_they_are():
+    model = maps_network(
+        ff.FFConv2d(1, 2, 3), ff.FFConv2d(2, 3, 3), ff.FFLinear(48, 5), head=LinearHead(3, pool=SpatialPool(2))
+    )
+    assert model.predict(torch.rand(4, 1, 8, 8, dtype=torch.float64)).shape == (4,)
+    assert model.head.linear.in_features == 3 * 4 + 5
+
+
+@given(seed=st.integers(0, 2**16), depth=st.integers(1, 5))
+def test_the_best_interval_is_the_shortest_of_those_that_err_least(seed: int, depth: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    goodness = torch.rand(30, depth, 3, generator=generator, dtype=torch.float64)
+    labels = torch.randint(3, (30,), generator=generator)
+    classifier = ff.classifiers.BestInterval()
+    torch.testing.assert_close(classifier.combine(goodness), goodness.sum(1))  # nothing chosen yet
+    classifier.choose(goodness, labels)
+
+    def errors(run: slice) -> int:
+        return int((goodness[:, run].sum(1).argmax(1) != labels).sum())
+
+    runs = [(start, stop) for start in range(depth) for stop in range(start + 1, depth + 1)]
+    every = {(stop - start, start): slice(start, stop) for start, stop in runs}
+    best = min(every, key=lambda key: (errors(every[key]), *key))
+    assert classifier.layers == every[best]
+    torch.testing.assert_close(classifier.combine(goodness), goodness[:, classifier.layers].sum(1))
+
+
+def test_fit_chooses_the_interval_on_the_validation_data_and_state_dicts_keep_it() -> None:
+    def model() -> ff.FFSequential:
+        torch.manual_seed(0)
+        return ff.FFSequential(
+            *(ff.FFLinear(6, 6) for _ in range(4)),
+            goodness=ff.goodness.LearnedProjection(3),
+            loss=ff.losses.CrossEntropy(),
+            classifier=ff.classifiers.BestInterval(),
+        )
+
+    trained, x, labels = model(), torch.randn(60, 6), torch.arange(60) % 3
+    ff.fit(trained, (x, labels), validation=(x[:20], labels[:20]), epochs=2, batch_size=20, progress=False)
+    expected = ff.classifiers.BestInterval()
+    expected.choose(trained.layer_goodness(x[:20]), labels[:20])
+    assert trained.classifier.layers == expected.layers
+    other = model()
+    other.load_state_dict(trained.state_dict())
+    assert other.classifier.layers == trained.classifier.layers
+    torch.testing.assert_close(other.scores(x), trained.layer_goodness(x)[:, expected.layers].sum(1))

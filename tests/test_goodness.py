@@ -14,12 +14,14 @@ from forwardforward.goodness import (
     Lp,
     MeanActivation,
     MeanOfSquares,
+    MeanOfSquaresByPosition,
     Negated,
     Prototypes,
     RandomProjection,
     SumOfSquares,
     TopK,
 )
+from forwardforward.pooling import SpatialPool
 
 # The formula of each scalar goodness for one sample's activations, a plain list of numbers.
 
@@ -285,3 +287,97 @@ def test_prototypes_are_scaled_cosines():
 def test_per_class_goodness_needs_two_classes(goodness):
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         goodness(1)
+
+
+# Goodness of maps
+
+
+def test_goodness_by_position():
+    h = torch.randn(3, 5, 2, 4, dtype=torch.float64)
+    found = MeanOfSquaresByPosition()(h)
+    assert found.shape == (3, 2, 4)
+    for n in range(3):
+        for y in range(2):
+            for x in range(4):
+                expected = sum_of_squares(h[n, :, y, x].tolist()) / 5
+                assert found[n, y, x].item() == pytest.approx(expected, rel=1e-12)
+    torch.testing.assert_close(found.mean((1, 2)), MeanOfSquares()(h))
+    assert MeanOfSquaresByPosition().scale(40) == 1
+    assert MeanOfSquaresByPosition()(h.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [ff.losses.SymBa(2.0), ff.losses.Threshold("width"), ff.losses.TwoThreshold(1.0, 0.5, penalty=0.1)],
+    ids=repr,
+)
+def test_a_pair_loss_compares_position_with_position(loss):
+    h = torch.rand(6, 5, 2, 4, dtype=torch.float64)
+    objective = ff.objectives.PairObjective(MeanOfSquaresByPosition(), loss)
+    local = objective(h, ff.batches.Batch(h, paired=True))
+    positions = h.permute(0, 2, 3, 1)  # as if each were a sample
+    plain = ff.objectives.PairObjective(MeanOfSquares(), loss)(
+        positions.flatten(0, 2), ff.batches.Batch(h, paired=True)
+    )
+    torch.testing.assert_close(local, plain)
+
+
+def test_goodness_by_position_classifies():
+    model = ff.FFSequential(
+        ff.FFConv2d(2, 4, 3),
+        goodness=MeanOfSquaresByPosition(),
+        loss=ff.losses.SymBa(),
+        labels=ff.labels.RandomChannel(3, 6),
+    )
+    images = torch.rand(5, 1, 6, 6)
+    found = model.layer_goodness(images)
+    for k in range(3):
+        h = model.stack[0](model.labels(images, torch.full((5,), k)))
+        torch.testing.assert_close(found[:, 0, k], h.square().flatten(1).mean(1))
+
+
+@pytest.mark.parametrize("goodness", [None, MeanActivation(), TopK(2), Lp(3)], ids=repr)
+def test_class_groups_of_maps_in_any_layout(goodness):
+    h = torch.randn(3, 8, 4, 5, dtype=torch.float64)
+    found = ClassGroups(4, goodness)(h)
+    last = h.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ClassGroups(4, goodness)(last), found, rtol=1e-12, atol=1e-12)
+    assert ClassGroups(4, goodness)(h.bfloat16()).dtype == torch.float32
+    moved = h[:, :, torch.randperm(4)][..., torch.randperm(5)]  # wherever in the map it is
+    torch.testing.assert_close(ClassGroups(4, goodness)(moved), found, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_of_class_groups_of_maps():
+    h = torch.randn(2, 6, 2, 3, dtype=torch.float64, requires_grad=True)
+    for goodness in (ClassGroups(3), ClassGroups(3, MeanActivation()), ClassGroups(2, SumOfSquares())):
+        assert torch.autograd.gradcheck(goodness, (h,))
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "rms"])
+@pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
+def test_projections_of_pooled_maps(projection, kind):
+    """The layer knows its channels; how many numbers come of them, the pool says."""
+    layer = ff.FFConv2d(1, 4, 3, goodness=projection(3, pool=SpatialPool(2, kind)), loss=ff.losses.CrossEntropy())
+    layer.compose(0)
+    goodness = layer.objective.goodness
+    assert goodness.weight.shape == (3, 16)
+    h = torch.rand(5, 4, 6, 6)
+    rows = SpatialPool(2, kind)(h)
+    if projection is Prototypes:
+        expected = 16 * torch.nn.functional.cosine_similarity(rows[:, None], goodness.weight[None], dim=2)
+    else:
+        expected = torch.stack([(rows * weight).sum(1) for weight in goodness.weight], dim=1)
+    torch.testing.assert_close(goodness(h), expected)
+    torch.testing.assert_close(goodness(h.repeat_interleave(3, 2).repeat_interleave(2, 3)), expected)  # of any size
+
+
+@pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
+def test_maps_that_were_not_pooled_are_refused_with_a_hint(projection):
+    model = ff.FFSequential(ff.FFConv2d(1, 4, 3), goodness=projection(3), loss=ff.losses.CrossEntropy())
+    with pytest.raises(ValueError, match=r"^activations must have 4 features .* got 64; give pool=SpatialPool\(size\)"):
+        model.layer_goodness(torch.rand(2, 1, 6, 6))
+    pooled = projection(3, features=4, pool=SpatialPool())
+    with pytest.raises(ValueError, match=r"^activations must be \(rows, channels, height, width\) to be pooled"):
+        pooled(torch.rand(2, 4))
+    with pytest.raises(ValueError, match="^activations must have 4 features a sample, got 5$"):
+        pooled(torch.rand(2, 5, 3, 3))

@@ -1,9 +1,23 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwardforward.labels import Border, Concatenation, LabelEncoder, Overlay
+import forwardforward as ff
+from forwardforward.labels import (
+    Border,
+    Concatenation,
+    ImageChannel,
+    LabelChannel,
+    LabelEncoder,
+    LearnedChannel,
+    Overlay,
+    RandomChannel,
+    WaveChannel,
+)
+from forwardforward.schedules import Group
 
 
 def images(batch=4, size=5, channels=1):
@@ -49,7 +63,14 @@ def test_concatenation():
 
 
 ENCODERS = [Overlay(4, scale=2.0), Border(4), Concatenation(4, scale=3.0)]
-every = pytest.mark.parametrize("encoder", ENCODERS, ids=repr)
+CHANNELS = [
+    RandomChannel(4, 5),
+    LearnedChannel(4, (5, 5), scale=2.0),
+    WaveChannel(4, 5, scale=0.5),
+    ImageChannel(torch.rand(4, 5, 5)),
+    LabelChannel(torch.rand(4, 2, 5, 5), learned=True),
+]
+every = pytest.mark.parametrize("encoder", [*ENCODERS, *CHANNELS], ids=repr)
 
 
 @every
@@ -84,7 +105,7 @@ def test_the_neutral_label_is_the_mean_of_all(encoder):
     x = images()
     found = encoder.neutral(x)
     assert len(found) == 4
-    torch.testing.assert_close(found.joined(), encoder.candidates(x).joined().view(4, 4, -1).mean(0))
+    torch.testing.assert_close(found.joined().flatten(1), encoder.candidates(x).joined().view(4, 4, -1).mean(0))
 
 
 def test_the_neutral_overlay_is_a_share_in_each_pixel():
@@ -98,6 +119,9 @@ def test_encoding_belongs_to_the_sample(seed):
     x, labels = torch.rand(5, 1, 4, 4, generator=generator), torch.randint(4, (5,), generator=generator)
     order = torch.randperm(5, generator=generator)
     for encoder in ENCODERS:
+        assert torch.equal(encoder(x[order], labels[order]).joined(), encoder(x, labels).joined()[order])
+    x = torch.rand(5, 3, 5, 5, generator=generator)
+    for encoder in CHANNELS:
         assert torch.equal(encoder(x[order], labels[order]).joined(), encoder(x, labels).joined()[order])
 
 
@@ -175,3 +199,217 @@ def test_a_users_encoder_is_a_few_lines():
             return rows, columns, rows.shape[1]
 
     assert LastRow(2)(torch.ones(1, 4), torch.tensor([1])).joined().tolist() == [[1, 1, 0, 1]]
+
+
+# Label channels
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("encoder", CHANNELS, ids=repr)
+def test_label_maps_follow_the_images_channels(encoder, channels):
+    x, labels = images(channels=channels), torch.tensor([2, 0, 3, 2])
+    found = encoder(x, labels)
+    maps = encoder.codebook.shape[1]
+    assert found.features == channels + maps
+    joined = found.joined()
+    assert joined.shape == (4, channels + maps, 5, 5)
+    for i, label in enumerate(labels.tolist()):
+        for channel in range(channels):
+            assert torch.equal(joined[i, channel], x[i, channel])
+        for channel in range(maps):
+            assert torch.equal(joined[i, channels + channel], encoder.codebook[label, channel])
+
+
+@pytest.mark.parametrize("size", [6, (6, 9)], ids=str)
+@pytest.mark.parametrize("kind", [RandomChannel, LearnedChannel, WaveChannel])
+def test_channels_have_the_size_of_the_images(kind, size):
+    height, width = (size, size) if isinstance(size, int) else size
+    encoder = kind(3, size)
+    assert encoder.codebook.shape == (3, 1, height, width)
+    assert encoder(torch.rand(2, 1, height, width), torch.tensor([0, 2])).joined().shape == (2, 2, height, width)
+
+
+@pytest.mark.parametrize("kind", [RandomChannel, LearnedChannel])
+def test_drawn_channels_come_from_the_seed(kind):
+    def draw(seed, scale=1.0):
+        torch.manual_seed(seed)
+        return kind(5, 20, scale).codebook
+
+    assert torch.equal(draw(3), draw(3))
+    assert not torch.equal(draw(3), draw(4))
+    torch.testing.assert_close(draw(3, 2.5), 2.5 * draw(3))
+    drawn = draw(0)
+    assert abs(drawn.mean().item()) < 0.1
+    assert drawn.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_channels_are_saved_and_only_learned_ones_learn():
+    for encoder in CHANNELS:
+        other = LabelChannel(torch.zeros_like(encoder.codebook))
+        other.load_state_dict(encoder.state_dict())
+        assert torch.equal(other.codebook, encoder.codebook)
+        learned = isinstance(encoder, LearnedChannel) or type(encoder) is LabelChannel
+        assert [name for name, _ in encoder.named_parameters()] == (["codebook"] if learned else [])
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 1, 4, 5), (3, 2, 4, 5)], ids=str)
+def test_given_images_are_the_maps(shape):
+    maps = torch.rand(shape)
+    before = maps.clone()
+    encoder = ImageChannel(maps, scale=3.0)
+    torch.testing.assert_close(encoder.codebook, 3 * before.reshape(3, -1, 4, 5))
+    assert torch.equal(maps, before)
+    assert encoder.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "size"), [(10, (7, 7)), (7, (6, 9)), (4, (28, 3)), (3, (1, 9)), (14, (4, 6))], ids=str
+)
+def test_waves_follow_their_formula(classes, size):
+    """Every map is one wave of the discrete Fourier transform; two classes share a vector, the shortest come first."""
+    height, width = size
+    scale = 1.5
+    maps = WaveChannel(classes, size, scale).codebook[:, 0].double()
+    lengths, vectors = [], []
+    for k in range(classes):
+        power = torch.fft.fft2(maps[k]).abs()
+        v, u = divmod(int(power.flatten().argmax()), width)
+        u, v = (u if u <= width // 2 else u - width), (v if v <= height // 2 else v - height)
+        if (u, v) < (0, 1):  # a real wave has two, which point opposite ways
+            u, v = -u, -v
+        for y in range(height):
+            for x in range(width):
+                angle = 2 * math.pi * (u * x / width + v * y / height) + (k % 2) * math.pi / 2
+                expected = scale * math.sqrt(2) * math.cos(angle)
+                assert maps[k, y, x].item() == pytest.approx(expected, abs=1e-5)
+        vectors.append((u, v))
+        lengths.append(u * u + v * v)
+    assert lengths == sorted(lengths)
+    assert all(vectors[k] == vectors[k + 1] for k in range(0, classes - 1, 2))
+    assert len(set(vectors)) == (classes + 1) // 2
+
+
+@given(height=st.integers(1, 8), width=st.integers(1, 8), data=st.data())
+def test_waves_are_orthogonal(height, width, data):
+    """As many as an image has waves: all but the constant and, along even sides, those of half a pixel's length."""
+    vectors = {
+        (u, v) for u in range(width) for v in range(height) if (2 * u != width or not u) and (2 * v != height or not v)
+    } - {(0, 0)}
+    if len(vectors) < 2:
+        return
+    classes = data.draw(st.integers(2, len(vectors)))
+    waves = WaveChannel(classes, (height, width)).codebook.flatten(1).double()
+    torch.testing.assert_close(
+        waves @ waves.T / (height * width), torch.eye(classes, dtype=torch.float64), rtol=0, atol=1e-5
+    )
+    torch.testing.assert_close(waves.mean(1), torch.zeros(classes, dtype=torch.float64), rtol=0, atol=1e-6)
+    with pytest.raises(
+        ValueError, match=f"^num_classes must be at most {len(vectors)} for waves over {height}x{width}"
+    ):
+        WaveChannel(len(vectors) + 1, (height, width))
+
+
+def test_a_learned_map_gets_the_gradients_of_the_samples_that_carry_it():
+    encoder = LearnedChannel(4, (2, 3)).double()
+    x = torch.rand(5, 1, 2, 3, dtype=torch.float64)
+    labels = torch.tensor([[0, 2, 2, 0, 2], [2, 0, 0, 2, 0]])
+    joined = encoder(x, labels).joined()
+    weights = torch.randn_like(joined)
+    (joined * weights).sum().backward()
+    for k in range(4):
+        expected = torch.zeros(2, 3, dtype=torch.float64)
+        for row, label in enumerate(labels.flatten().tolist()):
+            if label == k:
+                expected += weights[row, 1]
+        torch.testing.assert_close(encoder.codebook.grad[k, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("groups", "reached"),
+    [
+        ([range(0, 1)], True),
+        ([range(0, 1), range(1, 2), range(2, 3)], True),
+        ([Group(range(0, 2), range(1, 2))], True),
+        ([Group(range(0, 3), range(2, 3))], True),
+        ([range(1, 2), range(2, 3)], False),
+        ([Group(range(1, 3), range(2, 3))], False),
+        ([], False),
+    ],
+    ids=str,
+)
+def test_errors_reach_learned_maps_in_the_first_layers_group_alone(groups, reached):
+    model = ff.FFSequential(
+        ff.FFConv2d(2, 4, 3, padding=1),
+        ff.FFConv2d(4, 4, 3, padding=1),
+        ff.FFConv2d(4, 4, 3, padding=1),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        normalization=ff.normalization.RMSNorm(),
+        labels=LearnedChannel(4, 5),
+    )
+    assert list(model.units()) == ["0", "1", "2", "labels"]
+    before = model.labels.codebook.detach().clone()
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"labels": {"lr": 1.0}})
+    model.step((images(8), torch.arange(8) % 4), optimizer, groups=groups)
+    gradient = model.labels.codebook.grad
+    assert (gradient is not None and bool(gradient.any())) == reached
+    expected = before - gradient if reached else before
+    torch.testing.assert_close(model.labels.codebook.detach(), expected)
+
+
+@pytest.mark.parametrize("schedule", [ff.schedules.Joint(), ff.schedules.Overlapping(2, None)], ids=repr)
+@pytest.mark.parametrize("kind", [RandomChannel, WaveChannel])
+def test_fixed_maps_stand_still(kind, schedule):
+    model = ff.FFSequential(
+        ff.FFConv2d(2, 4, 3),
+        ff.FFConv2d(4, 4, 3),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        labels=kind(4, 5),
+    )
+    before = model.labels.codebook.clone()
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    model.step((images(), torch.arange(4)), optimizer, groups=schedule(2, 0, 0, 1))
+    assert torch.equal(model.labels.codebook, before)
+    assert list(model.units()) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 1, 5, 6), (4, 1, 6, 5), (4, 1, 4, 4), (4, 5, 5), (4, 25), (4, 1, 1, 5, 5)], ids=str
+)
+@pytest.mark.parametrize("encoder", CHANNELS, ids=repr)
+def test_images_of_another_size_are_refused(encoder, shape):
+    with pytest.raises(ValueError, match=r"^images must be \(batch, channels, 5, 5\), as the label maps are, got \(4"):
+        encoder(torch.rand(shape), torch.tensor([0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LabelChannel(torch.rand(3, 4)), r"^maps must be floats of shape .* got torch.float32 \(3, 4\)"),
+        (lambda: ImageChannel(torch.ones(3, 4, 4).long()), r"^maps must be floats .* got torch.int64 \(3, 4, 4\)"),
+        (lambda: ImageChannel(torch.rand(1, 4, 4)), "^num_classes must be at least 2, got 1"),
+        (lambda: ImageChannel(torch.rand(3, 4, 4), scale=0), "^scale must be positive, got 0"),
+        (lambda: RandomChannel(1, 4), "^num_classes must be at least 2, got 1"),
+        (lambda: WaveChannel(1, 4), "^num_classes must be at least 2, got 1"),
+        (lambda: WaveChannel(0, 4), "^num_classes must be at least 2, got 0"),
+        (lambda: LearnedChannel(3, 4, scale=-1.0), "^scale must be positive, got -1.0"),
+        (lambda: RandomChannel(3, 0), "^size must be positive, got 0"),
+        (lambda: LearnedChannel(3, (4, 0)), r"^size must be positive, got \(4, 0\)"),
+        (lambda: WaveChannel(3, (0, 4)), r"^size must be positive, got \(0, 4\)"),
+    ],
+)
+def test_channels_out_of_range(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("kind", [RandomChannel, LearnedChannel, WaveChannel])
+def test_a_negative_number_of_classes(kind):
+    with pytest.raises(ValueError, match="^num_classes must be at least 2, got -3"):
+        kind(-3, 8)
+
+
+def test_repr_of_channels():
+    assert repr(RandomChannel(10, 28)) == "RandomChannel(num_classes=10, 28x28)"
+    assert repr(LearnedChannel(10, (5, 4), 2.0)) == "LearnedChannel(num_classes=10, scale=2.0, 5x4)"

@@ -5,11 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import forwardforward as ff
 from forwardforward.batches import Batch
 from forwardforward.goodness import L1, LearnedProjection, MeanOfSquares, Negated, SumOfSquares
 from forwardforward.losses import (
     CrossEntropy,
     Pyramidal,
+    SuperclassCrossEntropy,
     SupervisedContrastive,
     SwishSymBa,
     SymBa,
@@ -19,10 +21,12 @@ from forwardforward.losses import (
 from forwardforward.objectives import (
     BatchObjective,
     ClassObjective,
+    Embedding,
     PairObjective,
     SumObjective,
     objective,
 )
+from forwardforward.pooling import SpatialPool
 
 
 def sigmoid(x):
@@ -369,3 +373,141 @@ def test_objectives_add_up():
 def test_pair_and_class_objectives_do_not_mix():
     with pytest.raises(ValueError, match="objectives of one layer"):
         PairObjective(SumOfSquares(), SymBa()) + ClassObjective(LearnedProjection(3, 4), CrossEntropy())
+
+
+# Superclasses
+
+
+@pytest.mark.parametrize(("temperature", "smoothing"), [(1.0, 0.0), (0.5, 0.2)])
+@pytest.mark.parametrize("superclasses", [[0, 0, 1, 1, 1], [1, 0, 1, 2, 0], [2, 1, 0, 3, 4]], ids=str)
+def test_superclass_cross_entropy(superclasses, temperature, smoothing):
+    """Each superclass's goodness is the mean over its classes, and the label's superclass is the target."""
+    goodness, targets = torch.randn(6, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 4, 1])
+    loss = SuperclassCrossEntropy(superclasses, temperature, smoothing).double()
+    count = max(superclasses) + 1
+    expected = 0.0
+    for row, target in zip(goodness.tolist(), targets.tolist(), strict=True):
+        means = []
+        for j in range(count):
+            members = [g for g, s in zip(row, superclasses, strict=True) if s == j]
+            means.append(sum(members) / len(members) / temperature)
+        total = sum(math.exp(mean) for mean in means)
+        for j, mean in enumerate(means):
+            share = smoothing / count + (1 - smoothing) * (j == superclasses[target])
+            expected -= share * math.log(math.exp(mean) / total)
+    assert loss(goodness, targets).item() == pytest.approx(expected / 6, rel=1e-6)
+    assert torch.autograd.gradcheck(lambda g: loss(g, targets), (goodness.requires_grad_(),), atol=1e-4)
+
+
+@given(seed=st.integers(0, 2**16))
+def test_superclasses_do_not_tell_their_classes_apart(seed):
+    """Swapping classes of a superclass, in the goodness and in the labels, changes nothing; nor do labels alone."""
+    generator = torch.Generator().manual_seed(seed)
+    goodness = torch.randn(8, 5, generator=generator)
+    targets = torch.randint(5, (8,), generator=generator)
+    loss = SuperclassCrossEntropy([0, 1, 0, 1, 1])
+    swap = torch.tensor([2, 4, 0, 1, 3])
+    torch.testing.assert_close(loss(goodness, swap[targets]), loss(goodness, targets))
+    torch.testing.assert_close(loss(goodness[:, swap], targets), loss(goodness, targets))
+
+
+def test_superclasses_of_one_class_each_are_the_classes():
+    goodness, targets = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 1, 1])
+    loss = SuperclassCrossEntropy(range(4), temperature=2.0, label_smoothing=0.1)
+    torch.testing.assert_close(loss(goodness, targets), CrossEntropy(2.0, 0.1)(goodness, targets))
+
+
+@pytest.mark.parametrize("superclasses", [[], [0, 0], [0, 2, 2], [1, 2, 1], [-1, 0, 1]], ids=str)
+def test_superclasses_must_be_numbered_without_gaps(superclasses):
+    with pytest.raises(ValueError, match="^superclasses must be all of 0, 1, ... up to the highest, got"):
+        SuperclassCrossEntropy(superclasses)
+
+
+def test_superclasses_must_be_one_a_class():
+    with pytest.raises(ValueError, match="^superclasses must be one a class, got 3 for 4"):
+        SuperclassCrossEntropy([0, 1, 1])(torch.randn(2, 4), torch.tensor([0, 1]))
+    assert not SuperclassCrossEntropy([0, 1, 1]).state_dict()
+    assert repr(SuperclassCrossEntropy([0, 1, 1])) == (
+        "SuperclassCrossEntropy(superclasses=[0, 1, 1], temperature=1.0, label_smoothing=0.0)"
+    )
+
+
+def test_superclasses_for_the_first_layer_and_classes_for_the_next():
+    model = ff.FFSequential(
+        ff.FFLinear(6, 8, loss=SuperclassCrossEntropy([0, 0, 1, 1])),
+        ff.FFLinear(8, 8),
+        goodness=ff.goodness.ClassGroups(4),
+        loss=CrossEntropy(),
+    )
+    x, targets = torch.rand(5, 6), torch.tensor([0, 1, 2, 3, 0])
+    found = model.step((x, targets), ff.LocalOptimizer(torch.optim.SGD, lr=0.0))
+    goodness = model.layer_goodness(x)
+    means = goodness[:, 0].view(5, 2, 2).mean(2)
+    torch.testing.assert_close(found.layers[0].loss, CrossEntropy()(means, targets // 2))
+    torch.testing.assert_close(found.layers[1].loss, CrossEntropy()(goodness[:, 1], targets))
+
+
+# Embeddings
+
+
+@pytest.mark.parametrize("pool", [None, SpatialPool(2), SpatialPool(1, "max")], ids=repr)
+def test_an_embedding_normalizes_over_the_batch_and_projects(pool):
+    h = torch.rand(5, 3, 4, 4, dtype=torch.float64)
+    embedding = Embedding(6, pool, features=None if pool else 48).double()
+    embedding.bind(3)  # of the layer, whose maps are pooled; what is given by hand stays
+    rows = h.flatten(1) if pool is None else pool(h)
+    mean, var = rows.mean(0), rows.var(0, correction=0)
+    normalized = (rows - mean) / (var + 1e-5).sqrt()
+    embedding.double()
+    found = embedding(h)
+    assert found.shape == (5, 6)
+    for i in range(5):
+        for d in range(6):
+            expected = embedding.linear.bias[d].item()
+            for w, v in zip(embedding.linear.weight[d].tolist(), normalized[i].tolist(), strict=True):
+                expected += w * v
+            assert found[i, d].item() == pytest.approx(expected, rel=1e-9, abs=1e-10)
+    torch.testing.assert_close(embedding.normalization.running_mean, 0.1 * mean)
+    embedding.eval()
+    torch.testing.assert_close(embedding(h)[:1], embedding(h[:1]))
+
+
+def test_embeddings_out_of_range():
+    with pytest.raises(ValueError, match="^dimensions must be at least 1, got 0"):
+        Embedding(0)
+    with pytest.raises(ValueError, match=r"^features must be given, Embedding\(features=...\)"):
+        Embedding(4).bind(None)
+
+
+def test_an_embedding_without_features_says_so():
+    with pytest.raises(ValueError, match="features"):
+        Embedding(4)(torch.rand(3, 5))
+
+
+def test_a_weight_is_a_factor_on_the_loss():
+    h, batch = torch.randn(6, 4), Batch(torch.empty(0), torch.tensor([0, 0, 1, 1, 2, 2]))
+    plain = BatchObjective(SupervisedContrastive())(h, batch)
+    torch.testing.assert_close(BatchObjective(SupervisedContrastive(), weight=0.3)(h, batch).loss, 0.3 * plain.loss)
+    assert BatchObjective(SupervisedContrastive()).goodness_of(h) is None
+    classes = ClassObjective(LearnedProjection(3, 4), CrossEntropy())
+    both = classes + BatchObjective(SupervisedContrastive(), weight=0.3)
+    torch.testing.assert_close(both(h, batch).loss, classes(h, batch).loss + 0.3 * plain.loss)
+
+
+def test_a_layer_learns_its_embedding_and_keeps_it_to_itself():
+    """HCL-FF's two objectives: each layer has an embedding of its own, which learns with it."""
+
+    def objective():
+        contrast = BatchObjective(SupervisedContrastive(), Embedding(5, SpatialPool(2)), weight=0.5)
+        return ClassObjective(ff.goodness.ClassGroups(2), CrossEntropy()) + contrast
+
+    layers = [ff.FFConv2d(a, 4, 3, objective=objective()) for a in (1, 4)]
+    model = ff.FFSequential(*layers, normalization=ff.normalization.RMSNorm())
+    assert [name for name, _ in model.named_parameters() if "linear.weight" in name] == [
+        f"layers.{i}.objective.objectives.1.embedding.linear.weight" for i in range(2)
+    ]
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    x, targets = torch.rand(6, 1, 8, 8), torch.arange(6) % 2
+    model.step((x, targets), ff.LocalOptimizer(torch.optim.SGD, lr=0.5))
+    assert all(not torch.equal(before[name], value) for name, value in model.named_parameters())
+    assert model.predict(x).shape == (6,)

@@ -3,8 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import forwardforward as ff
 from forwardforward.labels import Overlay
-from forwardforward.negatives import HardGoodness, HardLabel, HybridMask, LabelNegatives, RandomLabel
+from forwardforward.negatives import HardGoodness, HardLabel, HybridMask, LabelNegatives, RandomLabel, SelfContrast
 
 
 def generator(seed=0):
@@ -105,7 +106,7 @@ def test_label_negatives_are_the_same_images_with_another_label(sampler):
     assert torch.equal(negative[:, 3:], images[:, 3:])
 
 
-@pytest.mark.parametrize("sampler", [*SAMPLERS, HybridMask()], ids=repr)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, HybridMask(), SelfContrast()], ids=repr)
 def test_the_same_generator_gives_the_same_batch(sampler):
     images, labels, scores = torch.rand(6, 9), torch.tensor([0, 1, 2, 0, 1, 2]), torch.randn(6, 3)
     made = [sampler(images, labels, Overlay(3), scores, generator(5)).inputs for _ in range(2)]
@@ -248,3 +249,61 @@ def test_a_hybrid_needs_two_square_images():
 def test_labels_pass_a_hybrid_untouched():
     labels = torch.tensor([3, 1])
     assert HybridMask()(torch.rand(2, 9), labels, None, None, generator()).targets is labels
+
+
+# Self-contrast
+
+
+@given(seed=st.integers(0, 2**16), batch=st.integers(2, 9), shape=st.sampled_from([(4,), (2, 3, 3)]))
+def test_an_image_with_itself_against_an_image_with_another(seed, batch, shape):
+    """Every image is somebody's other one."""
+    images = 10.0 ** torch.arange(batch).view(-1, *[1] * len(shape)).expand(batch, *shape).double()
+    before = images.clone()
+    made = SelfContrast()(images, None, None, None, generator(seed))
+    assert made.paired
+    assert made.targets is None
+    positive, negative = made.inputs.chunk(2)
+    assert torch.equal(images, before)
+    partners = []
+    for i in range(batch):
+        assert torch.equal(positive[i], images[i])
+        found = [j for j in range(batch) if torch.equal(negative[i], (images[i] + images[j]) / 2)]
+        assert len(found) == 1
+        assert found != [i]
+        partners += found
+    assert sorted(partners) == list(range(batch))
+
+
+def test_a_linear_layer_sees_a_contrasted_pair_as_two_inputs_of_shared_weights():
+    images = torch.rand(4, 6, dtype=torch.float64)
+    linear = torch.nn.Linear(6, 3, bias=False).double()
+    made = SelfContrast()(images, None, None, None, generator())
+    for i, other in enumerate(2 * made.inputs[4:] - images):
+        torch.testing.assert_close(2 * linear(made.inputs[4 + i]), linear(images[i]) + linear(other))
+
+
+def test_self_contrast_needs_two_images():
+    with pytest.raises(ValueError, match="^SelfContrast needs at least two images a batch, got 1"):
+        SelfContrast()(torch.rand(1, 6), None, None, None, None)
+    assert repr(SelfContrast()) == "SelfContrast()"
+
+
+def test_self_contrast_trains_a_network_that_sees_no_labels():
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        ff.FFConv2d(1, 4, 3, pool=2),
+        ff.FFConv2d(4, 6, 2),
+        goodness=ff.goodness.MeanOfSquaresByPosition(),
+        loss=ff.losses.TwoThreshold(1.0, 0.5),
+        normalization=ff.normalization.BatchNorm(),
+        negatives=SelfContrast(),
+        head=ff.classifiers.LinearHead(3, pool=ff.pooling.SpatialPool(2)),
+    )
+    batch = torch.rand(12, 1, 8, 8), torch.arange(12) % 3
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.05)
+    found = [model.step(batch, optimizer, generator=generator(0)) for _ in range(20)]
+    for layer in range(2):
+        assert found[-1].layers[layer].loss < found[0].layers[layer].loss
+    assert found[-1].head.loss < found[0].head.loss
+    assert model.predict(batch[0]).shape == (12,)
+    model.step((batch[0], None), optimizer)  # no layer asks for labels

@@ -16,9 +16,10 @@ from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
 
 if TYPE_CHECKING:
+    from forwardforward.layers import FFLayer
     from forwardforward.sequential import FFSequential
 
-__all__ = ["Goodness", "GoodnessReadout", "Head", "LayerEnsemble", "LinearHead"]
+__all__ = ["BestInterval", "Goodness", "GoodnessReadout", "Head", "LayerEnsemble", "LinearHead"]
 
 
 class Goodness:
@@ -75,6 +76,50 @@ def standardise(goodness: Tensor) -> Tensor:
     """Return goodness ``(..., classes)`` with mean zero and variance one over the labels."""
     centred = goodness - goodness.mean(-1, keepdim=True)
     return centred / centred.std(-1, keepdim=True, correction=0).clamp(min=1e-12)
+
+
+class BestInterval(nn.Module):
+    """The summed goodness of the run of layers that is right most often on data held out for this choice.
+
+    ``fit(..., validation=...)`` chooses after every epoch, on the validation data; all layers count until then. The
+    choice is part of the state.
+
+    Source: the selected-interval prediction (SIP) of Sun et al., DeeperForward (ICLR 2025).
+    """
+
+    bounds: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("bounds", torch.tensor([0, torch.iinfo(torch.int64).max]))
+
+    @property
+    def layers(self) -> slice:
+        """The chosen layers."""
+        start, stop = self.bounds.tolist()
+        return slice(start, stop)
+
+    def forward(self, model: FFSequential, images: Tensor) -> Tensor:
+        """Return the chosen layers' summed goodness of every label, ``(batch, classes)``."""
+        return self.combine(model.layer_goodness(images))
+
+    def combine(self, goodness: Tensor) -> Tensor:
+        """Return the sum over the chosen layers of goodness ``(batch, layers, classes)``."""
+        return goodness[:, self.layers].sum(1)
+
+    def choose(self, goodness: Tensor, labels: Tensor) -> None:
+        """Choose the layers, the fewest of those runs that are right equally often.
+
+        Args:
+            goodness: Of images that the layers have not learned from, ``(batch, layers, classes)``.
+            labels: Their classes, ``(batch,)``.
+        """
+        depth = goodness.shape[1]
+        sums = nn.functional.pad(goodness.double().cumsum(1), (0, 0, 1, 0))
+        runs = [(stop - start, start, stop) for start in range(depth) for stop in range(start + 1, depth + 1)]
+        wrong = {run: int(((sums[:, run[2]] - sums[:, run[1]]).argmax(1) != labels).sum()) for run in sorted(runs)}
+        _, start, stop = min(wrong, key=lambda run: wrong[run])
+        self.bounds.copy_(torch.tensor([start, stop]))
 
 
 class GoodnessReadout(nn.Module):
@@ -149,10 +194,11 @@ class LinearHead(nn.Module):
         label: ``"neutral"`` or ``"random"``, the label under which features are read.
         features: Total number of features of those layers, pooled where they are; taken from the stack where it knows
             them.
-        pool: How maps become rows, such as ``SpatialPool(4)``; all their activations count unless given.
+        pool: How maps become rows, such as ``SpatialPool(4)``; without one all their activations count, and
+            ``features`` must be given. A head that a stack adds by itself has ``SpatialPool(2)``.
 
     Raises:
-        ValueError: If ``label`` is another word, ``layers`` holds no layer or the layers' widths are unknown.
+        ValueError: If ``label`` is another word, ``layers`` holds no layer or the layers' sizes are unknown.
 
     Source: Hinton (2022), arXiv 2212.13345.
     """
@@ -175,22 +221,28 @@ class LinearHead(nn.Module):
         self.pool = nn.Flatten() if pool is None else pool
         self.normalization = RMSNorm()
 
-    def bind(self, widths: list[int | None]) -> None:
-        """Shape the weights for a stack of layers of these widths; called by the stack."""
-        self.indices = list(range(len(widths)))[self.layers]
+    def bind(self, stack: list[FFLayer]) -> None:
+        """Shape the weights for a stack of layers; called by the stack."""
+        self.indices = list(range(len(stack)))[self.layers]
         if not self.indices:
-            if len(widths) > 1:
-                raise ValueError(f"layers must hold at least one of {len(widths)} layers, got {self.layers}")
+            if len(stack) > 1:
+                raise ValueError(f"layers must hold at least one of {len(stack)} layers, got {self.layers}")
             self.indices = [0]
-        chosen = [widths[i] for i in self.indices]
         if self.features is None:
-            if any(width is None for width in chosen):
-                raise ValueError("features must be given, LinearHead(..., features=...), for blocks of unknown width")
-            pool = self.pool if isinstance(self.pool, SpatialPool) else None
-            self.features = sum(pool.features(width) if pool else width for width in chosen if width is not None)
+            self.features = sum(self._features(stack[i]) for i in self.indices)
         self.linear = nn.Linear(self.features, self.num_classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    def _features(self, layer: FFLayer) -> int:
+        """Return how many numbers the head reads of a layer."""
+        if layer.features is None:
+            raise ValueError("features must be given, LinearHead(..., features=...), for blocks of unknown width")
+        if not layer.makes_maps:
+            return layer.features
+        if not isinstance(self.pool, SpatialPool):
+            raise ValueError("pool must be given for a head on maps, such as LinearHead(..., pool=SpatialPool(2))")
+        return self.pool.features(layer.features)
 
     def read(self, activations: dict[int, Tensor]) -> Tensor:
         """Return the features, ``(batch, features)``, from activations by layer."""

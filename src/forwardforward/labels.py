@@ -88,8 +88,7 @@ class LabelEncoder(nn.Module):
 
     def __init__(self, num_classes: int, scale: float = 1.0, codebook: Tensor | None = None) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        _enough(num_classes)
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale}")
         self.num_classes = num_classes
@@ -297,7 +296,7 @@ class RandomChannel(LabelChannel):
     """
 
     def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
-        super().__init__(torch.randn(num_classes, *_pair(size)), scale=scale)
+        super().__init__(torch.randn(_enough(num_classes), *_pair(size)), scale=scale)
 
 
 class LearnedChannel(LabelChannel):
@@ -314,7 +313,7 @@ class LearnedChannel(LabelChannel):
     """
 
     def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
-        super().__init__(torch.randn(num_classes, *_pair(size)), learned=True, scale=scale)
+        super().__init__(torch.randn(_enough(num_classes), *_pair(size)), learned=True, scale=scale)
 
 
 class WaveChannel(LabelChannel):
@@ -340,6 +339,7 @@ class WaveChannel(LabelChannel):
 
     def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
         height, width = _pair(size)
+        _enough(num_classes)
         vectors = [
             (u, v)
             for u in range((width + 1) // 2)
@@ -371,6 +371,12 @@ class ImageChannel(LabelChannel):
 
     def __init__(self, maps: Tensor, scale: float = 1.0) -> None:
         super().__init__(maps, scale=scale)
+
+
+def _enough(num_classes: int) -> int:
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+    return num_classes
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

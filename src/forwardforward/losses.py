@@ -90,6 +90,10 @@ class Threshold(PairLoss):
             of squares; a number is taken as it is; a sequence holds one of these for each layer; a callable
             ``(scale, layer) -> float``, such as :class:`Pyramidal`, computes it.
         temperature: :math:`T`, in units of goodness.
+        schedule: Factor on the threshold, ``progress -> factor`` with progress from 0 to 1 through the training, such
+            as ``optimizers.Ramp(0.2, 1.0)``; ``fit`` sets it at each epoch's middle.
+        learned: Whether the threshold is multiplied with :math:`e^b`, where :math:`b`, at first 0, is learned with the
+            layer.
 
     Raises:
         ValueError: If ``theta`` is another string, an empty sequence or too short for the stack, or
@@ -98,7 +102,15 @@ class Threshold(PairLoss):
     Source: Hinton (2022), arXiv 2212.13345.
     """
 
-    def __init__(self, theta: Theta = "width", temperature: float = 1.0) -> None:
+    factor: Tensor
+
+    def __init__(
+        self,
+        theta: Theta = "width",
+        temperature: float = 1.0,
+        schedule: Callable[[float], float] | None = None,
+        learned: bool = False,
+    ) -> None:
         super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
@@ -109,7 +121,16 @@ class Threshold(PairLoss):
             raise ValueError("theta must hold one threshold a layer, got an empty sequence")
         self.theta = theta
         self.temperature = temperature
+        self.schedule = schedule
         self.layer = 0
+        if schedule is not None:
+            self.register_buffer("factor", torch.tensor(float(schedule(0.0))))
+        self.log_factor = nn.Parameter(torch.zeros(())) if learned else None
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the loss how far the training is, from 0 to 1; called by ``fit`` for each epoch."""
+        if self.schedule is not None:
+            self.factor.fill_(self.schedule(progress))
 
     def bind(self, layer: int) -> None:
         """Tell the loss which layer, counted from 0, it serves; called by the stack."""
@@ -123,14 +144,17 @@ class Threshold(PairLoss):
         theta = self._own()
         return isinstance(theta, str) or callable(theta)
 
-    def threshold(self, scale: float | None = None) -> float:
+    def threshold(self, scale: float | None = None) -> float | Tensor:
         """Return the threshold in units of goodness, for a goodness of this ``scale``."""
         theta = self._own()
-        if not isinstance(theta, str) and not callable(theta):
-            return float(theta)
-        if scale is None:
-            raise ValueError(f"scale must be given for theta={theta!r}, got None")
-        return scale if isinstance(theta, str) else theta(scale, self.layer)
+        if isinstance(theta, str) or callable(theta):
+            if scale is None:
+                raise ValueError(f"scale must be given for theta={theta!r}, got None")
+            theta = scale if isinstance(theta, str) else theta(scale, self.layer)
+        value: float | Tensor = float(theta)
+        if self.schedule is not None:
+            value = value * self.factor
+        return value if self.log_factor is None else value * self.log_factor.exp()
 
     def _own(self) -> float | str | Callable[[float, int], float]:
         """Return the threshold of this layer, as it was given."""
@@ -157,7 +181,10 @@ class Threshold(PairLoss):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"theta={self.theta!r}" + ("" if self.temperature == 1 else f", temperature={self.temperature}")
+        parts = [f"theta={self.theta!r}"]
+        parts += [f"temperature={self.temperature}"] if self.temperature != 1 else []
+        parts += [f"schedule={self.schedule!r}"] if self.schedule is not None else []
+        return ", ".join([*parts, *(["learned=True"] if self.log_factor is not None else [])])
 
 
 class SymBa(PairLoss):
@@ -211,24 +238,33 @@ class TwoThreshold(PairLoss):
               + \lambda \sqrt{\tfrac1{2B} \textstyle\sum_i (g^+_i)^2 + (g^-_i)^2}
 
     Args:
-        positive: :math:`\theta_+`, in units of goodness.
-        negative: :math:`\theta_-`, in units of goodness.
+        positive: :math:`\theta_+`, in units of goodness: a number, or a sequence of one a layer.
+        negative: :math:`\theta_-`, likewise.
         penalty: :math:`\lambda`, at least 0.
 
     Raises:
-        ValueError: If ``penalty`` is negative.
+        ValueError: If ``penalty`` is negative, or a sequence is too short for the stack.
 
     Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025), which takes
     (0, 1), (5, 9) and (6, 10).
     """
 
-    def __init__(self, positive: float, negative: float, penalty: float = 0.0) -> None:
+    def __init__(
+        self, positive: float | Sequence[float], negative: float | Sequence[float], penalty: float = 0.0
+    ) -> None:
         super().__init__()
         if penalty < 0:
             raise ValueError(f"penalty must be at least 0, got {penalty}")
-        self.theta_positive = positive
-        self.theta_negative = negative
+        self.positive = positive
+        self.negative = negative
         self.penalty = penalty
+        self.bind(0)
+
+    def bind(self, layer: int) -> None:
+        """Tell the loss which layer, counted from 0, it serves; called by the stack."""
+        self.theta_positive, self.theta_negative = (
+            _of_layer(name, one, layer) for name, one in (("positive", self.positive), ("negative", self.negative))
+        )
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch,)``."""
@@ -245,7 +281,15 @@ class TwoThreshold(PairLoss):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"positive={self.theta_positive}, negative={self.theta_negative}, penalty={self.penalty}"
+        return f"positive={self.positive}, negative={self.negative}, penalty={self.penalty}"
+
+
+def _of_layer(name: str, value: float | Sequence[float], layer: int) -> float:
+    if not isinstance(value, Sequence):
+        return value
+    if layer >= len(value):
+        raise ValueError(f"{name} must hold one threshold a layer, got {len(value)} for layer {layer}")
+    return value[layer]
 
 
 class CrossEntropy(nn.Module):
@@ -308,15 +352,15 @@ class SuperclassCrossEntropy(CrossEntropy):
         if len(found) < 2 or found != list(range(len(found))):
             raise ValueError(f"superclasses must be all of 0, 1, ... up to the highest, got {list(superclasses)}")
         self.register_buffer("superclasses", torch.tensor(list(superclasses)), persistent=False)
-        shares = F.one_hot(self.superclasses).float()
-        self.register_buffer("shares", shares / shares.sum(0), persistent=False)
 
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
         if goodness.shape[1] != len(self.superclasses):
             raise ValueError(f"superclasses must be one a class, got {len(self.superclasses)} for {goodness.shape[1]}")
-        shares = self.get_buffer("shares")
-        return super().forward(goodness.to(shares.dtype) @ shares, self.superclasses[targets])
+        members = F.one_hot(self.superclasses)
+        goodness = goodness.to(torch.promote_types(goodness.dtype, torch.float32))
+        means = goodness @ members.to(goodness.dtype)
+        return super().forward(means / members.sum(0), self.superclasses[targets])
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

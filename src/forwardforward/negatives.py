@@ -16,7 +16,7 @@ from torch import Tensor
 from forwardforward.batches import Batch
 from forwardforward.labels import LabelEncoder
 
-__all__ = ["HardGoodness", "HardLabel", "HybridMask", "LabelNegatives", "Negatives", "RandomLabel"]
+__all__ = ["HardGoodness", "HardLabel", "HybridMask", "LabelNegatives", "Negatives", "RandomLabel", "SelfContrast"]
 
 
 class Negatives:
@@ -140,10 +140,11 @@ def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | Non
 
 
 class SelfContrast(Negatives):
-    r"""Sums of images without labels: an image with itself is positive, with another one negative.
+    r"""Pairs of images without labels: an image with itself is positive, with another one negative.
 
-    :math:`x^+ = x_i + x_i` and :math:`x^- = x_i + x_j` with :math:`j \ne i` from the batch. A linear first layer sees
-    :math:`W (x_i + x_j)`, as if the pair had been given to it side by side under shared weights.
+    :math:`x^+ = (x_i + x_i) / 2 = x_i` and :math:`x^- = (x_i + x_j) / 2` with :math:`j \ne i` from the batch. A linear
+    first layer sees what it would see of the pair side by side under shared weights. The paper adds without halving,
+    which twice the weights make up for; halved, a positive sample is the image itself, as in prediction.
 
     Raises:
         ValueError: When called, if the batch holds one image.
@@ -164,7 +165,7 @@ class SelfContrast(Negatives):
         """Return each image with itself, and with another image of the batch."""
         if len(images) < 2:
             raise ValueError("SelfContrast needs at least two images a batch, got 1")
-        return Batch(torch.cat([2 * images, images + images[_others(images, generator)]]), labels, paired=True)
+        return Batch(torch.cat([images, (images + images[_others(images, generator)]) / 2]), labels, paired=True)
 
 
 def _others(images: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -104,8 +104,9 @@ class PairObjective(Objective):
             return LocalLoss(loss, positive.detach().mean(), negative.detach().mean(), accuracy)
 
     def goodness_of(self, activations: Tensor) -> Tensor:
-        """Return the goodness of each row, ``(rows,)``."""
-        return self.goodness(activations)
+        """Return the goodness of each row, ``(rows,)``: the mean of one that is said position by position."""
+        goodness = self.goodness(activations)
+        return goodness.flatten(1).mean(1) if goodness.dim() > 1 else goodness
 
     def bind(self, layer: int, features: int | None) -> None:
         """Hand the layer's number to the loss and its width to the goodness."""
@@ -197,6 +198,8 @@ class Embedding(nn.Module):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return embeddings ``(batch, dimensions)``."""
+        if self.features is None:
+            raise ValueError("features must be given, Embedding(features=...), outside a layer that knows its width")
         embeddings: Tensor = self.linear(self.normalization(self.pool(activations)))
         return embeddings
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Cooldown", "Cosine", "LocalOptimizer", "SmoothedSGD", "Steps"]
+__all__ = ["Cooldown", "Cosine", "LocalOptimizer", "Ramp", "SmoothedSGD", "Steps"]
 
 
 class SmoothedSGD(torch.optim.SGD):
@@ -101,6 +101,36 @@ class Cooldown:
     def __repr__(self) -> str:
         """Return the call that made this."""
         return f"Cooldown({self.start})"
+
+
+class Ramp:
+    r"""A factor that goes evenly from ``first`` to ``last``, :math:`f_0 + (f_1 - f_0) t` at progress :math:`t`.
+
+    Args:
+        first: Factor :math:`f_0` at the start, at least 0.
+        last: Factor :math:`f_1` at the end, at least 0.
+
+    Raises:
+        ValueError: If a factor is negative.
+
+    Example:
+        >>> Ramp(0.2, 1.0)(0.5)
+        0.6
+    """
+
+    def __init__(self, first: float, last: float) -> None:
+        if first < 0 or last < 0:
+            raise ValueError(f"first and last must be at least 0, got {first} and {last}")
+        self.first = first
+        self.last = last
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        return self.first + (self.last - self.first) * progress
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Ramp({self.first}, {self.last})"
 
 
 class Cosine:
@@ -265,16 +295,13 @@ class LocalOptimizer:
     def set_progress(self, progress: float) -> None:
         """Set every learning rate for ``progress``, from 0 to 1, through the training."""
         self._progress = progress
-        for units, optimizer in self._optimizers.items():
-            self._set_rates(units, optimizer)
+        for optimizer in self._optimizers.values():
+            self._set_rates(optimizer)
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rate of each unit."""
-        rates = {}
-        for units, optimizer in self._optimizers.items():
-            for name, group in zip(self._learning(units), optimizer.param_groups, strict=False):
-                rates[name] = float(group["lr"])
-        return rates
+        groups = [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
+        return {group["unit"]: float(group["lr"]) for group in reversed(groups)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every optimizer, by its units' names joined by ``+``."""
@@ -290,6 +317,7 @@ class LocalOptimizer:
         units = {name for name, parameters in self._parameters.items() if parameters}
         if {unit for group in groups.values() for unit in group} != units:
             raise ValueError(f"state must hold the units {sorted(units)}, got {sorted(state)}")
+        self._optimizers = {}  # a grouping that the state does not have starts anew
         for name, group in groups.items():
             optimizer = self._optimizer(group)
             assert optimizer is not None
@@ -298,33 +326,30 @@ class LocalOptimizer:
     def _groups(self, units: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
         return [(one,) if isinstance(one, str) else tuple(one) for one in units or tuple(self._parameters)]
 
-    def _learning(self, units: tuple[str, ...]) -> list[str]:
-        """Those of the units that have parameters; they are the param groups of an optimizer of several."""
-        return [name for name in units if self._parameters[name]]
-
     def _optimizer(self, units: tuple[str, ...]) -> torch.optim.Optimizer | None:
         """Return the optimizer of a group of units, made when it is first wanted; None if they have no parameters."""
-        learning = self._learning(units)
-        units = tuple(learning)
+        units = tuple(name for name in units if self._parameters[name])
         if units and units not in self._optimizers:
-            own = {
-                name: {option: value for option, value in self._own[name].items() if option != "schedule"}
-                for name in units
-            }
-            if len(units) == 1:
-                optimizer = self.factory(self._parameters[units[0]], **{**self.options, **own[units[0]]})
-            else:
-                groups = [{"params": self._parameters[name], **own[name]} for name in units]
-                optimizer = self.factory(groups, **self.options)
-            for group in optimizer.param_groups:
-                group.setdefault("initial_lr", group["lr"])
+            optimizer, *others = map(self._made, units)  # each by the factory, which may have options of its own
+            for other in others:
+                optimizer.param_groups += other.param_groups
+                optimizer.state.update(other.state)
             self._optimizers[units] = optimizer
-            self._set_rates(units, optimizer)
+            self._set_rates(optimizer)
         return self._optimizers.get(units)
 
-    def _set_rates(self, units: tuple[str, ...], optimizer: torch.optim.Optimizer) -> None:
-        for i, group in enumerate(optimizer.param_groups):
-            schedule = self._own[units[i if len(units) > 1 else 0]].get("schedule", self.schedule)
+    def _made(self, name: str) -> torch.optim.Optimizer:
+        """Return an optimizer of one unit, whose param groups know their unit."""
+        own = {option: value for option, value in self._own[name].items() if option != "schedule"}
+        optimizer = self.factory(self._parameters[name], **{**self.options, **own})
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+            group["unit"] = name
+        return optimizer
+
+    def _set_rates(self, optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            schedule = self._own[group["unit"]].get("schedule", self.schedule)
             group["lr"] = group["initial_lr"] * (1.0 if schedule is None else schedule(self._progress))
 
     def __repr__(self) -> str:

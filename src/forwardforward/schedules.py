@@ -85,9 +85,18 @@ class Staggered:
 
         Args:
             depth: Number of layers.
-            share: Length of each window, in (0, 1].
+            share: Length of each window, in (0, 1]; a single layer's is the whole training.
+
+        Raises:
+            ValueError: If ``depth`` is not positive or ``share`` out of range.
         """
-        starts = [(1 - share) * layer / max(1, depth - 1) for layer in range(depth)]
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be in (0, 1], got {share}")
+        if depth == 1:
+            return cls([(0.0, 1.0)])
+        starts = [(1 - share) * layer / (depth - 1) for layer in range(depth)]
         return cls([(start, min(1.0, start + share)) for start in starts])
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
@@ -111,7 +120,7 @@ class Overlapping:
     this is :class:`Joint`.
 
     Args:
-        size: Number of layers a group, at least 1; the Trifecta's is 2.
+        size: Number of layers a group, at least 1, and all of them in a network of fewer; the Trifecta's is 2.
         alternate: ``"epoch"``, as in the paper, ``"step"``, as in its authors' program, or None: every objective in
             every step, each reaching ``size`` layers back (the second approach of the paper's appendix F).
 
@@ -138,12 +147,13 @@ class Overlapping:
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
         """Return the groups of this phase."""
+        size = min(self.size, depth)
         if self.alternate is None:
             lasts = range(depth)
         else:
-            phase = (epoch if self.alternate == "epoch" else step) % self.size
-            lasts = range((phase - 1) % self.size, depth, self.size)
-        return [Group(range(max(0, last + 1 - self.size), last + 1), range(last, last + 1)) for last in lasts]
+            phase = (epoch if self.alternate == "epoch" else step) % size
+            lasts = range((phase - 1) % size, depth, size)
+        return [Group(range(max(0, last + 1 - size), last + 1), range(last, last + 1)) for last in lasts]
 
     def __repr__(self) -> str:
         """Return the call that made this."""

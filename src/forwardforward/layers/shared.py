@@ -30,7 +30,7 @@ class SharedInput(FFLayer):
         raise NotImplementedError
 
     def _join(self, x: LabelledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
-        if operations[0] == "transform" and self.splits:
+        if operations[:1] == ("transform",) and self.splits:
             return self.split_forward(x, Affine()), operations[1:]
         if operations[:2] == ("normalize", "transform") and self.splits:
             affine = getattr(self.normalization, "affine", None)

@@ -66,7 +66,7 @@ class Skip(nn.Module):
         concatenate: Join the two along the channels instead of adding them.
 
     Raises:
-        ValueError: If ``pool`` is not positive.
+        ValueError: If ``pool`` is not positive or, on forward, the maps differ in size.
         RuntimeError: If the connection ends without having begun.
 
     Source: the residual connections of Sun et al., DeeperForward (ICLR 2025).
@@ -90,7 +90,9 @@ class Skip(nn.Module):
         if held is None:
             raise RuntimeError("a Skip must be the tap of an earlier layer before it is the shortcut of a later one")
         if self.pool > 1:
-            held = F.avg_pool2d(held, self.pool)
+            held = F.avg_pool2d(held, self.pool, ceil_mode=True)
+        if held.shape[2:] != x.shape[2:] or not (self.concatenate or held.shape == x.shape):
+            raise ValueError(f"a skip must lead to maps of its own size, got {tuple(held.shape)} to {tuple(x.shape)}")
         return torch.cat([x, held], dim=1) if self.concatenate else x + held
 
     def extra_repr(self) -> str:

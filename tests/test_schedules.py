@@ -1,0 +1,188 @@
+"""Which layers are updated when."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwardforward import schedules
+from forwardforward.schedules import EndToEnd, Greedy, Group, Groups, Joint, Overlapping, Staggered
+
+depths = st.integers(1, 12)
+epochs = st.integers(1, 30)
+
+
+def layers(groups: Groups) -> list[list[int]]:
+    return [list(group.layers if isinstance(group, Group) else group) for group in groups]
+
+
+@given(depth=depths, epoch=st.integers(0, 50), step=st.integers(0, 50))
+def test_joint_and_end_to_end_are_the_same_in_every_step(depth: int, epoch: int, step: int) -> None:
+    assert layers(Joint()(depth, epoch, step, 51)) == [[layer] for layer in range(depth)]
+    assert layers(EndToEnd()(depth, epoch, step, 51)) == [list(range(depth))]
+
+
+@given(depth=depths, epochs=epochs)
+def test_greedy_goes_from_layer_to_layer(depth: int, epochs: int) -> None:
+    """One layer an epoch, none goes back; with epochs enough all have their turn, of equal length up to one epoch."""
+    active = []
+    for epoch in range(epochs):
+        groups = Greedy()(depth, epoch, 0, epochs)
+        assert layers(groups) == layers(Greedy()(depth, epoch, 7, epochs))
+        ((layer,),) = layers(groups)
+        active.append(layer)
+    assert active == sorted(active)
+    turns = [active.count(layer) for layer in range(depth)]
+    if epochs >= depth:
+        assert min(turns) >= 1
+        assert max(turns) - min(turns) <= 1
+    else:
+        assert active == list(range(epochs))
+
+
+TABLES = {
+    (1, 3): [[[0], [1], [2]]],
+    (2, 4): [[[0, 1], [2, 3]], [[0], [1, 2]]],
+    (2, 5): [[[0, 1], [2, 3]], [[0], [1, 2], [3, 4]]],
+    (3, 5): [[[0, 1, 2]], [[0], [1, 2, 3]], [[0, 1], [2, 3, 4]]],
+    (3, 2): [[[0, 1]], [[0]]],
+    (4, 4): [[[0, 1, 2, 3]], [[0]], [[0, 1]], [[0, 1, 2]]],
+}
+
+
+@pytest.mark.parametrize("alternate", ["epoch", "step"])
+@pytest.mark.parametrize(("size", "depth"), TABLES)
+def test_overlapping_groups_by_hand(size: int, depth: int, alternate: str) -> None:
+    schedule = Overlapping(size, alternate)
+    for phase in range(3 * size):
+        for other in (0, 5):  # what does not alternate does not count
+            epoch, step = (phase, other) if alternate == "epoch" else (other, phase)
+            found = schedule(depth, epoch, step, 99)
+            assert layers(found) == TABLES[size, depth][phase % min(size, depth)]
+            assert all(group.objectives == group.layers[-1:] for group in found)  # type: ignore[union-attr]
+
+
+@given(depth=depths, size=st.integers(1, 6), alternate=st.sampled_from(["epoch", "step"]))
+def test_overlapping_groups_cover_the_network_in_turn(depth: int, size: int, alternate: str) -> None:
+    lasts: list[int] = []
+    size = min(size, depth)  # a group holds no more than all layers
+    for phase in range(size):
+        groups = Overlapping(size, alternate)(depth, phase, phase, size)
+        found = layers(groups)
+        assert [layer for group in found for layer in group] == list(range(sum(map(len, found))))  # they touch
+        assert all(len(group) == size for group in found[1:])
+        assert all(0 < len(group) <= size for group in found)
+        assert depth - sum(map(len, found)) < size  # the layers that wait
+        lasts += [group[-1] for group in found]
+    assert sorted(lasts) == list(range(depth))  # every layer's objective counts once in as many phases
+
+
+@given(depth=depths, size=st.integers(1, 6), epoch=st.integers(0, 9), step=st.integers(0, 9))
+def test_all_overlapping_groups_at_once(depth: int, size: int, epoch: int, step: int) -> None:
+    found = Overlapping(size, None)(depth, epoch, step, 10)
+    assert layers(found) == [list(range(max(0, last - size + 1), last + 1)) for last in range(depth)]
+    assert [list(group.objectives) for group in found] == [[last] for last in range(depth)]  # type: ignore[union-attr]
+
+
+@given(depth=depths, epochs=epochs, seed=st.integers(0, 2**16))
+def test_staggered_windows_open_and_close(depth: int, epochs: int, seed: int) -> None:
+    source = random.Random(seed)
+    edges = [sorted(source.sample(range(21), 2)) for _ in range(depth)]
+    windows = [(start / 20, end / 20) for start, end in edges]
+    schedule = Staggered(windows)
+    for epoch in range(epochs):
+        middle = (epoch + 0.5) / epochs
+        expected = [[layer] for layer, (start, end) in enumerate(windows) if start <= middle < end]
+        assert layers(schedule(depth, epoch, 0, epochs)) == expected
+        assert layers(schedule(depth, epoch, 3, epochs)) == expected
+
+
+@given(depth=st.integers(2, 12), share=st.floats(0.05, 1), epochs=st.integers(1, 60))
+def test_evenly_staggered_layers(depth: int, share: float, epochs: int) -> None:
+    """Windows are equally long and follow each other; if they are longer than an epoch, every layer has its time."""
+    schedule = Staggered.evenly(depth, share)
+    starts, ends = zip(*schedule.windows, strict=True)
+    assert starts[0] == 0
+    assert ends[-1] == pytest.approx(1)
+    assert [end - start for start, end in schedule.windows] == pytest.approx([share] * depth)
+    gaps = [b - a for a, b in itertools.pairwise(starts)]
+    assert gaps == pytest.approx([(1 - share) / (depth - 1)] * (depth - 1))
+    active = [[layer for (layer,) in layers(schedule(depth, epoch, 0, epochs))] for epoch in range(epochs)]
+    for layer in range(depth):
+        own = [epoch for epoch in range(epochs) if layer in active[epoch]]
+        assert own == list(range(own[0], own[-1] + 1) if own else [])
+        if share * epochs > 1 + 1e-9:
+            assert own
+    for before, after in itertools.pairwise(active):
+        if before and after:
+            assert min(before) <= min(after)
+            assert max(before) <= max(after)
+
+
+def test_staggered_over_the_whole_training_is_joint() -> None:
+    for depth in (1, 4):
+        for epoch in range(5):
+            assert Staggered.evenly(depth, 1.0)(depth, epoch, 0, 5) == Joint()(depth, epoch, 0, 5)
+
+
+@pytest.mark.parametrize("window", [(-0.1, 0.5), (0.5, 1.1), (0.5, 0.5), (0.7, 0.2), (float("nan"), 1.0)], ids=str)
+def test_windows_out_of_range(window: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"^windows must be pairs \(start, end\) with 0 <= start < end <= 1, got"):
+        Staggered([(0.0, 1.0), window])
+
+
+@pytest.mark.parametrize("windows", [0, 2, 4])
+def test_windows_are_one_a_layer(windows: int) -> None:
+    with pytest.raises(ValueError, match=f"^windows must be one a layer, got {windows} for 3 layers"):
+        Staggered([(0.0, 1.0)] * windows)(3, 0, 0, 10)
+
+
+@pytest.mark.parametrize(("depth", "share"), [(3, 0.0), (3, 1.5), (1, 1.5), (3, -1.0)])
+def test_shares_out_of_range(depth: int, share: float) -> None:
+    with pytest.raises(ValueError, match=f"^share must be in .* got {share}"):
+        Staggered.evenly(depth, share)
+
+
+SCHEDULES: list[Any] = [
+    Joint(),
+    Greedy(),
+    EndToEnd(),
+    Overlapping(),
+    Overlapping(3, None),
+    Staggered([(0, 0.5), (0.25, 1)]),
+    Staggered.evenly(5, 0.3),
+]
+
+
+def test_reprs_are_the_same_in_every_process() -> None:
+    """A checkpoint holds them, and a run resumed in another process must find its own."""
+    program = (
+        "import runpy, sys; names = runpy.run_path(sys.argv[1]); "
+        "print([repr(eval(one, dict(names))) for one in sys.argv[2:]])"
+    )
+    reprs = [repr(one) for one in SCHEDULES]
+    for seed in ("1", "2"):
+        found = subprocess.run(
+            [sys.executable, "-S", "-c", program, schedules.__file__, *reprs],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found.stdout.strip() == repr(reprs)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_what_its_repr_makes_does_the_same(schedule: Any) -> None:
+    other = eval(repr(schedule), vars(schedules))
+    depth = len(getattr(schedule, "windows", range(4)))
+    for epoch in range(8):
+        for step in range(3):
+            assert other(depth, epoch, step, 8) == schedule(depth, epoch, step, 8)
