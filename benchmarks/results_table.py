@@ -1,7 +1,15 @@
-"""The README's table of results, made from the runs' summaries.
+"""The tables of results in the README and the documentation, made from the runs' summaries.
 
-    python benchmarks/results_table.py            writes the table into README.md
-    python benchmarks/results_table.py --check    exits 1 where README.md is not what the summaries say
+    python benchmarks/results_table.py            writes them into README.md and the pages under docs
+    python benchmarks/results_table.py --check    exits 1 where a page is not what the summaries say
+
+A page takes part where it holds these two lines; what is between them is written:
+
+    <!-- results:begin -->                  every run
+    <!-- results:end -->
+
+The first line may say what it wants: `<!-- results:begin hinton, symba -->` the runs of these recipes,
+`<!-- results:begin by need -->` one run for each of `NEEDS`.
 
 Reads benchmarks/results/*.json, each a copy of a run's summary.json; other files there are left alone. Seeds of one
 recipe, stack, data set and length of training make one row.
@@ -23,7 +31,9 @@ from typing import Any
 Summary = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+BY_NEED = "by need"
+BEGIN = re.compile(r"<!-- results:begin(?: (?P<wanted>[^>]+?))? -->")
+END = "<!-- results:end -->"
 
 #: Errors in percent that others report, by recipe, widths, data set and epochs; None stands for any number of epochs.
 PAPERS: dict[tuple[str, str, str, int | None], str] = {
@@ -35,8 +45,27 @@ PAPERS: dict[tuple[str, str, str, int | None], str] = {
     ("mono", "3×1000", "mnist", None): "1.26 (Mono-Forward 2025; tuned on the test set)",
 }
 
+#: What somebody may want, and the recipe and data set that serve it.
+NEEDS: tuple[tuple[str, str, str], ...] = (
+    ("a small dense network, fast", "mono", "mnist"),
+    ("a small dense network, with pairs", "best-mlp", "mnist"),
+    ("Hinton's supervised network, as in his program", "hinton", "mnist"),
+    ("Hinton's supervised network, as in the paper", "hinton-2000", "mnist"),
+    ("features without labels, dense", "unsupervised", "mnist"),
+    ("features without labels, convolutional", "scff", "cifar10"),
+    ("convolutions, soon; little memory", "mono-conv", "cifar10"),
+    ("convolutions, few parameters", "cwcomp", "cifar10"),
+    ("convolutions, deep", "deeperforward", "cifar10"),
+    ("convolutions, the smallest reported error", "hcl-ff", "cifar10"),
+    ("convolutions with pairs", "trifecta-d", "cifar10"),
+    ("text", "imdb-bag", "imdb"),
+    ("backpropagation, to compare with", "backprop", "mnist"),
+)
+
 COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-pass head, %",
            "reported, %", "minutes a seed", "command")  # fmt: skip
+NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes a seed", "parameters", "epochs",
+                "command")  # fmt: skip
 
 
 def read(folder: Path) -> list[Summary]:
@@ -51,12 +80,54 @@ def render(summaries: Iterable[Summary]) -> str:
     Raises:
         ValueError: a group holds a seed twice.
     """
+    groups = _groups(summaries)
+    return _table(COLUMNS, (_row(groups[key]) for key in sorted(groups)))
+
+
+def render_some(summaries: Iterable[Summary], recipes: list[str]) -> str:
+    """The table of some recipes, and which of them no summary is of."""
+    known = [one for one in summaries if one["recipe"] in recipes]
+    missing = [f"`{name}`" for name in recipes if name not in {one["recipe"] for one in known}]
+    parts = [render(known)] if known else []
+    parts += [f"Not yet run at full length: {', '.join(missing)}."] if missing else []
+    return "\n\n".join(parts)
+
+
+def render_needs(summaries: Iterable[Summary]) -> str:
+    """The table by need: of a recipe on a data set, the longest training that was measured."""
+    groups = _groups(summaries)
+    rows = []
+    for need, recipe, data in NEEDS:
+        found = [runs for (on, name, *_), runs in groups.items() if (on, name) == (data, recipe)]
+        row = [need, f"`{recipe}`", data]
+        if found:
+            runs = max(found, key=lambda runs: int(runs[0]["epochs"]))
+            shown = dict(zip(COLUMNS, _row(runs), strict=True))
+            row += [_spread([100 - one["test_error"] for one in runs]), shown["minutes a seed"],
+                    _count(runs[0].get("parameters")), shown["epochs"], shown["command"]]  # fmt: skip
+        else:
+            command = f"`python -m forwardforward train {data} --recipe {recipe}`"
+            row += ["not yet run", "", "", "", command]
+        rows.append(row)
+    return _table(NEED_COLUMNS, rows)
+
+
+def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int], list[Summary]]:
     groups = defaultdict(list)
     for one in summaries:
         groups[one["data"], one["recipe"], layers(one["hidden"]), one["epochs"]].append(one)
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_row(groups[key])) + " |" for key in sorted(groups)]
-    return "\n".join(lines)
+    return groups
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = tuple(columns)
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _count(parameters: int | None) -> str:
+    """A number of parameters in short: 2.8 M."""
+    return "" if parameters is None else f"{parameters / 1e6:.1f} M"
 
 
 def layers(hidden: Iterable[int]) -> str:
@@ -101,39 +172,58 @@ def _command(command: str, seeds: int) -> str:
     return f"{command} --seed S" if seeds > 1 else command
 
 
-def insert(readme: str, table: str) -> str:
-    """The README with the table between its markers.
+def insert(page: str, summaries: list[Summary]) -> str:
+    """The page with the table that it asks for between its markers.
 
     Raises:
         ValueError: the markers are not there, once each and in order.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or readme.count(BEGIN) + readme.count(END) != 2:
-        raise ValueError(f"the README must hold {BEGIN} and, after it, {END}, once each")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    begins = list(BEGIN.finditer(page))
+    if len(begins) != 1 or page.count(END) != 1 or page.index(END) < begins[0].end():
+        raise ValueError(f"the page must hold <!-- results:begin --> and, after it, {END}, once each")
+    wanted = begins[0]["wanted"]
+    if wanted is None:
+        table = render(summaries)
+    elif wanted == BY_NEED:
+        table = render_needs(summaries)
+    else:
+        table = render_some(summaries, [name.strip() for name in wanted.split(",")])
+    return f"{page[: begins[0].end()]}\n{table}\n{page[page.index(END) :]}"
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """README.md and the pages under docs that hold the markers."""
+    found = (path for path in sorted((root / "docs").rglob("*.md")) if END in path.read_text(encoding="utf-8"))
+    return [root / "README.md", *found]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the table, or check that it is up to date."""
-    parser = argparse.ArgumentParser(description="Make the README's table of results.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the README is stale")
+    """Write the tables, or check that they are up to date."""
+    parser = argparse.ArgumentParser(description="Make the tables of results.")
+    parser.add_argument("pages", nargs="*", type=Path, help="Markdown files (default: README.md and those under docs)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is stale")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     options = parser.parse_args(arguments)
+    stale = False
     try:
-        old = options.readme.read_text(encoding="utf-8")
-        new = insert(old, render(read(options.results)))
+        summaries = read(options.results)
+        for path in options.pages or pages():
+            old = path.read_text(encoding="utf-8")
+            try:
+                new = insert(old, summaries)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            if old == new:
+                continue
+            stale = True
+            if options.check:
+                print(f"{path.name} is stale: run python benchmarks/results_table.py", file=sys.stderr)
+            else:
+                path.write_text(new, encoding="utf-8")
     except (ValueError, OSError) as error:
         print(f"results_table: {error}", file=sys.stderr)
         return 2
-    if options.check:
-        if old != new:
-            print("README.md is stale: run python benchmarks/results_table.py", file=sys.stderr)
-        return int(old != new)
-    if old != new:
-        options.readme.write_text(new, encoding="utf-8")
-    return 0
+    return int(options.check and stale)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from forwardforward.recipes import get
+from forwardforward.recipes import RECIPES, get
 from forwardforward.runs import Run, RunConfig
 from forwardforward.training import CheckpointError, load_checkpoint
 
@@ -204,21 +204,38 @@ def test_a_seed_twice_is_refused(results_table: ModuleType) -> None:
         results_table.render([summary(), summary()])
 
 
-def test_the_readme_is_written_and_checked(
+def test_a_table_by_need_shows_the_longest_training(results_table: ModuleType) -> None:
+    some = [summary(epochs=5, test_error=2.5), summary(parameters=2_807_010)]
+    rows = {row[1]: row for row in cells(results_table.render_needs(some))}
+    assert len(rows) == len(results_table.NEEDS)
+    assert rows["`hinton`"][2:7] == ["mnist", "98.50", "5.0", "2.8 M", "60"]
+    assert rows["`hcl-ff`"][3:] == [
+        "not yet run", "", "", "", "`python -m forwardforward train cifar10 --recipe hcl-ff`",
+    ]  # fmt: skip
+
+
+def test_the_needs_name_recipes(results_table: ModuleType) -> None:
+    assert {recipe for _, recipe, _ in results_table.NEEDS} <= set(RECIPES)
+
+
+def test_a_page_is_written_and_checked(
     results_table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readme = tmp_path / "README.md"
+    readme, page = tmp_path / "README.md", tmp_path / "page.md"
     readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    page.write_text("<!-- results:begin symba, hinton -->\n<!-- results:end -->\n")
     (tmp_path / "one.json").write_text(json.dumps(summary()))
     (tmp_path / "speed.json").write_text(json.dumps({"ratio": 1.3}))
-    arguments = ["--results", str(tmp_path), "--readme", str(readme)]
+    arguments = [str(readme), str(page), "--results", str(tmp_path)]
     assert results_table.main([*arguments, "--check"]) == 1
-    assert "stale" in capsys.readouterr().err
+    assert "page.md is stale" in capsys.readouterr().err
     assert results_table.main(arguments) == 0
     assert results_table.main([*arguments, "--check"]) == 0
     text = readme.read_text()
     assert text.startswith("before\n<!-- results:begin -->\n| recipe |")
     assert text.endswith("|\n<!-- results:end -->\nafter\n")
+    assert page.read_text().startswith("<!-- results:begin symba, hinton -->\n| recipe |")
+    assert page.read_text().endswith("|\n\nNot yet run at full length: `symba`.\n<!-- results:end -->\n")
     readme.write_text("no markers")
     assert results_table.main(arguments) == 2
     assert readme.read_text() == "no markers"
