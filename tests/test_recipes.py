@@ -9,14 +9,20 @@ import torch
 
 import forwardforward as ff
 from forwardforward import recipes
-from forwardforward.recipes import RECIPES, Recipe
+from forwardforward.recipes import RECIPES as EVERY
+from forwardforward.recipes import Recipe
 
+RECIPES = {name: recipe for name, recipe in EVERY.items() if recipe.representation is None}  # of images
 SHAPE = (1, 8, 8)
 PAIRS = ("hinton", "hinton-2000", "symba", "unsupervised", "best-mlp", "backprop-goodness")
+TRIFECTA = ("trifecta-s", "trifecta-d", "trifecta-fcn")
+
+
+GROUPED = {"class-groups": (20, 20), "cwcomp": (20, 20, 20, 20), "deeperforward": (10, 20), "hcl-ff": (10, 20)}
 
 
 def small(name: str) -> Recipe:
-    return RECIPES[name].with_(hidden=(12, 12))
+    return RECIPES[name].with_(hidden=GROUPED.get(name, (12, 12)))
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,8 +72,37 @@ def test_hinton_is_the_papers_table() -> None:
     assert RECIPES["hinton-2000"].hidden == (2000,) * 4
 
 
+def test_the_trifecta_is_the_papers_table() -> None:
+    shallow, deep, dense = (RECIPES[name] for name in TRIFECTA)
+    assert [len(one.hidden) for one in (shallow, deep, dense)] == [6, 12, 6]
+    assert [(one.epochs, one.lr, one.batch_size) for one in (shallow, deep)] == [(200, 1e-3, 512), (500, 1e-3, 512)]
+    assert shallow.lr_schedule is not None
+    assert deep.lr_schedule is not None
+    assert [shallow.lr_schedule((epoch + 0.5) / 200) for epoch in (0, 149, 150)] == [1, 1, 0.1]
+    assert [deep.lr_schedule((epoch + 0.5) / 500) for epoch in (0, 199, 200, 399, 400)] == [1, 1, 0.5, 0.5, 0.1]
+    assert repr(shallow.loss) == "SymBa(alpha=4.0)"
+    assert shallow.schedule(4, 0, 0, 1) != shallow.schedule(4, 0, 1, 1)  # it alternates by step
+    assert all(one.standardize and one.augment is not None for one in (shallow, deep, dense))
+
+
+@pytest.mark.parametrize("name", TRIFECTA)
+def test_the_trifecta_on_small_images_and_its_label(name: str) -> None:
+    recipe = RECIPES[name].on("digits")
+    model = recipe.with_(hidden=tuple(4 for _ in recipe.hidden)).model(SHAPE, 10)
+    assert isinstance(model, ff.FFSequential)
+    assert all(isinstance(layer.normalization, ff.normalization.BatchNorm) for layer in model.stack)
+    assert all(layer.normalization.weight is not None for layer in model.stack)
+    assert repr(model.classifier) == "Goodness(slice(-1, None, None))"
+    assert ("labels" in model.units()) == (name != "trifecta-fcn")  # learned maps; a one-hot code behind the image
+    assert model.predict(torch.rand(3, *SHAPE)).shape == (3,)
+
+
 def test_contracts() -> None:
-    assert {name for name in RECIPES if getattr(small(name).model(SHAPE, 10), "paired", False)} == set(PAIRS)
+    assert {name for name in RECIPES if getattr(small(name).model(SHAPE, 10), "paired", False)} == {
+        *PAIRS,
+        *TRIFECTA,
+        "scff",
+    }
     assert isinstance(small("backprop").model(SHAPE, 10), ff.baselines.Backpropagation)
     unsupervised = small("unsupervised").with_(hidden=(12, 12, 12)).model(SHAPE, 10)
     assert isinstance(unsupervised, ff.FFSequential)
@@ -79,8 +114,8 @@ def test_contracts() -> None:
 @pytest.mark.parametrize("classes", [2, 5])
 def test_any_number_of_classes(classes: int) -> None:
     for name in RECIPES:
-        model = small(name).model((16,), classes)
-        assert model.scores(torch.rand(3, 16)).shape == (3, classes)
+        model = small(name).model((1, 4, 4), classes)
+        assert model.scores(torch.rand(3, 1, 4, 4)).shape == (3, classes)
 
 
 def test_a_label_code_behind_the_image_widens_the_first_layer() -> None:

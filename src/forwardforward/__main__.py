@@ -14,11 +14,15 @@ import torch
 
 from forwardforward import __version__
 from forwardforward.data import available
-from forwardforward.recipes import RECIPES, get
+from forwardforward.models import Dense
+from forwardforward.recipes import RECIPES, Recipe, get
 from forwardforward.runs import Run, RunConfig
 from forwardforward.training import CheckpointError, TrainingDiverged
 
 __all__ = ["main"]
+
+#: Recipes for data that the usual one is not made for.
+DEFAULT_RECIPES = {"imdb": "imdb-bag"}
 
 #: What a user's slip or the world's raises; everything else is a mistake of ours and shows its traceback.
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, CheckpointError, TrainingDiverged)
@@ -72,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a recipe on a data set, into a run folder")
     train.set_defaults(action=_train)
     train.add_argument("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz (default: digits)")
-    train.add_argument("--recipe", help="see `forwardforward recipes` (default: hinton)")
+    train.add_argument("--recipe", help="see `forwardforward recipes` (default: hinton; imdb-bag for imdb)")
     train.add_argument("--epochs", type=_whole(1), help="passes over the training data (default: the recipe's)")
     train.add_argument("--batch-size", type=_whole(1), help="samples a step (default: the recipe's)")
     train.add_argument("--hidden", type=_widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
@@ -86,13 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
     train.add_argument("--precision", choices=("float32", "bf16"), help="of the products (default: float32)")
     train.add_argument(
+        "--compile", action="store_true", default=None, help="torch.compile the layers: slow to begin, faster steps"
+    )
+    train.add_argument(
         "--threads", type=_whole(1, 4096), help="CPU threads (default: one for small steps, else torch's choice)"
     )
     train.add_argument(
         "--validation",
         action="store_true",
         default=None,
-        help="hold out the fixed validation split, measure each epoch",
+        help="hold out the fixed validation split, measure each epoch (always so where a recipe chooses layers by it)",
     )
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, as it was configured")
 
@@ -181,19 +188,21 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _threads(activations: int) -> int:
-    """One thread for layers of few activations a step: two would spend their time waiting for each other."""
-    return 1 if activations < 2**15 else torch.get_num_threads()
+def _threads(recipe: Recipe) -> int:
+    """One thread for dense layers of few activations a step: two would spend their time waiting for each other."""
+    small = isinstance(recipe.architecture, Dense) and recipe.batch_size * max(recipe.hidden) < 2**15
+    return 1 if small else torch.get_num_threads()
 
 
 def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     data = options.data or "digits"
     if data not in available() and not data.endswith(".npz"):
         raise ValueError(f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}")
-    name = options.recipe or "hinton"
+    name = options.recipe or DEFAULT_RECIPES.get(data, "hinton")
     recipe = get(name).on(data)
     sizes = ("hidden", "epochs", "batch_size")
     chosen = {size: getattr(options, size) or getattr(recipe, size) for size in sizes}
+    recipe = recipe.with_(**chosen)
     seed = options.seed or 0
     config = RunConfig(
         data=data,
@@ -203,23 +212,25 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         data_dir=options.data_dir,
         device=_device(options.device),
         precision=options.precision or "float32",
-        threads=options.threads or _threads(chosen["batch_size"] * max(chosen["hidden"])),
-        validation=bool(options.validation),
+        threads=options.threads or _threads(recipe),
+        compile=bool(options.compile),
+        validation=bool(options.validation) or hasattr(recipe.classifier, "choose"),
         command=" ".join(["python -m forwardforward", *_without_paths(words)]),
-        table=recipe.with_(**chosen).table(),
+        table=recipe.table(),
     )
     default = Path("runs") / f"{Path(data).stem}-{name}-{seed}"
     out = Path(options.out) if options.out else _free_folder(default)
     run = Run(out, config)
     run.check_free()
     try:  # before anything is written: the data may not be there, or not fit
-        run.model(run.splits())
+        run.model(run.splits(progress=not options.no_progress))
     except FileNotFoundError as error:
         if options.data_dir is None:
             raise
         missing = str(error).partition("; pass")[0]
         raise FileNotFoundError(f"--data-dir: {missing}; without --data-dir it is downloaded") from error
-    return Run.create(out, config)
+    run.begin()
+    return run
 
 
 def _without_paths(words: list[str]) -> list[str]:

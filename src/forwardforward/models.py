@@ -23,13 +23,24 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST, FFConv2d, FFLayer, FFLinear, Shortcut, Skip
+from forwardforward.layers import (
+    NORMALIZE_FIRST,
+    FFConv2d,
+    FFEmbedding,
+    FFEmbeddingBag,
+    FFLayer,
+    FFLinear,
+    Shortcut,
+    Skip,
+)
 from forwardforward.normalization import GroupNorm, LayerNorm
 
 __all__ = [
     "Convolutions",
     "DeeperForward",
     "Dense",
+    "EntryBag",
+    "WordConvolutions",
     "cwcomp",
     "deeperforward",
     "trifecta_deep",
@@ -150,6 +161,60 @@ class DeeperForward:
         return layers
 
 
+@dataclass(frozen=True)
+class EntryBag:
+    """A bag of embedded entries, such as words and word pairs, under dense layers with ReLU.
+
+    Args:
+        entries: Number of entries, padding among them.
+        drop: Share of the entries that each training step leaves out.
+        std: Standard deviation of the vectors at the start.
+    """
+
+    entries: int
+    drop: float = 0.0
+    std: float = 1.0
+
+    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+        """Return one layer a width; the first is the size of the entries' vectors."""
+        bag = FFEmbeddingBag(self.entries, widths[0], drop=self.drop, std=self.std)
+        return [bag, *Dense()(widths[:1], widths[1:], num_classes)]
+
+
+@dataclass(frozen=True)
+class WordConvolutions:
+    """Embedded words in their order, under one-dimensional convolutions with ReLU.
+
+    Each convolution but the first ends with a max-pool that halves the length.
+
+    Args:
+        entries: Number of words, padding among them.
+        kernel_size: Words that a filter sees, odd.
+        drop: Share of the words that each training step leaves out.
+        std: Standard deviation of the vectors at the start.
+    """
+
+    entries: int
+    kernel_size: int = 3
+    drop: float = 0.0
+    std: float = 1.0
+
+    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+        """Return one layer a width; the first is the size of the words' vectors."""
+        layers: list[FFLayer] = [FFEmbedding(self.entries, widths[0], drop=self.drop, std=self.std)]
+        for number, (in_channels, channels) in enumerate(itertools.pairwise(widths)):
+            layers.append(
+                FFLayer(
+                    nn.Conv1d(in_channels, channels, self.kernel_size, padding=self.kernel_size // 2),
+                    activation=nn.ReLU(),
+                    pool=nn.MaxPool1d(2, ceil_mode=True) if number else None,
+                    in_features=in_channels,
+                    features=channels,
+                )
+            )
+        return layers
+
+
 def trifecta_shallow(in_channels: int) -> list[FFLayer]:
     """Return the Trifecta's shallow network: 6 convolutions, 2.8 M parameters.
 
@@ -219,5 +284,5 @@ CWCOMP = Convolutions(
     bias=True,
     grouped=(2, 4),
 )
-#: As the per-class networks: convolve, normalize, activate, pool.
-PER_CLASS = Convolutions(pools=(1, 2, 3), order=TRANSFORM_FIRST)
+#: Convolve, pool, normalize, activate: a quarter of the map to normalize.
+PER_CLASS = Convolutions(pools=(1, 2, 3), order=("transform", "pool", "normalize", "add", "activate", "goodness"))

@@ -60,11 +60,11 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with a mean square of one a sample, of the same shape."""
-        rows = x.flatten(1)
+        rest = tuple(range(1, x.dim()))  # not flattened: maps whose channels come last would be copied
         dtype = torch.promote_types(x.dtype, torch.float32)
-        norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=dtype)
-        factor = (norm.square() / rows.shape[1] + self.eps).rsqrt().to(x.dtype)
-        return (rows * factor).view_as(x)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=rest, keepdim=True, dtype=dtype)
+        factor = (norm.square() / x[0].numel() + self.eps).rsqrt().to(x.dtype)
+        return x * factor
 
     def affine(self, x: LabelledInput) -> Affine:
         """Return the row scales of a labelled input."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["SpatialPool"]
+__all__ = ["SequencePool", "SpatialPool"]
 
 KINDS = ("mean", "max", "rms")
 
@@ -52,3 +52,29 @@ class SpatialPool(nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"{self.size}" + ("" if self.kind == "mean" else f", kind={self.kind!r}")
+
+
+class SequencePool(SpatialPool):
+    """Sequences ``(rows, channels, length)`` to rows ``(rows, channels * size)``, as :class:`SpatialPool` does maps.
+
+    Args:
+        size: Number of equal stretches that the sequence is cut into.
+        kind: ``"mean"``, ``"max"`` or ``"rms"``, the root of the mean square.
+
+    Raises:
+        ValueError: If an argument is out of range or, when called, the input is no sequence.
+    """
+
+    def features(self, channels: int) -> int:
+        """Return how many numbers come of ``channels`` channels."""
+        return channels * self.size
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """Return the pooled rows."""
+        if sequences.dim() != 3:
+            raise ValueError(f"activations must be (rows, channels, length) to be pooled, got {tuple(sequences.shape)}")
+        if self.kind == "max":
+            return F.adaptive_max_pool1d(sequences, self.size).flatten(1)
+        if self.kind == "mean":
+            return F.adaptive_avg_pool1d(sequences, self.size).flatten(1)
+        return F.adaptive_avg_pool1d(sequences.square(), self.size).add(1e-7).sqrt().flatten(1)

@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class RunConfig:
         validation: Whether the fixed validation split is held out and measured each epoch.
         command: The command that started the run.
         table: The whole recipe in words, as it was when the run began.
+        compile: Whether ``torch.compile`` compiles the layers; results are equal within rounding.
     """
 
     data: str
@@ -70,6 +71,7 @@ class RunConfig:
     validation: bool
     command: str
     table: dict[str, str]
+    compile: bool = False
 
     def bound_recipe(self) -> Recipe:
         """Return the recipe with this run's sizes.
@@ -94,7 +96,8 @@ class RunConfig:
         """
         values = json.loads(text)
         names = [one.name for one in fields(cls)]
-        if not isinstance(values, dict) or set(values) != set(names):
+        needed = {one.name for one in fields(cls) if one.default is MISSING}
+        if not isinstance(values, dict) or not needed <= set(values) <= set(names):
             raise ValueError(f"it must hold {', '.join(names)}")
         numbers = {name: values[name] for name in ("epochs", "batch_size", "seed", "threads")}
         for name, value in [*numbers.items(), *(("hidden", width) for width in list(values["hidden"]))]:
@@ -114,19 +117,28 @@ class Run:
     def __init__(self, folder: str | Path, config: RunConfig) -> None:
         self.folder = Path(folder)
         self.config = config
+        self._splits: dict[str | None, Splits] = {}
 
     @classmethod
     def create(cls, folder: str | Path, config: RunConfig) -> Run:
-        """Make the folder and write the configuration.
+        """Return a run whose folder was made and holds the configuration.
 
         Raises:
             FileExistsError: If the folder holds a run already.
         """
         run = cls(folder, config)
-        run.check_free()
-        run.folder.mkdir(parents=True, exist_ok=True)
-        run._write("config.json", asdict(config))
+        run.begin()
         return run
+
+    def begin(self) -> None:
+        """Make the folder and write the configuration.
+
+        Raises:
+            FileExistsError: If the folder holds a run already.
+        """
+        self.check_free()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write("config.json", asdict(self.config))
 
     def check_free(self) -> None:
         """Refuse a folder in which the run would overwrite something.
@@ -175,10 +187,19 @@ class Run:
         with contextlib.suppress(OSError):  # it holds something else
             self.folder.rmdir()
 
-    def splits(self, data_dir: str | None = None) -> Splits:
-        """Return the run's data, from another folder if one is given."""
-        splits = load(self.config.data, data_dir or self.config.data_dir)
-        return splits.standardized() if self.config.bound_recipe().standardize else splits
+    def splits(self, data_dir: str | None = None, progress: bool = False) -> Splits:
+        """Return the run's data, which are read once.
+
+        Args:
+            data_dir: Folder of the data set's files; the run's unless given.
+            progress: Whether to show progress bars where reading takes long.
+        """
+        folder = data_dir or self.config.data_dir
+        if folder not in self._splits:
+            recipe = self.config.bound_recipe()
+            splits = load(self.config.data, folder, representation=recipe.representation, progress=progress)
+            self._splits[folder] = splits.standardized() if recipe.standardize else splits
+        return self._splits[folder]
 
     def model(self, splits: Splits) -> nn.Module:
         """Return the run's untrained model, with the weights that its seed gives."""
@@ -191,12 +212,12 @@ class Run:
         The test set is read once, after the last epoch.
 
         Args:
-            progress: Whether to show a progress bar.
+            progress: Whether to show progress bars.
         """
         config = self.config
         recipe = config.bound_recipe()
         torch.set_num_threads(config.threads)
-        splits = self.splits()
+        splits = self.splits(progress=progress)
         model = self.model(splits)
         checkpoint = self.folder / "checkpoint.pt"
         if checkpoint.exists():
@@ -213,6 +234,7 @@ class Run:
                 seed=config.seed,
                 device=config.device,
                 precision=config.precision,
+                compile=config.compile,
                 augment=recipe.augment,
                 callbacks=[JSONLog(self.folder / "history.jsonl")],
                 progress=progress,

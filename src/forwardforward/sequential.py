@@ -17,6 +17,7 @@ from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.pooling import SpatialPool
 from forwardforward.schedules import Groups, Joint
 from forwardforward.updates import StepResult, Walk
 
@@ -216,15 +217,19 @@ class FFSequential(nn.Module):
             images: ``(batch, ...)``.
             labels: Class indices to join to the images; the neutral label unless given.
         """
-        x: Tensor | LabelledInput = images
-        if self.labels is not None:
-            x = self.labels.neutral(images) if labels is None else self.labels(images, labels)
-        elif labels is not None:
-            raise ValueError("labels must be None for a network that sees images alone")
-        activations = {}
+        x = self._input(images, labels)
+        activations: dict[int, Tensor] = {}
         for i, layer in enumerate(self.stack):
             x = activations[i] = layer(x)
         return activations
+
+    def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
+        """Return what the first layer reads, under the neutral label unless labels are given."""
+        if self.labels is not None:
+            return self.labels.neutral(images) if labels is None else self.labels(images, labels)
+        if labels is not None:
+            raise ValueError("labels must be None for a network that sees images alone")
+        return images
 
     @torch.no_grad()
     def goodness(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -385,7 +390,11 @@ class FFSequential(nn.Module):
             ]
             try:
                 with self.evaluating():
-                    self.activations(images[:1])
+                    x = self._input(images[:1])
+                    for layer in self.stack:  # a block's hooks do not run for a labelled input
+                        made = layer.run(x)
+                        found.append(made.widest)
+                        x = made.out
             finally:
                 for hook in hooks:
                     hook.remove()
@@ -397,8 +406,8 @@ class FFSequential(nn.Module):
             needed = not self.layers_classify and self.num_classes is not None
             if getattr(self.negatives, "scores", None) != "head" and not needed:
                 return None
-            head = classifiers.LinearHead(self._classes())
-        head.bind([layer.features for layer in self.stack])
+            head = classifiers.LinearHead(self._classes(), pool=SpatialPool(2))
+        head.bind(self.stack)
         return head
 
     def _default_classifier(self) -> Callable[[FFSequential, Tensor], Tensor]:
@@ -411,8 +420,11 @@ class FFSequential(nn.Module):
         return images, None if labels is None else labels.long()
 
     def _check(self, images: Tensor, labels: Tensor | None, training: bool = True) -> None:
-        if not isinstance(images, Tensor) or not images.is_floating_point():
+        entries = self.stack[0].reads_entries
+        if not isinstance(images, Tensor) or images.is_floating_point() == entries or images.dtype == torch.bool:
             got = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            if entries:
+                raise TypeError(f"images must be a tensor of whole numbers, which the first layer looks up, got {got}")
             raise TypeError(f"images must be a tensor of a float type, got {got}; divide uint8 images by 255")
         if not len(images):
             raise ValueError("images must hold at least one image, got none")

@@ -8,7 +8,7 @@ from forwardforward.data import available, load
 
 
 def test_available():
-    assert available() == ("cifar10", "cifar100", "digits", "fashion-mnist", "mnist", "svhn")
+    assert available() == ("cifar10", "cifar100", "digits", "fashion-mnist", "imdb", "mnist", "svhn")
 
 
 def test_unknown_name():

@@ -1,5 +1,6 @@
-"""Data sets as tensors, their fixed splits, where they come from, and augmentation."""
+"""Data sets as tensors, their fixed splits, where they come from, augmentation, and texts."""
 
+from forwardforward.data import text
 from forwardforward.data.augmentation import (
     Augmentation,
     Compose,
@@ -24,4 +25,5 @@ __all__ = [
     "available",
     "load",
     "split",
+    "text",
 ]

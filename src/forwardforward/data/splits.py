@@ -72,6 +72,9 @@ class Splits:
         channel that is constant in the training part has no scale, so :math:`\sigma_c = 1` there and it is
         shifted only.
 
+        Raises:
+            TypeError: the inputs are numbers of entries, such as of words.
+
         Example:
             >>> images = torch.tensor([1.0, 3.0, 4.0, 8.0])[:, None, None, None]
             >>> a, b, c = (TensorData(part) for part in (images[:2], images[2:3], images[3:]))
@@ -79,6 +82,8 @@ class Splits:
             >>> [part.inputs.flatten().tolist() for part in (splits.train, splits.validation, splits.test)]
             [[-1.0, 1.0], [2.0], [6.0]]
         """
+        if not self.train.inputs.is_floating_point():
+            raise TypeError(f"inputs must be floating to be shifted and scaled, got {self.train.inputs.dtype}")
         mean, std = _channel_statistics(self.train.inputs)
         train, validation, test = (
             # Dividing the new tensor in place spares one more copy of the data.

@@ -29,11 +29,13 @@ class TensorData(Dataset[Any]):
             A numpy array of floats becomes float32; a floating tensor keeps its type.
         targets: integer class labels of shape (N,), converted to int64; None for an unlabelled set.
         num_classes: number of classes; the highest label + 1 where not given.
+        entries: where inputs are numbers of entries, such as of words in a vocabulary: how many entries there are.
+            Inputs are then integers in [0, entries), and become int32.
 
     Raises:
-        TypeError: inputs are neither floating nor uint8, or labels are not integers.
-        ValueError: the set is empty, lengths or devices differ, inputs hold NaN or infinity, labels are not
-            1-D or outside [0, num_classes).
+        TypeError: inputs are neither floating nor uint8 (with ``entries``: not integers), or labels are not integers.
+        ValueError: the set is empty, lengths or devices differ, inputs hold NaN or infinity or are outside
+            [0, entries), labels are not 1-D or outside [0, num_classes).
 
     Example:
         >>> data = TensorData(torch.rand(5, 1, 28, 28), torch.tensor([3, 1, 4, 1, 5]), num_classes=10)
@@ -51,8 +53,9 @@ class TensorData(Dataset[Any]):
         inputs: Tensor | NDArray[Any],
         targets: Tensor | NDArray[Any] | None = None,
         num_classes: int | None = None,
+        entries: int | None = None,
     ) -> None:
-        self.inputs = _checked_inputs(inputs)
+        self.inputs = _checked_inputs(inputs) if entries is None else _checked_entries(inputs, entries)
         self.targets = None if targets is None else _checked_targets(targets, self.inputs)
         self._num_classes = _checked_num_classes(num_classes, self.targets)
 
@@ -220,10 +223,7 @@ def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
     inputs = _as_tensor("inputs", value)
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
         raise TypeError(f"inputs must be floating or uint8 (images, scaled by 1/255), got {inputs.dtype}")
-    if inputs.ndim < 2:
-        raise ValueError(f"inputs must have shape (N, ...), two dimensions or more, got {tuple(inputs.shape)}")
-    if inputs.numel() == 0:
-        raise ValueError(f"inputs must not be empty, got shape {tuple(inputs.shape)}")
+    _check_shape(inputs)
     if inputs.dtype == torch.uint8:
         return inputs.float().div_(255)
     if not isinstance(value, Tensor):
@@ -233,6 +233,25 @@ def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
         sample = int(inputs.flatten(1).isfinite().all(1).logical_not().nonzero()[0])
         raise ValueError(f"inputs must be finite, got NaN or infinity, first in sample {sample}")
     return inputs
+
+
+def _checked_entries(value: Tensor | NDArray[Any], entries: int) -> Tensor:
+    inputs = _as_tensor("inputs", value)
+    if inputs.is_floating_point() or inputs.is_complex() or inputs.dtype == torch.bool:
+        raise TypeError(f"inputs must be integers where entries is given, got {inputs.dtype}")
+    _check_shape(inputs)
+    inputs = inputs.long() if inputs.dtype in (torch.uint16, torch.uint32, torch.uint64) else inputs
+    lowest, highest = (int(extreme) for extreme in inputs.aminmax())
+    if lowest < 0 or highest >= entries:
+        raise ValueError(f"inputs must be numbers of entries in 0..{entries - 1}, got {lowest}..{highest}")
+    return inputs.int()
+
+
+def _check_shape(inputs: Tensor) -> None:
+    if inputs.ndim < 2:
+        raise ValueError(f"inputs must have shape (N, ...), two dimensions or more, got {tuple(inputs.shape)}")
+    if inputs.numel() == 0:
+        raise ValueError(f"inputs must not be empty, got shape {tuple(inputs.shape)}")
 
 
 def _checked_targets(value: Tensor | NDArray[Any], inputs: Tensor) -> Tensor:

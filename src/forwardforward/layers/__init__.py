@@ -1,6 +1,7 @@
 """Layers: any block with a local objective."""
 
 from forwardforward.layers.conv import FFConv2d
+from forwardforward.layers.embedding import FFEmbedding, FFEmbeddingBag
 from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer, Pass
 from forwardforward.layers.linear import FFLinear
 from forwardforward.layers.local import LocallyConnected2d
@@ -10,6 +11,8 @@ __all__ = [
     "NORMALIZE_FIRST",
     "TRANSFORM_FIRST",
     "FFConv2d",
+    "FFEmbedding",
+    "FFEmbeddingBag",
     "FFLayer",
     "FFLinear",
     "LocallyConnected2d",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from forwardforward.labels import LabelledInput
+from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
 
 __all__ = ["FFConv2d"]
 
 Size = int | tuple[int, int]
+CHANNELS_LAST = torch.backends.mkldnn.is_available()  # asked here, since torch.compile cannot ask
+
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
@@ -65,7 +69,7 @@ class FFConv2d(SharedInput):
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
             activation=nn.ReLU() if activation is None else activation,
-            pool=nn.MaxPool2d(pool) if isinstance(pool, int | tuple) else pool,
+            pool=MaxPool2d(pool) if isinstance(pool, int | tuple) else pool,
             in_features=in_channels,
             features=out_channels,
             **plugins,
@@ -82,7 +86,7 @@ class FFConv2d(SharedInput):
                 f"in_channels must be the input's number of channels, got {self.block.in_channels} for inputs "
                 + (f"of {channels} channels{label}" if images.dim() == 4 else f"of shape {tuple(images.shape)}")
             )
-        return super().pre_activations(x)
+        return super().pre_activations(x if isinstance(x, LabelledInput) else self._laid_out(x))
 
     def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
         """Return ``block(affine([image, code]))`` with one convolution for all codes of an image.
@@ -114,5 +118,11 @@ class FFConv2d(SharedInput):
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """Convolve with other weights, with this block's stride and padding."""
-        out: Tensor = self.block._conv_forward(x, weight, None)
+        out: Tensor = self.block._conv_forward(self._laid_out(x), weight, None)
         return out
+
+    def _laid_out(self, maps: Tensor) -> Tensor:
+        """Return the maps with their channels last, where that is the faster way, and what comes of them stays so."""
+        if maps.device.type == "cpu" and self.block.groups == 1 and CHANNELS_LAST:
+            return maps.contiguous(memory_format=torch.channels_last)
+        return maps

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from forwardforward.batches import Batch
 from forwardforward.labels import LabelledInput
+from forwardforward.layers.local import LocallyConnected2d
 from forwardforward.layers.shortcut import Skip
 from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective, objective
@@ -27,16 +28,18 @@ class Pass(NamedTuple):
     """What a layer makes of its input.
 
     Attributes:
-        pre_activations: What the activation was applied to.
+        pre_activations: What the activation was applied to; pooled, where that comes to the same.
         activated: What came of it.
         read: What the objective reads.
         out: What passes on.
+        widest: Number of pre-activations before any pooling.
     """
 
     pre_activations: Tensor
     activated: Tensor
     read: Tensor
     out: Tensor
+    widest: int
 
 
 class FFLayer(nn.Module):
@@ -71,6 +74,9 @@ class FFLayer(nn.Module):
         ValueError: If ``objective`` is given beside ``goodness`` or ``loss``, ``peer`` without ``activation``, or
             ``order`` does not hold every operation once, with the goodness behind the activation.
     """
+
+    #: Whether the input is numbers of entries to look up, such as words, in place of floating activations.
+    reads_entries: bool = False
 
     def __init__(
         self,
@@ -150,6 +156,11 @@ class FFLayer(nn.Module):
         self._check_peer()
         self._bind(strict=True)
 
+    @property
+    def makes_maps(self) -> bool:
+        """Whether the layer is known to put out maps, ``(rows, features, height, width)``."""
+        return isinstance(self.block, nn.Conv2d | LocallyConnected2d)
+
     def normalize_by(self, normalization: nn.Module) -> None:
         """Give the layer a normalization, shaped to its width where that is known."""
         self.normalization = normalization
@@ -162,13 +173,17 @@ class FFLayer(nn.Module):
     def run(self, x: Tensor | LabelledInput) -> Pass:
         """Return everything that the layer makes of plain rows or of a labelled input."""
         z = self.pre_activations(x)
-        activated: Tensor = z if self.activation is None else self.activation(z)
+        widest = z.numel()
         goodness = self.order.index("goodness")
-        read = self._operate(self.order[self.order.index("activate") + 1 : goodness], activated, x)
+        between = self.order[self.order.index("activate") + 1 : goodness]
+        if between[:1] == ("pool",) and self._pools_first():
+            z, between = self._operate(between[:1], z, x), between[1:]
+        activated: Tensor = z if self.activation is None else self.activation(z)
+        read = self._operate(between, activated, x)
         out = self._operate(self.order[goodness + 1 :], read, x)
         if self.tap is not None:
             self.tap.remember(out)
-        return Pass(z, activated, read, out)
+        return Pass(z, activated, read, out, widest)
 
     def forward(self, x: Tensor | LabelledInput) -> Tensor:
         """Return the activations that pass on, ``(rows, ...)``, of plain rows or of a labelled input."""
@@ -209,6 +224,10 @@ class FFLayer(nn.Module):
             elif operation == "pool" and self.pool is not None:
                 now = self.pool(now)
         return now
+
+    def _pools_first(self) -> bool:
+        """Whether a max-pool may come before the ReLU: the same result and gradient from a quarter of the map."""
+        return type(self.activation) is nn.ReLU and isinstance(self.pool, nn.MaxPool2d) and self.peer is None
 
     def _join(self, x: LabelledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
         """Return the joined input and the operations still to be applied; some layers do better, see `SharedInput`."""

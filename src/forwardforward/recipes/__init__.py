@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 
-from forwardforward.recipes import backward, pairs, per_class
+from forwardforward.recipes import backward, contrastive, pairs, per_class, text, trifecta
 from forwardforward.recipes.recipe import Recipe
 
 __all__ = ["RECIPES", "Recipe", "get"]
@@ -19,7 +19,9 @@ __all__ = ["RECIPES", "Recipe", "get"]
 #: The recipes by their names.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in itertools.chain.from_iterable(module.RECIPES for module in (pairs, per_class, backward))
+    for recipe in itertools.chain.from_iterable(
+        module.RECIPES for module in (pairs, per_class, contrastive, trifecta, text, backward)
+    )
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from forwardforward.baselines import Backpropagation
-from forwardforward.optimizers import Cooldown
+from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
+from forwardforward.optimizers import Cooldown, Steps
 from forwardforward.recipes.pairs import HINTON
 from forwardforward.recipes.recipe import Recipe
 from forwardforward.schedules import EndToEnd
@@ -31,4 +31,28 @@ BACKPROP_GOODNESS = HINTON.with_(
     schedule=EndToEnd(),
 )
 
-RECIPES = (BACKPROP, BACKPROP_GOODNESS)
+FEEDBACK_ALIGNMENT = BACKPROP.with_(
+    name="feedback-alignment",
+    summary="baseline: the same stack, errors sent backward through fixed random weights",
+    source="Lillicrap et al. (2016), Nature Communications 7:13276",
+    baseline=FeedbackAlignment,
+    lr=3e-4,
+    data_settings={"digits": {**BACKPROP.data_settings["digits"], "lr": 1e-3}},
+)
+
+PEPITA = Recipe(
+    name="pepita",
+    summary="baseline: a second forward pass on an input that the output's error has changed",
+    source="Dellaferrera and Kreiman (2022), arXiv 2201.11665, without dropout",
+    hidden=(1024,),
+    baseline=Pepita,
+    rule=torch.optim.SGD,
+    lr=0.1,
+    options={"momentum": 0.9},
+    lr_schedule=Steps({0.6: 0.1}),
+    epochs=100,
+    batch_size=64,
+    data_settings={"digits": {"hidden": (300,), "epochs": 40, "batch_size": 50}},
+)
+
+RECIPES = (BACKPROP, BACKPROP_GOODNESS, FEEDBACK_ALIGNMENT, PEPITA)

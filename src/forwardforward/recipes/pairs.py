@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from forwardforward.classifiers import LinearHead
 from forwardforward.goodness import MeanOfSquares, SumOfSquares
 from forwardforward.labels import Concatenation, Overlay
 from forwardforward.losses import SwishSymBa, SymBa, Threshold
@@ -46,7 +47,7 @@ UNSUPERVISED = HINTON.with_(
     hidden=(2000, 2000, 2000, 2000),
     labels=None,
     negatives=HybridMask(),
-    head=slice(1, None),
+    head=LinearHead,
     epochs=100,
     data_settings={"digits": {"hidden": (300, 300, 300), "lr": 0.01, "epochs": 30, "batch_size": 20}},
 )

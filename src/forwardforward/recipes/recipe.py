@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from forwardforward.classifiers import LinearHead
+from forwardforward.data.text import Representation
 from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.models import Dense
@@ -46,16 +47,18 @@ class Recipe:
         labels: ``num_classes -> label encoder``, given the images' ``size`` too where it asks for it; None for a
             network that sees images alone.
         negatives: Makes positive and negative samples.
-        head: Layers that a one-pass linear head reads; None adds a head only where something needs one.
+        head: ``num_classes -> one-pass linear head``; None adds a head only where something needs one.
         classifier: What ``predict`` asks; the stack's choice unless given.
-        baseline: A class of :mod:`forwardforward.baselines` that trains the stack otherwise, with no use for the
-            plug-ins above but the normalization.
+        baseline: A class of :mod:`forwardforward.baselines` that trains the stack otherwise, without labels in the
+            input and with no use for the plug-ins above but the normalization.
         rule: Torch optimizer class of every layer.
         lr: Its learning rate.
         options: Its other options.
         overrides: Options that differ for a unit, by its name, such as ``"head"``.
         lr_schedule: Learning-rate factor, ``progress -> factor``.
         schedule: Which layers are updated when.
+        representation: What the network reads of a data set's texts, see :mod:`forwardforward.data.text`; for sets
+            that hold text alone.
         standardize: Whether each channel of the data is shifted and scaled to mean 0 and variance 1.
         augment: Changes the images of each training batch, see :mod:`forwardforward.data`.
         epochs: Passes over the training data.
@@ -74,7 +77,7 @@ class Recipe:
     peer: PeerNormalization | None = None
     labels: Callable[..., LabelEncoder] | None = None
     negatives: Negatives | None = None
-    head: slice | None = None
+    head: Callable[[int], LinearHead] | None = None
     classifier: Callable[..., torch.Tensor] | None = None
     baseline: Callable[..., nn.Module] | None = None
     rule: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
@@ -83,6 +86,7 @@ class Recipe:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lr_schedule: Callable[[float], float] | None = None
     schedule: Callable[[int, int, int, int], Groups] = field(default_factory=Joint)
+    representation: Representation | None = None
     standardize: bool = False
     augment: Callable[[torch.Tensor, torch.Generator | None], torch.Tensor] | None = None
     epochs: int = 60
@@ -100,7 +104,7 @@ class Recipe:
             ValueError: If the label does not fit into the input.
         """
         shape = tuple(input_shape)
-        encoder = None if self.labels is None else self._encoder(num_classes, shape)
+        encoder = None if self.labels is None or self.baseline else self._encoder(num_classes, shape)
         blank = torch.zeros(1, *shape)
         if encoder is not None:
             labelled = encoder.neutral(blank)
@@ -119,7 +123,7 @@ class Recipe:
             peer=self.peer,
             labels=encoder,
             negatives=copy.deepcopy(self.negatives),
-            head=None if self.head is None else LinearHead(num_classes, self.head),
+            head=None if self.head is None else copy.deepcopy(self.head(num_classes)),
             classifier=copy.deepcopy(self.classifier),
             num_classes=num_classes,
         )
@@ -174,6 +178,7 @@ class Recipe:
 @torch.no_grad()
 def _width(layers: list[FFLayer], x: torch.Tensor) -> int:
     """Return how many activations the last layer has of one image ``x``."""
+    x = x.int() if layers[0].reads_entries else x
     for layer in layers:
         x = layer.eval()(x)
         layer.train()

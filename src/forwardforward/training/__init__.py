@@ -11,7 +11,8 @@ from forwardforward.training.callbacks import (
     TrainingDiverged,
 )
 from forwardforward.training.checkpoints import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from forwardforward.training.evaluation import Evaluation, evaluate
+from forwardforward.training.compilation import Compiled
+from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.loop import fit
 
@@ -20,6 +21,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointError",
+    "Compiled",
     "EarlyStopping",
     "Evaluation",
     "FitState",
@@ -27,6 +29,7 @@ __all__ = [
     "JSONLog",
     "StopOnNaN",
     "TrainingDiverged",
+    "choose_layers",
     "evaluate",
     "fit",
     "load_checkpoint",

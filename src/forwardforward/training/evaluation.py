@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from forwardforward.training.randomness import derive_generator
 from forwardforward.training.sources import source
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "choose_layers", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,26 @@ def evaluate(
             raise ValueError("data must have labels to evaluate on, got none")
         counts.add(model, images, labels, generator)
     return counts.result()
+
+
+@torch.no_grad()
+def choose_layers(model: nn.Module, data: Any, *, batch_size: int = 1000) -> None:
+    """Let the model's classifier choose the layers that it asks, if it has such a choice to make.
+
+    Args:
+        model: A model whose ``classifier`` may have a method ``choose(goodness, labels)``, such as
+            :class:`~forwardforward.classifiers.BestInterval`.
+        data: Labelled data that the layers have not learned from, of the same kinds as for :func:`evaluate`.
+        batch_size: Samples at a time.
+    """
+    choose = getattr(getattr(model, "classifier", None), "choose", None)
+    if choose is None:
+        return
+    found = [
+        (model.layer_goodness(images), labels)  # type: ignore[operator]
+        for images, labels in source(data, batch_size, _device_of(model)).batches(None)
+    ]
+    choose(*map(torch.cat, zip(*found, strict=True)))
 
 
 class _Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups, Joint
 from forwardforward.training.callbacks import Callback, Checkpoint, FitState, StopOnNaN
 from forwardforward.training.checkpoints import load_checkpoint, restore_weights
-from forwardforward.training.evaluation import evaluate
+from forwardforward.training.compilation import Compiled
+from forwardforward.training.evaluation import choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, derive_seed
@@ -39,6 +41,7 @@ def fit(
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: str = "float32",
+    compile: bool = False,
     augment: Callable[[Tensor, torch.Generator | None], Tensor] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
@@ -56,7 +59,7 @@ def fit(
         train: :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset, or a ``DataLoader``
             (which keeps its own batch size and order). Tensors are moved to the device once.
         validation: Labelled data of the same kinds, measured after each epoch; never the test set, if anything is
-            chosen by it.
+            chosen by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
         epochs: Passes over the training data.
         batch_size: Samples a step.
         optimizer: Local optimizers; Adam with a learning rate of 0.001 unless given.
@@ -65,6 +68,9 @@ def fit(
         seed: Decides order and draws. Weights are the model's own: call ``torch.manual_seed`` before making it.
         device: Where to train; where the model is unless given.
         precision: ``"float32"``, or ``"bf16"`` for products in bfloat16 with weights and goodness in float32.
+        compile: Whether ``torch.compile`` compiles what the layers run in a step, see
+            :class:`~forwardforward.training.Compiled`: minutes at the start, and faster steps. Training goes on
+            without, and a warning says so, where the compiler fails.
         augment: Changes the images of each training batch, as ``augment(images, generator)``; see
             :mod:`forwardforward.data`.
         callbacks: Called after each epoch, in order.
@@ -98,14 +104,17 @@ def fit(
         _restore(state, checkpoint, place)
     every = [StopOnNaN(), *([Checkpoint(checkpoint)] if checkpoint is not None else []), *callbacks]
     data = source(train, batch_size, place)
+    steps = Compiled(model) if compile else contextlib.nullcontext()
     cuda = [place] if place.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         for callback in every:
             callback.on_fit_begin(state)
         with tqdm(total=len(data) * epochs, initial=len(data) * len(state.history), disable=not progress) as bar:
             while len(state.history) < epochs and not state.stop:
-                record = _epoch(state, data, place, PRECISIONS[precision], augment, bar)
+                with steps:
+                    record = _epoch(state, data, place, PRECISIONS[precision], augment, bar)
                 if validation is not None:
+                    choose_layers(model, validation)
                     record["validation"] = evaluate(model, validation).to_dict()
                     bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
                 state.history.epochs.append(record)
@@ -130,7 +139,9 @@ def _epoch(
     torch.manual_seed(derive_seed(state.seed, epoch, "torch"))  # dropout and the like
     generator = derive_generator(state.seed, epoch, "negatives", device)
     augmentation = derive_generator(state.seed, epoch, "augmentation", device)
-    state.optimizer.set_progress((epoch + 0.5) / state.epochs)
+    for plugin in (state.optimizer, *model.modules()):
+        if hasattr(plugin, "set_progress"):
+            plugin.set_progress((epoch + 0.5) / state.epochs)
     bar.set_description(f"epoch {epoch + 1}/{state.epochs}")
     meter = EpochMeter()
     depth = len(model)

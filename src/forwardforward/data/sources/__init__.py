@@ -1,6 +1,7 @@
 """Where data sets come from, one file a source.
 
-A new source is a file with a function ``(data_dir, download) -> Splits`` and a line in ``SOURCES``.
+A new source is a file with a function ``(data_dir, download) -> Splits`` and a line in ``SOURCES``. One that holds
+text takes a representation and whether to show progress too, and has its line in ``TEXT_SOURCES``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from pathlib import Path
 
 from forwardforward.data.sources.cifar import cifar10, cifar100
 from forwardforward.data.sources.digits import digits
+from forwardforward.data.sources.imdb import imdb
 from forwardforward.data.sources.mnist import fashion_mnist, mnist
 from forwardforward.data.sources.npz import npz
 from forwardforward.data.sources.svhn import svhn
 from forwardforward.data.splits import Splits
+from forwardforward.data.text import MeanVectors, Representation
 
 __all__ = ["available", "load"]
 
@@ -26,17 +29,20 @@ SOURCES: dict[str, Callable[[Path, bool], Splits]] = {
     "mnist": mnist,
     "svhn": svhn,
 }
+TEXT_SOURCES: dict[str, Callable[[Path, bool, Representation, bool], Splits]] = {"imdb": imdb}
 
 
 def available() -> tuple[str, ...]:
     """Names that :func:`load` knows."""
-    return tuple(sorted(SOURCES))
+    return tuple(sorted((*SOURCES, *TEXT_SOURCES)))
 
 
 def load(
     name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     download: bool | None = None,
+    representation: Representation | None = None,
+    progress: bool = True,
 ) -> Splits:
     """Load a data set by its name, or from an ``.npz`` file.
 
@@ -50,6 +56,8 @@ def load(
     ``cifar10``       (3, 32, 32)      45,000/5,000/10,000    official test set; validation = the last
     ``cifar100``      (3, 32, 32)      45,000/5,000/10,000    tenth of the official training images
     ``svhn``          (3, 32, 32)      65,932/7,325/26,032    (SVHN's part "extra" is left out)
+    ``imdb``          (200,) or as     20,000/5,000/25,000    official test set; validation = the last
+                      represented                             fifth of each class of the training reviews
     path of ``.npz``  as in the file   60 / 20 / 20 %         arrays x, y; fixed, stratified
                                        5/6, 1/6 of training   arrays x_train, y_train, x_test, y_test
     ================= ================ ====================== ============================================
@@ -58,25 +66,34 @@ def load(
     :meth:`Splits.standardized <forwardforward.data.Splits.standardized>` shifts and scales them. CIFAR-10 and
     CIFAR-100 come from the binary or the pickled release, CIFAR-100 with its 100 fine labels. In an ``.npz`` file
     x has shape (N, D), (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by 255, floats
-    keep their scale. y has shape (N,) and holds integer labels from 0.
+    keep their scale. y has shape (N,) and holds integer labels from 0. Of IMDb's reviews, inputs are what the
+    representation makes; see :mod:`forwardforward.data.text`.
 
     Args:
         name: one of :func:`available`, or the path of an ``.npz`` file.
         data_dir: folder of the downloaded sets; ``$FORWARDFORWARD_DATA``, else ``~/.cache/forwardforward``,
             where not given. Digits (part of scikit-learn) and ``.npz`` files do not use it.
         download: whether to download files that are missing; by default only where ``data_dir`` is not given.
+        representation: what becomes of texts; :class:`~forwardforward.data.text.MeanVectors` where not given.
+        progress: whether to show progress bars while texts are read and word vectors trained.
 
     Raises:
-        ValueError: the name is unknown, or the files do not hold what they should.
+        ValueError: the name is unknown, the files do not hold what they should, or a representation is given for a
+            set that holds no text.
         FileNotFoundError: files are missing and may not be downloaded.
         ConnectionError: the download failed.
         ImportError: the source needs a package that is not installed.
     """
+    folder = Path(data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward").expanduser()
+    may_download = data_dir is None if download is None else download
+    if isinstance(name, str) and name in TEXT_SOURCES:
+        return TEXT_SOURCES[name](folder, may_download, representation or MeanVectors(), progress)
+    if representation is not None:
+        raise ValueError(f"representation must be None for {name}, which holds no text, got {representation}")
     source = SOURCES.get(name) if isinstance(name, str) else None
     if source is None:
         path = Path(name).expanduser()
         if isinstance(name, str) and path.suffix != ".npz" and len(path.parts) < 2:
             raise ValueError(f"name must be one of {', '.join(available())} or the path of an .npz file, got {name!r}")
         return npz(path)
-    folder = data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward"
-    return source(Path(folder).expanduser(), data_dir is None if download is None else download)
+    return source(folder, may_download)

@@ -1,0 +1,474 @@
+"""The Trifecta's tables and figures (Dooms, Tsang and Oramas 2023, arXiv 2311.18130).
+
+    python -m benchmarks.trifecta STUDY [--data-dir DIR]
+
+runs what is missing of a study and writes its table beside the cells, into benchmarks/results/trifecta, and onto
+docs/papers/trifecta.md. Studies share cells: the whole Trifecta after 100 epochs stands in most of them.
+
+    table1         ablation of loss, normalization and overlapping updates, shallow network, CIFAR-10
+    table2         the networks on five data sets after some of their epochs, and backpropagation
+    table3         classification by the last layer and by the last three
+    figures        what the figures are drawn from, and the figures
+    rolling        appendix E: batch normalization by rolling averages in training too
+    overlap        appendix F: the two ways to overlap, and alternation by epoch
+    residual       appendix I: residual connections
+    sweep-alpha    appendix B: SymBa's alpha
+    sweep-tau      section 6 and appendix C: the threshold
+    sweep-decay    appendix D: weight decay
+
+Figures, drawn from the cells by `figures`: 1 layers' test accuracy under both normalizations; 2 gradient norms of
+layers 1 and 6 (means over epochs here, steps in the paper); 3 layers' errors (on held-out validation images here, test
+accuracy in the paper) and separation over the training; 4 layers' test accuracy with the threshold loss; 5 positive and
+negative goodness over the training; 6 layers' largest goodness and weight at three epochs; 7 gradient norms without
+normalization, and of layer 6 under each; 9 layers' largest weight and goodness under each normalization; 10 some
+weights of layer 6. Figure 8, classifiers trained on each layer's features, needs trainings of its own and is not drawn;
+11 to 13 are diagrams.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+import forwardforward as ff
+from benchmarks.cells import DATA, ROOT, Bench, Content, Row, Setting, Study
+from forwardforward.baselines import Backpropagation, FeedbackAlignment
+from forwardforward.labels import RandomChannel
+from forwardforward.layers import TRANSFORM_FIRST
+from forwardforward.losses import SymBa, Threshold
+from forwardforward.models import Convolutions
+from forwardforward.normalization import BatchNorm, LayerNorm
+from forwardforward.recipes import Recipe, get
+from forwardforward.schedules import Joint, Overlapping
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHALLOW, DEEP, DENSE = (get(f"trifecta-{size}") for size in ("s", "d", "fcn"))
+
+#: What a baseline has no use for.
+UNUSED: dict[str, Any] = {
+    **dict.fromkeys(("goodness", "loss", "labels", "negatives", "classifier")),
+    "schedule": Joint(),
+}
+
+#: The operations in backpropagation's usual order.
+BACKPROP = DEEP.with_(
+    architecture=Convolutions(pools=(2, 6, 10), order=TRANSFORM_FIRST), baseline=Backpropagation, **UNUSED
+)
+FEEDBACK = DENSE.with_(baseline=FeedbackAlignment, **UNUSED)
+
+CIFAR, FIVE = ("cifar10",), ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")
+
+
+def without(recipe: Recipe, norm: bool = False, overlap: bool = False, **changes: Any) -> Recipe:
+    """Return a recipe without batch normalization or overlapping updates, the former replaced by that over a sample.
+
+    Without overlapping updates the label maps are random, as in the paper.
+    """
+    if norm:
+        changes = {"normalization": LayerNorm(), **changes}
+    if overlap:
+        maps = {} if recipe is DENSE else {"labels": RandomChannel}
+        changes = {"schedule": Joint(), **maps, **changes}
+    return recipe.with_(**changes)
+
+
+def shallow(line: str, label: str, recipe: Recipe, epochs: int = 100, **paper: str) -> Row:
+    """Return a row of the shallow network, of whose 200 epochs the tables show the first ones."""
+    return Row(line, label, recipe, epochs, of=200, paper=paper)
+
+
+def deep(line: str, label: str, recipe: Recipe, epochs: int, **paper: str) -> Row:
+    """Return a row of the deep network, trained for 500 epochs."""
+    return Row(line, label, recipe, epochs, of=500, paper=paper)
+
+
+def figures(*printed: str) -> dict[str, str]:
+    """Return what a table prints for the data sets, in their order; "" where it prints nothing."""
+    return dict(zip(FIVE, printed, strict=False))
+
+
+def reported(line: str, label: str, epochs: int, *printed: str) -> Row:
+    """Return a row that is only reported."""
+    return Row(line, label, epochs=epochs, paper=figures(*printed))
+
+
+# Table 1
+
+LOSSES: dict[str, tuple[str, nn.Module]] = {
+    "ftl2": ("threshold 2", Threshold(theta=2.0)),
+    "ftl10": ("threshold 10", Threshold(theta=10.0)),
+    "symba": ("SymBa", SymBa(alpha=4.0)),
+}
+PARTS = {"": "", "-bn": " + BN", "-olu": " + OLU", "-olu-bn": " + OLU + BN"}
+ABLATION = {
+    "ftl2": ("29.27 ± 2.49", "41.02 ± 1.89", "48.18 ± 1.87", "57.92 ± 1.11"),
+    "ftl10": ("44.28 ± 1.28", "37.31 ± 3.01", "50.85 ± 0.63", "58.99 ± 0.84"),
+    "symba": ("59.22 ± 0.49", "68.51 ± 0.27", "65.82 ± 0.78", "75.23 ± 0.65"),
+}
+
+
+def ablated(loss: str, parts: str, paper: str) -> Row:
+    """Return a row of Table 1."""
+    label, module = LOSSES[loss]
+    recipe = without(SHALLOW, norm="bn" not in parts, overlap="olu" not in parts, loss=module)
+    line = "tff-s" if (loss, parts) == ("symba", "-olu-bn") else loss + parts
+    return shallow(line, label + PARTS[parts], recipe, cifar10=paper)
+
+
+TABLE_1 = tuple(
+    ablated(loss, parts, paper)
+    for loss, printed in ABLATION.items()
+    for parts, paper in zip(PARTS, printed, strict=True)
+)
+
+# Tables 2 and 3
+
+STAGES = {
+    ("s", 10): ("97.44 ± 0.49", "76.81 ± 2.37", "84.62 ± 1.34", "50.32 ± 0.32", "11.32 ± 1.57"),
+    ("s", 100): ("99.23 ± 0.11", "88.00 ± 0.67", "92.57 ± 0.67", "75.23 ± 0.65", "28.71 ± 0.42"),
+    ("s", 200): ("99.53 ± 0.04", "91.38 ± 0.38", "94.25 ± 0.54", "80.01 ± 0.60", "35.79 ± 0.17"),
+    ("d", 100): ("99.32 ± 0.11", "85.62 ± 0.53", "91.49 ± 0.34", "71.12 ± 0.77", "24.42 ± 0.55"),
+    ("d", 200): ("99.28 ± 0.03", "87.90 ± 0.42", "92.60 ± 0.27", "78.99 ± 1.16", "28.88 ± 0.80"),
+    ("d", 500): ("99.58 ± 0.06", "91.44 ± 0.49", "94.31 ± 0.07", "83.51 ± 0.78", "35.26 ± 0.23"),
+}
+
+TABLE_2 = (
+    Row(
+        "fa-f",
+        "FA/f",
+        FEEDBACK,
+        100,
+        paper=figures("98.60 ± 0.08", "85.87 ± 0.19", "71.11 ± 0.66", "53.39 ± 0.24", "23.00 ± 0.28"),
+    ),
+    reported("pep-t", "PEP/t", 100, "98.29 ± 0.13", "", "", "56.33 ± 1.35", "27.56 ± 0.60"),
+    reported("vff-t", "VFF/t", 60, "98.6"),
+    reported("vff-t", "VFF/t", 500, "99.4", "", "", "59"),
+    *(
+        Row(
+            f"tff-{size}",
+            f"TFF/{size}",
+            {"s": SHALLOW, "d": DEEP}[size],
+            epochs,
+            of={"s": 200, "d": 500}[size],
+            paper=figures(*printed),
+        )
+        for (size, epochs), printed in STAGES.items()
+    ),
+    Row(
+        "bp-d",
+        "BP/d",
+        BACKPROP,
+        100,
+        paper=figures("99.07 ± 0.10", "93.61 ± 0.11", "94.01 ± 0.20", "89.32 ± 0.45", "59.64 ± 0.46"),
+    ),
+)
+
+TABLE_3 = (
+    Row(
+        "tff-d",
+        "TFF/d, only last layer",
+        DEEP,
+        500,
+        of=500,
+        paper=figures("99.58 ± 0.06", "91.38 ± 0.38", "94.31 ± 0.07", "83.51 ± 0.78"),
+    ),
+    Row(
+        "tff-d",
+        "TFF/d, three last layers",
+        DEEP,
+        500,
+        of=500,
+        paper=figures("99.62 ± 0.02", "91.51 ± 0.27", "94.36 ± 0.04", "83.72 ± 0.80"),
+        shows="last_three_accuracy",
+    ),
+)
+
+# Appendices
+
+WHOLE = shallow("tff-s", "TFF/s", SHALLOW, cifar10="75.23 ± 0.65")
+
+ROLLING = (
+    WHOLE,
+    shallow(
+        "tff-s-rolling",
+        "TFF/s, rolling averages",
+        SHALLOW.with_(normalization=BatchNorm(affine=True, statistics="running")),
+        cifar10="73.3",
+    ),
+)
+
+OVERLAP = (
+    shallow("tff-s", "in turn, by step", SHALLOW, cifar10="75.23 ± 0.65"),
+    shallow(
+        "tff-s-olu-epoch", "in turn, by epoch (approach 1)", SHALLOW.with_(schedule=Overlapping(2, alternate="epoch"))
+    ),
+    shallow(
+        "tff-s-olu-both",
+        "both in each step (approach 2)",
+        SHALLOW.with_(schedule=Overlapping(2, alternate=None)),
+        cifar10="equal",
+    ),
+)
+
+RESIDUAL = tuple(
+    row(
+        line + ("-residual" if residual else ""),
+        label + (", residual" if residual else ""),
+        recipe.with_(architecture=Convolutions(pools=pools, residual=True)) if residual else recipe,
+        epochs,
+        cifar10=paper,
+    )
+    for row, line, label, recipe, pools, printed in (
+        (shallow, "tff-s", "TFF/s", SHALLOW, (1, 3, 6), ("", "better", "75.23 ± 0.65", "4 points less")),
+        (deep, "tff-d", "TFF/d", DEEP, (2, 6, 10), ("", "better", "71.12 ± 0.77", "2 points less")),
+    )
+    for (epochs, residual), paper in zip(((30, False), (30, True), (100, False), (100, True)), printed, strict=True)
+)
+
+ALPHA = tuple(
+    shallow("tff-s", "alpha 4", SHALLOW, cifar10="75.23 ± 0.65")
+    if alpha == 4
+    else shallow(
+        f"tff-s-alpha{alpha}",
+        f"alpha {alpha}",
+        SHALLOW.with_(loss=SymBa(alpha=float(alpha))),
+        cifar10="no impact" if 2 <= alpha <= 8 else "",
+    )
+    for alpha in (1, 2, 4, 8, 16)
+)
+
+TAU = tuple(
+    shallow(
+        f"ftl{tau}",
+        f"threshold {tau}",
+        without(SHALLOW, norm=True, overlap=True, loss=Threshold(theta=float(tau))),
+        cifar10={2: "29.27 ± 2.49", 10: "44.28 ± 1.28"}.get(tau, ""),
+    )
+    for tau in (1, 2, 5, 10, 20)
+)
+
+DECAY = (
+    WHOLE,
+    *(
+        shallow(
+            f"tff-s-decay{decay:.0e}",
+            f"weight decay {decay:.0e}",
+            SHALLOW.with_(options={"weight_decay": decay}),
+            cifar10="significantly lower",
+        )
+        for decay in (1e-6, 1e-5, 1e-4)
+    ),
+)
+
+# Figures
+
+NORMS: dict[str, tuple[str, nn.Module | None]] = {
+    "none": ("no normalization", None),
+    "layer": ("layer normalization", LayerNorm()),
+    "batch": ("batch normalization", BatchNorm(affine=True)),
+}
+
+FIGURES = (
+    *(row for row in TABLE_1 if row.line in ("ftl2", "symba", "symba-bn")),
+    *(
+        shallow(f"f-{name}", f"VFF+SymBa/f, {words}", without(DENSE, overlap=True, normalization=norm))
+        for name, (words, norm) in NORMS.items()
+    ),
+    *(
+        Row("tff-d-curves", "TFF/d, validation images held out", DEEP, epochs, of=500, validation=True)
+        for epochs in (200, 400, 500)
+    ),
+)
+
+Cells = Mapping[str, Content]
+
+
+@torch.no_grad()
+def readings(model: nn.Module, test: ff.data.TensorData) -> Content:
+    """Return what Table 3 and the figures show beside the accuracy.
+
+    Args:
+        model: A trained model.
+        test: The test set.
+    """
+    if not isinstance(model, ff.FFSequential):
+        return {}
+    three = ff.classifiers.Goodness(slice(-3, None))
+    device = next(model.parameters()).device
+    right, largest = 0, torch.zeros(len(model), device=device)
+    for images, labels in test.to(device).batches(1000):
+        assert labels is not None
+        goodness = model.layer_goodness(images)
+        right += int((three.combine(goodness).argmax(1) == labels).sum())
+        largest = torch.maximum(largest, goodness.amax((0, 2)))
+    weights: list[Any] = [layer.block.weight for layer in model.stack]
+    found: Content = {
+        "last_three_accuracy": 100 * right / len(test),
+        "largest_goodness": [round(value, 4) for value in largest.tolist()],
+        "largest_weight": [round(float(weight.abs().max()), 4) for weight in weights],
+    }
+    if weights[-1].dim() == 2:
+        found["weights"] = [[round(w, 3) for w in row] for row in weights[-1][:64, :64].tolist()]
+    return found
+
+
+# Pictures: of each figure, the rows it is drawn from and its panels, each a callable (axis, cells by row).
+
+Panel = Callable[[Any, Cells], None]
+
+
+def by_layer(title: str, read: Callable[[Content], list[float]], label: str = "label") -> Panel:
+    """Return a panel of one figure of the result, layer by layer, a line a cell."""
+
+    def paint(axis: Any, cells: Cells) -> None:
+        for name, content in cells.items():
+            values = read(content["result"])
+            shown = LABELS[name] if label == "label" else f"epoch {content['epochs']}"
+            axis.plot(range(1, len(values) + 1), values, marker=".", label=shown)
+        axis.set(xlabel="layer", title=title)
+
+    return paint
+
+
+def over_epochs(title: str, figure: str, layers: slice = slice(None), scale: str = "linear") -> Panel:
+    """Return a panel of one figure of the history over the epochs, a line a layer and cell."""
+
+    def paint(axis: Any, cells: Cells) -> None:
+        for name, content in cells.items():
+            history = content["history"]
+            columns = list(zip(*history.get(figure, ()), strict=True))
+            for layer, values in list(enumerate(columns, start=1))[layers]:
+                shown = [float("nan") if value is None else value for value in values]
+                label = f"layer {layer}" + (f", {LABELS[name]}" if len(cells) > 1 else "")
+                axis.plot(history["epoch"], shown, marker="." if len(shown) < 3 else None, label=label)
+        axis.set(xlabel="epoch", title=title, yscale=scale)
+
+    return paint
+
+
+def some_weights(name: str) -> Panel:
+    """Return a panel of some weights of layer 6, clamped to [-0.3, 0.3]."""
+
+    def paint(axis: Any, cells: Cells) -> None:
+        if name in cells:
+            axis.imshow(cells[name]["result"]["weights"], vmin=-0.3, vmax=0.3, cmap="RdBu")
+        axis.set(xlabel="input", ylabel="output", title=LABELS[name])
+
+    return paint
+
+
+def accuracies(result: Content) -> list[float]:
+    """Each layer's test accuracy."""
+    return [100 - error for error in result["layer_errors"]]
+
+
+def read(figure: str) -> Callable[[Content], list[float]]:
+    """Return a reader of one figure of the result."""
+    return lambda result: result[figure]
+
+
+LABELS = {row.name: row.label for row in FIGURES}
+DENSE_ROWS = ("f-none-100", "f-layer-100", "f-batch-100")
+CURVES = ("tff-d-curves-200", "tff-d-curves-400", "tff-d-curves-500")
+
+PICTURES: dict[str, tuple[tuple[str, ...], tuple[Panel, ...]]] = {
+    "1": (("symba-100", "symba-bn-100"), (by_layer("test accuracy, %", accuracies),)),
+    "2": (
+        DENSE_ROWS[1:],
+        tuple(over_epochs(f"gradient norm, layer {n}", "gradient_norm", slice(n - 1, n)) for n in (1, 6)),
+    ),
+    "3": (
+        CURVES[-1:],
+        (over_epochs("validation error, %", "validation_layer_errors"), over_epochs("separation", "separation")),
+    ),
+    "4": (("ftl2-100",), (by_layer("test accuracy, %", accuracies),)),
+    "5": (CURVES[-1:], (over_epochs("positive goodness", "positive"), over_epochs("negative goodness", "negative"))),
+    "6": (
+        CURVES,
+        (
+            by_layer("largest goodness", read("largest_goodness"), "epoch"),
+            by_layer("largest weight", read("largest_weight"), "epoch"),
+        ),
+    ),
+    "7 left": (DENSE_ROWS[:1], (over_epochs("gradient norm, no normalization", "gradient_norm", scale="log"),)),
+    "7 right": (DENSE_ROWS, (over_epochs("gradient norm", "gradient_norm", slice(5, 6), scale="log"),)),
+    "9": (
+        DENSE_ROWS,
+        (
+            by_layer("largest weight", read("largest_weight")),
+            by_layer("largest goodness", read("largest_goodness")),
+        ),
+    ),
+    "10": (DENSE_ROWS, tuple(some_weights(name) for name in DENSE_ROWS)),
+}
+
+
+def draw(folder: Path, found: Mapping[Setting, Mapping[tuple[str, str], list[Content]]]) -> list[Path]:
+    """Draw the figures whose cells are there, a folder a setting; the lowest seed speaks for all."""
+    paths = []
+    for setting, some in found.items():
+        place = folder / "figures" / (setting.words().replace(", ", "_").replace(" ", "-") or "whole")
+        for data in dict.fromkeys(data for _, data in some):
+            cells = {
+                name: min(contents, key=lambda one: int(one["seed"]))
+                for (name, one), contents in some.items()
+                if one == data and not any("diverged" in content["result"] for content in contents)
+            }
+            for number, (names, panels) in PICTURES.items():
+                here = {name: cells[name] for name in names if name in cells}
+                if here:
+                    title = f"Figure {number}, {DATA.get(data, data)}, {setting.words() or 'the setting of the paper'}"
+                    figure = picture(title, panels, here)
+                    paths.append(place / f"figure{number}_{data}.png".replace(" ", "_"))
+                    paths[-1].parent.mkdir(parents=True, exist_ok=True)
+                    figure.savefig(paths[-1], dpi=110)
+    return paths
+
+
+def picture(title: str, panels: tuple[Panel, ...], cells: Cells) -> Figure:
+    """Return one figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('figures need matplotlib: pip install "forwardforward[plot]"') from error
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    for axis, paint in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
+        paint(axis, cells)
+        if axis.lines:
+            axis.legend(fontsize=6)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+BENCH = Bench(
+    "benchmarks.trifecta",
+    (
+        Study("table1", "Table 1: ablation, shallow network", TABLE_1, CIFAR),
+        Study("table2", "Table 2: networks on several data sets", TABLE_2, FIVE),
+        Study("table3", "Table 3: classification by one layer or three", TABLE_3, FIVE[:4]),
+        Study("figures", "What the figures are drawn from", FIGURES, CIFAR, seeds=(0,), draw=draw),
+        Study("rolling", "Appendix E: rolling averages in training", ROLLING, CIFAR),
+        Study("overlap", "Appendix F: ways to overlap", OVERLAP, CIFAR),
+        Study("residual", "Appendix I: residual connections", RESIDUAL, CIFAR),
+        Study("sweep-alpha", "Appendix B: the scale of SymBa", ALPHA, CIFAR),
+        Study("sweep-tau", "Section 6 and appendix C: the threshold", TAU, CIFAR),
+        Study("sweep-decay", "Appendix D: weight decay", DECAY, CIFAR),
+    ),
+    readings=readings,
+    page=ROOT / "docs" / "papers" / "trifecta.md",
+    about=__doc__ or "",
+)
+
+if __name__ == "__main__":
+    sys.exit(BENCH.main())

@@ -1,0 +1,62 @@
+"""Handwritten digits in ten lines.
+
+Every layer learns by itself to give an image much goodness with its own label and little with a wrong one. A test
+image is then tried with every label, and the label with the most goodness wins; the picture shows these contests.
+
+    python examples/mnist.py                 # the 8x8 digits that come with scikit-learn
+    python examples/mnist.py --data mnist    # downloaded, or give --data-dir
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+import forwardforward as ff
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
+parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
+parser.add_argument("--epochs", type=int, default=20)
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+args = parser.parse_args()
+
+data = ff.data.load(args.data, args.data_dir)
+torch.manual_seed(0)
+model = ff.FFSequential(
+    ff.FFLinear(data.train.inputs[0].numel(), 500),
+    ff.FFLinear(500, 500),
+    goodness=ff.goodness.MeanOfSquares(),
+    loss=ff.losses.SwishSymBa(alpha=4.0),
+    normalization=ff.normalization.RMSNorm(),
+    labels=ff.labels.Overlay(num_classes=10),
+    negatives=ff.negatives.HardLabel(),
+)
+ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50)
+result = ff.evaluate(model, data.test)
+print(f"test error {result.error:.2f} %, one-pass head {result.head_error:.2f} %")
+
+# The goodness of every label for eight test images, some of which the network gets wrong
+images, labels = data.test.inputs, data.test.targets
+scores = model.scores(images)
+is_right = scores.argmax(1) == labels
+shown = torch.cat([(~is_right).nonzero()[:2], is_right.nonzero()])[:8].flatten()
+
+figure = Figure(figsize=(10, 5.2), layout="constrained")
+axes = figure.subplots(4, 4, height_ratios=[1, 1.2, 1, 1.2])
+for place, i in enumerate(shown.tolist()):
+    row, column = 2 * (place // 4), place % 4
+    axes[row, column].imshow(images[i, 0], cmap="gray_r")
+    axes[row, column].set_axis_off()
+    colors = ["tab:blue" if label == labels[i] else "lightgray" for label in range(10)]
+    guess = int(scores[i].argmax())
+    if guess != labels[i]:
+        colors[guess] = "tab:orange"
+    axes[row + 1, column].bar(range(10), scores[i], color=colors)
+    axes[row + 1, column].set_xticks(range(10))
+    axes[row + 1, column].spines[["top", "right"]].set_visible(False)
+figure.supylabel("goodness")
+figure.supxlabel("label: blue the true one, orange a wrong one that won")
+args.out.mkdir(parents=True, exist_ok=True)
+figure.savefig(args.out / "mnist.png", dpi=90)

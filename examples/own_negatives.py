@@ -1,0 +1,76 @@
+"""Your own negative sampler: which wrong label an image is shown with.
+
+A uniform wrong label is often an easy one: no 1 looks like a 0. The sampler written here draws labels of look-alikes,
+classes whose mean images are close, and asks the network for nothing. The picture compares it with the library's.
+
+    python examples/own_negatives.py
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+import forwardforward as ff
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
+parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
+parser.add_argument("--epochs", type=int, default=20)
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+args = parser.parse_args()
+
+
+class LookAlike(ff.negatives.LabelNegatives):
+    """Draws a wrong label by the distance of the classes' mean images, P(k | y) ~ exp(-d(y, k) / temperature)."""
+
+    def __init__(self, images, labels, temperature):
+        means = torch.stack([images[labels == k].flatten(1).mean(0) for k in range(10)])
+        distances = torch.cdist(means, means)
+        distances = (distances / distances.mean()).fill_diagonal_(torch.inf)
+        self.probabilities = (-distances / temperature).softmax(1)
+
+    def wrong_labels(self, labels, num_classes, scores, generator):
+        chances = self.probabilities.to(labels.device)[labels]
+        return torch.multinomial(chances, 1, generator=generator).squeeze(1)
+
+
+data = ff.data.load(args.data, args.data_dir)
+look_alike = LookAlike(data.train.inputs, data.train.targets, temperature=0.15)
+samplers = {
+    "random label": (ff.negatives.RandomLabel(), "gray"),
+    "hard label, by the head": (ff.negatives.HardLabel(), "tab:blue"),
+    "look-alike": (look_alike, "tab:orange"),
+}
+
+figure = Figure(figsize=(9, 3.8), layout="constrained")
+left, right = figure.subplots(1, 2)
+for name, (sampler, color) in samplers.items():
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        ff.FFLinear(data.train.inputs[0].numel() + 10, 300),
+        ff.FFLinear(300, 300),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SwishSymBa(alpha=4.0),
+        normalization=ff.normalization.RMSNorm(),
+        labels=ff.labels.Concatenation(num_classes=10),
+        negatives=sampler,
+    )
+    history = ff.fit(
+        model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False
+    )
+    print(f"{name}: test error {ff.evaluate(model, data.test).error:.2f} %")
+    errors = [record["validation"]["error"] for record in history]
+    right.plot(range(1, len(errors) + 1), errors, color=color, marker=".", label=name)
+
+image = left.imshow(look_alike.probabilities, cmap="Blues")
+figure.colorbar(image, ax=left, label="probability")
+left.set(xlabel="wrong label", ylabel="true label", xticks=range(10), yticks=range(10), title="what look-alike draws")
+right.set(xlabel="epoch", ylabel="validation error, %", yscale="log", title="what the network makes of it")
+right.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
+right.minorticks_off()
+right.legend(frameon=False)
+right.spines[["top", "right"]].set_visible(False)
+args.out.mkdir(parents=True, exist_ok=True)
+figure.savefig(args.out / "own_negatives.png", dpi=100)

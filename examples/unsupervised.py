@@ -1,0 +1,80 @@
+"""Features without labels, and a linear readout of them.
+
+A positive sample is an image, a negative one a hybrid of two: half of this digit and half of that, in large patches.
+Layers that tell the two apart have to see shapes. No label touches them; a linear head reads their activations, and the
+picture compares it with a head on layers that stand still.
+
+    python examples/unsupervised.py
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+import forwardforward as ff
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
+parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
+parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+args = parser.parse_args()
+
+data = ff.data.load(args.data, args.data_dir)
+negatives = ff.negatives.HybridMask(blurs=3 if args.data == "digits" else 10)
+
+
+def nothing(depth, epoch, step, epochs):
+    """A schedule that updates no layer: the head alone learns."""
+    return []
+
+
+errors = {}
+for name, schedule in {"random features": nothing, "learned features": ff.schedules.Joint()}.items():
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        ff.FFLinear(data.train.inputs[0].numel(), 300),
+        ff.FFLinear(300, 300),
+        ff.FFLinear(300, 300),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.Threshold(theta=1.0, temperature=0.3),
+        normalization=ff.normalization.RMSNorm(),
+        negatives=negatives,
+        head=ff.classifiers.LinearHead(num_classes=10),
+    )
+    history = ff.fit(
+        model,
+        data.train,
+        validation=data.validation,
+        epochs=args.epochs,
+        batch_size=50,
+        schedule=schedule,
+        progress=False,
+    )
+    errors[name] = [record["validation"]["error"] for record in history]
+    print(f"{name}: test error of the linear head {ff.evaluate(model, data.test).error:.2f} %")
+
+figure = Figure(figsize=(10, 3.6), layout="constrained")
+samples, filters, curves = figure.subfigures(1, 3, width_ratios=[0.8, 1, 1.4])
+images = data.test.inputs[:4]
+hybrids = negatives(images, None, None, None, torch.Generator().manual_seed(0)).inputs[4:]
+for axis, image in zip(samples.subplots(4, 2).flat, torch.stack([images, hybrids], 1).flatten(0, 2), strict=True):
+    axis.imshow(image, cmap="gray_r")
+    axis.set_axis_off()
+samples.suptitle("images and hybrids", fontsize=10)
+weights = model.layers[0].block.weight.detach()
+strongest = weights[weights.norm(dim=1).topk(25).indices].unflatten(1, data.input_shape)[:, 0]
+for axis, weight in zip(filters.subplots(5, 5).flat, strongest, strict=True):
+    axis.imshow(weight, cmap="PuOr", vmin=-weight.abs().max(), vmax=weight.abs().max())
+    axis.set_axis_off()
+filters.suptitle("filters of the first layer", fontsize=10)
+axis = curves.subplots()
+for (name, values), color in zip(errors.items(), ["gray", "tab:blue"], strict=True):
+    axis.plot(range(1, len(values) + 1), values, color=color, marker=".", label=name)
+axis.set(xlabel="epoch", ylabel="validation error of the head, %", ylim=(0, None))
+axis.legend(frameon=False)
+axis.spines[["top", "right"]].set_visible(False)
+args.out.mkdir(parents=True, exist_ok=True)
+figure.savefig(args.out / "unsupervised.png", dpi=100)

@@ -1,0 +1,255 @@
+"""The runner of studies, and the Trifecta's tables."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import cells
+from benchmarks.cells import Bench, Cell, Options, Row, Setting, Study, render
+from forwardforward.recipes import get
+
+pytest.importorskip("sklearn")
+trifecta = pytest.importorskip("benchmarks.trifecta")
+
+TINY = get("trifecta-fcn").on("digits").with_(hidden=(6, 6), batch_size=40, data_settings={})
+SMALL = Setting(images=80)
+ROW = Row("tiny", "tiny net", TINY, 3, of=4, paper={"digits": "97.00 ± 0.10"})
+STUDY = Study("table", "Table", (Row("else", "theirs", epochs=9, paper={"digits": "90"}), ROW), ("digits",))
+SMALLER = ["--images", "80", "--seeds", "0"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Options:
+    return Options(tmp_path / "out", tmp_path / "work")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cells, "ROOT", tmp_path)
+    return Bench("benchmarks.mine", (STUDY,))
+
+
+def timeless(content: Any) -> Any:
+    """A cell without what differs from run to run."""
+    history = {key: value for key, value in content["history"].items() if key != "seconds"}
+    return {**content, "seconds": None, "history": history}
+
+
+def test_a_cell_is_kept_whole_and_read_back(place: Options) -> None:
+    cell = Cell(ROW, "digits", 0, SMALL)
+    assert cell.read(place.out) is None
+    content = cell.run(place, lambda model, test: {"test_images": len(test)}, "make it")
+    assert content is not None
+    assert cell.read(place.out) == json.loads(json.dumps(content))
+    assert [path.name for path in place.out.iterdir()] == ["tiny_digits_images80_seed0_of4_epochs3.json"]
+    assert content["training_images"] == 80
+    assert content["command"] == "make it"
+    assert content["result"]["test_images"] == content["result"]["samples"] == 360
+    assert content["result"]["accuracy"] == 100 - content["result"]["error"]
+    assert len(content["result"]["layer_errors"]) == 2
+    assert content["config"]["loss"] == "SymBa(alpha=4.0)"
+    assert content["history"]["epoch"] == [1, 2, 3]
+    assert [len(layers) for layers in content["history"]["separation"]] == [2, 2, 2]
+
+
+def test_a_cell_killed_between_epochs_goes_on(place: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(ROW, "digits", 1, SMALL)
+    whole = cell.run(place, None, "")
+    other = Options(tmp_path / "out2", tmp_path / "work2")
+
+    def kill(self: cells.Until, state: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells.Until, "on_epoch_end", kill)
+        with pytest.raises(KeyboardInterrupt):
+            cell.run(other, None, "")
+    assert cell.read(other.out) is None
+    assert timeless(cell.run(other, None, "")) == timeless(whole)
+
+
+def test_stages_of_one_training(place: Options, tmp_path: Path) -> None:
+    early = Cell(Row("tiny", "tiny net", TINY, 1, of=4), "digits", 0, SMALL)
+    late = Cell(ROW, "digits", 0, SMALL)
+    early.run(place, None, "")
+    went_on = late.run(place, None, "")
+    assert [path.name for path in place.work.iterdir()] == ["tiny_digits_images80_seed0_of4"]
+    alone = late.run(Options(tmp_path / "out2", tmp_path / "work2"), None, "")
+    assert timeless(went_on) == timeless(alone)
+    with pytest.raises(ValueError, match="has gone past epoch 1"):
+        early.run(place, None, "")
+
+
+def test_schedules_shrink_with_the_epochs() -> None:
+    row = Row("line", "label", TINY, 100, of=200)
+    assert (Cell(row, "digits", 0).epochs, Cell(row, "digits", 0).of) == (100, 200)
+    assert (Cell(row, "digits", 0, Setting(epochs=10)).epochs, Cell(row, "digits", 0, Setting(epochs=10)).of) == (
+        10,
+        20,
+    )
+    assert Cell(row, "digits", 0, Setting(width=0.5)).recipe().hidden == (3, 3)
+
+
+def test_another_recipe_under_the_same_name_is_refused(place: Options) -> None:
+    Cell(ROW, "digits", 0, SMALL).run(place, None, "")
+    changed = Cell(Row("tiny", "tiny net", TINY.with_(lr=0.1), 3, of=4), "digits", 0, SMALL)
+    with pytest.raises(ValueError, match=r"the study has changed since the cell .*: lr; move it away"):
+        changed.read(place.out)
+    with pytest.raises(ValueError, match=r"the study has changed since the training .*: lr; move it away"):
+        changed.run(place, None, "")
+
+
+def test_the_time_is_up_and_the_run_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["table", *SMALLER, "--minutes", "1"]
+    ticks = iter([0, 1, 2, 61])  # begin, first epoch, after it, after the second
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
+        assert bench.main(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("time is up in tiny_digits_images80_seed0_of4_epochs3, cell 1 of 1; go on with: ")
+    assert "python -m benchmarks.mine table --images 80 --seeds 0 --minutes 1" in out
+    checkpoint = Path("runs/mine/tiny_digits_images80_seed0_of4/checkpoint.pt")
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == 2
+    assert not bench.folder.exists()
+    assert bench.main(words) == 0
+    assert len(list(bench.folder.glob("*.json"))) == 1
+    assert "| tiny net | 3 |" in (bench.folder / "table.md").read_text(encoding="utf-8")
+    assert bench.main(["table", "--render"]) == 0
+
+
+def finished(seed: int, accuracy: float | None, **setting: Any) -> dict[str, Any]:
+    cell = Cell(ROW, "digits", seed, Setting(**setting))
+    return {
+        **{"name": cell.name, "data": "digits", "seed": seed, "epochs": cell.epochs, "setting": vars(cell.setting)},
+        **{"result": {"diverged": "so"} if accuracy is None else {"accuracy": accuracy}},
+        **{"device": "cpu", "torch": "2", "seconds": 60.0},
+    }
+
+
+def test_tables_say_what_was_not_run_or_run_smaller() -> None:
+    empty = render(STUDY, [])
+    assert "| theirs | 9 | 90 | reported only |" in empty
+    assert "| tiny net | 3 | 97.00 ± 0.10 | not run |" in empty
+    assert "Nothing here has been run." in empty
+    assert "reduced" not in empty
+
+    some = [finished(0, 95.0), finished(1, 96.0), finished(0, 50.0, epochs=1, width=0.5, images=80)]
+    whole, reduced = render(STUDY, some).split("### Table, reduced: 1 epoch, 0.5 times the width, 80 training images")
+    assert "| tiny net | 3 | 97.00 ± 0.10 | 95.50 ± 0.71 (2 seeds) |" in whole
+    assert "| tiny net | 1 in place of 3 | 97.00 ± 0.10 | 50.00 (1 seed) |" in reduced
+    assert "digits, paper, its own setting" in reduced
+
+    small = render(STUDY, [finished(0, 50.0, precision="bf16")])
+    assert "| not run; reduced below |" in small
+    assert "### Table, reduced: products in bf16" in small
+    assert "| diverged (1 seed) |" in render(STUDY, [finished(0, None)])
+    assert "95.00 (2 seeds, 1 diverged)" in render(STUDY, [finished(0, 95.0), finished(1, None)])
+
+
+def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb\n", encoding="utf-8")
+    cells.fill(page, "table", "new\n")
+    cells.fill(page, "absent", "never\n")
+    assert page.read_text(encoding="utf-8") == "a\n<!-- table:begin -->\nnew\n<!-- table:end -->\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["tables"], "invalid choice"),
+        (["table", "--rows", "huge"], "--rows must be of tiny-3, got 'huge'"),
+        (["table", "--data", "mnits"], "--data must be of"),
+        (["table", "--seeds", "a"], "must be a whole number of at least 0, got 'a'"),
+        (["table", "--epochs", "0"], "must be a whole number of at least 1"),
+        (["table", "--width", "nan"], "must be a number of at least 0.001"),
+        (["table", "--images", "99999"], "--images must be from 10 to 1436 on digits"),
+        (["table", "--device", "abacus"], "--device must be one that is here"),
+        (["table", "--precision", "int8"], "invalid choice"),
+        (["table", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
+    ],
+)
+def test_slips_give_one_line(bench: Bench, words: list[str], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = bench.main(words)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    error = capsys.readouterr().err
+    assert status == 2
+    assert shown in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+# The Trifecta
+
+
+def rows() -> list[Row]:
+    """A row of each line that is trained."""
+    every = {row.line: row for study in trifecta.BENCH.studies for row in study.rows if row.recipe is not None}
+    return list(every.values())
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.line)
+def test_every_line_trains(row: Row) -> None:
+    recipe = Cell(row, "digits", 0, Setting(width=0.05)).recipe()
+    model = recipe.model((1, 8, 8), 10)
+    result = model.step(
+        (torch.rand(8, 1, 8, 8), torch.arange(8)), recipe.optimizer(), groups=recipe.schedule(len(model), 0, 0, 1)
+    )
+    assert all(bool(torch.isfinite(local.loss)) for local in result.layers.values())
+    assert model.predict(torch.rand(2, 1, 8, 8)).shape == (2,)
+
+
+def test_lines_mean_the_same_in_all_studies() -> None:
+    tables: dict[str, dict[str, str]] = {}
+    for study in trifecta.BENCH.studies:
+        for row in study.rows:
+            if row.recipe is not None:
+                table = Cell(row, "cifar10", 0).recipe().table()
+                assert tables.setdefault(f"{row.line} of {row.of}", table) == table
+
+
+def test_the_papers_figures() -> None:
+    table1, table2, table3 = (trifecta.TABLE_1, trifecta.TABLE_2, trifecta.TABLE_3)
+    assert len(table1) == 12
+    assert all(row.paper.keys() == {"cifar10"} and row.epochs == 100 for row in table1)
+    assert {row.label: row.paper["cifar10"] for row in table1}["threshold 10 + BN"] == "37.31 ± 3.01"
+    found = {(row.label, row.epochs): row.paper for row in table2}
+    assert found["TFF/s", 100]["cifar10"] == table1[-1].paper["cifar10"] == "75.23 ± 0.65"
+    assert found["TFF/d", 500]["mnist"] == "99.58 ± 0.06"
+    assert found["BP/d", 100]["cifar100"] == "59.64 ± 0.46"
+    assert found["PEP/t", 100]["fashion-mnist"] == ""
+    assert [row.paper["cifar10"] for row in table3] == ["83.51 ± 0.78", "83.72 ± 0.80"]
+    assert [row.shows for row in table3] == ["accuracy", "last_three_accuracy"]
+
+
+def test_the_ablation_leaves_out_what_it_says() -> None:
+    parts = {row.line: row.recipe.table() for row in trifecta.TABLE_1}
+    assert (parts["symba"]["normalization"], parts["symba"]["schedule"]) == ("LayerNorm()", "Joint()")
+    assert parts["symba-olu"]["labels"] == parts["tff-s"]["labels"] == "LearnedChannel"
+    assert parts["symba-bn"]["labels"] == "RandomChannel"
+    assert parts["ftl10"]["loss"].startswith("Threshold(theta=10.0")
+
+
+def test_figures_are_drawn_from_finished_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    words = ["figures", "--data", "digits", "--rows", "symba,f-none,f-layer,f-batch", "--epochs", "1"]
+    words += ["--width", "0.02", "--images", "40", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    assert trifecta.BENCH.main(words) == 0
+    drawn = {path.name for path in (tmp_path / "out" / "figures").rglob("*.png")}
+    assert drawn == {f"figure{number}_digits.png" for number in ("1", "2", "7_left", "7_right", "9", "10")}
+    cell = json.loads(next((tmp_path / "out").glob("f-batch*.json")).read_text(encoding="utf-8"))
+    assert len(cell["result"]["largest_goodness"]) == len(cell["result"]["largest_weight"]) == 6
+    assert 0 <= cell["result"]["last_three_accuracy"] <= 100
+    assert cell["command"].endswith("--rows f-batch-100 --data digits --seeds 0 --epochs 1 --width 0.02 --images 40")
+    assert "not run" in capsys.readouterr().out

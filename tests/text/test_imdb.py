@@ -1,0 +1,277 @@
+"""The data set `imdb`, the networks that read it, and training from the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import forwardforward as ff
+from forwardforward.__main__ import main
+from forwardforward.data import Splits, TensorData, load
+from forwardforward.data.text import (
+    MeanVectors,
+    NGrams,
+    Representation,
+    Word2Vec,
+    WordSequence,
+    WordVectors,
+    tokenize,
+    write_vectors,
+)
+from forwardforward.recipes import RECIPES, Recipe
+
+imdb = importlib.import_module("forwardforward.data.sources.imdb")  # the package has the function of this name
+NAMES = [name for name in RECIPES if name.startswith("imdb-")]
+QUICK = [
+    "--epochs",
+    "2",
+    "--batch-size",
+    "8",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--no-progress",
+    "--hidden",
+    "12,12",
+]
+
+
+def small(representation: Representation | None) -> Representation:
+    """The representation with sizes for few sentences."""
+    if isinstance(representation, MeanVectors):
+        return MeanVectors(Word2Vec(size=8, min_count=1, epochs=3), representation.weighting)
+    return NGrams(300, 2, 30, 1) if isinstance(representation, NGrams) else WordSequence(300, 12)
+
+
+def test_parts(reviews: Path) -> None:
+    splits = load("imdb", reviews, representation=WordSequence(50, 12), progress=False)
+    assert (splits.name, splits.num_classes, splits.input_shape) == ("imdb", 2, (12,))
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [40, 8, 16]
+    assert [part.targets.bincount().tolist() for part in (splits.train, splits.validation)] == [[20, 20], [4, 4]]
+    whole = splits.train_and_validation
+    assert whole.targets.tolist() == [0] * 24 + [1] * 24
+    torch.testing.assert_close(splits.validation.inputs, torch.cat((whole.inputs[20:24], whole.inputs[44:])))
+    with pytest.raises(TypeError, match="inputs must be floating to be shifted and scaled, got torch.int32"):
+        splits.standardized()
+
+
+def test_the_default_is_mean_vectors(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gensim")
+    monkeypatch.setattr("forwardforward.data.sources.MeanVectors", lambda: small(MeanVectors()))
+    splits = load("imdb", reviews, progress=False)
+    assert splits.input_shape == (8,)
+    assert len(list(reviews.glob("word2vec-*.bin"))) == 1
+
+
+def test_progress_on_every_long_step(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gensim")
+    load("imdb", reviews, representation=small(MeanVectors()))
+    shown = capsys.readouterr().err
+    for step in ("training reviews", "test reviews", "unlabelled reviews", "Word2Vec: counting", "Word2Vec: epoch 3/3"):
+        assert step in shown
+
+
+def test_bad_input(tmp_path: Path, reviews: Path) -> None:
+    missing = r"^the data set 'imdb' is not in .*: found no folder aclImdb; pass download=True to download it$"
+    with pytest.raises(FileNotFoundError, match=missing):
+        load("imdb", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="representation must be None for digits, which holds no text, got NGrams"):
+        load("digits", representation=NGrams())
+    for file in (reviews / "aclImdb" / "train" / "neg").glob("?_2.txt"):
+        file.unlink()
+    for file in (reviews / "aclImdb" / "train" / "neg").glob("1?_2.txt"):
+        file.unlink()
+    with pytest.raises(ValueError, match="must have 5 training reviews a class or more, got 4"):
+        load("imdb", reviews, representation=WordSequence(), progress=False)
+
+
+def archive(root: Path, write_reviews: Callable[[Path], Path]) -> Path:
+    folder = write_reviews(root / "made")
+    with tarfile.open(root / imdb.ARCHIVE, "w:gz") as tar:
+        tar.add(folder, "aclImdb")
+    return root / imdb.ARCHIVE
+
+
+def test_download(tmp_path: Path, write_reviews: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = archive(tmp_path, write_reviews)
+    monkeypatch.setattr(imdb, "URL", file.as_uri())
+    with pytest.raises(
+        ConnectionError, match=r"could not download .*must have the md5 7c2ac02c.*; without a network, "
+    ):
+        load("imdb", tmp_path / "data", download=True, progress=False)
+    monkeypatch.setattr(imdb, "MD5", hashlib.md5(file.read_bytes()).hexdigest())
+    monkeypatch.setattr(imdb, "URL", "file:///no/such/file")  # the archive is there already
+    splits = load("imdb", tmp_path / "data", download=True, representation=WordSequence(50, 12), progress=False)
+    assert len(splits.train_and_validation) == 48
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["aclImdb", imdb.ARCHIVE]
+    with pytest.raises(ConnectionError, match=r"put the folder aclImdb of aclImdb_v1.tar.gz into DIR"):
+        load("imdb", tmp_path / "other", download=True, progress=False)
+
+
+# Layers that look entries up
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_a_bag_is_the_mean_of_what_is_no_padding(dtype: torch.dtype) -> None:
+    layer = ff.layers.FFEmbeddingBag(6, 3, std=0.5)
+    x = torch.tensor([[1, 5, 0, 0], [2, 2, 3, 0], [0, 0, 0, 0]], dtype=dtype)
+    vectors = layer.block.weight
+    expected = torch.stack([(vectors[1] + vectors[5]) / 2, (2 * vectors[2] + vectors[3]) / 3, torch.zeros(3)])
+    torch.testing.assert_close(layer(x), expected.relu())
+
+
+def test_embedded_words_keep_their_order() -> None:
+    layer = ff.layers.FFEmbedding(6, 3)
+    x = torch.tensor([[0, 4, 1]])
+    torch.testing.assert_close(layer(x)[0].T, layer.block[0].weight[x[0]])
+    assert not layer(x)[0, :, 0].any()
+
+
+def test_entries_are_dropped_in_training_alone() -> None:
+    layer = ff.layers.FFEmbedding(9, 2, drop=0.5)
+    x = torch.full((1, 2000), 3)
+    dropped = (layer(x) == 0).all(1).float().mean()
+    assert 0.4 < dropped < 0.6
+    assert (layer.eval()(x) != 0).all()
+
+
+@pytest.mark.parametrize("layer", [ff.layers.FFEmbedding, ff.layers.FFEmbeddingBag])
+def test_layers_check_what_they_are_given(layer: type[ff.FFLayer]) -> None:
+    for arguments, message in (
+        ((1, 2), "entries must be"),
+        ((2, 0), "features must be"),
+        ((2, 2, 1.0), "drop must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            layer(*arguments)
+    with pytest.raises(TypeError, match="must read whole numbers"):
+        layer(3, 2)(torch.zeros(1, 4))
+
+
+def test_a_stack_checks_what_it_is_given() -> None:
+    model = RECIPES["imdb-bag"].with_(hidden=(4, 4)).model((5,), 2)
+    for images in (torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.bool)):
+        with pytest.raises(TypeError, match="images must be a tensor of whole numbers, which the first layer looks up"):
+            model.predict(images)
+    with pytest.raises(TypeError, match="images must be a tensor of a float type, got torch.int32"):
+        RECIPES["imdb-mono"].model((5,), 2).predict(torch.zeros(2, 5).int())
+
+
+def test_data_check_their_entries() -> None:
+    data = TensorData(torch.tensor([[0, 3]]), entries=4)
+    assert data.inputs.dtype == torch.int32
+    assert TensorData.concatenate(data, data).inputs.tolist() == [[0, 3]] * 2
+    for inputs, entries, error, message in (
+        (torch.tensor([[0, 3]]), 3, ValueError, r"inputs must be numbers of entries in 0\.\.2, got 0\.\.3"),
+        (torch.tensor([[0, -1]]), 3, ValueError, r"in 0\.\.2, got -1\.\.0"),
+        (torch.tensor([[0.5]]), 3, TypeError, "inputs must be integers where entries is given, got torch.float32"),
+        (torch.tensor([[True]]), 3, TypeError, "inputs must be integers"),
+        (torch.tensor([1]), 3, ValueError, "two dimensions or more"),
+        (torch.zeros(0, 2).int(), 3, ValueError, "must not be empty"),
+    ):
+        with pytest.raises(error, match=message):
+            TensorData(inputs, entries=entries)
+
+
+def test_pooled_sequences() -> None:
+    x = torch.tensor([[[1.0, -3.0, 2.0, 4.0]]])
+    pool = ff.pooling.SequencePool
+    assert [pool(1, kind)(x).item() for kind in ("mean", "max")] == [1, 4]
+    assert pool(2)(x).tolist() == [[-1, 3]]
+    assert pool(1, "rms")(x).item() == pytest.approx(7.5**0.5)
+    assert pool(3).features(5) == 15
+    with pytest.raises(ValueError, match=r"must be \(rows, channels, length\)"):
+        pool()(torch.zeros(2, 3))
+
+
+# Recipes
+
+
+def of(name: str, reviews: Path) -> tuple[Recipe, Splits]:
+    recipe = RECIPES[name]
+    representation = small(recipe.representation)
+    if isinstance(recipe.representation, MeanVectors):
+        words = tuple({word: 0 for file in reviews.rglob("*.txt") for word in tokenize(file.read_text())})
+        matrix = np.random.default_rng(0).normal(size=(len(words), 16)).astype(np.float32)
+        write_vectors(reviews / "vectors", WordVectors(words, matrix))
+        representation = MeanVectors(reviews / "vectors", recipe.representation.weighting)
+    if representation.entries is not None:
+        recipe = recipe.with_(architecture=dataclasses.replace(recipe.architecture, entries=representation.entries))
+    recipe = recipe.with_(representation=representation, hidden=(16,) * min(3, len(recipe.hidden)))
+    splits = load("imdb", reviews, representation=recipe.representation, progress=False)
+    return recipe, splits.standardized() if recipe.standardize else splits
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipes_learn_the_sentences(name: str, reviews: Path) -> None:
+    recipe, splits = of(name, reviews)
+    torch.manual_seed(0)
+    model = recipe.model(splits.input_shape, splits.num_classes)
+    optimizer = recipe.with_(lr=1e-2).optimizer()
+    ff.fit(model, splits.train_and_validation, epochs=15, batch_size=8, optimizer=optimizer, progress=False)
+    # A word that is in no training review weighs most in a mean of random vectors.
+    means = isinstance(recipe.representation, MeanVectors)
+    found = ff.evaluate(model, splits.train_and_validation if means else splits.test)
+    assert found.error <= 15
+    assert (found.head_error is not None) == (name in ("imdb-symba", "imdb-threshold"))  # both ways of inference
+
+
+@pytest.mark.parametrize("name", ["imdb-bag", "imdb-sequence"])
+def test_no_gradient_crosses_a_border(name: str, reviews: Path) -> None:
+    recipe, splits = of(name, reviews)
+    model = recipe.model(splits.input_shape, splits.num_classes)
+    x = model.stack[0](splits.train.inputs[:4])
+    assert x.requires_grad
+    before = [p.clone() for p in model.stack[0].parameters()]
+    last = range(len(model) - 1, len(model))
+    model.step((splits.train.inputs[:4], splits.train.targets[:4]), recipe.optimizer(), groups=[last])
+    assert all(torch.equal(p, own) for p, own in zip(model.stack[0].parameters(), before, strict=True))
+    assert all(p.grad is None for p in model.stack[0].parameters())
+
+
+def test_train_from_the_command_line(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    command = ["train", "imdb", "--data-dir", str(reviews), "--out", str(run), *QUICK]
+    assert main([*command, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["recipe"], summary["trained_on"]) == ("imdb-bag", "all training images")
+    assert main(["evaluate", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test_error"] == summary["test_error"]
+    assert main(["train", "imdb", "--recipe", "imdb-bag", "--data-dir", str(tmp_path / "nowhere"), *QUICK]) == 2
+    assert "found no folder aclImdb" in capsys.readouterr().err
+
+
+def test_no_gensim(reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    assert main(["train", "imdb", "--recipe", "imdb-symba", "--data-dir", str(reviews), *QUICK]) == 2
+    line = capsys.readouterr().err
+    assert line == (
+        'forwardforward: training Word2Vec needs gensim: pip install "forwardforward[text]", '
+        "or give a file of vectors\n"
+    )
+
+
+@pytest.mark.shared_data
+def test_real_reviews(shared_data_dir: Path) -> None:
+    if not (shared_data_dir / "aclImdb").is_dir():
+        pytest.skip("the folder of data sets holds no aclImdb")
+    splits = load("imdb", shared_data_dir, representation=NGrams(), progress=False)
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20_000, 5_000, 25_000]
+    for part in (splits.train, splits.validation, splits.test):
+        assert part.targets.bincount().tolist() == [len(part) // 2] * 2
+        assert (part.inputs > 0).any(1).all()
+    recipe = RECIPES["imdb-bag"]
+    model = recipe.model(splits.input_shape, 2)
+    ff.fit(model, splits.train, epochs=1, batch_size=recipe.batch_size, optimizer=recipe.optimizer(), progress=False)
+    assert ff.evaluate(model, splits.validation).error < 15

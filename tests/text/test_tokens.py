@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwardforward.data.text import Corpus, Lexicon, tokenize
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't miss it!", ["don't", "miss", "it", "!"]),
+        ("good<br /><br />Bad<br>UGLY", ["good", "bad", "ugly"]),
+        ("10/10, a 'classic'?", ["10", "10", "a", "classic", "?"]),
+        ("Amélie -- c'est_bon", ["amélie", "c'est", "bon"]),
+        ("... --- ...", []),
+    ],
+)
+def test_words(text: str, words: list[str]) -> None:
+    assert tokenize(text) == words
+
+
+@given(st.lists(st.text(max_size=30), max_size=6))
+def test_the_lexicon_gives_every_word_back(texts: list[str]) -> None:
+    lexicon = Lexicon()
+    documents = lexicon.encode(texts)
+    words = lexicon.words
+    assert len(set(words)) == len(words) == len(lexicon)
+    assert [[words[i] for i in documents[n]] for n in range(len(texts))] == [tokenize(text) for text in texts]
+    assert np.bincount(documents.owners, minlength=len(texts)).tolist() == [len(tokenize(text)) for text in texts]
+
+
+def test_a_document_out_of_range() -> None:
+    with pytest.raises(IndexError, match=r"index must be in 0\.\.1, got 2"):
+        Lexicon().encode(["a", "b"])[2]
+
+
+def test_the_fingerprint_tells_corpora_apart() -> None:
+    same = Corpus(["a b", "c"], ["d"]).fingerprint()
+    assert Corpus(["a b", "c"], ["e"]).fingerprint() == same
+    for train, unlabelled in ((["a", "b c"], ()), (["a b", "d"], ()), (["a b", "c"], ("x",))):
+        assert Corpus(train, ["d"], unlabelled).fingerprint() != same
