@@ -17,7 +17,6 @@ is shown under a heading that says so. A bench is a module:
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import math
 import os
@@ -232,7 +231,7 @@ class Cell:
             command: What made the cell, to be kept in it.
         """
         recipe, work = self.recipe(), options.work / self.training
-        splits = _load(self.data, options.data_dir, recipe.standardize)
+        splits = _splits(recipe, self.data, options.data_dir)
         train = self._train(splits)
         self._claim(work)
         if options.threads:
@@ -352,10 +351,16 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-@functools.lru_cache(maxsize=1)
-def _load(data: str, data_dir: str | None, standardize: bool) -> ff.data.Splits:
-    splits = ff.data.load(data, data_dir)
-    return splits.standardized() if standardize else splits
+def _splits(recipe: Recipe, data: str, data_dir: str | None) -> ff.data.Splits:
+    """The data, of which the last cell's are kept for the next."""
+    key = data, data_dir, recipe.representation, recipe.standardize
+    if key not in _LAST:
+        _LAST.clear()
+        _LAST[key] = recipe.splits(data, data_dir)
+    return _LAST[key]
+
+
+_LAST: dict[tuple[object, ...], ff.data.Splits] = {}
 
 
 def _device_name(device: str) -> str:

@@ -28,7 +28,7 @@ histories = {}
 for name, normalization in runs.items():
     torch.manual_seed(0)
     model = ff.FFSequential(
-        ff.FFLinear(data.train.inputs[0].numel() + 10, 300),
+        ff.FFLinear(data.train.inputs[0].numel() + 10, 300, normalization=ff.normalization.RMSNorm()),
         ff.FFLinear(300, 300),
         ff.FFLinear(300, 300),
         goodness=ff.goodness.SumOfSquares(),

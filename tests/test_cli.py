@@ -147,7 +147,7 @@ def test_without_matplotlib_a_run_ends_well(
     [
         ([], ["COMMAND"]),
         (["learn"], ["learn"]),
-        (["train", "cifar"], ["data", "digits, fashion-mnist, mnist", "cifar"]),
+        (["train", "cifar"], ["data", "digits, fashion-mnist, imdb, mnist", "cifar"]),
         (["train", "gone.npz"], ["gone.npz"]),
         (["train", "mnist", "--data-dir", "gone"], ["--data-dir", "gone", "train-images-idx3-ubyte"]),
         (["train", "--recipe", "hintom"], ["recipe", "hinton, ", "hintom"]),

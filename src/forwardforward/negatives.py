@@ -2,7 +2,7 @@
 
 A sampler is called as ``sampler(images, labels, encoder, scores, generator)`` and returns a paired
 :class:`~forwardforward.batches.Batch`. Its attribute ``scores`` says what it wants to be told about the
-images before any layer is updated: ``None``, ``"head"`` (class probabilities of the one-pass head) or
+images before any layer is updated: ``None``, ``"head"`` (logits of the one-pass head) or
 ``"goodness"`` (the goodness of every label).
 """
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from forwardforward import diagnostics
-from forwardforward.data import Splits, load
+from forwardforward.data import Splits
 from forwardforward.recipes import Recipe, get
 from forwardforward.training import (
     CheckpointError,
@@ -196,9 +196,7 @@ class Run:
         """
         folder = data_dir or self.config.data_dir
         if folder not in self._splits:
-            recipe = self.config.bound_recipe()
-            splits = load(self.config.data, folder, representation=recipe.representation, progress=progress)
-            self._splits[folder] = splits.standardized() if recipe.standardize else splits
+            self._splits[folder] = self.config.bound_recipe().splits(self.config.data, folder, progress)
         return self._splits[folder]
 
     def model(self, splits: Splits) -> nn.Module:

@@ -8,12 +8,14 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from forwardforward.classifiers import LinearHead
+from forwardforward.data import Splits, load
 from forwardforward.data.text import Representation
 from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -127,6 +129,17 @@ class Recipe:
             classifier=copy.deepcopy(self.classifier),
             num_classes=num_classes,
         )
+
+    def splits(self, data: str, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
+        """Return a data set as the recipe reads it.
+
+        Args:
+            data: Name of the data set, or path of an ``.npz``.
+            data_dir: Folder of its files, or None for the default one.
+            progress: Whether to show progress bars where reading takes long.
+        """
+        splits = load(data, data_dir, representation=self.representation, progress=progress)
+        return splits.standardized() if self.standardize else splits
 
     def optimizer(self) -> LocalOptimizer:
         """Return new local optimizers, not yet attached to a model."""

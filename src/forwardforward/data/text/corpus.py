@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from forwardforward.data.text.reviews import Texts
 from forwardforward.data.text.tokens import Documents, Lexicon
 
-__all__ = ["Corpus", "Representation"]
+__all__ = ["Corpus", "Representation", "warn_of_empty"]
 
 
 class Corpus:
@@ -73,3 +74,17 @@ class Representation:
         Nothing may be learned from the test texts.
         """
         raise NotImplementedError
+
+
+def warn_of_empty(train: Tensor, test: Tensor, what: str) -> None:
+    """Warn of texts that became zeros alone, with their number.
+
+    Args:
+        train: Inputs of the training texts.
+        test: Inputs of the test texts.
+        what: What these texts do not have, such as a word with a vector.
+    """
+    for name, inputs in (("training", train), ("test", test)):
+        empty = int((inputs == 0).all(1).sum())
+        if empty:
+            warnings.warn(f"{empty} of {len(inputs)} {name} texts have no {what}: their input is zero", stacklevel=3)

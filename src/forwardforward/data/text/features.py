@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward.data.text.corpus import Corpus, Representation
+from forwardforward.data.text.corpus import Corpus, Representation, warn_of_empty
 from forwardforward.data.text.tokens import Documents
 from forwardforward.data.text.vectors import Word2Vec, read_vectors
 
@@ -61,13 +60,7 @@ class MeanVectors(Representation):
         weights = np.ones(len(corpus.lexicon)) if self.weighting == "none" else _idf(corpus)
         matrix = torch.from_numpy(vectors.matrix)
         train, test = (_means(part, rows, weights, matrix) for part in (corpus.train, corpus.test))
-        for name, means in (("training", train), ("test", test)):
-            empty = int((means == 0).all(1).sum())
-            if empty:
-                warnings.warn(
-                    f"{empty} of {len(means)} {name} texts have no word with a vector: each becomes the zero vector",
-                    stacklevel=2,
-                )
+        warn_of_empty(train, test, "word with a vector")
         return train, test
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forwardforward.data.text.corpus import Corpus, Representation
+from forwardforward.data.text.corpus import Corpus, Representation, warn_of_empty
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["NGrams"]
@@ -21,7 +21,8 @@ class NGrams(Representation):
 
     The vocabulary holds those that the most training texts hold, of runs of ``longest`` words at most. Number 0 is
     padding, and a smaller number is a more frequent run. Of a text with more than ``length`` of them, the most
-    frequent are left out, which say the least. A text that holds none is padding alone.
+    frequent are left out, which say the least. A text that holds none is padding alone, and a warning says how many
+    such texts there are.
 
     Args:
         vocabulary: Number of entries, padding among them; :attr:`entries` tells it to an embedding.
@@ -71,6 +72,7 @@ class NGrams(Representation):
             self._padded([runs.numbered(*own) for runs, own in zip(part, vocabulary, strict=True)], len(documents))
             for part, documents in ((train, corpus.train), (test, corpus.test))
         ]
+        warn_of_empty(found[0], found[1], "word of the vocabulary")
         return found[0], found[1]
 
     def _padded(self, parts: list[tuple[NDArray[np.int64], NDArray[np.int32]]], texts: int) -> Tensor:

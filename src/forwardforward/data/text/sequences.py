@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forwardforward.data.text.corpus import Corpus, Representation
+from forwardforward.data.text.corpus import Corpus, Representation, warn_of_empty
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["WordSequence"]
@@ -19,7 +19,8 @@ class WordSequence(Representation):
     """The last words of a text, in their order, as numbers padded to one length.
 
     Number 0 is padding, in front of a text that is too short, and 1 a word that is not in the vocabulary; a smaller
-    number is a more frequent word. Reviews say their verdict at the end, so that is what is kept.
+    number is a more frequent word. Reviews say their verdict at the end, so that is what is kept. A text
+    without words is padding alone, and a warning says how many such texts there are.
 
     Args:
         vocabulary: Number of entries, those two among them; :attr:`entries` tells it to an embedding.
@@ -54,7 +55,9 @@ class WordSequence(Representation):
             Documents(numbers[part.ids] if len(part.ids) else part.ids, part.borders)
             for part in (corpus.train, corpus.test)
         )
-        return self._padded(train), self._padded(test)
+        padded = self._padded(train), self._padded(test)
+        warn_of_empty(*padded, "word")
+        return padded
 
     def _padded(self, documents: Documents) -> Tensor:
         padded = np.zeros((len(documents), self.length), dtype=np.int32)
