@@ -1,10 +1,11 @@
-"""Diagnostics: what a history shows."""
+"""What a history shows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.training import History
 
 if TYPE_CHECKING:
@@ -37,11 +38,7 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
     """
     if not len(history):
         raise ValueError("history must hold at least one epoch, got an empty one")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('curves need matplotlib: pip install "forwardforward[plot]"') from error
-    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    figure = new_figure(12, 6.5)
     axes = figure.subplots(2, 3)
     epochs = [record["epoch"] for record in history]
     depth = len(history[0]["layers"])
@@ -55,8 +52,7 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
         axis.set_xlabel("epoch")
     axes.flat[0].legend() if axes.flat[0].lines else None
     _errors(axes.flat[5], history, epochs)
-    if path is not None:
-        figure.savefig(path, dpi=110)
+    save(figure, path)
     return figure, axes
 
 

@@ -1,0 +1,52 @@
+"""How far apart the goodness of right and wrong labels lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from forwardforward.diagnostics._figure import new_figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["goodness_distributions"]
+
+
+def goodness_distributions(model: nn.Module, data: Any, path: str | Path | None = None) -> tuple[Figure, Any]:
+    """Draw for each layer how the goodness of the true label and of the wrong ones is distributed.
+
+    Args:
+        model: An :class:`~forwardforward.FFSequential` whose layers classify.
+        data: Labelled :class:`~forwardforward.data.TensorData` or a pair of tensors; a few thousand images do.
+        path: Where to save the picture; not saved unless given.
+
+    Returns:
+        The figure and its array of axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the network's goodness does not depend on labels.
+    """
+    inputs, targets = (data.inputs, data.targets) if hasattr(data, "inputs") else data
+    place = next(model.parameters()).device
+    goodness = model.layer_goodness(inputs.to(place)).float().cpu()  # type: ignore[operator]
+    true = torch.zeros_like(goodness, dtype=torch.bool)
+    true[torch.arange(len(goodness)), :, targets.cpu()] = True
+    depth = goodness.shape[1]
+    figure = new_figure(3.2 * depth, 3)
+    axes = figure.subplots(1, depth, squeeze=False)[0]
+    for layer, axis in enumerate(axes):
+        values = goodness[:, layer]
+        edges = torch.linspace(float(values.min()), float(values.max()), 51).tolist()
+        for name, chosen, color in (("wrong labels", ~true, "#b35806"), ("true label", true, "#2166ac")):
+            axis.hist(values[chosen[:, layer]].tolist(), edges, density=True, alpha=0.6, color=color, label=name)
+        axis.set_title(f"layer {layer + 1}")
+        axis.set_xlabel("goodness")
+        axis.set_yticks([])
+    axes[0].legend()
+    save(figure, path)
+    return figure, axes

@@ -1,0 +1,118 @@
+"""What a linear classifier can read from each layer's features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward.classifiers import LinearHead
+from forwardforward.diagnostics._figure import new_figure, save
+from forwardforward.pooling import SpatialPool
+from forwardforward.training import Evaluation
+from forwardforward.training.randomness import derive_generator
+from forwardforward.training.sources import source
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["layer_errors", "probe"]
+
+
+def probe(
+    model: nn.Module,
+    train: Any,
+    test: Any,
+    *,
+    epochs: int = 10,
+    batch_size: int = 500,
+    lr: float = 1e-3,
+    pool: SpatialPool | None = None,
+    seed: int = 0,
+) -> tuple[float, ...]:
+    """Train an auxiliary linear classifier on each layer's frozen features, and return its errors in percent.
+
+    Features are those under the neutral label where labels are part of the input, with a mean square of one a sample.
+    One layer's features of all data are held at a time.
+
+    Args:
+        model: An :class:`~forwardforward.FFSequential`; it stands still.
+        train: Labelled data, of the kinds that :func:`~forwardforward.fit` takes.
+        test: Labelled data to measure on.
+        epochs: Passes over the features.
+        batch_size: Samples a step.
+        lr: Learning rate of Adam.
+        pool: How maps become rows; ``SpatialPool(2)`` unless given.
+        seed: Decides the order of the samples.
+
+    Returns:
+        One error a layer.
+
+    Source: the auxiliary classifiers of Dooms et al., The Trifecta (2023), arXiv 2311.18130, figure 8.
+    """
+    place = next(model.parameters()).device
+    errors = []
+    for layer in range(len(model)):  # type: ignore[arg-type]
+        reader = LinearHead(2, pool=SpatialPool(2) if pool is None else pool)
+        reader.indices = [layer]
+        (x, y), (x_test, y_test) = (_features(model, reader, data, place) for data in (train, test))
+        with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+            torch.manual_seed(seed)
+            linear = nn.Linear(x.shape[1], int(y.max()) + 1, device=place)
+        optimizer = torch.optim.Adam(linear.parameters(), lr=lr)
+        for epoch in range(epochs):
+            order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe")).to(place)
+            for rows in order.split(batch_size):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(linear(x[rows]), y[rows]).backward()
+                optimizer.step()
+        with torch.no_grad():
+            errors.append(100 * float((linear(x_test).argmax(1) != y_test).float().mean()))
+    return tuple(errors)
+
+
+@torch.no_grad()
+def _features(model: Any, reader: LinearHead, data: Any, place: torch.device) -> tuple[Tensor, Tensor]:
+    with model.evaluating():
+        found = [(reader.read(model.activations(x)).float(), y) for x, y in source(data, 500, place).batches(None)]
+    features, labels = zip(*found, strict=True)
+    if any(one is None for one in labels):
+        raise ValueError("data must have labels for a probe, got none")
+    return torch.cat(features), torch.cat(labels)
+
+
+def layer_errors(
+    evaluation: Evaluation, probes: tuple[float, ...] | None = None, path: str | Path | None = None
+) -> tuple[Figure, Any]:
+    """Draw every layer's error by its own goodness, beside that of a linear classifier on its features.
+
+    Args:
+        evaluation: Of :func:`~forwardforward.evaluate`.
+        probes: Errors that :func:`probe` gave; left out unless given.
+        path: Where to save the picture; not saved unless given.
+
+    Returns:
+        The figure and its axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there is nothing to draw, since layers do not classify and no probes are given.
+    """
+    known = (("by its own goodness", evaluation.layer_errors, "#2166ac"), ("linear probe", probes, "#b35806"))
+    bars = [(name, values, color) for name, values, color in known if values is not None]
+    if not bars:
+        raise ValueError("probes must be given where layers do not classify by themselves, got None")
+    figure = new_figure(6, 3.5)
+    axis = figure.subplots()
+    for number, (name, values, color) in enumerate(bars):
+        places = [layer + 1 + (number - (len(bars) - 1) / 2) * 0.4 for layer in range(len(values))]
+        axis.bar(places, values, 0.4, color=color, label=name)
+    axis.axhline(evaluation.error, color="black", linewidth=1, label="model")
+    axis.set_xticks(range(1, len(bars[0][1]) + 1))
+    axis.set_xlabel("layer")
+    axis.set_ylabel("error, %")
+    axis.legend()
+    save(figure, path)
+    return figure, axis
