@@ -198,7 +198,7 @@ def test_errors():
     with pytest.raises(ValueError, match="^layers must hold at least one of 3 layers"):
         network(head=LinearHead(3, layers=slice(3, None)))
     with pytest.raises(ValueError, match="^features must be given, LinearHead"):
-        LinearHead(3).bind([ff.FFLinear(3, 4), ff.FFLayer(torch.nn.Linear(4, 5))])
+        LinearHead(3).bind([ff.FFLinear(3, 4), ff.FFLayer(torch.nn.Flatten())])
     with pytest.raises(ValueError, match="no head"):
         network().head_logits(torch.rand(1, 12))
     model = network(head=LinearHead(3, features=99))

@@ -181,7 +181,7 @@ def test_a_slip_gets_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("shape", "classes", "recipe", "words"),
     [
-        ((2,), 3, "hinton", "num_classes"),  # more classes than pixels
+        ((2,), 3, "hff", "(channels, height, width)"),  # no maps to convolve
         ((15,), 3, "unsupervised", "HybridMask"),  # no rows and columns to mask
     ],
 )
@@ -314,3 +314,35 @@ def test_killed_and_resumed_ends_with_the_same_weights(epochs: int | None) -> No
     same = ("test_error", "layer_errors", "head_error", "epochs", "hidden", "seed")
     assert [summary[key] for key in same] == [expected[key] for key in same]
     assert _epochs_logged("run") == _epochs_logged("whole") == 6
+
+
+def test_a_run_means_the_same_from_every_folder(
+    fails: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npz(tmp_path / "own.npz", (6,), 3)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "own.npz", "--recipe", "mono", *QUICK, "--out", "run"]) == 0
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert main(["evaluate", "../run"]) == 0
+    assert main(["train", "--resume", "../run", "--no-progress"]) == 0
+    assert main(["train", "../own.npz", "--resume", "../run", "--no-progress"]) == 0
+
+
+def test_a_run_of_another_device_goes_on_here(tmp_path: Path, fails: Callable[..., str]) -> None:
+    folder = tmp_path / "run"
+    assert main(["train", "digits", "--recipe", "mono", *QUICK, "--out", str(folder)]) == 0
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "device": "nowhere"}))
+    assert "--device must be one that is here" in fails("train", "--resume", str(folder))
+    assert main(["train", "--resume", str(folder), "--device", "cpu", "--no-progress"]) == 0
+
+
+def test_a_finished_run_is_measured_though_its_recipe_has_changed(tmp_path: Path, fails: Callable[..., str]) -> None:
+    folder = tmp_path / "run"
+    assert main(["train", "digits", "--recipe", "mono", *QUICK, "--out", str(folder)]) == 0
+    config = json.loads((folder / "config.json").read_text())
+    config["table"]["lr"] = "0.5"
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["evaluate", str(folder)]) == 0
+    assert "recipe mono has changed since the run began: lr" in fails("train", "--resume", str(folder))

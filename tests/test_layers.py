@@ -156,7 +156,7 @@ def test_peer_normalization_needs_visible_pre_activations():
 def test_peer_normalization_needs_the_width():
     with pytest.raises(ValueError, match="^features must be given, PeerNormalization"):
         ff.FFSequential(
-            FFLayer(nn.Linear(4, 3), activation=nn.ReLU()),
+            FFLayer(nn.Sequential(nn.Linear(4, 3), nn.Flatten()), activation=nn.ReLU()),
             goodness=SumOfSquares(),
             loss=SymBa(),
             labels=Overlay(2),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--data-dir", help="folder that holds the data set's files (default: downloaded to a cache)")
     train.add_argument("--out", metavar="RUN", help="run folder (default: runs/DATA-RECIPE-SEED)")
-    train.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
+    train.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one; on --resume: the run's)")
     train.add_argument("--precision", choices=("float32", "bf16"), help="of the products (default: float32)")
     train.add_argument(
         "--compile", action="store_true", default=None, help="torch.compile the layers: slow to begin, faster steps"
@@ -149,7 +150,7 @@ def _train(options: argparse.Namespace, words: list[str]) -> None:
     else:
         run = Run.open(options.resume)
         _refuse_contradictions(options, run)
-        _device(run.config.device)
+        run.config = replace(run.config, device=_device(options.device or run.config.device))
     options.run = run  # what an interruption names
     try:
         summary = run.train(progress=not options.no_progress)
@@ -176,6 +177,10 @@ def _refuse_contradictions(options: argparse.Namespace, run: Run) -> None:
         raise ValueError(f"--out contradicts --resume, which goes on in {run.folder}")
     for one in fields(RunConfig):
         value, own = getattr(options, one.name, None), getattr(run.config, one.name)
+        if one.name == "device":  # a run may go on elsewhere, if not bit for bit
+            continue
+        if one.name in ("data_dir", "data") and value is not None:
+            value = _found(value)
         if value is not None and value != own:
             option = "data" if one.name == "data" else "--" + one.name.replace("_", "-")
             raise ValueError(
@@ -205,11 +210,11 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     recipe = recipe.with_(**chosen)
     seed = options.seed or 0
     config = RunConfig(
-        data=data,
+        data=_found(data),
         recipe=name,
         **chosen,
         seed=seed,
-        data_dir=options.data_dir,
+        data_dir=_found(options.data_dir) if options.data_dir else None,
         device=_device(options.device),
         precision=options.precision or "float32",
         threads=options.threads or _threads(recipe),
@@ -231,6 +236,11 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         raise FileNotFoundError(f"--data-dir: {missing}; without --data-dir it is downloaded") from error
     run.begin()
     return run
+
+
+def _found(path: str) -> str:
+    """A path that means the same from every folder; names of data sets stay."""
+    return path if path in available() else os.path.abspath(path)
 
 
 def _without_paths(words: list[str]) -> list[str]:

@@ -36,6 +36,8 @@ class Goodness:
     """
 
     def __init__(self, layers: slice = slice(None)) -> None:
+        if not isinstance(layers, slice):
+            raise TypeError(f"layers must be a slice, such as slice(1, None), got {layers!r}")
         self.layers = layers
 
     def __call__(self, model: FFSequential, images: Tensor) -> Tensor:

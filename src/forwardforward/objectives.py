@@ -288,8 +288,8 @@ def _bind(plugin: object, value: int | None) -> None:
 def objective(goodness: Callable[[Tensor], Tensor] | None, loss: Callable[..., Tensor]) -> Objective:
     """Return the objective that a goodness and a loss make together.
 
-    The loss's ``contract`` decides; a plain callable is a class loss behind a per-class goodness, else a pair
-    loss.
+    The loss's attribute ``contract`` decides, ``"pair"``, ``"class"`` or ``"batch"``. Without one, torch's
+    cross-entropy is a class loss, any other callable is one behind a per-class goodness, else a pair loss.
 
     Args:
         goodness: Scalar or per-class goodness; None for a batch loss.
@@ -299,7 +299,8 @@ def objective(goodness: Callable[[Tensor], Tensor] | None, loss: Callable[..., T
         ValueError: If goodness and loss are of different contracts, or the goodness is missing.
     """
     per_class = isinstance(goodness, PerClassGoodness)
-    contract = getattr(loss, "contract", "class" if per_class else "pair")
+    classes = per_class or loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
+    contract = getattr(loss, "contract", "class" if classes else "pair")
     if contract == "batch":
         return BatchObjective(loss)
     if goodness is None:

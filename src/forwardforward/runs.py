@@ -73,14 +73,17 @@ class RunConfig:
     table: dict[str, str]
     compile: bool = False
 
+    def sized_recipe(self) -> Recipe:
+        """Return the recipe of this name with the run's sizes."""
+        return get(self.recipe).on(self.data).with_(hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
+
     def bound_recipe(self) -> Recipe:
-        """Return the recipe with this run's sizes.
+        """Return the recipe with this run's sizes, to train by.
 
         Raises:
             ValueError: If the recipe of this name is no longer the one that the run began with.
         """
-        recipe = get(self.recipe).on(self.data)
-        recipe = recipe.with_(hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
+        recipe = self.sized_recipe()
         now = recipe.table()
         changed = sorted(name for name in {*now, *self.table} if now.get(name) != self.table.get(name))
         if changed:
@@ -196,13 +199,13 @@ class Run:
         """
         folder = data_dir or self.config.data_dir
         if folder not in self._splits:
-            self._splits[folder] = self.config.bound_recipe().splits(self.config.data, folder, progress)
+            self._splits[folder] = self.config.sized_recipe().splits(self.config.data, folder, progress)
         return self._splits[folder]
 
     def model(self, splits: Splits) -> nn.Module:
         """Return the run's untrained model, with the weights that its seed gives."""
         torch.manual_seed(self.config.seed)
-        return self.config.bound_recipe().model(splits.input_shape, splits.num_classes)
+        return self.config.sized_recipe().model(splits.input_shape, splits.num_classes)
 
     def train(self, progress: bool = True) -> dict[str, Any]:
         """Train to the end, going on from the checkpoint where there is one, and return the summary.

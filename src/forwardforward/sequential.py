@@ -13,6 +13,7 @@ from forwardforward import classifiers
 from forwardforward.batches import Batch
 from forwardforward.labels import LabelEncoder, LabelledInput, check_labels
 from forwardforward.layers import FFLayer
+from forwardforward.layers.layer import check_made
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
@@ -79,6 +80,14 @@ class FFSequential(nn.Module):
         super().__init__()
         if not layers:
             raise ValueError("layers must hold at least one layer, got none")
+        for one in layers:
+            if not isinstance(one, nn.Module) or isinstance(one, nn.ModuleList):
+                got = type(one).__name__
+                raise TypeError(
+                    f"layers must be modules, each an argument of its own (FFSequential(*layers)), got {got}"
+                )
+        plugins = {"goodness": goodness, "loss": loss, "normalization": normalization, "peer": peer, "labels": labels}
+        check_made(**plugins, negatives=negatives, head=head, classifier=classifier)
         self.layers = nn.ModuleList(one if isinstance(one, FFLayer) else FFLayer(one) for one in layers)
         for index, layer in enumerate(self.stack):
             layer.compose(index, goodness=goodness, loss=loss, normalization=normalization, peer=peer)
@@ -97,6 +106,8 @@ class FFSequential(nn.Module):
         self.negatives = (negatives or RandomLabel()) if self.paired else None
         if self.paired and labels is None and getattr(self.negatives, "needs_labels", False):
             raise ValueError(f"labels must be given for {self.negatives!r}, such as labels.Overlay(num_classes=10)")
+        if labels is not None and not getattr(self.negatives, "needs_labels", True):
+            raise ValueError(f"labels must be None for {self.negatives!r}, which makes samples without labels")
         known = [labels.num_classes if labels else None, num_classes, head.num_classes if head else None]
         known += [self._objective(layer).num_classes for layer in self.stack]
         counts = {one for one in known if one is not None}
@@ -242,7 +253,7 @@ class FFSequential(nn.Module):
         Returns:
             ``(batch, layers)``.
         """
-        check_labels(labels, self._classes())
+        self._check(images, labels)
         return self.layer_goodness(images).gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2)
 
     @torch.no_grad()
@@ -329,13 +340,16 @@ class FFSequential(nn.Module):
 
         Args:
             images: ``(batch, ...)``.
-            generator: Draws the labels of a head that reads features under random ones.
+            generator: Draws the labels of a head that reads features under random ones; the same ones in every call
+                unless given.
 
         Raises:
             ValueError: If the network has no head.
         """
         if self.head is None:
             raise ValueError("this network has no head: FFSequential(..., head=classifiers.LinearHead(num_classes))")
+        if generator is None and self.head.label == "random":
+            generator = torch.Generator(images.device).manual_seed(0)
         rows = max(1, self.chunk // self._largest_activations(images))
         with self.evaluating():
             parts = [self.head(self._head_features(part, generator)) for part in images.split(rows)]
@@ -356,13 +370,19 @@ class FFSequential(nn.Module):
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the class of each image, ``(batch,)``."""
-        return self.scores(images).argmax(1)
+        return self._sound(self.scores(images)).argmax(1)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Return the softmax of the scores, ``(batch, classes)``; summed goodness makes for very sure answers."""
-        return self.scores(images).softmax(1)
+        return self._sound(self.scores(images)).softmax(1)
 
     # Helpers
+
+    @staticmethod
+    def _sound(scores: Tensor) -> Tensor:
+        if scores.isnan().any():
+            raise ValueError("images must give finite scores, got NaN: there is NaN in them or in the weights")
+        return scores
 
     @staticmethod
     def _objective(layer: FFLayer) -> Any:
@@ -426,6 +446,10 @@ class FFSequential(nn.Module):
             if entries:
                 raise TypeError(f"images must be a tensor of whole numbers, which the first layer looks up, got {got}")
             raise TypeError(f"images must be a tensor of a float type, got {got}; divide uint8 images by 255")
+        if images.dim() < 2:
+            raise ValueError(
+                f"images must be (batch, ...), such as image[None] for a single one, got {tuple(images.shape)}"
+            )
         if not len(images):
             raise ValueError("images must hold at least one image, got none")
         if labels is None:

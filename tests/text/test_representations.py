@@ -109,7 +109,7 @@ def test_sequences() -> None:
 
 @pytest.mark.parametrize("representation", [NGrams(10, 2, 4, 1), WordSequence(10, 4)])
 def test_texts_without_words(representation: Representation) -> None:
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="have no word") as warned:
         train, test = representation(Corpus(["a b", "..."], ["..."]))
     assert train[1].tolist() == test[0].tolist() == [0] * 4
     for warning, count in zip(warned, ("1 of 2 training texts", "1 of 1 test texts"), strict=True):

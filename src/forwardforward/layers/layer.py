@@ -42,6 +42,33 @@ class Pass(NamedTuple):
     widest: int
 
 
+def check_made(**plugins: object) -> None:
+    """Refuse a class where an instance of it is meant.
+
+    Raises:
+        TypeError: If a plug-in is a class.
+    """
+    for name, plugin in plugins.items():
+        if isinstance(plugin, type):
+            raise TypeError(f"{name} must be an instance, such as {plugin.__name__}(...), got the class")
+
+
+def block_widths(block: nn.Module) -> tuple[int | None, int | None]:
+    """Return the features (channels) that a block takes and puts out, where its first and last layer tell."""
+    parts = list(block) if isinstance(block, nn.Sequential) else [block]
+    first, last = (
+        parts[0] if parts else None,
+        next((one for one in reversed(parts) if not isinstance(one, KEEPS)), None),
+    )
+    takes = getattr(first, "in_features", getattr(first, "in_channels", None)) if isinstance(first, TELLS) else None
+    gives = getattr(last, "out_features", getattr(last, "out_channels", None)) if isinstance(last, TELLS) else None
+    return takes, gives
+
+
+TELLS = (nn.Linear, nn.Conv1d, nn.Conv2d, LocallyConnected2d)
+KEEPS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Dropout2d, nn.Identity)
+
+
 class FFLayer(nn.Module):
     """A block with an objective of its own.
 
@@ -61,7 +88,8 @@ class FFLayer(nn.Module):
         order: The order of the operations, each once: ``"normalize"``, ``"transform"`` (the block), ``"add"`` (the
             shortcut), ``"activate"``, ``"pool"``, and ``"goodness"``, where the objective reads. Those that the layer
             has not are left out.
-        in_features: Number of input features (channels), for plug-ins that are shaped by it.
+        in_features: Number of input features (channels), for plug-ins that are shaped by it; a linear or convolutional
+            block tells it by itself, as does an ``nn.Sequential`` that begins with one.
         features: Number of output features (channels), likewise.
         goodness: Scalar or per-class goodness of the activations.
         loss: What is minimised, given the goodness.
@@ -103,14 +131,17 @@ class FFLayer(nn.Module):
             raise ValueError(f"order must hold each of {', '.join(NORMALIZE_FIRST)} once, got {tuple(order)}")
         if list(order).index("goodness") < list(order).index("activate"):
             raise ValueError(f"order must have the goodness behind the activation, got {tuple(order)}")
+        check_made(goodness=goodness, loss=loss, objective=objective, normalization=normalization, peer=peer)
+        takes, gives = block_widths(block)
         self.block = block
         self.activation = activation
         self.pool = pool
         self.shortcut = shortcut
         self.tap = tap
         self.order = tuple(order)
-        self.in_features = in_features
-        self.features = features
+        self.in_features = takes if in_features is None else in_features
+        self.features = gives if features is None else features
+        self._composed = False
         self.normalization = normalization
         self.peer = peer
         self.objective = objective
@@ -139,8 +170,12 @@ class FFLayer(nn.Module):
             peer: See above.
 
         Raises:
-            ValueError: If the layer ends up without an objective, or plug-ins do not fit.
+            ValueError: If the layer ends up without an objective, plug-ins do not fit, or the layer is part of a stack
+                already.
         """
+        if self._composed:
+            raise ValueError(f"layer {index} must be new to the stack, got one that is part of a stack already")
+        self._composed = True
         if self.objective is None:
             chosen = copy.deepcopy(goodness) if self._goodness is None else self._goodness
             wanted = copy.deepcopy(loss) if self._loss is None else self._loss
@@ -205,6 +240,8 @@ class FFLayer(nn.Module):
             raise RuntimeError("the layer has no objective yet: put it into an FFSequential, or give it one")
         found = self.run(x)
         local: LocalLoss = self.objective(found.read, batch)
+        if local.loss.dim():
+            raise ValueError(f"loss must be one number a batch, such as a mean, got shape {tuple(local.loss.shape)}")
         if self.peer is not None:
             positives = len(found.out) // 2 if batch.paired else len(found.out)
             term = self.peer(found.pre_activations[:positives], found.activated.detach()[:positives])

@@ -33,7 +33,10 @@ HINTON = Recipe(
     lr_schedule=Cooldown(0.5),
     epochs=60,
     batch_size=100,
-    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20}},
+    data_settings={
+        "*.npz": {"labels": Concatenation},  # an overlay would blank features that say something
+        "digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20},
+    },
 )
 
 HINTON_2000 = HINTON.with_(
@@ -65,7 +68,10 @@ SYMBA = Recipe(
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
     epochs=60,
-    data_settings={"digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50}},
+    data_settings={
+        "*.npz": {"labels": Concatenation},  # an overlay would blank features that say something
+        "digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50},
+    },
 )
 
 BEST_MLP = SYMBA.with_(

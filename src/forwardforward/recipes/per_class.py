@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -61,7 +62,8 @@ MONO_CONV = Recipe(
 CLASS_GROUPS = MONO_CONV.with_(
     name="class-groups",
     summary="the same network with a group of channels a class in place of the projection",
-    source="the goodness of CwComp (arXiv 2312.12668)",
+    source="the goodness of CwComp (arXiv 2312.12668) and its order of operations",
+    architecture=replace(PER_CLASS, order=CWCOMP.order),
     goodness=ClassGroups,
 )
 

@@ -28,6 +28,8 @@ from forwardforward.sequential import FFSequential
 
 __all__ = ["Recipe"]
 
+ANY_NPZ = "*.npz"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -65,7 +67,7 @@ class Recipe:
         augment: Changes the images of each training batch, see :mod:`forwardforward.data`.
         epochs: Passes over the training data.
         batch_size: Samples a step.
-        data_settings: Fields that differ on a data set, by its name; see :meth:`on`.
+        data_settings: Fields that differ on a data set, by its name, ``"*.npz"`` for a user's own; see :meth:`on`.
     """
 
     name: str
@@ -164,7 +166,8 @@ class Recipe:
         Args:
             data: Name of the data set.
         """
-        return self.with_(**self.data_settings.get(data, {}))
+        own = ANY_NPZ if data.endswith(".npz") and data not in self.data_settings else data
+        return self.with_(**self.data_settings.get(own, {}))
 
     def table(self) -> dict[str, str]:
         """Return what the recipe sets, field by field, in words; fields that are not used are left out."""
