@@ -42,6 +42,8 @@ PAPERS: dict[tuple[str, str, str, int | None], str] = {
     ("hinton-2000", "4×2000", "mnist", 60): "1.36 (Hinton 2022)",
     ("symba", "3×1000", "mnist", None): "1.42 (Lee and Song 2023; as cited by HCL-FF)",
     ("unsupervised", "4×2000", "mnist", 100): "1.37 (Hinton 2022)",
+    ("imdb-symba", "4×2000", "imdb", None): "15.14 (arXiv 2307.04205)",
+    ("imdb-threshold", "4×2000", "imdb", None): "15.14 (arXiv 2307.04205)",
     ("mono", "3×1000", "mnist", None): "1.26 (Mono-Forward 2025; tuned on the test set)",
 }
 
