@@ -90,6 +90,18 @@ def test_convolutions_that_do_not_fit_are_refused() -> None:
         models.DeeperForward()((1, 4, 4), (10, 30), 10)
 
 
+def test_dense_layers_have_the_activation_that_they_are_given() -> None:
+    plain = models.Dense()((2, 3), (4, 5), 10)
+    assert [type(layer.activation) for layer in plain] == [torch.nn.ReLU, torch.nn.ReLU]
+    assert repr(models.Dense()) == "Dense()"
+    architecture = models.Dense(torch.nn.LeakyReLU(0.2))
+    assert repr(architecture) == "Dense(activation=LeakyReLU(negative_slope=0.2))"
+    first, second = architecture((2, 3), (4, 5), 10)
+    assert first.activation is not second.activation
+    x = torch.randn(3, 6)
+    torch.testing.assert_close(first(x), torch.nn.functional.leaky_relu(first.block(x), 0.2))
+
+
 def test_residual_convolutions_add_their_input() -> None:
     torch.manual_seed(0)
     layers = models.Convolutions(residual=True)((2, 6, 6), (4, 4, 6), 10)
@@ -98,3 +110,12 @@ def test_residual_convolutions_add_their_input() -> None:
     wider = layers[2].block(x)
     wider[:, :4] += x
     torch.testing.assert_close(layers[2](x), wider.relu())
+
+
+def test_groups_that_do_not_divide_are_refused_before_training() -> None:
+    with pytest.raises(ValueError, match="^widths must be multiples of the 7 classes around layers"):
+        models.cwcomp(3, num_classes=7)
+    with pytest.raises(ValueError, match="^num_classes must divide the layer's features"):
+        classes([ff.FFConv2d(3, 12, 3)])
+    for name in ("cwcomp", "class-groups", "deeperforward"):
+        assert len(ff.recipes.get(name).on("cifar100").model((3, 32, 32), 100)) >= 4

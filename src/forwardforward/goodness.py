@@ -294,7 +294,7 @@ class ClassGroups(PerClassGoodness):
             DeeperForward's.
 
     Raises:
-        ValueError: On forward, if the number of features is not a multiple of ``num_classes``.
+        ValueError: In a stack or on forward, if the number of features is not a multiple of ``num_classes``.
 
     Source: Papachristodoulou et al., Convolutional Channel-wise Competitive Learning for the Forward-Forward
     Algorithm (AAAI 2024), arXiv 2312.12668.
@@ -304,14 +304,18 @@ class ClassGroups(PerClassGoodness):
         super().__init__(num_classes)
         self.goodness = MeanOfSquares() if goodness is None else goodness
 
-    def forward(self, activations: Tensor) -> Tensor:
-        """Return the goodness of each sample's class groups, ``(batch, classes)``."""
-        batch, features = activations.shape[:2]
-        if features % self.num_classes:
+    def bind(self, features: int | None) -> None:
+        """Refuse a layer whose features are no equal groups; called by the layer."""
+        if features is not None and features % self.num_classes:
             raise ValueError(
                 "num_classes must divide the layer's features into equal groups, "
                 f"got {self.num_classes} classes for {features} features"
             )
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the goodness of each sample's class groups, ``(batch, classes)``."""
+        batch, features = activations.shape[:2]
+        self.bind(features)
         if type(self.goodness) in (MeanOfSquares, MeanActivation):  # space first: less to hold, and no copy of maps
             values = activations.square() if isinstance(self.goodness, MeanOfSquares) else activations
             rest = tuple(range(2, activations.dim()))

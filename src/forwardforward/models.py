@@ -17,6 +17,7 @@ below name the papers' networks with their sizes:
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,14 +52,27 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Dense:
-    """A stack of dense layers with ReLU."""
+    """A stack of dense layers.
+
+    Args:
+        activation: What each layer applies to its products, in a copy of its own; a ReLU unless given.
+    """
+
+    activation: nn.Module | None = None
 
     def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
         """Return one layer a width."""
         features = 1
         for size in input_shape:
             features *= size
-        return [FFLinear(*sizes) for sizes in itertools.pairwise([features, *widths])]
+        return [
+            FFLinear(*sizes, activation=copy.deepcopy(self.activation))
+            for sizes in itertools.pairwise([features, *widths])
+        ]
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return "Dense()" if self.activation is None else f"Dense(activation={self.activation!r})"
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,8 @@ class Convolutions:
         """Return one layer a width, which is its number of channels.
 
         Raises:
-            ValueError: If the input is not (channels, height, width) or too small for the pools.
+            ValueError: If the input is not (channels, height, width) or too small for the pools, or layers whose
+                filters are apart by class do not divide by the classes.
         """
         if len(input_shape) != 3:
             raise ValueError(
@@ -95,6 +110,11 @@ class Convolutions:
         if min(input_shape[1:]) < 2 ** len([pool for pool in self.pools if pool <= len(widths)]):
             raise ValueError(f"input_shape must be large enough for {len(self.pools)} pools, got {tuple(input_shape)}")
         channels = [input_shape[0], *widths]
+        if any(channels[i] % num_classes for number in self.grouped for i in (number - 1, number) if i < len(channels)):
+            raise ValueError(
+                f"widths must be multiples of the {num_classes} classes around layers with filters apart by class, "
+                f"got {tuple(widths)}"
+            )
         return [
             FFConv2d(
                 *sizes,

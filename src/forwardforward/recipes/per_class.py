@@ -65,6 +65,7 @@ CLASS_GROUPS = MONO_CONV.with_(
     source="the goodness of CwComp (arXiv 2312.12668) and its order of operations",
     architecture=replace(PER_CLASS, order=CWCOMP.order),
     goodness=ClassGroups,
+    data_settings={**MONO_CONV.data_settings, "cifar100": {"hidden": (100, 100, 200, 200)}},
 )
 
 ASGE = MONO_CONV.with_(
@@ -97,7 +98,10 @@ CWCOMP_RECIPE = Recipe(
     standardize=True,
     epochs=20,
     batch_size=128,
-    data_settings={"digits": {"hidden": (20, 40, 40, 80), "epochs": 40, "batch_size": 50}},
+    data_settings={
+        "cifar100": {"hidden": (100, 200, 400, 800)},
+        "digits": {"hidden": (20, 40, 40, 80), "epochs": 40, "batch_size": 50},
+    },
 )
 
 DEEPERFORWARD = Recipe(
