@@ -27,7 +27,9 @@ pixels = data.train.inputs[0].numel()
 
 def stack(inputs):
     """Return three layers of 300 units."""
-    return [ff.FFLinear(*sizes, normalization=ff.normalization.RMSNorm()) for sizes in [(inputs, 300), *[(300, 300)] * 2]]
+    return [
+        ff.FFLinear(*sizes, normalization=ff.normalization.RMSNorm()) for sizes in [(inputs, 300), *[(300, 300)] * 2]
+    ]
 
 
 def pairs():
@@ -63,9 +65,7 @@ styles = zip(["tab:blue", "deepskyblue", "black", "tab:orange"], ["o", "s", "D",
 for make, (color, marker) in zip([pairs, per_class, backpropagation, feedback_alignment], styles, strict=True):
     torch.manual_seed(0)
     model = make()
-    history = ff.fit(
-        model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False
-    )
+    history = ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
     name = make.__name__.replace("_", " ")
     error = ff.evaluate(model, data.test).error
     print(f"{name}: test error {error:.2f} %, {history.seconds / len(history):.2f} seconds an epoch")
@@ -77,4 +77,4 @@ axis.minorticks_off()
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "backpropagation.png", dpi=100)
+figure.savefig(args.out / "backpropagation.png", dpi=80)

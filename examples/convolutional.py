@@ -28,7 +28,7 @@ plain = ff.data.load(args.data, args.data_dir)
 data = plain.standardized()
 torch.manual_seed(0)
 model = ff.FFSequential(
-    ff.FFConv2d(data.input_shape[0], 40, 3, padding=1, pool=2),
+    ff.FFConv2d(data.input_shape[0], 40, 3, padding=1),
     ff.FFConv2d(40, 80, 3, padding=1, pool=2),
     ff.FFConv2d(80, 160, 3, padding=1),
     goodness=ff.goodness.LearnedProjection(num_classes=10, pool=ff.pooling.SpatialPool(2)),
@@ -71,4 +71,4 @@ for half, number in zip(figure.subfigures(1, 2, wspace=0.05), range(2), strict=T
         axis.spines[["top", "right"]].set_visible(False)
     axis.set_xlabel("class, the true one blue")
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "convolutional.png", dpi=100)
+figure.savefig(args.out / "convolutional.png", dpi=80)

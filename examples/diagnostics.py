@@ -1,8 +1,8 @@
 """Reading the diagnostics of a run that goes wrong.
 
-fit keeps for every layer and epoch the loss, the separation of goodness, the gradient's norm and more. Here a network is
-trained as it should be, and once without normalization between its layers: each layer then reads off the length of its
-input what the first has found, and the history shows it long before the test error does.
+Of every layer and epoch, the history of a run keeps the loss, the separation of goodness, the gradient's norm and more.
+Two runs differ in the learning rate alone. The larger one suits the first layer; the history shows where the trouble
+starts, behind it: losses stay high there, and each layer is worse than the one before.
 
     python examples/diagnostics.py
 """
@@ -23,27 +23,51 @@ parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="fold
 args = parser.parse_args()
 
 data = ff.data.load(args.data, args.data_dir)
-runs = {"with normalization": ff.normalization.RMSNorm(), "without": None}
-histories = {}
-for name, normalization in runs.items():
+runs = {"learning rate 0.001": 0.001, "learning rate 0.03": 0.03}
+
+figure = Figure(figsize=(8.5, 3.8), layout="constrained")
+axes = figure.subplots(2, 4, sharex=True, sharey="col")
+for row, (name, lr) in zip(axes, runs.items(), strict=True):
     torch.manual_seed(0)
     model = ff.FFSequential(
-        ff.FFLinear(data.train.inputs[0].numel() + 10, 300, normalization=ff.normalization.RMSNorm()),
+        ff.FFLinear(data.train.inputs[0].numel() + 10, 300),
         ff.FFLinear(300, 300),
         ff.FFLinear(300, 300),
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.Threshold(theta="width"),
-        normalization=normalization,
+        normalization=ff.normalization.RMSNorm(),
         labels=ff.labels.Concatenation(num_classes=10),
     )
-    histories[name] = ff.fit(
-        model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False
+    history = ff.fit(
+        model,
+        data.train,
+        validation=data.validation,
+        epochs=args.epochs,
+        batch_size=50,
+        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=lr),
+        progress=False,
     )
     print(name)
-    for layer, error in enumerate(ff.evaluate(model, data.test).layer_errors):
-        last = histories[name][-1]["layers"][layer]
+    epochs = range(1, len(history) + 1)
+    for layer, color in enumerate(["tab:blue", "tab:orange", "black"]):
+        style = {"color": color, "label": f"layer {layer + 1}"}
+        for axis, key in zip(row, ["loss", "separation", "gradient_norm"], strict=False):
+            axis.plot(epochs, history.layer(layer, key), **style)
+        errors = [record["validation"]["layer_errors"][layer] for record in history]
+        row[3].plot(epochs, errors, **style)
+        last = history[-1]["layers"][layer]
         print(
-            f"  layer {layer + 1}: loss {last['loss']:.3f}, separation {last['separation']:.0f}, "
-            f"gradient norm {last['gradient_norm']:.2f}, largest weight {last['largest_weight']:.2f}, "
-            f"test error {error:.1f} %"
+            f"  layer {layer + 1}: loss {last['loss']:.2f}, separation {last['separation']:.1f}, "
+            f"gradient norm {last['gradient_norm']:.0f}, validation error {errors[-1]:.1f} %"
         )
+    row[0].set_ylabel(name)
+for axis, title in zip(axes[0], ["loss", "separation", "gradient norm", "validation error, %"], strict=True):
+    axis.set_title(title)
+axes[0, 0].set(yscale="log", ylim=(0.1, 1000))
+axes[0, 2].set(yscale="log", ylim=(5, 1000))
+axes[0, 0].legend(frameon=False)
+figure.supxlabel("epoch")
+for axis in axes.flat:
+    axis.spines[["top", "right"]].set_visible(False)
+args.out.mkdir(parents=True, exist_ok=True)
+figure.savefig(args.out / "diagnostics.png", dpi=68)

@@ -59,4 +59,4 @@ for place, i in enumerate(shown.tolist()):
 figure.supylabel("goodness")
 figure.supxlabel("label: blue the true one, orange a wrong one that won")
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "mnist.png", dpi=90)
+figure.savefig(args.out / "mnist.png", dpi=80)

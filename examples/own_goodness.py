@@ -62,4 +62,4 @@ for axis, (name, goodness) in zip(axes, candidates.items(), strict=True):
     axis.spines[["top", "right", "left"]].set_visible(False)
 axes[0].legend(frameon=False)
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "own_goodness.png", dpi=100)
+figure.savefig(args.out / "own_goodness.png", dpi=80)

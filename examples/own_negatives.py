@@ -57,9 +57,7 @@ for name, (sampler, color) in samplers.items():
         labels=ff.labels.Concatenation(num_classes=10),
         negatives=sampler,
     )
-    history = ff.fit(
-        model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False
-    )
+    history = ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
     print(f"{name}: test error {ff.evaluate(model, data.test).error:.2f} %")
     errors = [record["validation"]["error"] for record in history]
     right.plot(range(1, len(errors) + 1), errors, color=color, marker=".", label=name)
@@ -73,4 +71,4 @@ right.minorticks_off()
 right.legend(frameon=False)
 right.spines[["top", "right"]].set_visible(False)
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "own_negatives.png", dpi=100)
+figure.savefig(args.out / "own_negatives.png", dpi=80)

@@ -39,17 +39,8 @@ def train(**settings):
     """Return a trained model and its history."""
     torch.manual_seed(0)
     model = recipe.model(data.input_shape, data.num_classes)
-    history = ff.fit(
-        model,
-        data.train,
-        validation=data.validation,
-        epochs=args.epochs,
-        batch_size=recipe.batch_size,
-        optimizer=recipe.optimizer(),
-        progress=False,
-        **settings,
-    )
-    return model, history
+    settings |= {"validation": data.validation, "batch_size": recipe.batch_size, "optimizer": recipe.optimizer()}
+    return model, ff.fit(model, data.train, epochs=args.epochs, progress=False, **settings)
 
 
 alone, whole = train()
@@ -81,4 +72,4 @@ axis.set(xlabel="epoch", ylabel="validation error, %", ylim=(0, None))
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "saving.png", dpi=100)
+figure.savefig(args.out / "saving.png", dpi=80)

@@ -67,4 +67,4 @@ right.set(xlabel="layer", ylabel="test accuracy of the layer alone, %", ylim=(0,
 for axis in (left, right):
     axis.spines[["top", "right"]].set_visible(False)
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "trifecta.png", dpi=100)
+figure.savefig(args.out / "trifecta.png", dpi=80)

@@ -1,8 +1,8 @@
 """Features without labels, and a linear readout of them.
 
 A positive sample is an image, a negative one a hybrid of two: half of this digit and half of that, in large patches.
-Layers that tell the two apart have to see shapes. No label touches them; a linear head reads their activations, and the
-picture compares it with a head on layers that stand still.
+Layers that tell the two apart have to see shapes. No label touches them; a linear head reads the last of them, and the
+picture compares it with a head on layers that stand still. Layers are narrow: of few units, none may be wasted.
 
     python examples/unsupervised.py
 """
@@ -35,35 +35,30 @@ errors = {}
 for name, schedule in {"random features": nothing, "learned features": ff.schedules.Joint()}.items():
     torch.manual_seed(0)
     model = ff.FFSequential(
-        ff.FFLinear(data.train.inputs[0].numel(), 300),
-        ff.FFLinear(300, 300),
-        ff.FFLinear(300, 300),
+        ff.FFLinear(data.train.inputs[0].numel(), 50),
+        ff.FFLinear(50, 50),
         goodness=ff.goodness.MeanOfSquares(),
-        loss=ff.losses.Threshold(theta=1.0, temperature=0.3),
+        loss=ff.losses.SymBa(alpha=4.0),
         normalization=ff.normalization.RMSNorm(),
         negatives=negatives,
         head=ff.classifiers.LinearHead(num_classes=10),
     )
-    history = ff.fit(
-        model,
-        data.train,
-        validation=data.validation,
-        epochs=args.epochs,
-        batch_size=50,
-        schedule=schedule,
-        progress=False,
-    )
+    settings = {"epochs": args.epochs, "batch_size": 50, "schedule": schedule, "progress": False}
+    history = ff.fit(model, data.train, validation=data.validation, **settings)
     errors[name] = [record["validation"]["error"] for record in history]
     print(f"{name}: test error of the linear head {ff.evaluate(model, data.test).error:.2f} %")
 
 figure = Figure(figsize=(10, 3.6), layout="constrained")
-samples, filters, curves = figure.subfigures(1, 3, width_ratios=[0.8, 1, 1.4])
-images = data.test.inputs[:4]
+samples, filters, curves = figure.subfigures(1, 3, width_ratios=[0.5, 1, 1.4])
+images = data.test.inputs[1:5]
 hybrids = negatives(images, None, None, None, torch.Generator().manual_seed(0)).inputs[4:]
-for axis, image in zip(samples.subplots(4, 2).flat, torch.stack([images, hybrids], 1).flatten(0, 2), strict=True):
-    axis.imshow(image, cmap="gray_r")
-    axis.set_axis_off()
-samples.suptitle("images and hybrids", fontsize=10)
+axes = samples.subplots(4, 2)
+for row, pair in zip(axes, zip(images, hybrids, strict=True), strict=True):
+    for axis, image in zip(row, pair, strict=True):
+        axis.imshow(image[0], cmap="gray_r")
+        axis.set(xticks=[], yticks=[])
+axes[0, 0].set_title("image", fontsize=10)
+axes[0, 1].set_title("hybrid", fontsize=10)
 weights = model.layers[0].block.weight.detach()
 strongest = weights[weights.norm(dim=1).topk(25).indices].unflatten(1, data.input_shape)[:, 0]
 for axis, weight in zip(filters.subplots(5, 5).flat, strongest, strict=True):
@@ -77,4 +72,4 @@ axis.set(xlabel="epoch", ylabel="validation error of the head, %", ylim=(0, None
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)
 args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "unsupervised.png", dpi=100)
+figure.savefig(args.out / "unsupervised.png", dpi=80)

@@ -1,0 +1,71 @@
+"""Texts: film reviews as bags of words and word pairs.
+
+The first layer is an embedding, and like every other it learns from a goodness of its own for each class. Word pairs
+tell it that "not boring" is praise. The picture asks each layer about such pairs, as if they were whole reviews.
+
+    python examples/imdb.py                                                    # a hundred sentences made by hand
+    python examples/imdb.py --data imdb --data-dir DIR --epochs 5              # DIR holds the folder aclImdb
+"""
+
+import argparse
+from itertools import chain, product
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+import forwardforward as ff
+from forwardforward.data.text import Corpus, NGrams, ReviewFolder, Texts
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--data", default="sentences", choices=["sentences", "imdb"])
+parser.add_argument("--data-dir", type=Path, default=Path("."), help="folder that holds aclImdb")
+parser.add_argument("--epochs", type=int, default=40)
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+args = parser.parse_args()
+
+good, bad = ["wonderful", "gripping", "charming", "funny"], ["awful", "boring", "clumsy", "weak"]
+if args.data == "sentences":
+    made = list(product(["film", "story", "acting", "music", "ending", "dialogue"], ["", "not "], good + bad))
+    texts = [f"I thought the {subject} was {negation}{word}." for subject, negation, word in made]
+    labels = [int((word in good) == (negation == "")) for _, negation, word in made]
+    train_texts, train_labels, test_texts, test_labels = texts[:64], labels[:64], texts[64:], labels[64:]
+else:
+    reviews = ReviewFolder(args.data_dir / "aclImdb")
+    train_texts, train_labels = reviews.labelled("train")
+    test_texts, test_labels = reviews.labelled("test")
+    train_texts, test_texts = Texts(train_texts, progress=True), Texts(test_texts, progress=True)
+
+# Words and pairs are numbered by the training texts; those of which we want to know more go with the test texts.
+snippets = [f"{before} {word}" for word, before in product(good + bad, ["was", "not"])]
+bags = NGrams(vocabulary=20_000, longest=2, length=256)
+train_inputs, others = bags(Corpus(train_texts, chain(test_texts, snippets)))
+test_inputs, asked = others[: -len(snippets)], others[-len(snippets) :]
+train = ff.TensorData(train_inputs, torch.tensor(train_labels), num_classes=2, entries=bags.entries)
+test = ff.TensorData(test_inputs, torch.tensor(test_labels), num_classes=2, entries=bags.entries)
+
+torch.manual_seed(0)
+model = ff.FFSequential(
+    ff.layers.FFEmbeddingBag(bags.entries, 32, std=0.1),
+    ff.FFLinear(32, 100),
+    goodness=ff.goodness.LearnedProjection(num_classes=2),
+    loss=ff.losses.CrossEntropy(),
+    normalization=ff.normalization.RMSNorm(),
+)
+ff.fit(model, train, epochs=args.epochs, batch_size=10 if args.data == "sentences" else 100)
+result = ff.evaluate(model, test)
+print(f"test error {result.error:.2f} %, of the layers alone", *(f"{error:.2f}" for error in result.layer_errors))
+
+goodness = model.layer_goodness(asked)
+margins = goodness[:, :, 1] - goodness[:, :, 0]
+figure = Figure(figsize=(8, 4.6), layout="constrained")
+axes = figure.subplots(1, 2, sharey=True)
+for layer, axis in enumerate(axes):
+    colors = ["tab:blue" if margin > 0 else "tab:orange" for margin in margins[:, layer]]
+    axis.barh(snippets, margins[:, layer], color=colors)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(title=f"layer {layer + 1}", xlabel="goodness of praise minus that of blame")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+axes[0].invert_yaxis()
+args.out.mkdir(parents=True, exist_ok=True)
+figure.savefig(args.out / "imdb.png", dpi=80)
