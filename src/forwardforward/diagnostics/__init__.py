@@ -3,7 +3,7 @@
 Pictures need matplotlib and leave its global state alone.
 """
 
-from forwardforward.diagnostics.curves import curves
+from forwardforward.diagnostics.panels import curves
 from forwardforward.diagnostics.distributions import goodness_distributions
 from forwardforward.diagnostics.probes import layer_errors, probe
 
