@@ -337,7 +337,8 @@ def test_a_copy_learns_by_itself(kind: type[Baseline]) -> None:
 
 @pytest.mark.parametrize("kind", [FeedbackAlignment, Pepita])
 def test_recipes_of_convolutions_train_with_any_baseline(kind: type[Baseline]) -> None:
-    recipe = RECIPES["backprop"].with_(baseline=kind, architecture=ff.models.PER_CLASS, hidden=(4, 4))
+    architecture = ff.models.Convolutions(pools=(1, 2), order=ff.layers.TRANSFORM_FIRST)
+    recipe = RECIPES["backprop"].with_(baseline=kind, architecture=architecture, hidden=(4, 4))
     model = recipe.model((3, 8, 8), 5)
     ff.fit(model, (torch.rand(20, 3, 8, 8), torch.arange(20) % 5), epochs=1, batch_size=10, progress=False)
     assert isinstance(model, kind)
@@ -348,7 +349,7 @@ def test_bad_input_is_named(kind: type[Baseline]) -> None:
     with pytest.raises(ValueError, match="layers must hold at least one layer"):
         kind(num_classes=3)
     with pytest.raises(ValueError, match="features must be given"):
-        kind(nn.Linear(4, 3), num_classes=3)
+        kind(nn.Sequential(nn.Linear(4, 3), nn.Flatten()), num_classes=3)
     with pytest.raises(ValueError, match="labels must be given"):
         dense(kind).step((torch.rand(3, 16), None), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
 

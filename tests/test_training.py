@@ -6,16 +6,18 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import forwardforward as ff
 from forwardforward.training import (
     Callback,
+    Checkpoint,
     CheckpointError,
     CSVLog,
     EarlyStopping,
@@ -25,6 +27,7 @@ from forwardforward.training import (
     load_weights,
     save_checkpoint,
 )
+from forwardforward.training.evaluation import check_validation
 
 KINDS = ("pair", "hard", "class", "unsupervised", "batch norm", "dropout")
 
@@ -287,7 +290,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(CheckpointError, match="No space left on device.*last good one is kept"):
-        fit(network(), data(), checkpoint=path, epochs=2)
+        fit(network(), data(), checkpoint=path, resume=True, epochs=2)
     assert path.read_bytes() == good
     assert os.listdir(tmp_path) == ["c.pt"]
 
@@ -319,12 +322,196 @@ def test_training_stops_at_nan_and_keeps_the_checkpoint_before(tmp_path: Path) -
     assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
 
 
+class Untrained(Callback):
+    """Says that nothing may be trained."""
+
+    def on_fit_begin(self, state: ff.training.FitState) -> None:
+        raise AssertionError("training began")
+
+
 def test_early_stopping_needs_validation_and_stops() -> None:
     frozen = ff.LocalOptimizer(torch.optim.SGD, lr=0.0)
     history = fit(network(), data(), validation=data(), epochs=9, optimizer=frozen, callbacks=[EarlyStopping(2)])
     assert len(history) == 3
     with pytest.raises(ValueError, match="validation must be given"):
-        fit(network(), data(), callbacks=[EarlyStopping(2)])
+        fit(network(), data(), callbacks=[EarlyStopping(2), Untrained()])
+
+
+def stopping(tmp_path: Path, epochs: int, patience: int = 2, **options: object) -> ff.training.History:
+    """A run whose error stays where it is, so that it stops early."""
+    frozen = ff.LocalOptimizer(torch.optim.SGD, lr=0.0)
+    settings = {"validation": data(), "epochs": epochs, "optimizer": frozen, "callbacks": [EarlyStopping(patience)]}
+    return fit(network(), data(), checkpoint=tmp_path / "c.pt", **{**settings, **options})
+
+
+def test_a_run_that_stopped_early_is_not_trained_on(tmp_path: Path) -> None:
+    assert len(stopping(tmp_path, 9)) == 3
+    for _ in range(2):
+        assert len(stopping(tmp_path, 9, resume=True)) == 3
+    assert len(stopping(tmp_path, 9, patience=4, resume=True)) == 5
+    assert load_checkpoint(tmp_path / "c.pt")["epoch"] == 5
+
+
+def test_an_early_stop_writes_a_checkpoint_whatever_its_interval(tmp_path: Path) -> None:
+    rare, often = Checkpoint(tmp_path / "rare.pt", every=100), Checkpoint(tmp_path / "often.pt", every=2)
+    stopping(tmp_path, 9, callbacks=[rare, often, EarlyStopping(2)])
+    assert load_checkpoint(rare.path)["epoch"] == load_checkpoint(often.path)["epoch"] == 3
+    fit(network(), data(), epochs=2, callbacks=[rare])
+    assert load_checkpoint(rare.path)["epoch"] == 2
+
+
+@pytest.mark.parametrize("count", [11, 21])
+@pytest.mark.parametrize("kind", ["unsupervised", "batch norm", "class batch norm"])
+def test_a_last_batch_of_one_joins_the_batch_before(kind: str, count: int, tmp_path: Path) -> None:
+    def made(seed: int = 0) -> ff.FFSequential:
+        if kind != "class batch norm":
+            return network(kind, seed)
+        torch.manual_seed(seed)
+        loss = {"goodness": ff.goodness.LearnedProjection(3), "loss": ff.losses.CrossEntropy()}
+        return ff.FFSequential(ff.FFLinear(16, 8), normalization=ff.normalization.BatchNorm(), **loss)
+
+    given = data(count)
+    for train in (given, [given[i] for i in range(count)]):  # tensors, and a data set
+        path = tmp_path / f"{type(train).__name__}.pt"
+        alone = made()
+        fit(alone, train, validation=given)
+        with pytest.raises(Killed):
+            fit(made(), train, checkpoint=path, schedule=KillAtStep(1, count // 10 - 1))
+        resumed = made(9)
+        fit(resumed, train, validation=given, checkpoint=path, resume=True)
+        assert same(alone, resumed)
+
+
+@pytest.mark.parametrize("kind", ["unsupervised", "class", "hard"])
+def test_evaluation_takes_any_number_of_samples(kind: str) -> None:
+    model = network(kind)
+    held = data(21)
+    for count, batch_size in ((1, 10), (2, 1), (11, 10), (21, 10), (5, 1)):
+        result = ff.evaluate(model, held[:count], batch_size=batch_size)
+        assert result.samples == count
+        assert result.error == pytest.approx(
+            100 * float((model.predict(held.inputs[:count]) != held.targets[:count]).double().mean())
+        )
+        assert (result.layer_accuracies is None) == (count == 1)
+    loader = DataLoader(held, 10)
+    assert ff.evaluate(model, loader).error == ff.evaluate(model, held).error
+
+
+def test_accuracies_carry_no_noise() -> None:
+    result = ff.evaluate(network("class"), data(24))
+    assert result.layer_accuracies == tuple(round(100 - error, 4) for error in result.layer_errors)
+    assert all(repr(value) == repr(round(value, 4)) for value in result.layer_accuracies)
+    assert result.error == 100 * round(result.error * 24 / 100) / 24
+
+
+class Drawing(Dataset):
+    """Draws from torch's global generator, as augmentation does."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.rand(1, 4, 4), index % 3
+
+
+def test_trying_the_validation_data_changes_nothing() -> None:
+    generator = torch.Generator().manual_seed(3)
+    loader = DataLoader(Drawing(), 5, shuffle=True, generator=generator)
+    model = network("dropout")
+    model.layers[0].eval()
+    state, modes = copy.deepcopy(model.state_dict()), [module.training for module in model.modules()]
+    before = generator.get_state()
+    check_validation(model, loader)
+    assert torch.equal(generator.get_state(), before)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+
+    torch.manual_seed(7)
+    drawn = torch.get_rng_state()
+    plain, tried = network(), network()
+    torch.set_rng_state(drawn)
+    fit(plain, data(), epochs=1)
+    fit(tried, data(), epochs=1, validation=DataLoader(Drawing(), 5, shuffle=True))
+    assert same(plain, tried)
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+class Flaky(Dataset):
+    """Validation data that cannot be read at one of the passes over them, as from a network disk."""
+
+    def __init__(self, fails: int | None = None) -> None:
+        self.reads = 0
+        self.fails = fails
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        self.reads += 1
+        if self.reads == self.fails:
+            raise OSError("the disk is gone")
+        inputs, target = data(30, seed=1)[index]
+        return inputs, int(target)
+
+
+def test_an_epoch_is_kept_when_measuring_fails(tmp_path: Path) -> None:
+    whole, path, rare = network(), tmp_path / "c.pt", Checkpoint(tmp_path / "rare.pt", every=100)
+    expected = fit(whole, data(), validation=Flaky())
+    with pytest.raises(OSError, match="the disk is gone"):  # 30 reads to try, 30 an epoch
+        fit(network(), data(), validation=Flaky(fails=75), checkpoint=path, callbacks=[rare])
+    kept = load_checkpoint(path)
+    assert kept["epoch"] == load_checkpoint(rare.path)["epoch"] == 2
+    assert kept["history"][0]["validation"] is not None
+    assert kept["history"][1]["validation"] is None
+    resumed = network(seed=3)
+    history = fit(resumed, data(), validation=Flaky(), checkpoint=path, resume=True)
+    assert same(whole, resumed)
+    assert [one["validation"] for one in history] == [one["validation"] for one in expected]
+
+
+def test_an_epoch_that_diverged_is_not_kept_when_measuring_fails(tmp_path: Path) -> None:
+    class Bad(ff.LocalOptimizer):
+        def step(self, *units: object) -> None:
+            with torch.no_grad():
+                for parameters in self._parameters.values():
+                    for parameter in parameters:
+                        parameter.fill_(float("nan"))
+
+    bad = Bad(torch.optim.SGD, lr=0.1)
+    with pytest.raises(TrainingDiverged, match="epoch 1"):
+        fit(network(), data(), validation=Flaky(fails=31), optimizer=bad, checkpoint=tmp_path / "c.pt")
+    assert not (tmp_path / "c.pt").exists()
+
+
+def test_float64_is_read_in_the_models_type() -> None:
+    held = data()
+    single, double = network("class"), network("class")
+    fit(single, held, epochs=1)
+    pair = [held.inputs.double(), held.targets]
+    fit(double, pair, epochs=1)
+    assert same(single, double)
+    assert ff.evaluate(double, tuple(pair)).error == ff.evaluate(single, held).error
+    loader = DataLoader([(held.inputs[i].double(), int(held.targets[i])) for i in range(60)], 60)
+    assert ff.evaluate(double, loader).error == ff.evaluate(single, held).error
+    wide = network("class").double()
+    fit(wide, held, epochs=1)
+    assert next(wide.parameters()).dtype == torch.float64
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        return ((image, int(target)) for image, target in zip(data().inputs, data().targets, strict=True))
+
+
+def test_a_loader_of_a_stream_trains_and_resumes(tmp_path: Path) -> None:
+    alone = network("class")
+    history = fit(alone, DataLoader(Stream(), 20), validation=DataLoader(Stream(), 20))
+    assert history[-1]["validation"]["samples"] == 60
+    with pytest.raises(Killed):
+        fit(network("class"), DataLoader(Stream(), 20), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(1, 1))
+    resumed = network("class", seed=4)
+    fit(resumed, DataLoader(Stream(), 20), checkpoint=tmp_path / "c.pt", resume=True)
+    assert same(alone, resumed)
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,8 @@ def test_to():
     assert moved.inputs.device.type == moved.targets.device.type == "meta"
     assert moved.num_classes == 3
     assert TensorData(torch.zeros(1, 1)).to("cpu").targets is None
+    assert numbered(3).to("cpu", torch.float64).inputs.dtype == torch.float64
+    assert TensorData(torch.zeros(2, 3).long(), entries=4).to("cpu", torch.float64).inputs.dtype == torch.int32
 
 
 @given(n=st.integers(1, 40), batch_size=st.integers(1, 50), shuffle=st.booleans(), drop_last=st.booleans())
@@ -163,7 +165,22 @@ def test_batches_visit_each_sample_once(n, batch_size, shuffle, drop_last):
     assert len(set(seen)) == len(seen)
     if not shuffle:
         assert seen == sorted(seen)
-    assert all(len(inputs) == batch_size for inputs, _ in batches[: -1 if not drop_last else None])
+    sizes = [len(inputs) for inputs, _ in batches]
+    assert all(size == batch_size for size in sizes[: -1 if not drop_last else None])
+    assert min(sizes) > 1 or 1 in (n, batch_size)
+    assert max(sizes) <= batch_size + (n % batch_size == 1)
+
+
+def test_a_last_batch_of_one_joins_the_batch_before():
+    def sizes(n, batch_size, drop_last=False):
+        return [len(inputs) for inputs, _ in numbered(n).batches(batch_size, None, drop_last)]
+
+    assert sizes(7, 3) == [3, 4]
+    assert sizes(4, 3) == [4]
+    assert sizes(8, 3) == [3, 3, 2]
+    assert sizes(7, 3, drop_last=True) == [3, 3]
+    assert sizes(3, 1) == [1, 1, 1]
+    assert sizes(1, 3) == [1]
 
 
 def test_shuffle_is_the_generators_permutation():

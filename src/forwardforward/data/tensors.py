@@ -41,8 +41,8 @@ class TensorData(Dataset[Any]):
         >>> data = TensorData(torch.rand(5, 1, 28, 28), torch.tensor([3, 1, 4, 1, 5]), num_classes=10)
         >>> data
         TensorData(inputs=float32[5, 1, 28, 28], targets=int64[5], num_classes=10)
-        >>> [len(targets) for _, targets in data.batches(2)]
-        [2, 2, 1]
+        >>> [len(targets) for _, targets in data.batches(3)]
+        [3, 2]
     """
 
     inputs: Tensor
@@ -99,9 +99,10 @@ class TensorData(Dataset[Any]):
         """Shape of one input."""
         return tuple(self.inputs.shape[1:])
 
-    def to(self, device: torch.device | str) -> TensorData:
-        """The same set on ``device``."""
-        return self._derive(self.inputs.to(device), None if self.targets is None else self.targets.to(device))
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TensorData:
+        """The same set on ``device``, floating inputs as ``dtype`` where that is given."""
+        inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
+        return self._derive(inputs, None if self.targets is None else self.targets.to(device))
 
     def num_batches(self, batch_size: int, drop_last: bool = False) -> int:
         """Number of batches that :meth:`batches` yields.
@@ -109,19 +110,18 @@ class TensorData(Dataset[Any]):
         Raises:
             ValueError: ``batch_size`` is below 1, or so large that ``drop_last`` would leave no batch.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if drop_last and batch_size > len(self):
-            raise ValueError(f"batch_size must be at most the {len(self)} samples with drop_last, got {batch_size}")
-        return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
+        return len(self._parts(batch_size, drop_last))
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, drop_last: bool = False
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """One pass over the set.
 
+        A last batch of one sample joins the batch before it, in the same order, since some negatives and batch
+        statistics need two: 101 samples in batches of 50 make batches of 50 and 51.
+
         Args:
-            batch_size: samples a batch; the last one may be smaller.
+            batch_size: samples a batch; the last one may be smaller, or larger by one.
             generator: CPU generator that shuffles the samples (drawn from once, at the call). Without one the
                 samples come in order, as views that cost no copy.
             drop_last: leave out a last batch that is smaller than ``batch_size``.
@@ -132,23 +132,29 @@ class TensorData(Dataset[Any]):
         Raises:
             ValueError: as :meth:`num_batches`, or the generator is not on the CPU.
         """
-        count = self.num_batches(batch_size, drop_last)
+        parts = self._parts(batch_size, drop_last)
         if generator is None:
-            return self._in_order(batch_size, count)
+            return self._in_order(parts)
         if generator.device.type != "cpu":
             raise ValueError(f"generator must be on the CPU, got one on {generator.device}")
         # Drawn on the CPU, the order is the same whichever device holds the data.
         order = torch.randperm(len(self), generator=generator).to(self.inputs.device)
-        return self._shuffled(batch_size, count, order)
+        return self._shuffled(parts, order)
 
-    def _in_order(self, batch_size: int, count: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, count * batch_size, batch_size):
-            batch = slice(start, start + batch_size)
-            yield self.inputs[batch], None if self.targets is None else self.targets[batch]
+    def _parts(self, batch_size: int, drop_last: bool) -> list[slice]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if drop_last and batch_size > len(self):
+            raise ValueError(f"batch_size must be at most the {len(self)} samples with drop_last, got {batch_size}")
+        return batch_slices(len(self), batch_size, drop_last)
 
-    def _shuffled(self, batch_size: int, count: int, order: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, count * batch_size, batch_size):
-            batch = order[start : start + batch_size]
+    def _in_order(self, parts: list[slice]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for part in parts:
+            yield self.inputs[part], None if self.targets is None else self.targets[part]
+
+    def _shuffled(self, parts: list[slice], order: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for part in parts:
+            batch = order[part]
             targets = None if self.targets is None else self.targets.index_select(0, batch)
             yield self.inputs.index_select(0, batch), targets
 
@@ -200,6 +206,17 @@ class TensorData(Dataset[Any]):
         targets = None if self.targets is None else _describe(self.targets)
         inputs = _describe(self.inputs)
         return f"{type(self).__name__}(inputs={inputs}, targets={targets}, num_classes={self._num_classes})"
+
+
+def batch_slices(count: int, batch_size: int, drop_last: bool = False) -> list[slice]:
+    """Return the batches of ``count`` samples; a last one of one sample joins the batch before it."""
+    stops = list(range(batch_size, count + 1, batch_size))
+    rest = count % batch_size
+    if rest == 1 and stops and not drop_last:
+        stops[-1] = count
+    elif rest and not drop_last:
+        stops.append(count)
+    return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
 
 def _describe(tensor: Tensor) -> str:

@@ -39,7 +39,7 @@ def probe(
 
     Args:
         model: An :class:`~forwardforward.FFSequential`; it stands still.
-        train: Labelled data, of the kinds that :func:`~forwardforward.fit` takes.
+        train: Labelled data, of the kinds that :func:`~forwardforward.training.fit` takes.
         test: Labelled data to measure on.
         epochs: Passes over the features.
         batch_size: Samples a step.
@@ -89,7 +89,7 @@ def layer_errors(
     """Draw every layer's error by its own goodness, beside that of a linear classifier on its features.
 
     Args:
-        evaluation: Of :func:`~forwardforward.evaluate`.
+        evaluation: Of :func:`~forwardforward.training.evaluate`.
         probes: Errors that :func:`probe` gave; left out unless given.
         path: Where to save the picture; not saved unless given.
 

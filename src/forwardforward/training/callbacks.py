@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.checkpoints import save_checkpoint
 from forwardforward.training.history import History
+from forwardforward.training.settings import described
 
 __all__ = ["CSVLog", "Callback", "Checkpoint", "EarlyStopping", "FitState", "JSONLog", "StopOnNaN", "TrainingDiverged"]
 
@@ -37,6 +38,8 @@ class FitState:
         batch_size: Samples a batch.
         seed: The run's seed.
         stop: Set it to end the training after this epoch.
+        validates: Whether there are validation data.
+        settings: What else decides the run's result, in words: optimizer, model, precision, number of samples.
     """
 
     model: nn.Module
@@ -47,6 +50,8 @@ class FitState:
     batch_size: int
     seed: int
     stop: bool = False
+    validates: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Callback:
@@ -123,7 +128,7 @@ class CSVLog(Callback):
 
 
 class Checkpoint(Callback):
-    """Write a checkpoint after every ``every``-th epoch and after the last.
+    """Write a checkpoint after every ``every``-th epoch and after the last, which may be that of an early stop.
 
     Args:
         path: The file; the last good one stands there whatever happens.
@@ -138,12 +143,26 @@ class Checkpoint(Callback):
             raise ValueError(f"every must be at least 1, got {every}")
         self.path = Path(path)
         self.every = every
+        self._written = 0
+
+    def on_fit_begin(self, state: FitState) -> None:
+        """Forget what an earlier training wrote."""
+        self._written = 0
 
     def on_epoch_end(self, state: FitState) -> None:
         """Write, if it is time."""
-        done = len(state.history)
-        if done % self.every == 0 or done == state.epochs or state.stop:
-            save_checkpoint(self.path, checkpoint_content(state))
+        if len(state.history) % self.every == 0:
+            self.write(state)
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Write the last epoch, if that has not been done."""
+        if len(state.history) != self._written:
+            self.write(state)
+
+    def write(self, state: FitState) -> None:
+        """Write the state as it is."""
+        save_checkpoint(self.path, checkpoint_content(state))
+        self._written = len(state.history)
 
 
 def checkpoint_content(state: FitState) -> dict[str, Any]:
@@ -151,11 +170,12 @@ def checkpoint_content(state: FitState) -> dict[str, Any]:
     return {
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
-        "schedule": repr(state.schedule),
+        "schedule": described(state.schedule),
         "epoch": len(state.history),
         "epochs": state.epochs,
         "batch_size": state.batch_size,
         "seed": state.seed,
+        "settings": dict(state.settings),
         "random_state": torch.get_rng_state(),
         "history": state.history.epochs,
     }
@@ -163,6 +183,8 @@ def checkpoint_content(state: FitState) -> dict[str, Any]:
 
 class EarlyStopping(Callback):
     """End the training when the validation error has not improved for a number of epochs.
+
+    It reads the history alone, so a run that had stopped is not trained on when it is resumed.
 
     Args:
         patience: How many epochs without a new best are borne.
@@ -176,13 +198,18 @@ class EarlyStopping(Callback):
             raise ValueError(f"patience must be at least 1, got {patience}")
         self.patience = patience
 
+    def on_fit_begin(self, state: FitState) -> None:
+        """Ask for validation data, and look at the epochs that a resumed run has behind it."""
+        if not state.validates:
+            raise ValueError("validation must be given to fit for EarlyStopping: a test set is not for choices")
+        self.on_epoch_end(state)
+
     def on_epoch_end(self, state: FitState) -> None:
         """Compare the last epochs with the best before them."""
         records = [record["validation"] for record in state.history]
-        if records[-1] is None:
-            raise ValueError("validation must be given to fit for EarlyStopping: a test set is not for choices")
         errors = [math.inf if record is None else record["error"] for record in records]
-        state.stop |= len(errors) - 1 - errors.index(min(errors)) >= self.patience
+        if errors:
+            state.stop |= len(errors) - 1 - errors.index(min(errors)) >= self.patience
 
 
 def _numbers(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:

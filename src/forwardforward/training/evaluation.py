@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward.labels import check_labels
+from forwardforward.training.arguments import check_model, checked_whole, dtype_of, placed
 from forwardforward.training.randomness import derive_generator
-from forwardforward.training.sources import source
+from forwardforward.training.sources import Source, source
 
 __all__ = ["Evaluation", "choose_layers", "evaluate"]
 
@@ -22,8 +24,9 @@ class Evaluation:
         error: Share of samples that the model's classifier gets wrong.
         layer_errors: The same for each layer by its own goodness alone; None where layers cannot classify.
         layer_accuracies: For pair objectives, each layer's share of samples on the right side of its threshold, or of
-            pairs in the right order where its loss has none; for class objectives 100 minus the error. None for models
-            without local objectives.
+            pairs in the right order where its loss has none; for class objectives 100 minus the error. Rounded to
+            what float32 tells, and over batches of two samples or more, since some negatives need two. None for
+            models without local objectives, and where there is no such batch.
         head_error: The same as ``error`` for the one-pass head; None where there is none.
         samples: Number of samples.
     """
@@ -53,26 +56,42 @@ def evaluate(
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline.
         data: Labelled :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset or a
-            ``DataLoader``.
-        batch_size: Samples at a time; the result does not depend on it.
+            ``DataLoader``, of any number of samples. Floating inputs are read in the model's type.
+        batch_size: Samples at a time; the errors do not depend on it.
         device: Where to compute; where the model is unless given.
 
     Returns:
         The errors in percent.
 
     Raises:
-        ValueError: If the data are empty or have no labels.
+        TypeError: If the model cannot score, or the data are of another kind.
+        ValueError: If the data are empty or have no labels, or the device is not here.
     """
-    if device is not None:
-        model.to(device)
-    place = _device_of(model)
+    check_model(model, "scores")
+    batch_size = max(2, checked_whole("batch_size", batch_size, least=1))
+    place = placed(model, device)
     counts = _Counts()
     generator = derive_generator(0, 0, "evaluation", place)
-    for images, labels in source(data, batch_size, place).batches(None):
-        if labels is None:
-            raise ValueError("data must have labels to evaluate on, got none")
+    for images, labels in _source(model, data, batch_size).batches(None):
         counts.add(model, images, labels, generator)
     return counts.result()
+
+
+@torch.no_grad()
+def check_validation(model: nn.Module, data: Any) -> None:
+    """Score two samples, so that what would fail after an epoch fails before the first.
+
+    Raises:
+        ValueError: If the data are none that the model can be measured on.
+    """
+    try:
+        images, labels = _source(model, data).some()
+        if labels is not None and getattr(model, "num_classes", None) is not None:
+            check_labels(labels, model.num_classes)  # type: ignore[arg-type]
+        labels = None if labels is None else labels[: len(images)]
+        _Counts().add(model, images, labels, derive_generator(0, 0, "evaluation", images.device))
+    except (ValueError, TypeError, RuntimeError, IndexError) as error:
+        raise ValueError(f"validation must be labelled data that the model can score: {error}") from error
 
 
 @torch.no_grad()
@@ -90,7 +109,7 @@ def choose_layers(model: nn.Module, data: Any, *, batch_size: int = 1000) -> Non
         return
     found = [
         (model.layer_goodness(images), labels)  # type: ignore[operator]
-        for images, labels in source(data, batch_size, _device_of(model)).batches(None)
+        for images, labels in _source(model, data, batch_size).batches(None)
     ]
     choose(*map(torch.cat, zip(*found, strict=True)))
 
@@ -105,7 +124,11 @@ class _Counts:
         self.head: Tensor | None = None
         self.local: list[tuple[int, list[Tensor | None]]] = []
 
-    def add(self, model: Any, images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+    def add(self, model: Any, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> None:
+        if labels is None:
+            raise ValueError("data must have labels to evaluate on, got none")
+        if labels.shape != (len(images),):
+            raise ValueError(f"labels must be one a sample, ({len(images)},), got {tuple(labels.shape)}")
         self.samples += len(images)
         goodness = model.layer_goodness(images) if getattr(model, "layers_classify", False) else None
         if goodness is not None:
@@ -117,29 +140,32 @@ class _Counts:
         if getattr(model, "head", None) is not None:
             wrong = (model.head_logits(images).argmax(1) != labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
-        if hasattr(model, "local_losses"):
+        if hasattr(model, "local_losses") and len(images) > 1:
             local = model.local_losses((images, labels), generator)
             self.local.append((len(images), [one.accuracy for one in local]))
 
     def result(self) -> Evaluation:
-        share = 100 / self.samples
         accuracies = None
         if self.local:
             accuracies = tuple(self._accuracy(layer) for layer in range(len(self.local[0][1])))
         return Evaluation(
-            error=float(self.model) * share,
-            layer_errors=None if self.layers is None else tuple((self.layers.double() * share).tolist()),
+            error=self._percent(int(self.model)),
+            layer_errors=None if self.layers is None else tuple(map(self._percent, self.layers.tolist())),
             layer_accuracies=accuracies,
-            head_error=None if self.head is None else float(self.head) * share,
+            head_error=None if self.head is None else self._percent(int(self.head)),
             samples=self.samples,
         )
+
+    def _percent(self, wrong: int) -> float:
+        return 100 * wrong / self.samples
 
     def _accuracy(self, layer: int) -> float | None:
         parts = [(count, values[layer]) for count, values in self.local]
         if any(value is None for _, value in parts):
             return None
-        return 100 * sum(count * float(value) for count, value in parts if value is not None) / self.samples
+        total = sum(count * float(value) for count, value in parts if value is not None)
+        return round(100 * total / sum(count for count, _ in parts), 4)  # a share in float32 is known to 6e-8
 
 
-def _device_of(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+def _source(model: nn.Module, data: Any, batch_size: int = 1000) -> Source:
+    return source(data, batch_size, placed(model, None), dtype_of(model))

@@ -14,13 +14,24 @@ from tqdm.auto import tqdm
 
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups, Joint
+from forwardforward.training.arguments import (
+    check_checkpoint,
+    check_model,
+    check_optimizer,
+    check_schedule,
+    checked_callbacks,
+    checked_whole,
+    dtype_of,
+    placed,
+)
 from forwardforward.training.callbacks import Callback, Checkpoint, FitState, StopOnNaN
-from forwardforward.training.checkpoints import load_checkpoint, restore_weights
+from forwardforward.training.checkpoints import check_architecture, load_checkpoint, require, restore_weights
 from forwardforward.training.compilation import Compiled
-from forwardforward.training.evaluation import choose_layers, evaluate
+from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, derive_seed
+from forwardforward.training.settings import described, first_difference, model_settings
 from forwardforward.training.sources import Source, source
 
 __all__ = ["fit"]
@@ -57,11 +68,13 @@ def fit(
     Args:
         model: An :class:`~forwardforward.FFSequential`, a baseline, or any module with ``step`` and ``units``.
         train: :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset, or a ``DataLoader``
-            (which keeps its own batch size and order). Tensors are moved to the device once.
-        validation: Labelled data of the same kinds, measured after each epoch; never the test set, if anything is
-            chosen by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
+            (which keeps its own batches and order). Tensors are moved to the device once; floating inputs are read
+            in the type of the model's weights.
+        validation: Labelled data of the same kinds, tried before the first epoch and measured after each; never the
+            test set, if anything is chosen by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
         epochs: Passes over the training data.
-        batch_size: Samples a step.
+        batch_size: Samples a step. A last batch of one sample joins the batch before it, since some negatives and
+            batch statistics need two.
         optimizer: Local optimizers; Adam with a learning rate of 0.001 unless given.
         schedule: Which layers are updated when, see :mod:`forwardforward.schedules`; all of them in each step unless
             given.
@@ -75,54 +88,93 @@ def fit(
             :mod:`forwardforward.data`.
         callbacks: Called after each epoch, in order.
         progress: Whether to show a progress bar on standard error.
-        checkpoint: File to write after each epoch.
-        resume: Go on from ``checkpoint``, or from the start where it does not exist yet.
+        checkpoint: File to write after each epoch, in a folder that exists. It is written too where measuring the
+            validation data fails; resumed, the run measures them before it goes on.
+        resume: Go on from ``checkpoint``, or from the start where it does not exist yet. Without it, a file that
+            exists is refused.
 
     Returns:
         The history, of all epochs where the run was resumed.
 
     Raises:
-        ValueError: If an argument is out of range, or the checkpoint is of a run with another seed or batch size.
+        TypeError: If an argument is of another kind than it must be.
+        ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it is of a
+            run with another seed, batch size, schedule, optimizer, precision, number of samples or model. More
+            epochs than before may be given.
         CheckpointError: If a checkpoint cannot be read or written.
         TrainingDiverged: If a loss is no longer finite; the last checkpoint is from before.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    epochs, batch_size = checked_whole("epochs", epochs, least=1), checked_whole("batch_size", batch_size, least=1)
+    seed = checked_whole("seed", seed)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if resume and checkpoint is None:
-        raise ValueError("checkpoint must name the file to resume from, got None")
-    if device is not None:
-        model.to(device)
-    place = next(model.parameters()).device
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
+    schedule = Joint() if schedule is None else schedule
+    check_model(model, "step", "units")
+    check_optimizer(optimizer)
+    check_schedule(schedule)
+    callbacks = checked_callbacks(callbacks)
+    check_checkpoint(checkpoint, resume)
+    place = placed(model, device)
+    data = source(train, batch_size, place, dtype_of(model))
     optimizer.attach(model)  # type: ignore[arg-type]
-    state = FitState(model, optimizer, schedule or Joint(), History(), epochs, batch_size, seed)
-    if resume and checkpoint is not None and Path(checkpoint).exists():
-        _restore(state, checkpoint, place)
+    decisive = {"precision": precision, "samples": data.samples, "optimizer": optimizer, "augment": augment}
+    settings = {**{name: described(one) for name, one in decisive.items()}, **model_settings(model)}
+    state = FitState(
+        model,
+        optimizer,
+        schedule,
+        History(),
+        epochs,
+        batch_size,
+        seed,
+        validates=validation is not None,
+        settings=settings,
+    )
     every = [StopOnNaN(), *([Checkpoint(checkpoint)] if checkpoint is not None else []), *callbacks]
-    data = source(train, batch_size, place)
     steps = Compiled(model) if compile else contextlib.nullcontext()
     cuda = [place] if place.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
+        if validation is not None:
+            check_validation(model, validation)
+        if resume and checkpoint is not None and Path(checkpoint).exists():
+            _restore(state, checkpoint, place)
+            if validation is not None and state.history and state.history[-1]["validation"] is None:
+                state.history[-1]["validation"] = _measured(model, validation)
         for callback in every:
             callback.on_fit_begin(state)
-        with tqdm(total=len(data) * epochs, initial=len(data) * len(state.history), disable=not progress) as bar:
+        total = None if data.steps is None else data.steps * epochs
+        with tqdm(total=total, initial=(data.steps or 0) * len(state.history), disable=not progress) as bar:
             while len(state.history) < epochs and not state.stop:
                 with steps:
                     record = _epoch(state, data, place, PRECISIONS[precision], augment, bar)
-                if validation is not None:
-                    choose_layers(model, validation)
-                    record["validation"] = evaluate(model, validation).to_dict()
-                    bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
                 state.history.epochs.append(record)
+                if validation is not None:
+                    try:
+                        record["validation"] = _measured(model, validation)
+                    except Exception:
+                        _keep(state, every)
+                        raise
+                    bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
                 for callback in every:
                     callback.on_epoch_end(state)
         for callback in every:
             callback.on_fit_end(state)
     return state.history
+
+
+def _keep(state: FitState, callbacks: Sequence[Callback]) -> None:
+    """Write an epoch that could not be measured, so that it is not lost, unless it diverged."""
+    StopOnNaN().on_epoch_end(state)
+    for one in callbacks:
+        if isinstance(one, Checkpoint):
+            one.write(state)
+
+
+def _measured(model: nn.Module, validation: Any) -> dict[str, Any]:
+    """Return what an epoch's record says of the validation data, by which layers are chosen first."""
+    choose_layers(model, validation)
+    return evaluate(model, validation).to_dict()
 
 
 def _epoch(
@@ -181,9 +233,14 @@ def _largest(layer: nn.Module) -> float | None:
 def _restore(state: FitState, path: str | Path, device: torch.device) -> None:
     """Take over a checkpoint's weights, optimizer state and history."""
     content = load_checkpoint(path, device)
-    for name, own in (("seed", state.seed), ("batch_size", state.batch_size), ("schedule", repr(state.schedule))):
-        if content[name] != own:
-            raise ValueError(f"{name} must be that of the checkpoint {path}, {content[name]!r}, got {own!r}")
+    require(content, path, "seed", "batch_size", "schedule", "optimizer", "history")
+    check_architecture(content, path, state.model)
+    own = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
+    kept = {name: content[name] for name in own}
+    own |= state.settings
+    kept |= content.get("settings", state.settings)  # the first checkpoints had none
+    if (name := first_difference(kept, own)) is not None:
+        raise ValueError(f"{name} must be that of the checkpoint {path}, {kept.get(name)}, got {own.get(name)}")
     restore_weights(content, path, state.model)
     state.optimizer.load_state_dict(content["optimizer"])
     state.history.epochs.extend(content["history"])
