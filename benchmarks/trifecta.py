@@ -30,13 +30,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 import forwardforward as ff
-from benchmarks.cells import DATA, ROOT, Bench, Content, Row, Setting, Study
+from benchmarks.bench import ROOT, Bench
+from benchmarks.cells import Content, Row, Setting, Trained
+from benchmarks.pictures import Cells, Panel, by_layer, one_seed, over_epochs, picture, save
+from benchmarks.tables import DATA, Found, Study
 from forwardforward.baselines import Backpropagation, FeedbackAlignment
 from forwardforward.labels import RandomChannel
 from forwardforward.layers import TRANSFORM_FIRST
@@ -45,9 +48,6 @@ from forwardforward.models import Convolutions
 from forwardforward.normalization import BatchNorm, LayerNorm
 from forwardforward.recipes import Recipe, get
 from forwardforward.schedules import Joint, Overlapping
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SHALLOW, DEEP, DENSE = (get(f"trifecta-{size}") for size in ("s", "d", "fcn"))
 
@@ -287,17 +287,11 @@ FIGURES = (
     ),
 )
 
-Cells = Mapping[str, Content]
-
 
 @torch.no_grad()
-def readings(model: nn.Module, test: ff.data.TensorData) -> Content:
-    """Return what Table 3 and the figures show beside the accuracy.
-
-    Args:
-        model: A trained model.
-        test: The test set.
-    """
+def readings(trained: Trained) -> Content:
+    """Return what Table 3 and the figures show beside the accuracy."""
+    model, test = trained.model, trained.splits.test
     if not isinstance(model, ff.FFSequential):
         return {}
     three = ff.classifiers.Goodness(slice(-3, None))
@@ -319,38 +313,17 @@ def readings(model: nn.Module, test: ff.data.TensorData) -> Content:
     return found
 
 
-# Pictures: of each figure, the rows it is drawn from and its panels, each a callable (axis, cells by row).
-
-Panel = Callable[[Any, Cells], None]
+# Pictures: of each figure, the rows it is drawn from and its panels.
 
 
-def by_layer(title: str, read: Callable[[Content], list[float]], label: str = "label") -> Panel:
-    """Return a panel of one figure of the result, layer by layer, a line a cell."""
-
-    def paint(axis: Any, cells: Cells) -> None:
-        for name, content in cells.items():
-            values = read(content["result"])
-            shown = LABELS[name] if label == "label" else f"epoch {content['epochs']}"
-            axis.plot(range(1, len(values) + 1), values, marker=".", label=shown)
-        axis.set(xlabel="layer", title=title)
-
-    return paint
+def named(name: str, content: Content) -> str:
+    """What a legend calls a cell: its row."""
+    return LABELS[name]
 
 
-def over_epochs(title: str, figure: str, layers: slice = slice(None), scale: str = "linear") -> Panel:
-    """Return a panel of one figure of the history over the epochs, a line a layer and cell."""
-
-    def paint(axis: Any, cells: Cells) -> None:
-        for name, content in cells.items():
-            history = content["history"]
-            columns = list(zip(*history.get(figure, ()), strict=True))
-            for layer, values in list(enumerate(columns, start=1))[layers]:
-                shown = [float("nan") if value is None else value for value in values]
-                label = f"layer {layer}" + (f", {LABELS[name]}" if len(cells) > 1 else "")
-                axis.plot(history["epoch"], shown, marker="." if len(shown) < 3 else None, label=label)
-        axis.set(xlabel="epoch", title=title, yscale=scale)
-
-    return paint
+def aged(name: str, content: Content) -> str:
+    """What a legend calls a cell: its age."""
+    return f"epoch {content['epochs']}"
 
 
 def some_weights(name: str) -> Panel:
@@ -379,76 +352,56 @@ DENSE_ROWS = ("f-none-100", "f-layer-100", "f-batch-100")
 CURVES = ("tff-d-curves-200", "tff-d-curves-400", "tff-d-curves-500")
 
 PICTURES: dict[str, tuple[tuple[str, ...], tuple[Panel, ...]]] = {
-    "1": (("symba-100", "symba-bn-100"), (by_layer("test accuracy, %", accuracies),)),
+    "1": (("symba-100", "symba-bn-100"), (by_layer("test accuracy, %", accuracies, named),)),
     "2": (
         DENSE_ROWS[1:],
-        tuple(over_epochs(f"gradient norm, layer {n}", "gradient_norm", slice(n - 1, n)) for n in (1, 6)),
+        tuple(over_epochs(f"gradient norm, layer {n}", "gradient_norm", named, slice(n - 1, n)) for n in (1, 6)),
     ),
     "3": (
         CURVES[-1:],
-        (over_epochs("validation error, %", "validation_layer_errors"), over_epochs("separation", "separation")),
+        (
+            over_epochs("validation error, %", "validation_layer_errors", named),
+            over_epochs("separation", "separation", named),
+        ),
     ),
-    "4": (("ftl2-100",), (by_layer("test accuracy, %", accuracies),)),
-    "5": (CURVES[-1:], (over_epochs("positive goodness", "positive"), over_epochs("negative goodness", "negative"))),
+    "4": (("ftl2-100",), (by_layer("test accuracy, %", accuracies, named),)),
+    "5": (
+        CURVES[-1:],
+        (over_epochs("positive goodness", "positive", named), over_epochs("negative goodness", "negative", named)),
+    ),
     "6": (
         CURVES,
         (
-            by_layer("largest goodness", read("largest_goodness"), "epoch"),
-            by_layer("largest weight", read("largest_weight"), "epoch"),
+            by_layer("largest goodness", read("largest_goodness"), aged),
+            by_layer("largest weight", read("largest_weight"), aged),
         ),
     ),
-    "7 left": (DENSE_ROWS[:1], (over_epochs("gradient norm, no normalization", "gradient_norm", scale="log"),)),
-    "7 right": (DENSE_ROWS, (over_epochs("gradient norm", "gradient_norm", slice(5, 6), scale="log"),)),
+    "7 left": (DENSE_ROWS[:1], (over_epochs("gradient norm, no normalization", "gradient_norm", named, scale="log"),)),
+    "7 right": (DENSE_ROWS, (over_epochs("gradient norm", "gradient_norm", named, slice(5, 6), scale="log"),)),
     "9": (
         DENSE_ROWS,
         (
-            by_layer("largest weight", read("largest_weight")),
-            by_layer("largest goodness", read("largest_goodness")),
+            by_layer("largest weight", read("largest_weight"), named),
+            by_layer("largest goodness", read("largest_goodness"), named),
         ),
     ),
     "10": (DENSE_ROWS, tuple(some_weights(name) for name in DENSE_ROWS)),
 }
 
 
-def draw(folder: Path, found: Mapping[Setting, Mapping[tuple[str, str], list[Content]]]) -> list[Path]:
+def draw(folder: Path, found: Mapping[Setting, Found]) -> list[Path]:
     """Draw the figures whose cells are there, a folder a setting; the lowest seed speaks for all."""
     paths = []
     for setting, some in found.items():
-        place = folder / "figures" / (setting.words().replace(", ", "_").replace(" ", "-") or "whole")
         for data in dict.fromkeys(data for _, data in some):
-            cells = {
-                name: min(contents, key=lambda one: int(one["seed"]))
-                for (name, one), contents in some.items()
-                if one == data and not any("diverged" in content["result"] for content in contents)
-            }
+            cells = one_seed(some, data)
             for number, (names, panels) in PICTURES.items():
                 here = {name: cells[name] for name in names if name in cells}
                 if here:
                     title = f"Figure {number}, {DATA.get(data, data)}, {setting.words() or 'the setting of the paper'}"
-                    figure = picture(title, panels, here)
-                    paths.append(place / f"figure{number}_{data}.png".replace(" ", "_"))
-                    paths[-1].parent.mkdir(parents=True, exist_ok=True)
-                    figure.savefig(paths[-1], dpi=110)
+                    name = f"figure{number}_{data}".replace(" ", "_")
+                    paths.append(save(picture(title, panels, here), folder, setting, name))
     return paths
-
-
-def picture(title: str, panels: tuple[Panel, ...], cells: Cells) -> Figure:
-    """Return one figure.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('figures need matplotlib: pip install "forwardforward[plot]"') from error
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    for axis, paint in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
-        paint(axis, cells)
-        if axis.lines:
-            axis.legend(fontsize=6)
-    figure.suptitle(title, fontsize=9)
-    return figure
 
 
 BENCH = Bench(

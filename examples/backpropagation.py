@@ -69,7 +69,7 @@ for make, (color, marker) in zip([pairs, per_class, backpropagation, feedback_al
     name = make.__name__.replace("_", " ")
     error = ff.evaluate(model, data.test).error
     print(f"{name}: test error {error:.2f} %, {history.seconds / len(history):.2f} seconds an epoch")
-    errors = [record["validation"]["error"] for record in history]
+    errors = history.validation("error")
     axis.plot(range(1, len(errors) + 1), errors, color=color, marker=marker, label=f"{name}: test {error:.1f} %")
 axis.set(xlabel="epoch", ylabel="validation error, %", yscale="log")
 axis.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])

@@ -44,7 +44,7 @@ ff.fit(
     augment=ff.data.Compose(ff.data.RandomCrop(4), ff.data.RandomFlip()) if args.data == "cifar10" else None,
 )
 result = ff.evaluate(model, data.test)
-print(f"test error {result.error:.2f} %, of the layers alone", *(f"{error:.2f}" for error in result.layer_errors))
+print("test", result)
 
 # Two test images, the strongest maps that each layer makes of them, and what the layer says
 images = data.test.inputs[:2].to(args.device)

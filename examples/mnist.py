@@ -35,7 +35,7 @@ model = ff.FFSequential(
 )
 ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50)
 result = ff.evaluate(model, data.test)
-print(f"test error {result.error:.2f} %, one-pass head {result.head_error:.2f} %")
+print("test", result)
 
 # The goodness of every label for eight test images, some of which the network gets wrong
 images, labels = data.test.inputs, data.test.targets

@@ -59,7 +59,7 @@ for name, (sampler, color) in samplers.items():
     )
     history = ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
     print(f"{name}: test error {ff.evaluate(model, data.test).error:.2f} %")
-    errors = [record["validation"]["error"] for record in history]
+    errors = history.validation("error")
     right.plot(range(1, len(errors) + 1), errors, color=color, marker=".", label=name)
 
 image = left.imshow(look_alike.probabilities, cmap="Blues")

@@ -61,7 +61,7 @@ print(f"test error {ff.evaluate(alone, data.test).error:.2f} %, loaded {ff.evalu
 
 figure = Figure(figsize=(6.5, 3.6), layout="constrained")
 axis = figure.subplots()
-errors = [[record["validation"]["error"] for record in one] for one in (whole, history)]
+errors = [one.validation("error") for one in (whole, history)]
 epochs = range(1, len(history) + 1)
 cut = kept["epoch"]
 axis.plot(epochs, errors[0], color="lightgray", linewidth=7, label="left alone")

@@ -40,16 +40,7 @@ results = {}
 for name, recipe in ablation.items():
     torch.manual_seed(0)
     model = recipe.model(data.input_shape, data.num_classes).to(args.device)
-    ff.fit(
-        model,
-        data.train,
-        epochs=args.epochs,
-        batch_size=recipe.batch_size,
-        optimizer=recipe.optimizer(),
-        schedule=recipe.schedule,
-        augment=recipe.augment,
-        progress=False,
-    )
+    recipe.fit(model, data.train, epochs=args.epochs, progress=False)
     results[name] = ff.evaluate(model, data.test)
     print(f"{' '.join(name.split())}: test accuracy {results[name].accuracy:.2f} %")
 

@@ -45,7 +45,7 @@ for name, schedule in {"random features": nothing, "learned features": ff.schedu
     )
     settings = {"epochs": args.epochs, "batch_size": 50, "schedule": schedule, "progress": False}
     history = ff.fit(model, data.train, validation=data.validation, **settings)
-    errors[name] = [record["validation"]["error"] for record in history]
+    errors[name] = history.validation("error")
     print(f"{name}: test error of the linear head {ff.evaluate(model, data.test).error:.2f} %")
 
 figure = Figure(figsize=(10, 3.6), layout="constrained")

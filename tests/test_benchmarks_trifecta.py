@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import bench as benches
 from benchmarks import cells
-from benchmarks.cells import Bench, Cell, Options, Row, Setting, Study, render
+from benchmarks.bench import Bench, fill
+from benchmarks.cells import Cell, Options, Row, Setting
+from benchmarks.tables import Study, render
 from forwardforward.recipes import get
 
 pytest.importorskip("sklearn")
@@ -32,7 +35,7 @@ def place(tmp_path: Path) -> Options:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cells, "ROOT", tmp_path)
+    monkeypatch.setattr(benches, "ROOT", tmp_path)
     return Bench("benchmarks.mine", (STUDY,))
 
 
@@ -45,7 +48,7 @@ def timeless(content: Any) -> Any:
 def test_a_cell_is_kept_whole_and_read_back(place: Options) -> None:
     cell = Cell(ROW, "digits", 0, SMALL)
     assert cell.read(place.out) is None
-    content = cell.run(place, lambda model, test: {"test_images": len(test)}, "make it")
+    content = cell.run(place, lambda trained: {"test_images": len(trained.splits.test)}, "make it")
     assert content is not None
     assert cell.read(place.out) == json.loads(json.dumps(content))
     assert [path.name for path in place.out.iterdir()] == ["tiny_digits_images80_seed0_of4_epochs3.json"]
@@ -112,7 +115,8 @@ def test_the_time_is_up_and_the_run_goes_on(
     words = ["table", *SMALLER, "--minutes", "1"]
     ticks = iter([0, 1, 2, 61])  # begin, first epoch, after it, after the second
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
+        for module in (benches, cells):
+            patch.setattr(module, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
         assert bench.main(words) == 0
     out = capsys.readouterr().out
     assert out.startswith("time is up in tiny_digits_images80_seed0_of4_epochs3, cell 1 of 1; go on with: ")
@@ -158,8 +162,8 @@ def test_tables_say_what_was_not_run_or_run_smaller() -> None:
 def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb\n", encoding="utf-8")
-    cells.fill(page, "table", "new\n")
-    cells.fill(page, "absent", "never\n")
+    fill(page, "table", "new\n")
+    fill(page, "absent", "never\n")
     assert page.read_text(encoding="utf-8") == "a\n<!-- table:begin -->\nnew\n<!-- table:end -->\nb\n"
 
 

@@ -17,6 +17,7 @@ from forwardforward.losses import (
     SymBa,
     Threshold,
     TwoThreshold,
+    Uniform,
 )
 from forwardforward.objectives import (
     BatchObjective,
@@ -26,6 +27,7 @@ from forwardforward.objectives import (
     SumObjective,
     objective,
 )
+from forwardforward.optimizers import Ramp
 from forwardforward.pooling import SpatialPool
 
 
@@ -76,6 +78,9 @@ def test_threshold_is_finite_at_any_goodness(dtype, sign):
         ((1.0, "width", 7), 2, 7),
         (Pyramidal(0.4), 0, 20),
         (Pyramidal(0.4), 2, 60),
+        (Uniform(0.4), 2, 20),
+        ((Uniform(0.4), 7, Pyramidal(0.1)), 0, 20),
+        ((Uniform(0.4), 7, Pyramidal(0.1)), 2, 15),
         (lambda scale, layer: scale + layer, 3, 53),
     ],
     ids=str,
@@ -104,6 +109,7 @@ def test_pyramidal_thresholds_grow():
         (lambda: Threshold([1.0]).bind(1), "theta"),
         (lambda: Threshold(temperature=0), "temperature"),
         (lambda: Pyramidal(0), "k"),
+        (lambda: Uniform(-1), "k"),
         (lambda: SymBa(alpha=0), "alpha"),
         (lambda: SwishSymBa(alpha=-1), "alpha"),
         (lambda: TwoThreshold(1, 0, penalty=-0.1), "penalty"),
@@ -121,6 +127,91 @@ def test_bad_arguments_are_named(make, argument):
 def test_width_without_a_scale_is_an_error(theta):
     with pytest.raises(ValueError, match="scale must be given"):
         Threshold(theta)(torch.ones(2), torch.ones(2))
+
+
+def test_a_sequence_of_computed_thresholds_reads_the_scale_where_it_must():
+    loss = Threshold((Uniform(2.0), 3.0))
+    assert loss.uses_scale
+    loss.bind(1)
+    assert not loss.uses_scale
+    assert loss.threshold() == 3
+
+
+def test_a_scheduled_threshold_is_a_factor_times_the_threshold():
+    loss = Threshold(Uniform(0.5), schedule=Ramp(0.2, 1.0))
+    positive, negative = goodness_pair(scale=30)
+    for progress, factor in ((None, 0.2), (0.0, 0.2), (0.25, 0.4), (1.0, 1.0)):
+        if progress is not None:
+            loss.set_progress(progress)
+        assert float(loss.threshold(50.0)) == pytest.approx(25 * factor)
+        torch.testing.assert_close(loss(positive, negative, 50.0), Threshold(25 * factor)(positive, negative))
+
+
+def test_ramp():
+    assert [Ramp(0.2, 1.0)(t) for t in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.4, 0.6, 1])
+    assert [Ramp(1, 0)(t) for t in (0, 0.25, 1)] == pytest.approx([1, 0.75, 0])
+    assert repr(Ramp(0.2, 1.0)) == "Ramp(0.2, 1.0)"
+    for first, last in ((-0.1, 1), (1, -0.1)):
+        with pytest.raises(ValueError, match="^first and last must be at least 0"):
+            Ramp(first, last)
+
+
+def test_the_progress_of_a_schedule_is_part_of_the_state():
+    loss, other = (Threshold(2.0, schedule=Ramp(0.0, 1.0)) for _ in range(2))
+    loss.set_progress(0.75)
+    other.load_state_dict(loss.state_dict())
+    assert float(other.threshold()) == pytest.approx(1.5)
+    assert not Threshold(2.0).state_dict()
+
+
+def test_fit_sets_the_progress_at_the_middle_of_each_epoch():
+    seen = []
+
+    class Note(ff.training.Callback):
+        def on_epoch_end(self, state):
+            seen.append([float(layer.objective.loss.threshold(6.0)) for layer in state.model.stack])
+
+    model = threshold_stack(Threshold(Pyramidal(0.5), schedule=Ramp(0.0, 1.0)))
+    ff.fit(model, (torch.rand(8, 4), torch.arange(8) % 2), epochs=4, callbacks=[Note()], progress=False)
+    torch.testing.assert_close(
+        torch.tensor(seen), torch.tensor([[3.0 * t, 6 * t] for t in (1 / 8, 3 / 8, 5 / 8, 7 / 8)])
+    )
+
+
+def threshold_stack(loss):
+    return ff.FFSequential(
+        ff.FFLinear(6, 6),
+        ff.FFLinear(6, 6),
+        goodness=SumOfSquares(),
+        loss=loss,
+        labels=ff.labels.Concatenation(num_classes=2),
+        negatives=ff.negatives.RandomLabel(),
+    )
+
+
+def test_a_learned_threshold_starts_as_it_is_given_and_has_the_losss_gradient():
+    """With theta = e^b t the gradient is theta times the mean of sigmoid(theta - g+) - sigmoid(g- - theta)."""
+    loss = Threshold(Uniform(0.04), learned=True).double()
+    positive, negative = goodness_pair()
+    assert loss.threshold(50.0).item() == 2
+    torch.testing.assert_close(loss(positive, negative, 50.0), Threshold(2.0)(positive, negative))
+    loss(positive, negative, 50.0).backward()
+    expected = sum(2 * (sigmoid(2 - p) - sigmoid(n - 2)) / 7 for p, n in pairs(positive, negative))
+    assert loss.log_factor.grad.item() == pytest.approx(expected, rel=1e-10)
+    loss.log_factor.data.fill_(math.log(3))
+    assert loss.threshold(50.0).item() == pytest.approx(6)
+
+
+def test_each_layer_learns_a_threshold_of_its_own():
+    model = threshold_stack(Threshold("width", learned=True))
+    data = (torch.rand(8, 4), torch.arange(8) % 2)
+    ff.fit(model, data, epochs=3, optimizer=ff.LocalOptimizer(torch.optim.SGD, lr=0.1), progress=False)
+    first, second = (float(layer.objective.loss.threshold(6.0).detach()) for layer in model.stack)
+    assert first != second
+    assert 6 not in (first, second)
+    assert [name for name in model.state_dict() if "log_factor" in name] == [
+        f"layers.{layer}.objective.loss.log_factor" for layer in range(2)
+    ]
 
 
 @pytest.mark.parametrize("make", [SumOfSquares, MeanOfSquares, L1], ids=lambda c: c.__name__)
@@ -260,6 +351,9 @@ def test_supervised_contrastive_survives_a_batch_of_one_and_dead_samples():
 
 def test_repr():
     assert repr(Threshold(2.0)) == "Threshold(theta=2.0)"
+    assert repr(Threshold((Uniform(2), Uniform(1)))) == "Threshold(theta=(Uniform(k=2), Uniform(k=1)))"
+    changing = Threshold(2.0, schedule=Ramp(0.2, 1.0), learned=True)
+    assert repr(changing) == "Threshold(theta=2.0, schedule=Ramp(0.2, 1.0), learned=True)"
     assert repr(Threshold(Pyramidal(0.5), 2)) == "Threshold(theta=Pyramidal(k=0.5), temperature=2)"
     assert repr(SwishSymBa(2.0)) == "SwishSymBa(alpha=2.0)"
     assert repr(TwoThreshold(5, 9)) == "TwoThreshold(positive=5, negative=9, penalty=0.0)"

@@ -30,9 +30,39 @@ __all__ = [
     "SymBa",
     "Threshold",
     "TwoThreshold",
+    "Uniform",
 ]
 
-Theta = float | str | Sequence[float | str] | Callable[[float, int], float]
+OwnTheta = float | str | Callable[[float, int], float]
+Theta = OwnTheta | Sequence[OwnTheta]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    r"""One threshold for all layers of a width, :math:`\theta = k \, s`.
+
+    :math:`s` is the goodness's scale (the layer's width for the sum of squares), so ``Uniform(1)`` is ``"width"``.
+    Pass it as ``theta``, or a sequence of such, one a layer.
+
+    Args:
+        k: The share, positive.
+
+    Raises:
+        ValueError: If ``k`` is not positive.
+
+    Example:
+        >>> Uniform(0.5)(1000.0, 2)
+        500.0
+    """
+
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("k", self.k)
+
+    def __call__(self, scale: float, layer: int) -> float:
+        """Return the threshold for a goodness of this ``scale``, the same for every ``layer``."""
+        return self.k * scale
 
 
 @dataclass(frozen=True)
@@ -54,12 +84,16 @@ class Pyramidal:
     k: float = 0.4
 
     def __post_init__(self) -> None:
-        if not self.k > 0:
-            raise ValueError(f"k must be positive, got {self.k}")
+        _positive("k", self.k)
 
     def __call__(self, scale: float, layer: int) -> float:
         """Return the threshold of ``layer``, counted from 0, for a goodness of this ``scale``."""
         return self.k * scale * (layer + 1)
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
 
 
 class PairLoss(nn.Module):
@@ -87,8 +121,8 @@ class Threshold(PairLoss):
 
     Args:
         theta: The threshold. ``"width"`` takes the goodness's scale, which is the layer's width for the sum
-            of squares; a number is taken as it is; a sequence holds one of these for each layer; a callable
-            ``(scale, layer) -> float``, such as :class:`Pyramidal`, computes it.
+            of squares; a number is taken as it is; a callable ``(scale, layer) -> float``, such as
+            :class:`Uniform` or :class:`Pyramidal`, computes it; a sequence holds one of these for each layer.
         temperature: :math:`T`, in units of goodness.
         schedule: Factor on the threshold, ``progress -> factor`` with progress from 0 to 1 through the training, such
             as ``optimizers.Ramp(0.2, 1.0)``; ``fit`` sets it at each epoch's middle.
@@ -156,7 +190,7 @@ class Threshold(PairLoss):
             value = value * self.factor
         return value if self.log_factor is None else value * self.log_factor.exp()
 
-    def _own(self) -> float | str | Callable[[float, int], float]:
+    def _own(self) -> OwnTheta:
         """Return the threshold of this layer, as it was given."""
         if isinstance(self.theta, Sequence) and not isinstance(self.theta, str):
             return self.theta[self.layer]

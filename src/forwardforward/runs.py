@@ -27,7 +27,6 @@ from forwardforward.training import (
     History,
     JSONLog,
     evaluate,
-    fit,
     load_checkpoint,
     load_weights,
 )
@@ -224,19 +223,14 @@ class Run:
         if checkpoint.exists():
             load_checkpoint(checkpoint)  # a damaged one is no reason to try again, unlike what may follow
         with self._going_on():
-            history = fit(
+            history = recipe.fit(
                 model,
                 splits.train if config.validation else splits.train_and_validation,
                 validation=splits.validation if config.validation else None,
-                epochs=config.epochs,
-                batch_size=config.batch_size,
-                optimizer=recipe.optimizer(),
-                schedule=recipe.schedule,
                 seed=config.seed,
                 device=config.device,
                 precision=config.precision,
                 compile=config.compile,
-                augment=recipe.augment,
                 callbacks=[JSONLog(self.folder / "history.jsonl")],
                 progress=progress,
                 checkpoint=checkpoint,

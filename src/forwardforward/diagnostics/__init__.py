@@ -3,8 +3,8 @@
 Pictures need matplotlib and leave its global state alone.
 """
 
-from forwardforward.diagnostics.panels import curves
 from forwardforward.diagnostics.distributions import goodness_distributions
+from forwardforward.diagnostics.panels import curves
 from forwardforward.diagnostics.probes import layer_errors, probe
 
 __all__ = ["curves", "goodness_distributions", "layer_errors", "probe"]

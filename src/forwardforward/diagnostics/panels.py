@@ -59,9 +59,7 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
 def _errors(axis: Any, history: History, epochs: list[int]) -> None:
     """Draw what there is of errors in percent."""
     if all(record["validation"] is not None for record in history):
-        axis.plot(
-            epochs, [record["validation"]["error"] for record in history], color="black", label="model, validation"
-        )
+        axis.plot(epochs, history.validation("error"), color="black", label="model, validation")
         if history[0]["validation"]["head_error"] is not None:
             axis.plot(
                 epochs, [record["validation"]["head_error"] for record in history], "--", label="head, validation"

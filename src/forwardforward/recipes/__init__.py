@@ -3,8 +3,9 @@
 A recipe holds plug-ins and numbers, and makes a fresh model and fresh optimizers whenever it is asked:
 
     >>> recipe = get("hinton").on("digits").with_(hidden=(100, 100), epochs=5)
-    >>> model = recipe.model(input_shape=(1, 8, 8), num_classes=10)
-    >>> optimizer = recipe.optimizer()
+    >>> data = recipe.splits("digits")
+    >>> model = recipe.model(data.input_shape, data.num_classes)
+    >>> history = recipe.fit(model, data.train, validation=data.validation, progress=False)
 """
 
 from __future__ import annotations

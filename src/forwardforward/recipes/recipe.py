@@ -25,6 +25,7 @@ from forwardforward.normalization import PeerNormalization
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups, Joint
 from forwardforward.sequential import FFSequential
+from forwardforward.training import History, fit
 
 __all__ = ["Recipe"]
 
@@ -148,6 +149,17 @@ class Recipe:
         return LocalOptimizer(
             self.rule, schedule=self.lr_schedule, overrides=self.overrides, lr=self.lr, **self.options
         )
+
+    def fit(self, model: nn.Module, train: Any, **options: Any) -> History:
+        """Train a model as the recipe says: with its optimizers, schedule, augmentation, epochs and batch size.
+
+        Args:
+            model: What :meth:`model` gave.
+            train: Training data as the recipe reads them, see :meth:`splits`.
+            **options: Those of :func:`~forwardforward.training.fit`, which win over the recipe's.
+        """
+        own = {name: getattr(self, name) for name in ("schedule", "augment", "epochs", "batch_size")}
+        return fit(model, train, **{"optimizer": self.optimizer(), **own, **options})
 
     def with_(self, **changes: Any) -> Recipe:
         """Return the recipe with other values in some fields.

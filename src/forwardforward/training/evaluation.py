@@ -42,6 +42,12 @@ class Evaluation:
         """100 minus the error."""
         return 100 - self.error
 
+    def __str__(self) -> str:
+        """Return the errors in a line."""
+        parts = [] if self.layer_errors is None else ["layers " + ", ".join(f"{e:.2f}" for e in self.layer_errors)]
+        parts += [] if self.head_error is None else [f"one-pass head {self.head_error:.2f}"]
+        return f"error {self.error:.2f} %" + (f" ({'; '.join(parts)})" if parts else "")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON can hold them."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

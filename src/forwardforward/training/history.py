@@ -46,6 +46,14 @@ class History:
         """
         return [None if record["layers"][index] is None else record["layers"][index][key] for record in self]
 
+    def validation(self, key: str = "error") -> list[float | None]:
+        """Return one figure on the validation data over the epochs, None where it was not measured.
+
+        Args:
+            key: A field of :class:`~forwardforward.training.Evaluation`.
+        """
+        return [None if record["validation"] is None else record["validation"][key] for record in self]
+
     @property
     def seconds(self) -> float:
         """Seconds of all epochs together."""
