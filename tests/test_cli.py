@@ -256,7 +256,7 @@ def test_an_interruption_names_the_command_that_goes_on(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("forwardforward.runs.fit", interrupted)
+    monkeypatch.setattr("forwardforward.recipes.recipe.fit", interrupted)
     assert main(["train", *QUICK, "--out", "run"]) == 130
     assert capsys.readouterr().err == "forwardforward: interrupted; go on with: forwardforward train --resume run\n"
     monkeypatch.undo()

@@ -83,7 +83,6 @@ def test_threshold_is_finite_at_any_goodness(dtype, sign):
         ((Uniform(0.4), 7, Pyramidal(0.1)), 2, 15),
         (lambda scale, layer: scale + layer, 3, 53),
     ],
-    ids=str,
 )
 def test_forms_of_theta(theta, layer, expected):
     loss = Threshold(theta)
