@@ -114,8 +114,8 @@ class Ramp:
         ValueError: If a factor is negative.
 
     Example:
-        >>> Ramp(0.2, 1.0)(0.5)
-        0.6
+        >>> Ramp(0.0, 1.0)(0.5)
+        0.5
     """
 
     def __init__(self, first: float, last: float) -> None:
