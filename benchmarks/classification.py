@@ -54,7 +54,7 @@ def convolutions() -> tuple[ff.FFSequential, torch.Tensor]:
 
 
 def passes(model: ff.FFSequential, images: torch.Tensor) -> Callable[[], None]:
-    """Return the arithmetic: the first layer once and the others once a label, over plain rows."""
+    """Return the arithmetic, over plain rows: ten passes, of which one makes the first layer's product for all."""
     assert model.labels is not None
     rows = model.labels.neutral(images).joined().detach()
     first, *others = model.stack
@@ -62,9 +62,9 @@ def passes(model: ff.FFSequential, images: torch.Tensor) -> Callable[[], None]:
     @torch.no_grad()
     def run() -> None:
         with model.evaluating():
-            once = first(rows)
+            once = first.pre_activations(rows)
             for _ in range(CLASSES):
-                x = once
+                x = first.activation(once if first.pool is None else first.pool(once))  # a max-pool may come first
                 for layer in others:
                     x = layer(x)
 

@@ -8,6 +8,7 @@ for all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ class LabelledInput:
             carry the same.
         columns: Where in the joined input the code's entries (channels) stand, ``(code,)``.
         features: Width (number of channels) of the joined input.
+        responses: Where a layer may keep what it makes of the codes alone, for further images with the same codes.
     """
 
     images: Tensor
@@ -49,6 +51,7 @@ class LabelledInput:
     index: Tensor
     columns: Tensor
     features: int
+    responses: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows of the joined input, copies times batch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ class FFSequential(nn.Module):
         head: classifiers.LinearHead | None = None,
         classifier: Callable[[FFSequential, Tensor], Tensor] | None = None,
         num_classes: int | None = None,
-        chunk: int = 2**22,
+        chunk: int = 2**23,
     ) -> None:
         super().__init__()
         if not layers:
@@ -280,16 +281,17 @@ class FFSequential(nn.Module):
             labels_at_once = max(1, min(classes, self.chunk // width))
             rows = max(1, self.chunk // (width * labels_at_once))
             every = torch.arange(classes, device=images.device)
+            kept: list[tuple[Tensor, dict[str, Any]]] = [(some, {}) for some in every.split(labels_at_once)]
             return torch.cat(
                 [
-                    torch.cat([self._pair_goodness(part, some) for some in every.split(labels_at_once)], dim=2)
+                    torch.cat([self._pair_goodness(part, some, responses) for some, responses in kept], dim=2)
                     for part in images.split(rows)
                 ]
             )
 
-    def _pair_goodness(self, images: Tensor, classes: Tensor) -> Tensor:
+    def _pair_goodness(self, images: Tensor, classes: Tensor, responses: dict[str, Any]) -> Tensor:
         assert self.labels is not None
-        x: Tensor | LabelledInput = self.labels.candidates(images, classes)
+        x: Tensor | LabelledInput = replace(self.labels.candidates(images, classes), responses=responses)
         found = []
         for layer in self.stack:
             x, goodness = layer.goodness(x)

@@ -101,20 +101,37 @@ class FFConv2d(SharedInput):
         weight, bias = self.block.weight, self.block.bias
         scaled = weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1)
         z = self._convolve(x.images, scaled[:, : x.images.shape[1]])
-        maps = self._convolve(x.codebook, scaled[:, x.columns])
-        ones = x.images.new_ones(1, x.features, *x.images.shape[2:])
-        if affine.column_shift is not None:  # not a number a filter, since the border is padded after the shift
-            maps = maps + self._convolve(ones * affine.column_shift.view(1, -1, 1, 1), weight)
-        if affine.row_scale is None and bias is not None:
-            maps = maps + bias.view(1, -1, 1, 1).to(maps.dtype)
-        z = z + maps.index_select(0, x.index.flatten()).view(*x.index.shape, *maps.shape[1:])
+        maps = self._response(x, scaled, affine)
+        chosen = maps.permute(0, 2, 3, 1).index_select(0, x.index.flatten())  # sums of maps are fast so laid out
+        z = (z.permute(0, 2, 3, 1) + chosen.view(*x.index.shape, *chosen.shape[1:])).permute(0, 1, 4, 2, 3)
         if affine.row_scale is not None:
             z = z * affine.row_scale[..., None, None].to(z.dtype)
             if affine.row_shift is not None:
+                ones = x.images.new_ones(1, x.features, *x.images.shape[2:])
                 z = z + affine.row_shift[..., None, None].to(z.dtype) * self._convolve(ones, weight)
             if bias is not None:
                 z = z + bias.view(1, -1, 1, 1).to(z.dtype)
         return z.flatten(0, 1)
+
+    def _response(self, x: LabelledInput, scaled: Tensor, affine: Affine) -> Tensor:
+        """Return what comes of the label maps and of no image, ``(codes, out_channels, height, width)``."""
+        weight, bias = self.block.weight, self.block.bias
+        columns = affine.column_scale, affine.column_shift
+        if x.responses and all(
+            a is b or (a is not None and b is not None and torch.equal(a, b))
+            for a, b in zip(columns, x.responses["columns"], strict=True)
+        ):
+            kept: Tensor = x.responses["maps"]
+            return kept
+        maps = self._convolve(x.codebook, scaled[:, x.columns])
+        if affine.column_shift is not None:  # not a number a filter, since the border is padded after the shift
+            ones = x.images.new_ones(1, x.features, *x.images.shape[2:])
+            maps = maps + self._convolve(ones * affine.column_shift.view(1, -1, 1, 1), weight)
+        if affine.row_scale is None and bias is not None:
+            maps = maps + bias.view(1, -1, 1, 1).to(maps.dtype)
+        if x.responses is not None:
+            x.responses.update(columns=columns, maps=maps)
+        return maps
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """Convolve with other weights, with this block's stride and padding."""
