@@ -30,6 +30,7 @@ import forwardforward as ff
 from benchmarks.cells import Cell, Options, Readings, Row, Setting
 from benchmarks.tables import Study, by_setting, render
 from forwardforward.training import CheckpointError
+from forwardforward.training.arguments import check_device
 
 __all__ = ["ROOT", "Bench", "fill"]
 
@@ -244,10 +245,7 @@ def _refuse(option: str, given: Iterable[str], known: Iterable[str], shown: Iter
 def _device(name: str | None) -> str:
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device must be one that is here, got {name!r}: {str(error).splitlines()[0]}") from error
+    check_device(name, "--device")
     return name
 
 

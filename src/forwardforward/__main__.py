@@ -19,6 +19,7 @@ from forwardforward.models import Dense
 from forwardforward.recipes import RECIPES, Recipe, get
 from forwardforward.runs import Run, RunConfig
 from forwardforward.training import CheckpointError, TrainingDiverged
+from forwardforward.training.arguments import check_device
 
 __all__ = ["main"]
 
@@ -257,11 +258,7 @@ def _without_paths(words: list[str]) -> list[str]:
 def _device(name: str | None) -> str:
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device must be one that is here, such as cpu, got {name!r}: {reason}") from error
+    check_device(name, "--device")
     return name
 
 

@@ -79,14 +79,19 @@ def check_checkpoint(path: str | Path | None, resume: bool) -> None:
         raise ValueError(f"checkpoint {path} exists already: go on with it by resume=True, or remove it")
 
 
+def check_device(device: torch.device | str, argument: str = "device") -> None:
+    """Refuse a device that is not here; ``argument`` is what the user calls it."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{argument} must be one that is here, such as 'cpu', got {device!r}: {reason}") from error
+
+
 def placed(model: nn.Module, device: torch.device | str | None) -> torch.device:
     """Move the model where it shall be and return the place."""
     if device is not None:
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"device must be one that is here, such as 'cpu', got {device!r}: {reason}") from error
+        check_device(device)
     place = torch.device(device) if device is not None else _first_device(model)
     if place.type == "meta":
         raise ValueError("device must hold data, such as 'cpu', got 'meta'")
