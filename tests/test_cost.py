@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +12,6 @@ from torch import Tensor, nn
 
 import forwardforward as ff
 from forwardforward.layers.pool import MaxPool2d
-from forwardforward.runs import RunConfig
 from forwardforward.training import Compiled
 
 
@@ -145,14 +142,3 @@ def test_a_layers_own_error_is_not_the_compilers(monkeypatch: pytest.MonkeyPatch
     with compiled, pytest.raises(ValueError, match="in_features must be"):
         model.step((images[:, :11], labels), optimizer)
     assert not compiled.failed
-
-
-def test_a_run_from_before_the_option_is_not_compiled() -> None:
-    config = RunConfig(
-        data="digits", recipe="hinton", hidden=(12,), epochs=1, batch_size=10, seed=0, data_dir=None, device="cpu",
-        precision="float32", threads=1, validation=False, command="", table={}, compile=True,
-    )  # fmt: skip
-    values = dataclasses.asdict(config)
-    assert RunConfig.from_json(json.dumps(values)) == config
-    del values["compile"]
-    assert not RunConfig.from_json(json.dumps(values)).compile

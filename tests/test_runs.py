@@ -44,6 +44,7 @@ def config(**changes: Any) -> RunConfig:
         "validation": False,
         "command": "python -m forwardforward train",
         "table": RECIPE.table(),
+        "compile": False,
     }
     return RunConfig(**{**values, **changes})
 

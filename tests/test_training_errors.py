@@ -283,12 +283,3 @@ def test_plugins_without_a_repr_go_by_their_name(tmp_path: Path) -> None:
     assert len(history) == 2
     with pytest.raises(ValueError, match=r"goodness must be .*Plain object>, got <function fours>"):
         fit(mk(goodness=fours), epochs=2, checkpoint=path, resume=True, **options)
-
-
-def test_a_checkpoint_without_settings_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "c.pt"
-    settle(path)
-    content = load_checkpoint(path)
-    del content["settings"]
-    save(path, content)
-    assert len(fit(mk(), optimizer=adam(), epochs=2, checkpoint=path, resume=True)) == 2

@@ -70,6 +70,10 @@ class RMSNorm(nn.Module):
         """Return the row scales of a labelled input."""
         return Affine(row_scale=(_row_mean(x, torch.square) + self.eps).rsqrt())
 
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"eps={self.eps}"
+
 
 class LayerNorm(nn.Module):
     r"""Layer normalization, :math:`\hat v = (v - \bar v) / \sqrt{\mathrm{var}(v) + \epsilon}`.
@@ -95,6 +99,10 @@ class LayerNorm(nn.Module):
         mean = _row_mean(x, torch.positive)
         factor = (_row_mean(x, torch.square) - mean.square() + self.eps).clamp(min=self.eps).rsqrt()
         return Affine(row_scale=factor, row_shift=-mean * factor)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"eps={self.eps}"
 
 
 def _row_mean(x: LabelledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -258,7 +266,7 @@ class GroupNorm(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"num_groups={self.num_groups}"
+        return f"num_groups={self.num_groups}, eps={self.eps}"
 
 
 class Identity(nn.Identity):

@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class RunConfig:
     validation: bool
     command: str
     table: dict[str, str]
-    compile: bool = False
+    compile: bool
 
     def sized_recipe(self) -> Recipe:
         """Return the recipe of this name with the run's sizes."""
@@ -98,8 +98,7 @@ class RunConfig:
         """
         values = json.loads(text)
         names = [one.name for one in fields(cls)]
-        needed = {one.name for one in fields(cls) if one.default is MISSING}
-        if not isinstance(values, dict) or not needed <= set(values) <= set(names):
+        if not isinstance(values, dict) or set(values) != set(names):
             raise ValueError(f"it must hold {', '.join(names)}")
         numbers = {name: values[name] for name in ("epochs", "batch_size", "seed", "threads")}
         for name, value in [*numbers.items(), *(("hidden", width) for width in list(values["hidden"]))]:

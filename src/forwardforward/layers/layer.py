@@ -241,7 +241,10 @@ class FFLayer(nn.Module):
         found = self.run(x)
         local: LocalLoss = self.objective(found.read, batch)
         if local.loss.dim():
-            raise ValueError(f"loss must be one number a batch, such as a mean, got shape {tuple(local.loss.shape)}")
+            raise ValueError(
+                f"loss must be one number a batch, such as a mean, got shape {tuple(local.loss.shape)} "
+                f"in the layer of {self.block}"
+            )
         if self.peer is not None:
             positives = len(found.out) // 2 if batch.paired else len(found.out)
             term = self.peer(found.pre_activations[:positives], found.activated.detach()[:positives])

@@ -233,12 +233,11 @@ def _largest(layer: nn.Module) -> float | None:
 def _restore(state: FitState, path: str | Path, device: torch.device) -> None:
     """Take over a checkpoint's weights, optimizer state and history."""
     content = load_checkpoint(path, device)
-    require(content, path, "seed", "batch_size", "schedule", "optimizer", "history")
+    require(content, path, "seed", "batch_size", "schedule", "settings", "optimizer", "history")
     check_architecture(content, path, state.model)
     own = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
-    kept = {name: content[name] for name in own}
+    kept = {**{name: content[name] for name in own}, **content["settings"]}
     own |= state.settings
-    kept |= content.get("settings", state.settings)  # the first checkpoints had none
     if (name := first_difference(kept, own)) is not None:
         raise ValueError(f"{name} must be that of the checkpoint {path}, {kept.get(name)}, got {own.get(name)}")
     restore_weights(content, path, state.model)
