@@ -213,6 +213,7 @@ def test_resume_refuses_what_contradicts_and_takes_what_agrees(
     wishes = {
         "--epochs": "2", "--batch-size": "7", "--hidden": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
         "--out": "other", "--threads": "7", "--validation": None, "--compile": None,
+        "--vectors": "some.txt",
     }  # fmt: skip
     for option, value in wishes.items():
         line = fails("train", "--resume", "run", option, *([value] if value else []))

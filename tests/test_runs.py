@@ -45,6 +45,7 @@ def config(**changes: Any) -> RunConfig:
         "command": "python -m forwardforward train",
         "table": RECIPE.table(),
         "compile": False,
+        "vectors": None,
     }
     return RunConfig(**{**values, **changes})
 

@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         help="of weights, order and draws; never of the splits (default: 0)",
     )
     train.add_argument("--data-dir", help="folder that holds the data set's files (default: downloaded to a cache)")
+    train.add_argument(
+        "--vectors", metavar="FILE", help="word2vec or GloVe, for recipes of texts (default: vectors are trained)"
+    )
     train.add_argument("--out", metavar="RUN", help="run folder (default: runs/DATA-RECIPE-SEED)")
     train.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one; on --resume: the run's)")
     train.add_argument("--precision", choices=("float32", "bf16"), help="of the products (default: float32)")
@@ -180,7 +183,7 @@ def _refuse_contradictions(options: argparse.Namespace, run: Run) -> None:
         value, own = getattr(options, one.name, None), getattr(run.config, one.name)
         if one.name == "device":  # a run may go on elsewhere, if not bit for bit
             continue
-        if one.name in ("data_dir", "data") and value is not None:
+        if one.name in ("data_dir", "data", "vectors") and value is not None:
             value = _found(value)
         if value is not None and value != own:
             option = "data" if one.name == "data" else "--" + one.name.replace("_", "-")
@@ -205,7 +208,8 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     if data not in available() and not data.endswith(".npz"):
         raise ValueError(f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}")
     name = options.recipe or DEFAULT_RECIPES.get(data, "hinton")
-    recipe = get(name).on(data)
+    vectors = os.path.abspath(options.vectors) if options.vectors else None
+    recipe = get(name).on(data).with_vectors(vectors)
     sizes = ("hidden", "epochs", "batch_size")
     chosen = {size: getattr(options, size) or getattr(recipe, size) for size in sizes}
     recipe = recipe.with_(**chosen)
@@ -220,6 +224,7 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         precision=options.precision or "float32",
         threads=options.threads or _threads(recipe),
         compile=bool(options.compile),
+        vectors=vectors,
         validation=bool(options.validation) or hasattr(recipe.classifier, "choose"),
         command=" ".join(["python -m forwardforward", *_without_paths(words)]),
         table=recipe.table(),

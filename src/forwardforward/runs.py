@@ -55,6 +55,7 @@ class RunConfig:
         command: The command that started the run.
         table: The whole recipe in words, as it was when the run began.
         compile: Whether ``torch.compile`` compiles the layers; results are equal within rounding.
+        vectors: File of word vectors in place of those that the recipe trains, or None.
     """
 
     data: str
@@ -71,10 +72,12 @@ class RunConfig:
     command: str
     table: dict[str, str]
     compile: bool
+    vectors: str | None
 
     def sized_recipe(self) -> Recipe:
         """Return the recipe of this name with the run's sizes."""
-        return get(self.recipe).on(self.data).with_(hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
+        recipe = get(self.recipe).on(self.data).with_vectors(self.vectors)
+        return recipe.with_(hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
 
     def bound_recipe(self) -> Recipe:
         """Return the recipe with this run's sizes, to train by.

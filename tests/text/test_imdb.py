@@ -66,6 +66,18 @@ def test_parts(reviews: Path) -> None:
         splits.standardized()
 
 
+@pytest.mark.parametrize("representation", [NGrams(50, 2, 12, 1), MeanVectors(Word2Vec(size=8, min_count=1))], ids=str)
+def test_reviews_of_ones_own(reviews: Path, representation: Representation) -> None:
+    if isinstance(representation, MeanVectors):
+        pytest.importorskip("gensim")
+    splits = load("imdb", reviews, representation=representation, progress=False)
+    splits = splits if representation.entries else splits.standardized()
+    assert splits.encode is not None
+    first = next((reviews / "aclImdb" / "test" / "neg").glob("24_*.txt")).read_text(encoding="utf-8")
+    torch.testing.assert_close(splits.encode([first]), splits.test.inputs[:1])
+    assert load("digits").encode is None
+
+
 def test_the_default_is_mean_vectors(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gensim")
     monkeypatch.setattr("forwardforward.data.sources.MeanVectors", lambda: small(MeanVectors()))
@@ -250,6 +262,23 @@ def test_train_from_the_command_line(reviews: Path, tmp_path: Path, capsys: pyte
     assert json.loads(capsys.readouterr().out)["test_error"] == summary["test_error"]
     assert main(["train", "imdb", "--recipe", "imdb-bag", "--data-dir", str(tmp_path / "nowhere"), *QUICK]) == 2
     assert "found no folder aclImdb" in capsys.readouterr().err
+
+
+def test_vectors_from_a_file(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("wonderful", "loved", "superb", "great", "dreadful", "hated", "awful", "terrible")
+    matrix = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).numpy()
+    write_vectors(tmp_path / "own.bin", WordVectors(words, matrix))
+    start = ["train", "imdb", "--data-dir", str(reviews), "--vectors", str(tmp_path / "own.bin"), *QUICK, "--recipe"]
+    assert main([*start, "imdb-bag", "--out", str(tmp_path / "bag")]) == 2
+    assert "vectors must be left out for the recipe imdb-bag, which reads none" in capsys.readouterr().err
+    run = tmp_path / "run"
+    assert main([*start, "imdb-mono", "--out", str(run)]) == 0
+    assert json.loads((run / "config.json").read_text())["vectors"] == str(tmp_path / "own.bin")
+    assert torch.load(run / "checkpoint.pt", weights_only=True)["model"]["layers.0.block.weight"].shape == (12, 5)
+    assert not list(reviews.glob("word2vec-*"))
+    (tmp_path / "own.bin").unlink()
+    assert main([*start, "imdb-mono", "--out", str(tmp_path / "second")]) == 2
+    assert "there is no vectors file" in capsys.readouterr().err
 
 
 def test_no_gensim(reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

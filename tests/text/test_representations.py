@@ -28,6 +28,11 @@ TEST = ["a good tree", "bad bad film a", "unheard"]
 VECTORS = WordVectors(("good", "bad", "film"), np.array([[1, 2], [-3, 0.5], [0.25, -1]], dtype=np.float32))
 
 
+def represented(representation: Representation, corpus: Corpus) -> tuple[torch.Tensor, torch.Tensor]:
+    encode = representation(corpus)
+    return encode(corpus.train, "training"), encode(corpus.test, "test")
+
+
 @pytest.fixture
 def vectors_file(tmp_path: Path) -> Path:
     write_vectors(tmp_path / "vectors", VECTORS)
@@ -47,7 +52,7 @@ def mean_by_hand(text: str, weighting: str) -> list[float]:
 @pytest.mark.parametrize("weighting", ["tfidf", "none"])
 def test_means(vectors_file: Path, weighting: str) -> None:
     with pytest.warns(UserWarning, match="1 of 3 test texts have no word with a vector: their input is zero"):
-        train, test = MeanVectors(str(vectors_file), weighting)(Corpus(TRAIN, TEST))
+        train, test = represented(MeanVectors(str(vectors_file), weighting), Corpus(TRAIN, TEST))
     assert train.dtype == torch.float32
     for means, texts in ((train, TRAIN), (test, TEST)):
         torch.testing.assert_close(means, torch.tensor([mean_by_hand(text, weighting) for text in texts]))
@@ -70,7 +75,7 @@ texts = st.lists(st.text("ab cd", max_size=12), min_size=1, max_size=5)
 @given(train=texts, test=texts, longest=st.integers(1, 3), vocabulary=st.integers(2, 9), min_texts=st.integers(1, 2))
 def test_ngrams(train: list[str], test: list[str], longest: int, vocabulary: int, min_texts: int) -> None:
     counts = Counter(ngram for text in train for ngram in set(ngrams_of(text, longest)))
-    made = NGrams(vocabulary, longest, 64, min_texts)(Corpus(train, test))
+    made = represented(NGrams(vocabulary, longest, 64, min_texts), Corpus(train, test))
     expected = sorted((n for n in counts.values() if n >= min_texts), reverse=True)[: vocabulary - 1]
     assert int(max(made[0].max(), made[1].max())) < vocabulary
     # A smaller number is one that more texts hold.
@@ -94,13 +99,13 @@ def test_ngrams(train: list[str], test: list[str], longest: int, vocabulary: int
 
 def test_too_many_ngrams_leave_out_the_most_frequent() -> None:
     corpus = Corpus(TRAIN, TEST[:2])
-    every, _ = NGrams(100, 2, 20, 1)(corpus)
-    some, _ = NGrams(100, 2, 3, 1)(corpus)
+    every, _ = represented(NGrams(100, 2, 20, 1), corpus)
+    some, _ = represented(NGrams(100, 2, 3, 1), corpus)
     torch.testing.assert_close(some, every[:, :3])
 
 
 def test_sequences() -> None:
-    train, test = WordSequence(vocabulary=5, length=4)(Corpus(TRAIN, TEST))
+    train, test = represented(WordSequence(vocabulary=5, length=4), Corpus(TRAIN, TEST))
     # a (4), good (4) and film (3) have the numbers 2, 3 and 4: by their counts, and the first met first.
     assert train.tolist() == [[4, 2, 3, 1], [0, 2, 1, 4], [3, 1, 3, 1], [0, 0, 2, 4]]
     assert test.tolist() == [[0, 2, 3, 1], [1, 1, 4, 2], [0, 0, 0, 1]]
@@ -110,12 +115,30 @@ def test_sequences() -> None:
 @pytest.mark.parametrize("representation", [NGrams(10, 2, 4, 1), WordSequence(10, 4)])
 def test_texts_without_words(representation: Representation) -> None:
     with pytest.warns(UserWarning, match="have no word") as warned:
-        train, test = representation(Corpus(["a b", "..."], ["..."]))
+        train, test = represented(representation, Corpus(["a b", "..."], ["..."]))
     assert train[1].tolist() == test[0].tolist() == [0] * 4
     for warning, count in zip(warned, ("1 of 2 training texts", "1 of 1 test texts"), strict=True):
         assert str(warning.message).startswith(f"{count} have no word")
     with pytest.warns(UserWarning, match="have no word"):
-        assert [part.tolist() for part in representation(Corpus(["..."], ["..."]))] == [[[0] * 4]] * 2
+        assert [part.tolist() for part in represented(representation, Corpus(["..."], ["..."]))] == [[[0] * 4]] * 2
+
+
+@pytest.mark.filterwarnings("ignore:.* have no word")
+@pytest.mark.parametrize("representation", [NGrams(30, 2, 6, 1), WordSequence(30, 6), "mean"], ids=str)
+def test_texts_of_ones_own_are_read_as_the_corpus_was(representation: Representation, vectors_file: Path) -> None:
+    made = MeanVectors(str(vectors_file)) if representation == "mean" else representation
+    corpus = Corpus(TRAIN, TEST)
+    encode = made(corpus)
+    for texts, documents in ((TRAIN, corpus.train), (TEST, corpus.test)):
+        torch.testing.assert_close(encode(texts), encode(documents))
+    words = len(corpus.lexicon)
+    corpus.lexicon.encode(["words met later"])
+    # What the corpus never held is unknown, alone and in a run, whenever it was met.
+    torch.testing.assert_close(encode(["good plover", "good later"]), encode(["good unheardof"] * 2))
+    assert len(corpus.lexicon) == words + 3
+    for wrong in ("a good film", [b"a good film"]):
+        with pytest.raises(TypeError, match="texts must be a list of strings, got "):
+            encode(wrong)
 
 
 @pytest.mark.parametrize(

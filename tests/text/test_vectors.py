@@ -144,6 +144,8 @@ def test_no_word_is_frequent_enough(corpus_texts: tuple[list[str], list[str]]) -
 
 def test_a_file_in_place_of_training(tmp_path: Path) -> None:
     glove(tmp_path / "vectors")
-    train, test = MeanVectors(tmp_path / "vectors", "none")(Corpus(["good film", "bad"], ["film film tree"]))
+    corpus = Corpus(["good film", "bad"], ["film film tree"])
+    encode = MeanVectors(tmp_path / "vectors", "none")(corpus)
+    train, test = encode(corpus.train), encode(corpus.test)
     np.testing.assert_allclose(train, [(MATRIX[0] + MATRIX[3]) / 2, MATRIX[1]])
     np.testing.assert_allclose(test, MATRIX[3:])

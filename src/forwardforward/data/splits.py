@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate, pairwise
 
 import torch
@@ -28,6 +29,7 @@ class Splits:
         input_shape: shape of one input.
         file_order: indices that bring train followed by validation back to the order of the original file;
             None where that is their order already.
+        encode: texts of one's own to inputs, as these were made; None where the set holds no text.
 
     Raises:
         ValueError: a part has inputs of another shape, or more classes.
@@ -40,6 +42,7 @@ class Splits:
     num_classes: int
     input_shape: tuple[int, ...]
     file_order: Tensor | None = field(default=None, repr=False)
+    encode: Callable[[Sequence[str]], Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for part in ("train", "validation", "test"):
@@ -86,11 +89,11 @@ class Splits:
             raise TypeError(f"inputs must be floating to be shifted and scaled, got {self.train.inputs.dtype}")
         mean, std = _channel_statistics(self.train.inputs)
         train, validation, test = (
-            # Dividing the new tensor in place spares one more copy of the data.
-            TensorData((part.inputs - mean).div_(std).to(part.inputs.dtype), part.targets, self.num_classes)
+            TensorData(_scaled(part.inputs, mean, std), part.targets, self.num_classes)
             for part in (self.train, self.validation, self.test)
         )
-        return replace(self, train=train, validation=validation, test=test)
+        encode = None if self.encode is None else partial(_encode_scaled, self.encode, mean, std)
+        return replace(self, train=train, validation=validation, test=test, encode=encode)
 
 
 def split(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> tuple[TensorData, ...]:
@@ -146,6 +149,16 @@ def stratified(
         input_shape=data.input_shape,
         file_order=torch.cat(indices[:2]).argsort(),
     )
+
+
+def _scaled(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    return (inputs - mean).div_(std).to(inputs.dtype)  # in place, which spares one more copy of the data
+
+
+def _encode_scaled(
+    encode: Callable[[Sequence[str]], Tensor], mean: Tensor, std: Tensor, texts: Sequence[str]
+) -> Tensor:
+    return _scaled(encode(texts), mean, std)
 
 
 def _channel_statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:

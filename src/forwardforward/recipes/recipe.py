@@ -16,7 +16,7 @@ from torch import nn
 
 from forwardforward.classifiers import LinearHead
 from forwardforward.data import Splits, load
-from forwardforward.data.text import Representation
+from forwardforward.data.text import MeanVectors, Representation
 from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.models import Dense
@@ -180,6 +180,21 @@ class Recipe:
         """
         own = ANY_NPZ if data.endswith(".npz") and data not in self.data_settings else data
         return self.with_(**self.data_settings.get(own, {}))
+
+    def with_vectors(self, path: str | None) -> Recipe:
+        """Return the recipe with word vectors from a file in place of those that it trains.
+
+        Args:
+            path: The file, see :func:`~forwardforward.data.text.read_vectors`; None for the recipe as it is.
+
+        Raises:
+            ValueError: If the recipe reads no word vectors.
+        """
+        if path is None:
+            return self
+        if not isinstance(self.representation, MeanVectors):
+            raise ValueError(f"vectors must be left out for the recipe {self.name}, which reads none, got {path}")
+        return self.with_(representation=dataclasses.replace(self.representation, vectors=path))
 
     def table(self) -> dict[str, str]:
         """Return what the recipe sets, field by field, in words; fields that are not used are left out."""

@@ -52,18 +52,19 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
         folder=data_dir,
         progress=progress,
     )
-    inputs, test_inputs = representation(corpus)
+    encode = representation(corpus)
     entries = representation.entries
-    both = TensorData(inputs, torch.tensor(train_labels), 2, entries)
+    both = TensorData(encode(corpus.train, "training"), torch.tensor(train_labels), 2, entries)
     train, validation = _parts(torch.tensor(train_labels), folder)
     return Splits(
         name="imdb",
         train=both[train],
         validation=both[validation],
-        test=TensorData(test_inputs, torch.tensor(test_labels), 2, entries),
+        test=TensorData(encode(corpus.test, "test"), torch.tensor(test_labels), 2, entries),
         num_classes=2,
         input_shape=both.input_shape,
         file_order=torch.cat((train, validation)).argsort(),
+        encode=encode,
     )
 
 

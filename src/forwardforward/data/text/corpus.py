@@ -1,11 +1,12 @@
-"""Tokenised texts in their parts, and what a representation of them is."""
+"""Tokenised texts in their parts, and what a representation learns of them."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from forwardforward.data.text.reviews import Texts
 from forwardforward.data.text.tokens import Documents, Lexicon
 
-__all__ = ["Corpus", "Representation", "warn_of_empty"]
+__all__ = ["Corpus", "Encoder", "Representation"]
 
 
 class Corpus:
@@ -61,30 +62,65 @@ class Corpus:
 
 
 class Representation:
-    """Base of the representations, what a network reads of a text; a subclass writes :meth:`__call__`."""
+    """Base of the representations, what a network reads of a text; a subclass writes :meth:`fit`.
+
+    Attributes:
+        missing: What a text that becomes zeros alone has none of.
+    """
+
+    missing: ClassVar[str] = "word"
 
     @property
     def entries(self) -> int | None:
         """Number of entries that whole-numbered inputs point to; None where inputs are floating."""
         return None
 
-    def __call__(self, corpus: Corpus) -> tuple[Tensor, Tensor]:
-        """Return the inputs of training and test texts, ``(texts, ...)`` each.
+    def fit(self, corpus: Corpus) -> Callable[[Documents], Tensor]:
+        """Learn from the training and unlabelled texts of a corpus, never from its test texts.
 
-        Nothing may be learned from the test texts.
+        Returns:
+            What turns texts into inputs ``(texts, ...)``. The number behind the last of the corpus's words, its
+            lexicon's length, stands for a word that is not among them.
         """
         raise NotImplementedError
 
+    def __call__(self, corpus: Corpus) -> Encoder:
+        """Return the encoder of texts that is learned from a corpus."""
+        return Encoder(self.fit(corpus), corpus.lexicon, self.missing)
 
-def warn_of_empty(train: Tensor, test: Tensor, what: str) -> None:
-    """Warn of texts that became zeros alone, with their number.
+
+class Encoder:
+    """Texts to inputs, as a representation learned it; :class:`Representation` makes one of a corpus.
 
     Args:
-        train: Inputs of the training texts.
-        test: Inputs of the test texts.
-        what: What these texts do not have, such as a word with a vector.
+        encode: Texts as numbers of words to inputs.
+        lexicon: The words' numbers.
+        missing: What a text that becomes zeros alone has none of.
     """
-    for name, inputs in (("training", train), ("test", test)):
-        empty = int((inputs == 0).all(1).sum())
-        if empty:
-            warnings.warn(f"{empty} of {len(inputs)} {name} texts have no {what}: their input is zero", stacklevel=3)
+
+    def __init__(self, encode: Callable[[Documents], Tensor], lexicon: Lexicon, missing: str = "word") -> None:
+        self._encode = encode
+        self._lexicon = lexicon
+        self._size = len(lexicon)
+        self._missing = missing
+
+    def __call__(self, texts: Sequence[str] | Documents, name: str = "given") -> Tensor:
+        """Return the inputs of texts, ``(texts, ...)``, and warn of those that became zeros alone.
+
+        Args:
+            texts: Texts, or the corpus's own as numbers of words.
+            name: What a warning calls them.
+
+        Raises:
+            TypeError: If ``texts`` are not texts.
+        """
+        if not isinstance(texts, Documents):
+            if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"texts must be a list of strings, got {texts!r:.60}")
+            texts = self._lexicon.encode(texts, grow=False)
+        inputs = self._encode(Documents(texts.ids.clip(max=self._size), texts.borders))
+        if empty := int((inputs == 0).all(1).sum()):
+            warnings.warn(
+                f"{empty} of {len(inputs)} {name} texts have no {self._missing}: their input is zero", stacklevel=2
+            )
+        return inputs

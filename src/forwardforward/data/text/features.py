@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward.data.text.corpus import Corpus, Representation, warn_of_empty
+from forwardforward.data.text.corpus import Corpus, Representation
 from forwardforward.data.text.tokens import Documents
 from forwardforward.data.text.vectors import Word2Vec, read_vectors
 
@@ -43,35 +46,33 @@ class MeanVectors(Representation):
 
     vectors: Word2Vec | str | os.PathLike[str] = field(default_factory=Word2Vec)
     weighting: str = "tfidf"
+    missing: ClassVar[str] = "word with a vector"
 
     def __post_init__(self) -> None:
         """Check the weighting."""
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
 
-    def __call__(self, corpus: Corpus) -> tuple[Tensor, Tensor]:
-        """Return the means of training and test texts, float32 ``(texts, size)``."""
+    def fit(self, corpus: Corpus) -> Callable[[Documents], Tensor]:
+        """Return what turns texts into means, float32 ``(texts, size)``."""
         if isinstance(self.vectors, Word2Vec):
             vectors = self.vectors.vectors(corpus)
         else:
             vectors = read_vectors(self.vectors, corpus.lexicon, corpus.progress)
         numbers = {word: number for number, word in enumerate(vectors.words)}
-        rows = np.fromiter((numbers.get(word, -1) for word in corpus.lexicon), np.int64, len(corpus.lexicon))
-        weights = np.ones(len(corpus.lexicon)) if self.weighting == "none" else _idf(corpus)
-        matrix = torch.from_numpy(vectors.matrix)
-        train, test = (_means(part, rows, weights, matrix) for part in (corpus.train, corpus.test))
-        warn_of_empty(train, test, "word with a vector")
-        return train, test
+        rows = np.array([*(numbers.get(word, -1) for word in corpus.lexicon), -1])
+        weights = np.ones(len(rows)) if self.weighting == "none" else _idf(corpus)
+        return partial(_means, rows, weights, torch.from_numpy(vectors.matrix))
 
 
 def _idf(corpus: Corpus) -> NDArray[np.float64]:
     """Return the weight of every word, by the number of training texts that hold it."""
-    train, words = corpus.train, len(corpus.lexicon)
+    train, words = corpus.train, len(corpus.lexicon) + 1
     pairs = np.unique(train.owners * words + train.ids)
     return np.asarray(1 + np.log((1 + len(train)) / (1 + np.bincount(pairs % words, minlength=words))))
 
 
-def _means(part: Documents, rows: NDArray[np.int64], weights: NDArray[np.float64], matrix: Tensor) -> Tensor:
+def _means(rows: NDArray[np.int64], weights: NDArray[np.float64], matrix: Tensor, part: Documents) -> Tensor:
     known = rows[part.ids] >= 0
     ids = part.ids[known]
     offsets = np.concatenate(([0], np.cumsum(known)))[part.borders[:-1]]

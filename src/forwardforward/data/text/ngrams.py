@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forwardforward.data.text.corpus import Corpus, Representation, warn_of_empty
+from forwardforward.data.text.corpus import Corpus, Representation
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["NGrams"]
@@ -41,6 +44,7 @@ class NGrams(Representation):
     longest: int = 2
     length: int = 512
     min_texts: int = 2
+    missing: ClassVar[str] = "word of the vocabulary"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -53,13 +57,13 @@ class NGrams(Representation):
         """The size of the vocabulary."""
         return self.vocabulary
 
-    def __call__(self, corpus: Corpus) -> tuple[Tensor, Tensor]:
-        """Return the numbers of training and test texts, int32 ``(texts, length)``."""
-        words = len(corpus.lexicon)
+    def fit(self, corpus: Corpus) -> Callable[[Documents], Tensor]:
+        """Return what turns texts into numbers, int32 ``(texts, length)``."""
+        words = len(corpus.lexicon) + 1
         if words**self.longest >= 2**63:
             raise ValueError(f"longest must be smaller for a lexicon of {words:,} words, got {self.longest}")
-        train = [_Runs.of(corpus.train, length, words) for length in range(1, self.longest + 1)]
-        counted = [np.unique(runs.keys, return_counts=True) for runs in train]
+        runs = (_Runs.of(corpus.train, length, words) for length in range(1, self.longest + 1))
+        counted = [np.unique(own.keys, return_counts=True) for own in runs]
         texts = np.concatenate([counts for _, counts in counted])
         order = np.argsort(-texts, kind="stable")[: self.vocabulary - 1]
         order = order[texts[order] >= self.min_texts]
@@ -67,22 +71,19 @@ class NGrams(Representation):
         numbers[order] = np.arange(1, len(order) + 1)
         of_length = np.split(numbers, np.cumsum([len(keys) for keys, _ in counted])[:-1])
         vocabulary = [(keys, own) for (keys, _), own in zip(counted, of_length, strict=True)]
-        test = [_Runs.of(corpus.test, length, words) for length in range(1, self.longest + 1)]
-        found = [
-            self._padded([runs.numbered(*own) for runs, own in zip(part, vocabulary, strict=True)], len(documents))
-            for part, documents in ((train, corpus.train), (test, corpus.test))
-        ]
-        warn_of_empty(found[0], found[1], "word of the vocabulary")
-        return found[0], found[1]
+        return partial(self._padded, vocabulary, words)
 
-    def _padded(self, parts: list[tuple[NDArray[np.int64], NDArray[np.int32]]], texts: int) -> Tensor:
+    def _padded(
+        self, vocabulary: list[tuple[NDArray[np.int64], NDArray[np.int32]]], words: int, documents: Documents
+    ) -> Tensor:
+        parts = [_Runs.of(documents, length, words).numbered(*own) for length, own in enumerate(vocabulary, start=1)]
         owners = np.concatenate([own for own, _ in parts])
         numbers = np.concatenate([own for _, own in parts])
         order = np.lexsort((-numbers, owners))  # of each text, the rarest first
         owners, numbers = owners[order], numbers[order]
         places = np.arange(len(owners)) - np.searchsorted(owners, owners)
         kept = places < self.length
-        padded = np.zeros((texts, self.length), dtype=np.int32)
+        padded = np.zeros((len(documents), self.length), dtype=np.int32)
         padded[owners[kept], places[kept]] = numbers[kept]
         return torch.from_numpy(padded)
 

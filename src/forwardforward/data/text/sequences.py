@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from forwardforward.data.text.corpus import Corpus, Representation, warn_of_empty
+from forwardforward.data.text.corpus import Corpus, Representation
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["WordSequence"]
@@ -44,24 +47,18 @@ class WordSequence(Representation):
         """The size of the vocabulary."""
         return self.vocabulary
 
-    def __call__(self, corpus: Corpus) -> tuple[Tensor, Tensor]:
-        """Return the numbers of training and test texts, int32 ``(texts, length)``."""
+    def fit(self, corpus: Corpus) -> Callable[[Documents], Tensor]:
+        """Return what turns texts into numbers, int32 ``(texts, length)``."""
         counts = np.bincount(corpus.train.ids, minlength=len(corpus.lexicon))
         order = np.argsort(-counts, kind="stable")[: self.vocabulary - 2]
         order = order[counts[order] > 0]
-        numbers = np.ones(len(corpus.lexicon), dtype=np.int32)
+        numbers = np.ones(len(corpus.lexicon) + 1, dtype=np.int32)
         numbers[order] = np.arange(2, len(order) + 2)
-        train, test = (
-            Documents(numbers[part.ids] if len(part.ids) else part.ids, part.borders)
-            for part in (corpus.train, corpus.test)
-        )
-        padded = self._padded(train), self._padded(test)
-        warn_of_empty(*padded, "word")
-        return padded
+        return partial(self._padded, numbers)
 
-    def _padded(self, documents: Documents) -> Tensor:
+    def _padded(self, numbers: NDArray[np.int32], documents: Documents) -> Tensor:
         padded = np.zeros((len(documents), self.length), dtype=np.int32)
         for i in range(len(documents)):
-            words = documents[i][-self.length :]
+            words = numbers[documents[i][-self.length :]]
             padded[i, self.length - len(words) :] = words
         return torch.from_numpy(padded)

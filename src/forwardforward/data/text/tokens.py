@@ -61,11 +61,18 @@ class Lexicon:
     def __init__(self) -> None:
         self._ids = _Ids()
 
-    def encode(self, texts: Iterable[str]) -> Documents:
-        """Return texts as numbers of words; new words are taken in."""
+    def encode(self, texts: Iterable[str], grow: bool = True) -> Documents:
+        """Return texts as numbers of words.
+
+        Args:
+            texts: The texts.
+            grow: Whether new words are taken in; else each has the number that comes after the last.
+        """
+        unknown = len(self)
+        number = self._ids.__getitem__ if grow else lambda word: self._ids.get(word, unknown)
         ids, borders = array("i"), array("q", [0])
         for text in texts:
-            ids.extend(map(self._ids.__getitem__, tokenize(text)))
+            ids.extend(map(number, tokenize(text)))
             borders.append(len(ids))
         return Documents(np.array(ids, dtype=np.int32), np.array(borders, dtype=np.int64))
 
