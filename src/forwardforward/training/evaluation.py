@@ -25,8 +25,8 @@ class Evaluation:
         layer_errors: The same for each layer by its own goodness alone; None where layers cannot classify.
         layer_accuracies: For pair objectives, each layer's share of samples on the right side of its threshold, or of
             pairs in the right order where its loss has none; for class objectives 100 minus the error. Rounded to
-            what float32 tells, and over batches of two samples or more, since some negatives need two. None for
-            models without local objectives, and where there is no such batch.
+            what float32 tells, and for pairs over batches of two samples or more, since some negatives need two. None
+            for models without local objectives, and where there is no such batch.
         head_error: The same as ``error`` for the one-pass head; None where there is none.
         samples: Number of samples.
     """
@@ -125,6 +125,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.samples = 0
+        self.paired = False
         self.model: Tensor | int = 0
         self.layers: Tensor | None = None
         self.head: Tensor | None = None
@@ -136,6 +137,7 @@ class _Counts:
         if labels.shape != (len(images),):
             raise ValueError(f"labels must be one a sample, ({len(images)},), got {tuple(labels.shape)}")
         self.samples += len(images)
+        self.paired = getattr(model, "paired", False)
         goodness = model.layer_goodness(images) if getattr(model, "layers_classify", False) else None
         if goodness is not None:
             wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
@@ -146,17 +148,20 @@ class _Counts:
         if getattr(model, "head", None) is not None:
             wrong = (model.head_logits(images).argmax(1) != labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
-        if hasattr(model, "local_losses") and len(images) > 1:
+        if self.paired and len(images) > 1:
             local = model.local_losses((images, labels), generator)
             self.local.append((len(images), [one.accuracy for one in local]))
 
     def result(self) -> Evaluation:
-        accuracies = None
+        errors = None if self.layers is None else tuple(map(self._percent, self.layers.tolist()))
+        accuracies: tuple[float | None, ...] | None = None
         if self.local:
             accuracies = tuple(self._accuracy(layer) for layer in range(len(self.local[0][1])))
+        elif errors is not None and not self.paired:
+            accuracies = tuple(round(100 - error, 4) for error in errors)
         return Evaluation(
             error=self._percent(int(self.model)),
-            layer_errors=None if self.layers is None else tuple(map(self._percent, self.layers.tolist())),
+            layer_errors=errors,
             layer_accuracies=accuracies,
             head_error=None if self.head is None else self._percent(int(self.head)),
             samples=self.samples,
