@@ -22,46 +22,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
-
-import torch
+from typing import Any
 
 import forwardforward as ff
 from benchmarks.cells import Cell, Options, Readings, Row, Setting
 from benchmarks.tables import Study, by_setting, render
-from forwardforward.training import CheckpointError
-from forwardforward.training.arguments import check_device
+from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device
 
 __all__ = ["ROOT", "Bench", "fill"]
 
 ROOT = Path(__file__).parents[1]
 
-#: What a user's slip or the world's raises; everything else is a mistake of ours and shows its traceback.
-USER_ERRORS = (ValueError, OSError, ImportError, CheckpointError)
-
 #: What stands for every study.
 ALL = "all"
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that says what was wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
-
-
-def _number(kind: type[int] | type[float], lowest: float) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = kind(-1)
-        if not (math.isfinite(number) and number >= lowest):
-            whole = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"must be {whole} of at least {lowest:g}, got {text!r}")
-        return number
-
-    return read
 
 
 def _several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
@@ -119,7 +92,7 @@ class Bench:
         return 0
 
     def _parser(self) -> argparse.ArgumentParser:
-        parser = _Parser(
+        parser = Parser(
             prog=f"python -m {self.module}",
             description=self.about,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -128,17 +101,17 @@ class Bench:
         parser.add_argument("study", choices=[*names, ALL], metavar="STUDY", help=f"{', '.join(names)}, or {ALL}")
         parser.add_argument("--rows", type=_several(str), help="rows, by line or by line and epochs (default: all)")
         parser.add_argument("--data", type=_several(str), help="data sets (default: the study's)")
-        parser.add_argument("--seeds", type=_several(_number(int, 0)), help="seeds (default: the study's, 0,1,2)")
+        parser.add_argument("--seeds", type=_several(bounded(int, 0)), help="seeds (default: the study's, 0,1,2)")
         reduce = parser.add_argument_group("smaller cells, shown apart from the study's own")
         if any(study.quick is not None for study in self.studies):
             reduce.add_argument("--quick", action="store_true", help="the study's quick setting, one seed")
-        reduce.add_argument("--epochs", type=_number(int, 1), default=0, help="length of each training")
-        reduce.add_argument("--width", type=_number(float, 1e-3), default=1.0, help="factor on the layers' widths")
-        reduce.add_argument("--images", type=_number(int, 1), default=0, help="number of training images")
+        reduce.add_argument("--epochs", type=bounded(int, 1), default=0, help="length of each training")
+        reduce.add_argument("--width", type=bounded(float, 1e-3), default=1.0, help="factor on the layers' widths")
+        reduce.add_argument("--images", type=bounded(int, 1), default=0, help="number of training images")
         reduce.add_argument("--precision", choices=("float32", "bf16"), default="float32", help="of the products")
-        parser.add_argument("--minutes", type=_number(float, 0), default=math.inf, help="stop after so many minutes")
+        parser.add_argument("--minutes", type=bounded(float, 0), default=math.inf, help="stop after so many minutes")
         parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
-        parser.add_argument("--threads", type=_number(int, 1), help="CPU threads (default: torch's choice)")
+        parser.add_argument("--threads", type=bounded(int, 1), help="CPU threads (default: torch's choice)")
         parser.add_argument("--data-dir", help="folder of the data sets' files (default: downloaded to a cache)")
         parser.add_argument("--out", type=Path, help=f"folder of finished cells (default: {_near(self.folder)})")
         parser.add_argument("--work", type=Path, help="folder of checkpoints (default: runs/ and the bench's name)")
@@ -180,7 +153,7 @@ class Bench:
             out=options.out or self.folder,
             work=options.work or Path("runs") / self.folder.name,
             data_dir=options.data_dir,
-            device=_device(options.device),
+            device=chosen_device(options.device),
             threads=options.threads,
             deadline=time.monotonic() + 60 * options.minutes,
             progress=sys.stderr.isatty(),
@@ -240,13 +213,6 @@ def _refuse(option: str, given: Iterable[str], known: Iterable[str], shown: Iter
     unknown = [name for name in given if name not in set(known)]
     if unknown:
         raise ValueError(f"{option} must be of {', '.join(shown)}, got {', '.join(map(repr, unknown))}")
-
-
-def _device(name: str | None) -> str:
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    check_device(name, "--device")
-    return name
 
 
 def _near(path: Path) -> Path:

@@ -6,28 +6,24 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from forwardforward import __version__
+from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device
 from forwardforward.data import available
 from forwardforward.models import Dense
 from forwardforward.recipes import RECIPES, Recipe, get
 from forwardforward.runs import Run, RunConfig
-from forwardforward.training import CheckpointError, TrainingDiverged
-from forwardforward.training.arguments import check_device
 
 __all__ = ["main"]
 
 #: Recipes for data that the usual one is not made for.
 DEFAULT_RECIPES = {"imdb": "imdb-bag"}
-
-#: What a user's slip or the world's raises; everything else is a mistake of ours and shows its traceback.
-USER_ERRORS = (ValueError, TypeError, OSError, ImportError, CheckpointError, TrainingDiverged)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,15 +56,8 @@ def _end(message: str, status: int) -> int:
     return status
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says what was wrong in one line; the usage is what --help is for."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="forwardforward",
         description="Train Forward-Forward networks: every layer by an objective of its own.",
     )
@@ -79,12 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(action=_train)
     train.add_argument("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz (default: digits)")
     train.add_argument("--recipe", help="see `forwardforward recipes` (default: hinton; imdb-bag for imdb)")
-    train.add_argument("--epochs", type=_whole(1), help="passes over the training data (default: the recipe's)")
-    train.add_argument("--batch-size", type=_whole(1), help="samples a step (default: the recipe's)")
+    train.add_argument("--epochs", type=bounded(int, 1), help="passes over the training data (default: the recipe's)")
+    train.add_argument("--batch-size", type=bounded(int, 1), help="samples a step (default: the recipe's)")
     train.add_argument("--hidden", type=_widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
     train.add_argument(
         "--seed",
-        type=_whole(0, 2**63 - 1),
+        type=bounded(int, 0, 2**63 - 1),
         help="of weights, order and draws; never of the splits (default: 0)",
     )
     train.add_argument("--data-dir", help="folder that holds the data set's files (default: downloaded to a cache)")
@@ -98,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--compile", action="store_true", default=None, help="torch.compile the layers: slow to begin, faster steps"
     )
     train.add_argument(
-        "--threads", type=_whole(1, 4096), help="CPU threads (default: one for small steps, else torch's choice)"
+        "--threads", type=bounded(int, 1, 4096), help="CPU threads (default: one for small steps, else torch's choice)"
     )
     train.add_argument(
         "--validation",
@@ -123,21 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _whole(lowest: int, highest: int = 2**31 - 1) -> Callable[[str], int]:
-    """Return a reader of whole numbers within bounds."""
-
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = lowest - 1
-        if not lowest <= number <= highest:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {lowest} to {highest}, got {text!r}")
-        return number
-
-    return read
-
-
 def _widths(text: str) -> tuple[int, ...]:
     try:
         widths = tuple(int(part) for part in text.split(","))
@@ -154,7 +128,7 @@ def _train(options: argparse.Namespace, words: list[str]) -> None:
     else:
         run = Run.open(options.resume)
         _refuse_contradictions(options, run)
-        run.config = replace(run.config, device=_device(options.device or run.config.device))
+        run.config = replace(run.config, device=chosen_device(options.device or run.config.device))
     options.run = run  # what an interruption names
     try:
         summary = run.train(progress=not options.no_progress)
@@ -220,7 +194,7 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         **chosen,
         seed=seed,
         data_dir=_found(options.data_dir) if options.data_dir else None,
-        device=_device(options.device),
+        device=chosen_device(options.device),
         precision=options.precision or "float32",
         threads=options.threads or _threads(recipe),
         compile=bool(options.compile),
@@ -260,13 +234,6 @@ def _without_paths(words: list[str]) -> list[str]:
     return kept
 
 
-def _device(name: str | None) -> str:
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    check_device(name, "--device")
-    return name
-
-
 def _free_folder(folder: Path) -> Path:
     number, free = 1, folder
     while free.exists():
@@ -277,7 +244,7 @@ def _free_folder(folder: Path) -> Path:
 
 def _evaluate(options: argparse.Namespace, words: list[str]) -> None:
     run = Run.open(options.folder)
-    result = run.evaluate(_device(options.device or run.config.device), options.data_dir)
+    result = run.evaluate(chosen_device(options.device or run.config.device), options.data_dir)
     config = run.config
     figures: dict[str, Any] = {"data": config.data, "recipe": config.recipe, "test_error": result.error}
     figures |= {key: value for key, value in result.to_dict().items() if key != "error"}
