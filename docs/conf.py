@@ -24,13 +24,15 @@ exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"forwardforward {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 # A room's page shows what the module's __all__ names, in the order of the source.
-autodoc_default_options = {"members": True}
+autodoc_default_options = {"members": True, "exclude-members": "extra_repr"}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True

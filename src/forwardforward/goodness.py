@@ -176,7 +176,7 @@ class L1(Lp):
 
 
 class TopK(Goodness):
-    r"""Mean of squares over the ``k`` strongest activations, :math:`g = \frac1k \sum_{j \in top_k} h_j^2`.
+    r"""Mean of squares over the ``k`` strongest activations, :math:`g = \frac1k \sum_{j \in \mathrm{top}_k} h_j^2`.
 
     Args:
         k: How many activations count: a whole number, or a share of the layer between 0 and 1 (at least five
@@ -286,7 +286,7 @@ class ClassGroups(PerClassGoodness):
     r"""The features (for images, the channels) in one group a class, each with a scalar goodness of its own.
 
     Group :math:`k` of ``C`` features holds features :math:`kC/K` to :math:`(k+1)C/K - 1`; with the mean of
-    squares, :math:`g_k = \frac{K}{C} \sum_{j \in group_k} h_j^2`, also averaged over space.
+    squares, :math:`g_k = \frac{K}{C} \sum_{j \in \mathrm{group}_k} h_j^2`, also averaged over space.
 
     Args:
         num_classes: Number of classes ``K``; the layer's features must be a multiple of it.
