@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -48,6 +48,9 @@ __all__ = [
     "trifecta_fcn",
     "trifecta_shallow",
 ]
+
+#: Input shape, widths and number of classes to layers.
+Architecture = Callable[[Sequence[int], Sequence[int], int], list[FFLayer]]
 
 
 @dataclass(frozen=True)

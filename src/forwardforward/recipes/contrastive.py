@@ -1,46 +1,61 @@
-"""Networks whose layers compare samples: HCL-FF beside a per-class goodness, SCFF without labels."""
+"""Networks whose layers compare samples: a contrast beside a per-class goodness as in HCL-FF, SCFF without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 
 from torch.optim import SGD
 
 from forwardforward.classifiers import LinearHead
 from forwardforward.data import Compose, RandomCrop, RandomFlip
-from forwardforward.goodness import ClassGroups, MeanActivation, MeanOfSquaresByPosition
+from forwardforward.goodness import (
+    ClassGroups,
+    LearnedProjection,
+    MeanActivation,
+    MeanOfSquaresByPosition,
+    PerClassGoodness,
+)
 from forwardforward.layers import FFLayer
 from forwardforward.losses import CrossEntropy, SuperclassCrossEntropy, SupervisedContrastive, TwoThreshold
-from forwardforward.models import Convolutions, DeeperForward
+from forwardforward.models import PER_CLASS, Architecture, Convolutions, DeeperForward
 from forwardforward.negatives import SelfContrast
 from forwardforward.normalization import BatchNorm
 from forwardforward.objectives import BatchObjective, ClassObjective, Embedding
 from forwardforward.optimizers import Cosine
 from forwardforward.pooling import SpatialPool
-from forwardforward.recipes.per_class import DEEPERFORWARD
+from forwardforward.recipes.per_class import DEEPERFORWARD, MONO_CONV
 from forwardforward.recipes.recipe import Recipe
+from forwardforward.schedules import Overlapping
 
-__all__ = ["RECIPES", "HierarchicalContrastive"]
+__all__ = ["RECIPES", "Contrastive"]
 
 
 @dataclass(frozen=True)
-class HierarchicalContrastive:
-    """DeeperForward's network with HCL-FF's objective: coarse classes before fine ones, and a contrastive head.
+class Contrastive:
+    """A network whose layers have HCL-FF's objective: a goodness for every class and a contrastive head.
 
     Args:
-        superclasses: For each stage of the network from the first on, the superclass of each class; later stages tell
-            the classes themselves.
+        network: The layers.
+        goodness: Number of classes to the goodness of a layer.
+        superclasses: For each layer from the first on, the superclass of each class; later layers tell the classes
+            themselves.
         temperature: Of the contrastive loss.
         weight: Factor on the contrastive loss.
         dimensions: Of the embeddings that it compares.
+        pool: Side of the pooled maps that the embeddings read.
     """
 
+    network: Architecture
+    goodness: Callable[[int], PerClassGoodness]
     superclasses: tuple[tuple[int, ...], ...] = ()
     temperature: float = 0.2
     weight: float = 1.0
     dimensions: int = 128
+    pool: int = 1
 
     def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
         """Return the layers, each with its objective.
@@ -48,38 +63,52 @@ class HierarchicalContrastive:
         Raises:
             ValueError: If a list of superclasses is not of one a class.
         """
-        layers = DeeperForward()(input_shape, widths, num_classes)
-        for number, layer in enumerate(layers):
-            stage = max(0, number - 1) // 4
-            coarse = self.superclasses[stage] if stage < len(self.superclasses) else None
+        layers = self.network(input_shape, widths, num_classes)
+        for layer, coarse in zip_longest(layers, self.superclasses[: len(layers)]):
             if coarse is not None and len(coarse) != num_classes:
                 raise ValueError(f"superclasses must hold one of {num_classes} classes each, got {len(coarse)}")
-            layer.objective = ClassObjective(
-                ClassGroups(num_classes, MeanActivation()),
+            classes = ClassObjective(
+                copy.deepcopy(self.goodness(num_classes)),
                 CrossEntropy() if coarse is None else SuperclassCrossEntropy(coarse),
-            ) + BatchObjective(
-                SupervisedContrastive(self.temperature), Embedding(self.dimensions, SpatialPool()), self.weight
             )
+            embedding = Embedding(self.dimensions, SpatialPool(self.pool))
+            layer.objective = classes + BatchObjective(SupervisedContrastive(self.temperature), embedding, self.weight)
         return layers
 
+
+NETWORK = Contrastive(DeeperForward(), partial(ClassGroups, goodness=MeanActivation()))
+#: Ward's clusters of the rows of a linear classifier on CIFAR-10's pixels, as HCL-FF makes them: two, then five.
+CIFAR10_CLUSTERS = ((0, 0, 1, 1, 1, 1, 1, 1, 0, 0), (1, 0, 3, 2, 3, 2, 2, 4, 1, 0))
 
 HCL_FF = DEEPERFORWARD.with_(
     name="hcl-ff",
     summary="deeperforward with superclasses in early layers, a contrastive head in each, and augmentation",
     source="HCL-FF (CVPR 2026), arXiv 2605.24797; its learning rate, temperature and crops differ by source",
-    architecture=HierarchicalContrastive(),
+    architecture=NETWORK,
     augment=Compose(RandomCrop(4), RandomFlip()),
     epochs=1000,
     data_settings={
-        # Ward's clusters of the rows of a linear classifier on the pixels, as the paper makes them.
-        "cifar10": {
-            "architecture": HierarchicalContrastive(((0, 0, 1, 1, 1, 1, 1, 1, 0, 0), (1, 0, 3, 2, 3, 2, 2, 4, 1, 0)))
-        },
+        # The network's first stage has five layers, the others four.
+        "cifar10": {"architecture": replace(NETWORK, superclasses=CIFAR10_CLUSTERS[:1] * 5 + CIFAR10_CLUSTERS[1:] * 4)},
         "digits": {"hidden": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},
         "mnist": {"augment": RandomCrop(2)},
         "fashion-mnist": {"augment": Compose(RandomCrop(2), RandomFlip())},
         "svhn": {"augment": RandomCrop(4)},
     },
+)
+
+MONO_CONV_WIDE = MONO_CONV.with_(
+    name="mono-conv-wide",
+    summary="mono-conv with five wider layers, a contrastive head in each and overlapping updates",
+    source="Mono-Forward (arXiv 2501.09238), the contrast of HCL-FF (arXiv 2605.24797), the Trifecta's updates",
+    architecture=Contrastive(
+        replace(PER_CLASS, pools=(1, 2, 4, 5)), partial(LearnedProjection, pool=SpatialPool(2)), pool=2
+    ),
+    hidden=(64, 128, 256, 256, 512),
+    goodness=None,
+    loss=None,
+    schedule=Overlapping(2, "step"),
+    epochs=30,
 )
 
 SCFF = Recipe(
@@ -104,4 +133,4 @@ SCFF = Recipe(
     data_settings={"digits": {"hidden": (32, 64, 128), "batch_size": 50}},
 )
 
-RECIPES = (HCL_FF, SCFF)
+RECIPES = (HCL_FF, MONO_CONV_WIDE, SCFF)

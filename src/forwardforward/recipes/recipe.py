@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from forwardforward.data import Splits, load
 from forwardforward.data.text import MeanVectors, Representation
 from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
-from forwardforward.models import Dense
+from forwardforward.models import Architecture, Dense
 from forwardforward.negatives import Negatives
 from forwardforward.normalization import PeerNormalization
 from forwardforward.optimizers import LocalOptimizer
@@ -74,7 +74,7 @@ class Recipe:
     name: str
     summary: str
     source: str
-    architecture: Callable[[Sequence[int], Sequence[int], int], list[FFLayer]] = field(default_factory=Dense)
+    architecture: Architecture = field(default_factory=Dense)
     hidden: tuple[int, ...] = (1000, 1000, 1000)
     goodness: nn.Module | Callable[[int], nn.Module] | None = None
     loss: nn.Module | None = None
