@@ -13,7 +13,6 @@ Studies of one bench share their cells, so that a training which stands in two t
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import shlex
@@ -25,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import forwardforward as ff
-from benchmarks.cells import Cell, Options, Readings, Row, Setting
+from benchmarks.cells import Cell, Options, Readings, Row, Setting, read_cell
 from benchmarks.tables import Study, by_setting, render
-from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device
+from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, said
 
 __all__ = ["ROOT", "Bench", "fill"]
 
@@ -84,7 +83,7 @@ class Bench:
                 for study in studies:
                     self._show(study, options)
         except USER_ERRORS as error:
-            print(f"{self.module}: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{self.module}: {said(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print(f"{self.module}: interrupted; go on with: {again}", file=sys.stderr)
@@ -179,7 +178,7 @@ class Bench:
     def _show(self, study: Study, options: argparse.Namespace) -> None:
         """Print the table, and write it and the pictures beside the cells."""
         out: Path = options.out or self.folder
-        contents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*_seed*.json"))]
+        contents = [read_cell(path) for path in sorted(out.glob("*_seed*.json"))]
         table = render(study, contents, f"`python -m {self.module} {study.name} --render`")
         print(table)
         out.mkdir(parents=True, exist_ok=True)

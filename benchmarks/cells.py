@@ -25,7 +25,10 @@ import forwardforward as ff
 from forwardforward.recipes import Recipe
 from forwardforward.training import Callback, FitState, History, TrainingDiverged
 
-__all__ = ["Cell", "Content", "Options", "Readings", "Row", "Setting", "Trained", "count", "write"]
+__all__ = ["Cell", "Content", "Options", "Readings", "Row", "Setting", "Trained", "count", "read_cell", "write"]
+
+#: What every finished cell holds, beside more.
+CELL = {"name", "data", "seed", "epochs", "setting", "config", "result", "seconds", "device", "torch"}
 
 #: Figures of the layers that a cell keeps of its history, of at most so many epochs.
 FIGURES = ("loss", "accuracy", "positive", "negative", "separation", "gradient_norm", "largest_weight")
@@ -163,6 +166,21 @@ class Trained:
 Readings = Callable[[Trained], Content]
 
 
+def read_cell(path: Path) -> Content:
+    """Return what a finished cell's file holds.
+
+    Raises:
+        ValueError: If it is not a whole cell.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole cell, remove it to train anew: {error}") from error
+    if not isinstance(content, dict) or not set(content) >= CELL:
+        raise ValueError(f"{path} is not a cell: it must hold {', '.join(sorted(CELL))}")
+    return content
+
+
 @dataclass(frozen=True)
 class Cell:
     """One training of a row, with one data set, seed and setting."""
@@ -219,7 +237,7 @@ class Cell:
         path = out / f"{self.name}.json"
         if not path.exists():
             return None
-        content: Content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_cell(path)
         self._compare(content["config"], path, "cell")
         return content
 

@@ -8,7 +8,7 @@ tell it that "not boring" is praise. The picture asks each layer about such pair
 """
 
 import argparse
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -36,13 +36,11 @@ else:
     test_texts, test_labels = reviews.labelled("test")
     train_texts, test_texts = Texts(train_texts, progress=True), Texts(test_texts, progress=True)
 
-# Words and pairs are numbered by the training texts; those of which we want to know more go with the test texts.
-snippets = [f"{before} {word}" for word, before in product(good + bad, ["was", "not"])]
-bags = NGrams(vocabulary=20_000, longest=2, length=256)
-train_inputs, others = bags(Corpus(train_texts, chain(test_texts, snippets)))
-test_inputs, asked = others[: -len(snippets)], others[-len(snippets) :]
-train = ff.TensorData(train_inputs, torch.tensor(train_labels), num_classes=2, entries=bags.entries)
-test = ff.TensorData(test_inputs, torch.tensor(test_labels), num_classes=2, entries=bags.entries)
+# Words and pairs are numbered by the training texts.
+bags, corpus = NGrams(vocabulary=20_000, longest=2, length=256), Corpus(train_texts, test_texts)
+encode = bags(corpus)
+train = ff.TensorData(encode(corpus.train), torch.tensor(train_labels), num_classes=2, entries=bags.entries)
+test = ff.TensorData(encode(corpus.test), torch.tensor(test_labels), num_classes=2, entries=bags.entries)
 
 torch.manual_seed(0)
 model = ff.FFSequential(
@@ -56,7 +54,9 @@ ff.fit(model, train, epochs=args.epochs, batch_size=10 if args.data == "sentence
 result = ff.evaluate(model, test)
 print(f"test error {result.error:.2f} %, of the layers alone", *(f"{error:.2f}" for error in result.layer_errors))
 
-goodness = model.layer_goodness(asked)
+# What the layers make of texts that we ask them about
+snippets = [f"{before} {word}" for word, before in product(good + bad, ["was", "not"])]
+goodness = model.layer_goodness(encode(snippets))
 margins = goodness[:, :, 1] - goodness[:, :, 0]
 figure = Figure(figsize=(8, 4.6), layout="constrained")
 axes = figure.subplots(1, 2, sharey=True)

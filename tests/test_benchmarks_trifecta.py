@@ -78,6 +78,20 @@ def test_a_cell_killed_between_epochs_goes_on(place: Options, tmp_path: Path, mo
     assert timeless(cell.run(other, None, "")) == timeless(whole)
 
 
+def test_a_damaged_cell_is_named(
+    bench: Bench, place: Options, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cell = Cell(ROW, "digits", 1, SMALL)
+    cell.run(place, None, "")
+    path = place.out / f"{cell.name}.json"
+    for text, message in ((path.read_text()[:200], "is not a whole cell"), ('{"a": 1}', "is not a cell: it must hold")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            cell.read(place.out)
+        assert bench.main(["table", "--render", "--out", str(place.out)]) == 2
+        assert str(path) in capsys.readouterr().err
+
+
 def test_stages_of_one_training(place: Options, tmp_path: Path) -> None:
     early = Cell(Row("tiny", "tiny net", TINY, 1, of=4), "digits", 0, SMALL)
     late = Cell(ROW, "digits", 0, SMALL)

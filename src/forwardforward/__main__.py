@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from forwardforward import __version__
-from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device
+from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, plain_warnings, said
 from forwardforward.data import available
 from forwardforward.models import Dense
 from forwardforward.recipes import RECIPES, Recipe, get
@@ -38,9 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words)
     try:
-        options.action(options, words)
+        with plain_warnings("forwardforward"):
+            options.action(options, words)
     except USER_ERRORS as error:
-        return _end(str(error) or type(error).__name__, 2)
+        return _end(said(error), 2)
     except RuntimeError as error:
         if "memory" not in str(error):
             raise
@@ -183,7 +184,13 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         raise ValueError(f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}")
     name = options.recipe or DEFAULT_RECIPES.get(data, "hinton")
     vectors = os.path.abspath(options.vectors) if options.vectors else None
-    recipe = get(name).on(data).with_vectors(vectors)
+    if vectors is not None and not os.path.isfile(vectors):
+        raise FileNotFoundError(f"--vectors: there is no file {options.vectors}")
+    recipe = get(name).on(data)
+    try:
+        recipe = recipe.with_vectors(vectors)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
     sizes = ("hidden", "epochs", "batch_size")
     chosen = {size: getattr(options, size) or getattr(recipe, size) for size in sizes}
     recipe = recipe.with_(**chosen)
@@ -207,13 +214,7 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     out = Path(options.out) if options.out else _free_folder(default)
     run = Run(out, config)
     run.check_free()
-    try:  # before anything is written: the data may not be there, or not fit
-        run.model(run.splits(progress=not options.no_progress))
-    except FileNotFoundError as error:
-        if options.data_dir is None:
-            raise
-        missing = str(error).partition("; pass")[0]
-        raise FileNotFoundError(f"--data-dir: {missing}; without --data-dir it is downloaded") from error
+    run.model(run.splits(progress=not options.no_progress))  # before anything is written: it may not be there, or fit
     run.begin()
     return run
 
@@ -266,7 +267,7 @@ def _print_errors(figures: dict[str, Any]) -> None:
 def _recipes(options: argparse.Namespace, words: list[str]) -> None:
     if options.name is not None:
         for name, value in get(options.name).table().items():
-            print(f"{name:<14}{value}")
+            print(f"{name:<16}{value}")
         return
     width = max(map(len, RECIPES))
     for name, recipe in RECIPES.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import torch
@@ -37,6 +39,23 @@ def bounded(kind: type[int] | type[float], lowest: float, highest: float = 2**31
         return value
 
     return read
+
+
+def said(error: BaseException) -> str:
+    """Return an error in one line, in the words of a command line."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    return text.replace("; pass download=True to download it", "; without --data-dir it is downloaded")
+
+
+@contextlib.contextmanager
+def plain_warnings(program: str) -> Iterator[None]:
+    """Show warnings as a sentence, without the place in the code."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"{program}: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def chosen_device(name: str | None) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -122,6 +123,7 @@ class Run:
         self.folder = Path(folder)
         self.config = config
         self._splits: dict[str | None, Splits] = {}
+        self._begun = time.monotonic()
 
     @classmethod
     def create(cls, folder: str | Path, config: RunConfig) -> Run:
@@ -222,7 +224,8 @@ class Run:
         splits = self.splits(progress=progress)
         model = self.model(splits)
         checkpoint = self.folder / "checkpoint.pt"
-        if checkpoint.exists():
+        resumed = checkpoint.exists()
+        if resumed:
             load_checkpoint(checkpoint)  # a damaged one is no reason to try again, unlike what may follow
         with self._going_on():
             history = recipe.fit(
@@ -239,6 +242,7 @@ class Run:
                 resume=True,
             )
             summary = self._summary(model, history, evaluate(model, splits.test))
+            summary["total_seconds"] = self._earlier_total() if resumed else time.monotonic() - self._begun
             self._write("summary.json", summary)
         return summary
 
@@ -291,6 +295,11 @@ class Run:
             "torch": torch.__version__,
             "command": self.config.command,
         }
+
+    def _earlier_total(self) -> float | None:
+        """Return how long it took from reading the data to the result, None where the run was stopped in between."""
+        path = self.folder / "summary.json"
+        return json.loads(path.read_text(encoding="utf-8")).get("total_seconds") if path.exists() else None
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:

@@ -100,6 +100,8 @@ def test_bad_input(tmp_path: Path, reviews: Path) -> None:
         load("imdb", tmp_path / "nowhere")
     with pytest.raises(ValueError, match="representation must be None for digits, which holds no text, got NGrams"):
         load("digits", representation=NGrams())
+    with pytest.raises(TypeError, match=r"representation must be a Representation, such as NGrams\(\), got <class"):
+        load("imdb", reviews, representation=NGrams)
     for file in (reviews / "aclImdb" / "train" / "neg").glob("?_2.txt"):
         file.unlink()
     for file in (reviews / "aclImdb" / "train" / "neg").glob("1?_2.txt"):
@@ -176,6 +178,11 @@ def test_a_stack_checks_what_it_is_given() -> None:
     for images in (torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.bool)):
         with pytest.raises(TypeError, match="images must be a tensor of whole numbers, which the first layer looks up"):
             model.predict(images)
+    model = ff.FFSequential(ff.layers.FFEmbeddingBag(5, 4), goodness=ff.goodness.LearnedProjection(2),
+                            loss=ff.losses.CrossEntropy())  # fmt: skip
+    for images in (torch.tensor([[0, 5]]), torch.tensor([[-1, 2]])):
+        with pytest.raises(ValueError, match=r"images must hold numbers of the layer's entries, 0\.\.4, got "):
+            model.predict(images)
     with pytest.raises(TypeError, match="images must be a tensor of a float type, got torch.int32"):
         RECIPES["imdb-mono"].model((5,), 2).predict(torch.zeros(2, 5).int())
 
@@ -191,6 +198,9 @@ def test_data_check_their_entries() -> None:
         (torch.tensor([[True]]), 3, TypeError, "inputs must be integers"),
         (torch.tensor([1]), 3, ValueError, "two dimensions or more"),
         (torch.zeros(0, 2).int(), 3, ValueError, "must not be empty"),
+        (torch.tensor([[0, 2**33]]), 2**40, ValueError, r"entries must be a whole number in 1\.\.2\*\*31"),
+        (torch.tensor([[0, 2]]), 10.5, ValueError, "entries must be a whole number"),
+        (torch.tensor([[0, 2]]), None, TypeError, "numbers of entries, such as of words, need entries="),
     ):
         with pytest.raises(error, match=message):
             TensorData(inputs, entries=entries)
@@ -270,7 +280,7 @@ def test_vectors_from_a_file(reviews: Path, tmp_path: Path, capsys: pytest.Captu
     write_vectors(tmp_path / "own.bin", WordVectors(words, matrix))
     start = ["train", "imdb", "--data-dir", str(reviews), "--vectors", str(tmp_path / "own.bin"), *QUICK, "--recipe"]
     assert main([*start, "imdb-bag", "--out", str(tmp_path / "bag")]) == 2
-    assert "vectors must be left out for the recipe imdb-bag, which reads none" in capsys.readouterr().err
+    assert "--vectors must be left out for the recipe imdb-bag, which reads none" in capsys.readouterr().err
     run = tmp_path / "run"
     assert main([*start, "imdb-mono", "--out", str(run)]) == 0
     assert json.loads((run / "config.json").read_text())["vectors"] == str(tmp_path / "own.bin")
@@ -278,7 +288,7 @@ def test_vectors_from_a_file(reviews: Path, tmp_path: Path, capsys: pytest.Captu
     assert not list(reviews.glob("word2vec-*"))
     (tmp_path / "own.bin").unlink()
     assert main([*start, "imdb-mono", "--out", str(tmp_path / "second")]) == 2
-    assert "there is no vectors file" in capsys.readouterr().err
+    assert "--vectors: there is no file" in capsys.readouterr().err
 
 
 def test_no_gensim(reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def mean_by_hand(text: str, weighting: str) -> list[float]:
 
 @pytest.mark.parametrize("weighting", ["tfidf", "none"])
 def test_means(vectors_file: Path, weighting: str) -> None:
-    with pytest.warns(UserWarning, match="1 of 3 test texts have no word with a vector: their input is zero"):
+    with pytest.warns(UserWarning, match="1 of 3 test texts have no word with a vector: their input says nothing"):
         train, test = represented(MeanVectors(str(vectors_file), weighting), Corpus(TRAIN, TEST))
     assert train.dtype == torch.float32
     for means, texts in ((train, TRAIN), (test, TEST)):
@@ -97,6 +97,19 @@ def test_ngrams(train: list[str], test: list[str], longest: int, vocabulary: int
         assert (made[1] > 0).sum(1).tolist() == sizes
 
 
+def test_runs_longer_than_the_texts() -> None:
+    encode = NGrams(50, 9, 20, 1)(Corpus(["a b c", "a b"], []))
+    assert (encode(["a b c"]) > 0).sum() == 6
+    with pytest.raises(TypeError, match="texts must be lists of strings, got 'a film'"):
+        Corpus("a film", [])
+
+
+def test_sequences_of_unknown_words_are_counted() -> None:
+    encode = WordSequence(5, 4)(Corpus(TRAIN, []))
+    with pytest.warns(UserWarning, match="2 of 3 given texts have no word of the vocabulary: their input says nothing"):
+        assert encode(["unheard of", "", "film"]).tolist() == [[0, 0, 1, 1], [0] * 4, [0, 0, 0, 4]]
+
+
 def test_too_many_ngrams_leave_out_the_most_frequent() -> None:
     corpus = Corpus(TRAIN, TEST[:2])
     every, _ = represented(NGrams(100, 2, 20, 1), corpus)
@@ -104,6 +117,7 @@ def test_too_many_ngrams_leave_out_the_most_frequent() -> None:
     torch.testing.assert_close(some, every[:, :3])
 
 
+@pytest.mark.filterwarnings("ignore:1 of 3 test texts have no word of the vocabulary")
 def test_sequences() -> None:
     train, test = represented(WordSequence(vocabulary=5, length=4), Corpus(TRAIN, TEST))
     # a (4), good (4) and film (3) have the numbers 2, 3 and 4: by their counts, and the first met first.
@@ -136,7 +150,8 @@ def test_texts_of_ones_own_are_read_as_the_corpus_was(representation: Representa
     # What the corpus never held is unknown, alone and in a run, whenever it was met.
     torch.testing.assert_close(encode(["good plover", "good later"]), encode(["good unheardof"] * 2))
     assert len(corpus.lexicon) == words + 3
-    for wrong in ("a good film", [b"a good film"]):
+    torch.testing.assert_close(encode(text for text in TRAIN), encode(TRAIN))
+    for wrong in ("a good film", [b"a good film"], None, 3):
         with pytest.raises(TypeError, match="texts must be a list of strings, got "):
             encode(wrong)
 

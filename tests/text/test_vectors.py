@@ -69,6 +69,12 @@ def test_whole_lines_that_are_missing(tmp_path: Path) -> None:
 
 def test_vectors_of_another_size(tmp_path: Path) -> None:
     path = tmp_path / "vectors"
+    path.write_bytes(b"4 5\n" + b"".join(rows()))
+    with pytest.raises(ValueError, match="vectors must all have 5 numbers, got 3 for vector 1"):
+        read_vectors(path)
+    path.write_bytes(b"99999999999 99999999999\ngood \0\0\0\0")
+    with pytest.raises(ValueError, match="must hold 99999999999 vectors of 99999999999 numbers.* cut short"):
+        read_vectors(path)
     for head in (b"", b"5 3\n"):
         path.write_bytes(head + b"".join(rows()) + b"tree 0.1 0.2\n")
         with pytest.raises(ValueError, match="vectors must all have 3 numbers, got 2 for vector 5"):
@@ -134,6 +140,24 @@ def test_training_is_repeatable_and_kept(
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"word2vec-.*cut short; delete it to train anew"):
         SETTINGS.vectors(corpus)
+
+
+def test_kept_vectors_encode_as_those_just_trained(corpus_texts: tuple[list[str], list[str]], tmp_path: Path) -> None:
+    pytest.importorskip("gensim")
+    means = MeanVectors(Word2Vec(size=4, min_count=1, epochs=1))
+    # A word of the unlabelled texts alone has a vector too.
+    first, second = (
+        means(Corpus(*corpus_texts, unlabelled=["zebra", "a zebra"], folder=tmp_path))(["zebra", "good zebra"])
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert (first[0] != 0).any()
+
+
+def test_words_with_spaces_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="words must be without spaces to be written, got 'new york'"):
+        write_vectors(tmp_path / "vectors", WordVectors(("new york",), MATRIX[:1]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_word_is_frequent_enough(corpus_texts: tuple[list[str], list[str]]) -> None:

@@ -239,7 +239,10 @@ def _as_tensor(name: str, value: Tensor | NDArray[Any]) -> Tensor:
 def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
     inputs = _as_tensor("inputs", value)
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
-        raise TypeError(f"inputs must be floating or uint8 (images, scaled by 1/255), got {inputs.dtype}")
+        raise TypeError(
+            f"inputs must be floating or uint8 (images, scaled by 1/255), got {inputs.dtype}; "
+            "numbers of entries, such as of words, need entries="
+        )
     _check_shape(inputs)
     if inputs.dtype == torch.uint8:
         return inputs.float().div_(255)
@@ -253,6 +256,8 @@ def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
 
 
 def _checked_entries(value: Tensor | NDArray[Any], entries: int) -> Tensor:
+    if type(entries) is not int or not 1 <= entries <= 2**31:
+        raise ValueError(f"entries must be a whole number in 1..2**31, got {entries!r}")
     inputs = _as_tensor("inputs", value)
     if inputs.is_floating_point() or inputs.is_complex() or inputs.dtype == torch.bool:
         raise TypeError(f"inputs must be integers where entries is given, got {inputs.dtype}")

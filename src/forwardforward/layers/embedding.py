@@ -26,9 +26,19 @@ class _LooksUp(FFLayer):
         self.drop = drop
 
     def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
-        """Return what the activation is applied to, of numbers of entries ``(rows, numbers)``."""
+        """Return what the activation is applied to, of numbers of entries ``(rows, numbers)``.
+
+        Raises:
+            TypeError: If the input is of another kind.
+            ValueError: If a number is of no entry.
+        """
         if isinstance(x, LabelledInput) or x.is_floating_point():
             raise TypeError("a layer that looks entries up must read whole numbers, which no label has joined")
+        lowest, highest = (int(extreme) for extreme in x.aminmax())
+        if lowest < 0 or highest >= self.entries:
+            raise ValueError(
+                f"images must hold numbers of the layer's entries, 0..{self.entries - 1}, got {lowest}..{highest}"
+            )
         x = x.flatten(1)
         if self.training and self.drop:
             x = x.masked_fill(torch.rand(x.shape, device=x.device) < self.drop, 0)

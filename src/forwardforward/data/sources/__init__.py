@@ -78,6 +78,7 @@ def load(
         progress: whether to show progress bars while texts are read and word vectors trained.
 
     Raises:
+        TypeError: ``representation`` is none.
         ValueError: the name is unknown, the files do not hold what they should, or a representation is given for a
             set that holds no text.
         FileNotFoundError: files are missing and may not be downloaded.
@@ -86,6 +87,8 @@ def load(
     """
     folder = Path(data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward").expanduser()
     may_download = data_dir is None if download is None else download
+    if representation is not None and not isinstance(representation, Representation):
+        raise TypeError(f"representation must be a Representation, such as NGrams(), got {representation!r}")
     if isinstance(name, str) and name in TEXT_SOURCES:
         return TEXT_SOURCES[name](folder, may_download, representation or MeanVectors(), progress)
     if representation is not None:

@@ -53,14 +53,17 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
         progress=progress,
     )
     encode = representation(corpus)
+    parts = {"training": corpus.train, "test": corpus.test}
+    encoded = tqdm(parts.items(), desc="encoding reviews", unit=" parts", disable=not progress)
+    inputs = {name: encode(documents, name) for name, documents in encoded}
     entries = representation.entries
-    both = TensorData(encode(corpus.train, "training"), torch.tensor(train_labels), 2, entries)
+    both = TensorData(inputs["training"], torch.tensor(train_labels), 2, entries)
     train, validation = _parts(torch.tensor(train_labels), folder)
     return Splits(
         name="imdb",
         train=both[train],
         validation=both[validation],
-        test=TensorData(encode(corpus.test, "test"), torch.tensor(test_labels), 2, entries),
+        test=TensorData(inputs["test"], torch.tensor(test_labels), 2, entries),
         num_classes=2,
         input_shape=both.input_shape,
         file_order=torch.cat((train, validation)).argsort(),

@@ -26,6 +26,9 @@ class Corpus:
         unlabelled: Further texts, which only those read that learn from them.
         folder: Where vectors that are trained on the texts are kept; nowhere unless given.
         progress: Whether long steps show a progress bar.
+
+    Raises:
+        TypeError: If a part is a single string.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class Corpus:
         folder: Path | None = None,
         progress: bool = False,
     ) -> None:
+        if isinstance(train, str) or isinstance(test, str):
+            raise TypeError(f"texts must be lists of strings, got {train if isinstance(train, str) else test!r:.60}")
         self.lexicon = Lexicon()
         self.train = self.lexicon.encode(train)
         self._known = len(self.lexicon)
@@ -65,7 +70,7 @@ class Representation:
     """Base of the representations, what a network reads of a text; a subclass writes :meth:`fit`.
 
     Attributes:
-        missing: What a text that becomes zeros alone has none of.
+        missing: What a text has none of whose input says nothing.
     """
 
     missing: ClassVar[str] = "word"
@@ -86,26 +91,29 @@ class Representation:
 
     def __call__(self, corpus: Corpus) -> Encoder:
         """Return the encoder of texts that is learned from a corpus."""
-        return Encoder(self.fit(corpus), corpus.lexicon, self.missing)
+        return Encoder(self, corpus)
+
+    def silent(self, inputs: Tensor) -> Tensor:
+        """Return which texts' inputs say nothing, ``(texts,)``: those of zeros alone."""
+        return (inputs == 0).all(1)
 
 
 class Encoder:
-    """Texts to inputs, as a representation learned it; :class:`Representation` makes one of a corpus.
+    """Texts to inputs, as a representation learned it from a corpus.
 
     Args:
-        encode: Texts as numbers of words to inputs.
-        lexicon: The words' numbers.
-        missing: What a text that becomes zeros alone has none of.
+        representation: What is read of a text.
+        corpus: What it is learned from.
     """
 
-    def __init__(self, encode: Callable[[Documents], Tensor], lexicon: Lexicon, missing: str = "word") -> None:
-        self._encode = encode
-        self._lexicon = lexicon
-        self._size = len(lexicon)
-        self._missing = missing
+    def __init__(self, representation: Representation, corpus: Corpus) -> None:
+        self.representation = representation
+        self._encode = representation.fit(corpus)
+        self._lexicon = corpus.lexicon
+        self._size = len(corpus.lexicon)
 
     def __call__(self, texts: Sequence[str] | Documents, name: str = "given") -> Tensor:
-        """Return the inputs of texts, ``(texts, ...)``, and warn of those that became zeros alone.
+        """Return the inputs of texts, ``(texts, ...)``, and warn of those that say nothing.
 
         Args:
             texts: Texts, or the corpus's own as numbers of words.
@@ -115,12 +123,15 @@ class Encoder:
             TypeError: If ``texts`` are not texts.
         """
         if not isinstance(texts, Documents):
-            if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-                raise TypeError(f"texts must be a list of strings, got {texts!r:.60}")
-            texts = self._lexicon.encode(texts, grow=False)
+            given = texts if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+            if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+                raise TypeError(f"texts must be a list of strings, got {given!r:.60}")
+            texts = self._lexicon.encode(given, grow=False)
         inputs = self._encode(Documents(texts.ids.clip(max=self._size), texts.borders))
-        if empty := int((inputs == 0).all(1).sum()):
+        if silent := int(self.representation.silent(inputs).sum()):
             warnings.warn(
-                f"{empty} of {len(inputs)} {name} texts have no {self._missing}: their input is zero", stacklevel=2
+                f"{silent} of {len(inputs)} {name} texts have no {self.representation.missing}: "
+                "their input says nothing",
+                stacklevel=2,
             )
         return inputs

@@ -35,7 +35,8 @@ class MeanVectors(Representation):
     many there are.
 
     Args:
-        vectors: How vectors are trained, or the path of a file that :func:`read_vectors` reads.
+        vectors: How vectors are trained, or the path of a file that :func:`read_vectors` reads; of a file, the words
+            that training or test texts hold.
         weighting: ``"tfidf"`` or ``"none"``.
 
     Raises:
@@ -59,6 +60,7 @@ class MeanVectors(Representation):
             vectors = self.vectors.vectors(corpus)
         else:
             vectors = read_vectors(self.vectors, corpus.lexicon, corpus.progress)
+        corpus.lexicon.take(vectors.words)  # those too that none of the corpus's texts holds
         numbers = {word: number for number, word in enumerate(vectors.words)}
         rows = np.array([*(numbers.get(word, -1) for word in corpus.lexicon), -1])
         weights = np.ones(len(rows)) if self.weighting == "none" else _idf(corpus)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from forwardforward.data.text.corpus import Corpus, Representation
 from forwardforward.data.text.tokens import Documents
@@ -62,8 +63,8 @@ class NGrams(Representation):
         words = len(corpus.lexicon) + 1
         if words**self.longest >= 2**63:
             raise ValueError(f"longest must be smaller for a lexicon of {words:,} words, got {self.longest}")
-        runs = (_Runs.of(corpus.train, length, words) for length in range(1, self.longest + 1))
-        counted = [np.unique(own.keys, return_counts=True) for own in runs]
+        lengths = tqdm(range(1, self.longest + 1), desc="counting runs of words", disable=not corpus.progress)
+        counted = [np.unique(_Runs.of(corpus.train, length, words).keys, return_counts=True) for length in lengths]
         texts = np.concatenate([counts for _, counts in counted])
         order = np.argsort(-texts, kind="stable")[: self.vocabulary - 1]
         order = order[texts[order] >= self.min_texts]
@@ -98,9 +99,10 @@ class _Runs:
     @classmethod
     def of(cls, documents: Documents, length: int, words: int) -> _Runs:
         ids, owners = documents.ids.astype(np.int64), documents.owners
-        keys = ids[: len(ids) - length + 1]
+        starts = max(0, len(ids) - length + 1)
+        keys = ids[:starts]
         for step in range(1, length):
-            keys = keys * words + ids[step : len(ids) - length + 1 + step]
+            keys = keys * words + ids[step : starts + step]
         whole = owners[: len(keys)] == owners[length - 1 :]
         keys, owners = keys[whole], owners[: len(whole)][whole]
         order = np.lexsort((keys, owners))

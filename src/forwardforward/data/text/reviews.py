@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,8 +29,8 @@ class ReviewFolder:
         ValueError: If one of the four holds no review.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        folder = self.folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
         for part in ("train", "test"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,8 +23,8 @@ class WordSequence(Representation):
     """The last words of a text, in their order, as numbers padded to one length.
 
     Number 0 is padding, in front of a text that is too short, and 1 a word that is not in the vocabulary; a smaller
-    number is a more frequent word. Reviews say their verdict at the end, so that is what is kept. A text
-    without words is padding alone, and a warning says how many such texts there are.
+    number is a more frequent word. Reviews say their verdict at the end, so that is what is kept. A warning says how
+    many texts hold no word of the vocabulary.
 
     Args:
         vocabulary: Number of entries, those two among them; :attr:`entries` tells it to an embedding.
@@ -35,6 +36,7 @@ class WordSequence(Representation):
 
     vocabulary: int = 30_000
     length: int = 256
+    missing: ClassVar[str] = "word of the vocabulary"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -55,6 +57,10 @@ class WordSequence(Representation):
         numbers = np.ones(len(corpus.lexicon) + 1, dtype=np.int32)
         numbers[order] = np.arange(2, len(order) + 2)
         return partial(self._padded, numbers)
+
+    def silent(self, inputs: Tensor) -> Tensor:
+        """Return which texts' inputs say nothing, ``(texts,)``: those of padding and unknown words alone."""
+        return (inputs <= 1).all(1)
 
     def _padded(self, numbers: NDArray[np.int32], documents: Documents) -> Tensor:
         padded = np.zeros((len(documents), self.length), dtype=np.int32)

@@ -76,6 +76,11 @@ class Lexicon:
             borders.append(len(ids))
         return Documents(np.array(ids, dtype=np.int32), np.array(borders, dtype=np.int64))
 
+    def take(self, words: Iterable[str]) -> None:
+        """Give a number to each word that has none."""
+        for word in words:
+            self._ids[word]
+
     @property
     def words(self) -> list[str]:
         """The words, by their numbers."""

@@ -95,7 +95,11 @@ def read_vectors(
             start = file.tell()
             line = file.readline(LONGEST_LINE)
             file.seek(start)
-            read = _text_rows if not count or _is_row(line, size) else _binary_rows
+            read = _text_rows if not count or _is_row(line, size) or _is_numbered(line) else _binary_rows
+            if read is _binary_rows and 4 * size * count > path.stat().st_size:
+                raise ValueError(
+                    f"{path} must hold {count} vectors of {size} numbers, as its first line says: it is cut short"
+                )
             words, vectors = _collect(read(file, path, size, keep, bar, count))
     if not words:
         raise ValueError(f"{path} holds none of the words that are wanted" if keep else f"{path} holds no word")
@@ -110,8 +114,11 @@ def write_vectors(path: str | os.PathLike[str], vectors: WordVectors) -> None:
 
     Raises:
         OSError: If it cannot be written.
+        ValueError: If there is a space in a word.
     """
     path = Path(path)
+    if spaced := next((word for word in vectors.words if word.split() != [word]), None):
+        raise ValueError(f"words must be without spaces to be written, got {spaced!r}")
     part = path.with_name(f"{path.name}.part")
     try:
         with open(part, "wb") as file:
@@ -180,7 +187,7 @@ class Word2Vec:
         path = corpus.folder / f"word2vec-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.bin"
         if path.is_file():
             try:
-                vectors = read_vectors(path)
+                vectors = read_vectors(path, progress=corpus.progress)
                 if vectors.size != self.size:
                     raise ValueError(f"{path} must hold vectors of {self.size} numbers, got {vectors.size}")
             except ValueError as error:
@@ -246,6 +253,11 @@ def _gensim() -> Any:
         raise ImportError(
             'training Word2Vec needs gensim: pip install "forwardforward[text]", or give a file of vectors'
         ) from error
+
+
+def _is_numbered(line: bytes) -> bool:
+    """Whether a line is a word and numbers, however many."""
+    return len(line.split()) > 1 and _is_row(line, len(line.split()) - 1)
 
 
 def _is_row(line: bytes, size: int) -> bool:
