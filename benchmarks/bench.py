@@ -27,6 +27,7 @@ import forwardforward as ff
 from benchmarks.cells import Cell, Options, Readings, Row, Setting, read_cell
 from benchmarks.tables import Study, by_setting, render
 from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, said
+from forwardforward.data.sources import TEXT_SOURCES
 
 __all__ = ["ROOT", "Bench", "fill"]
 
@@ -123,7 +124,9 @@ class Bench:
         if options.rows:
             known = {*(row.line for row in trained), *(row.name for row in trained)}
             _refuse("--rows", options.rows, known, dict.fromkeys(row.name for row in trained))
-        _refuse("--data", options.data or (), ff.data.available(), ff.data.available())
+        named = {data for study in studies for data in study.data}  # texts only where a study is about them
+        known = [data for data in ff.data.available() if data in named or data not in TEXT_SOURCES]
+        _refuse("--data", options.data or (), known, known)
         unique = {
             cell.name: (study, cell)
             for study in studies

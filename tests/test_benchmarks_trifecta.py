@@ -187,6 +187,7 @@ def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
         (["tables"], "invalid choice"),
         (["table", "--rows", "huge"], "--rows must be of tiny-3, got 'huge'"),
         (["table", "--data", "mnits"], "--data must be of"),
+        (["table", "--data", "imdb"], "--data must be of cifar10, cifar100, digits,"),
         (["table", "--seeds", "a"], "must be a whole number from 0 to 2147483647, got 'a'"),
         (["table", "--epochs", "0"], "must be a whole number from 1 to"),
         (["table", "--width", "nan"], "must be a number from 0.001 to"),
