@@ -346,7 +346,9 @@ def test_peer_means_keep_float32_beside_bfloat16_activations():
     ("norm", "expected"),
     [
         (PeerNormalization(0.1, features=3), "PeerNormalization(strength=0.1, momentum=0.9, features=3)"),
-        (GroupNorm(3), "GroupNorm(num_groups=3)"),
+        (GroupNorm(3), "GroupNorm(num_groups=3, eps=1e-05)"),
+        (RMSNorm(1e-6), "RMSNorm(eps=1e-06)"),
+        (LayerNorm(), "LayerNorm(eps=1e-05)"),
         (
             BatchNorm(statistics="running"),
             "BatchNorm(momentum=0.1, eps=1e-05, affine=False, statistics='running', features=None)",

@@ -178,7 +178,7 @@ def test_a_checkpoint_with_a_header_alone(tmp_path: Path) -> None:
         load_weights(path, mk())
     save(path, {"model": mk().state_dict()})
     load_weights(path, mk())
-    with pytest.raises(CheckpointError, match=r"c\.pt lacks seed, batch_size, schedule, optimizer, history"):
+    with pytest.raises(CheckpointError, match=r"c\.pt lacks seed, batch_size, schedule, settings, optimizer, history"):
         fit(mk(), checkpoint=path, resume=True)
 
 
