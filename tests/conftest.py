@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -55,3 +56,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared_data_dir() -> Path:
     """The folder of real data sets; for tests marked `shared_data`."""
     return Path(os.environ[DATA_VARIABLE])
+
+
+@pytest.fixture
+def one_line(capsys: pytest.CaptureFixture[str]) -> Callable[[Callable[[list[str]], int], list[str]], str]:
+    """Runs a command line that is to fail for a slip of the user's, and gives the one line that it says."""
+
+    def run(main: Callable[[list[str]], int], words: list[str]) -> str:
+        capsys.readouterr()
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = int(str(end.code))
+        out, error = capsys.readouterr()
+        assert status == 2
+        assert out == ""
+        assert error.count("\n") == 1, error
+        assert "Traceback" not in error
+        return error
+
+    return run

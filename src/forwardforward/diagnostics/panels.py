@@ -61,9 +61,7 @@ def _errors(axis: Any, history: History, epochs: list[int]) -> None:
     if all(record["validation"] is not None for record in history):
         axis.plot(epochs, history.validation("error"), color="black", label="model, validation")
         if history[0]["validation"]["head_error"] is not None:
-            axis.plot(
-                epochs, [record["validation"]["head_error"] for record in history], "--", label="head, validation"
-            )
+            axis.plot(epochs, history.validation("head_error"), "--", label="head, validation")
     if all(record["head"] is not None for record in history):
         errors = [100 * (1 - record["head"]["accuracy"]) for record in history]
         axis.plot(epochs, errors, ":", color="gray", label="one-pass head, training")

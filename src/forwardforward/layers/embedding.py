@@ -34,7 +34,7 @@ class _LooksUp(FFLayer):
         """
         if isinstance(x, LabelledInput) or x.is_floating_point():
             raise TypeError("a layer that looks entries up must read whole numbers, which no label has joined")
-        lowest, highest = (int(extreme) for extreme in x.aminmax())
+        lowest, highest = torch.stack(x.aminmax()).tolist()  # at once: a GPU is waited for
         if lowest < 0 or highest >= self.entries:
             raise ValueError(
                 f"images must hold numbers of the layer's entries, 0..{self.entries - 1}, got {lowest}..{highest}"

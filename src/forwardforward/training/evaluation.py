@@ -76,10 +76,10 @@ def evaluate(
     check_model(model, "scores")
     batch_size = max(2, checked_whole("batch_size", batch_size, least=1))
     place = placed(model, device)
-    counts = _Counts()
+    counts = _Counts(model)
     generator = derive_generator(0, 0, "evaluation", place)
     for images, labels in _source(model, data, batch_size).batches(None):
-        counts.add(model, images, labels, generator)
+        counts.add(images, labels, generator)
     return counts.result()
 
 
@@ -95,7 +95,7 @@ def check_validation(model: nn.Module, data: Any) -> None:
         if labels is not None and getattr(model, "num_classes", None) is not None:
             check_labels(labels, model.num_classes)  # type: ignore[arg-type]
         labels = None if labels is None else labels[: len(images)]
-        _Counts().add(model, images, labels, derive_generator(0, 0, "evaluation", images.device))
+        _Counts(model).add(images, labels, derive_generator(0, 0, "evaluation", images.device))
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ValueError(f"validation must be labelled data that the model can score: {error}") from error
 
@@ -121,30 +121,31 @@ def choose_layers(model: nn.Module, data: Any, *, batch_size: int = 1000) -> Non
 
 
 class _Counts:
-    """Wrong answers so far."""
+    """A model's wrong answers so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.paired = getattr(model, "paired", False)
         self.samples = 0
-        self.paired = False
-        self.model: Tensor | int = 0
+        self.wrong: Tensor | int = 0
         self.layers: Tensor | None = None
         self.head: Tensor | None = None
         self.local: list[tuple[int, list[Tensor | None]]] = []
 
-    def add(self, model: Any, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> None:
+    def add(self, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> None:
         if labels is None:
             raise ValueError("data must have labels to evaluate on, got none")
         if labels.shape != (len(images),):
             raise ValueError(f"labels must be one a sample, ({len(images)},), got {tuple(labels.shape)}")
+        model = self.model
         self.samples += len(images)
-        self.paired = getattr(model, "paired", False)
         goodness = model.layer_goodness(images) if getattr(model, "layers_classify", False) else None
         if goodness is not None:
             wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
             self.layers = wrong if self.layers is None else self.layers + wrong
         combine = getattr(getattr(model, "classifier", None), "combine", None)
         scores = model.scores(images) if goodness is None or combine is None else combine(goodness)
-        self.model = self.model + (scores.argmax(1) != labels).sum()
+        self.wrong = self.wrong + (scores.argmax(1) != labels).sum()
         if getattr(model, "head", None) is not None:
             wrong = (model.head_logits(images).argmax(1) != labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
@@ -160,7 +161,7 @@ class _Counts:
         elif errors is not None and not self.paired:
             accuracies = tuple(round(100 - error, 4) for error in errors)
         return Evaluation(
-            error=self._percent(int(self.model)),
+            error=self._percent(int(self.wrong)),
             layer_errors=errors,
             layer_accuracies=accuracies,
             head_error=None if self.head is None else self._percent(int(self.head)),
