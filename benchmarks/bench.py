@@ -108,6 +108,7 @@ class Bench:
         reduce.add_argument("--epochs", type=bounded(int, 1), default=0, help="length of each training")
         reduce.add_argument("--width", type=bounded(float, 1e-3), default=1.0, help="factor on the layers' widths")
         reduce.add_argument("--images", type=bounded(int, 1), default=0, help="number of training images")
+        reduce.add_argument("--batch-size", type=bounded(int, 1), default=0, help="number of images in a batch")
         reduce.add_argument("--precision", choices=("float32", "bf16"), default="float32", help="of the products")
         parser.add_argument("--minutes", type=bounded(float, 0), default=math.inf, help="stop after so many minutes")
         parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
@@ -141,7 +142,7 @@ class Bench:
 
     @staticmethod
     def _setting(study: Study, row: Row, data: str, options: argparse.Namespace) -> Setting:
-        setting = Setting(options.epochs, options.width, options.images, options.precision)
+        setting = Setting(options.epochs, options.width, options.images, options.batch_size, options.precision)
         if _quick(options):
             if study.quick is None or setting != Setting():
                 means = "no setting" if study.quick is None else study.quick.words()
@@ -175,7 +176,7 @@ class Bench:
         given = {name: value for name, value in vars(cell.setting).items() if value != getattr(Setting(), name)}
         words = [study.name, "--rows", cell.row.name, "--data", cell.data, "--seeds", cell.seed]
         for name, value in given.items():
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else value]
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]
         return f"python -m {self.module} {' '.join(map(str, words))}"
 
     def _show(self, study: Study, options: argparse.Namespace) -> None:

@@ -89,12 +89,14 @@ class Setting:
         epochs: Length of the training, to which the schedules shrink or stretch.
         width: Factor on the widths of all layers.
         images: Number of training images, of all classes alike.
+        batch_size: Number of images in a batch: fewer images make as many steps of smaller batches.
         precision: ``"float32"`` or ``"bf16"``.
     """
 
     epochs: int = 0
     width: float = 1.0
     images: int = 0
+    batch_size: int = 0
     precision: str = "float32"
 
     def words(self) -> str:
@@ -103,6 +105,7 @@ class Setting:
             f"{count(self.epochs, 'epoch')}" if self.epochs else "",
             f"{self.width:g} times the width" if self.width != 1 else "",
             f"{self.images:,} training images" if self.images else "",
+            f"batches of {self.batch_size}" if self.batch_size else "",
             f"products in {self.precision}" if self.precision != "float32" else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -206,6 +209,7 @@ class Cell:
         reduced = [
             f"width{self.setting.width:g}" if self.setting.width != 1 else "",
             f"images{self.setting.images}" if self.setting.images else "",
+            f"batch{self.setting.batch_size}" if self.setting.batch_size else "",
             self.setting.precision if self.setting.precision != "float32" else "",
         ]
         return "_".join([self.row.line, self.data, *filter(None, reduced), f"seed{self.seed}", f"of{self.of}"])
@@ -220,7 +224,7 @@ class Cell:
         assert self.row.recipe is not None
         recipe = self.row.recipe.on(self.data)
         hidden = tuple(max(1, round(width * self.setting.width)) for width in recipe.hidden)
-        return recipe.with_(hidden=hidden, epochs=self.of)
+        return recipe.with_(hidden=hidden, epochs=self.of, batch_size=self.setting.batch_size or recipe.batch_size)
 
     def config(self) -> Content:
         """Everything that decides the training, in words."""

@@ -105,7 +105,7 @@ def test_stages_of_one_training(place: Options, tmp_path: Path) -> None:
         early.run(place, None, "")
 
 
-def test_schedules_shrink_with_the_epochs() -> None:
+def test_a_setting_changes_sizes_and_schedules_shrink_with_the_epochs() -> None:
     row = Row("line", "label", TINY, 100, of=200)
     assert (Cell(row, "digits", 0).epochs, Cell(row, "digits", 0).of) == (100, 200)
     assert (Cell(row, "digits", 0, Setting(epochs=10)).epochs, Cell(row, "digits", 0, Setting(epochs=10)).of) == (
@@ -113,6 +113,8 @@ def test_schedules_shrink_with_the_epochs() -> None:
         20,
     )
     assert Cell(row, "digits", 0, Setting(width=0.5)).recipe().hidden == (3, 3)
+    assert Cell(row, "digits", 0).recipe().batch_size == 40
+    assert Cell(row, "digits", 0, Setting(batch_size=7)).recipe().batch_size == 7
 
 
 def test_another_recipe_under_the_same_name_is_refused(place: Options) -> None:
@@ -191,6 +193,7 @@ def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
         (["table", "--data", "imdb"], "--data must be of cifar10, cifar100, digits,"),
         (["table", "--seeds", "a"], "must be a whole number from 0 to 2147483647, got 'a'"),
         (["table", "--epochs", "0"], "must be a whole number from 1 to"),
+        (["table", "--batch-size", "0"], "must be a whole number from 1 to"),
         (["table", "--width", "nan"], "must be a number from 0.001 to"),
         (["table", "--images", "99999"], "--images must be from 10 to 1436 on digits"),
         (["table", "--device", "abacus"], "--device must be one that is here"),
@@ -256,12 +259,13 @@ def test_the_ablation_leaves_out_what_it_says() -> None:
 def test_figures_are_drawn_from_finished_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     words = ["figures", "--data", "digits", "--rows", "symba,f-none,f-layer,f-batch", "--epochs", "1"]
-    words += ["--width", "0.02", "--images", "40", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
-    assert trifecta.BENCH.main(words) == 0
+    smaller = ["--width", "0.02", "--images", "40", "--batch-size", "20"]
+    folders = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    assert trifecta.BENCH.main([*words, *smaller, *folders]) == 0
     drawn = {path.name for path in (tmp_path / "out" / "figures").rglob("*.png")}
     assert drawn == {f"figure{number}_digits.png" for number in ("1", "2", "7_left", "7_right", "9", "10")}
     cell = json.loads(next((tmp_path / "out").glob("f-batch*.json")).read_text(encoding="utf-8"))
     assert len(cell["result"]["largest_goodness"]) == len(cell["result"]["largest_weight"]) == 6
     assert 0 <= cell["result"]["last_three_accuracy"] <= 100
-    assert cell["command"].endswith("--rows f-batch-100 --data digits --seeds 0 --epochs 1 --width 0.02 --images 40")
+    assert cell["command"].endswith(f"--rows f-batch-100 --data digits --seeds 0 --epochs 1 {' '.join(smaller)}")
     assert "not run" in capsys.readouterr().out
