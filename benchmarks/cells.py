@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +157,14 @@ class Trained:
         cell: The cell.
         model: Its model.
         splits: Its data.
+        train: What of it the model was trained on.
         other: Reads another data set as the cell's recipe reads it, from the same folder.
     """
 
     cell: Cell
     model: Any
     splits: ff.data.Splits
+    train: ff.data.TensorData
     other: Callable[[str], ff.data.Splits]
 
 
@@ -287,7 +290,8 @@ class Cell:
             found = ff.evaluate(model, splits.test)
             result = {"accuracy": found.accuracy, **found.to_dict()}
             if readings is not None:
-                result |= readings(Trained(self, model, splits, lambda name: recipe.splits(name, options.data_dir)))
+                other = partial(recipe.splits, data_dir=options.data_dir)
+                result |= readings(Trained(self, model, splits, train, other))
         content = {
             **{"name": self.name, "line": self.row.line, "data": self.data, "seed": self.seed},
             **{"epochs": self.epochs, "of": self.of, "setting": vars(self.setting), "command": command},

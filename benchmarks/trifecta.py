@@ -20,9 +20,9 @@ Figures, drawn from the cells by `figures`: 1 layers' test accuracy under both n
 layers 1 and 6 (means over epochs here, steps in the paper); 3 layers' errors (on held-out validation images here, test
 accuracy in the paper) and separation over the training; 4 layers' test accuracy with the threshold loss; 5 positive and
 negative goodness over the training; 6 layers' largest goodness and weight at three epochs; 7 gradient norms without
-normalization, and of layer 6 under each; 9 layers' largest weight and goodness under each normalization; 10 some
-weights of layer 6. Figure 8, classifiers trained on each layer's features, needs trainings of its own and is not drawn;
-11 to 13 are diagrams.
+normalization, and of layer 6 under each; 8 test accuracy of classifiers trained by backpropagation on each layer's
+frozen features, for as many epochs as the cell; 9 layers' largest weight and goodness under each normalization; 10 some
+weights of layer 6. Figures 11 to 13 are diagrams.
 """
 
 from __future__ import annotations
@@ -288,12 +288,18 @@ FIGURES = (
 )
 
 
-@torch.no_grad()
 def readings(trained: Trained) -> Content:
     """Return what Table 3 and the figures show beside the accuracy."""
-    model, test = trained.model, trained.splits.test
-    if not isinstance(model, ff.FFSequential):
+    if not isinstance(trained.model, ff.FFSequential):
         return {}
+    dense = trained.model.stack[-1].block.weight.dim() == 2
+    return measured(trained) | (some_of_the_weights(trained) | probed(trained) if dense else {})
+
+
+@torch.no_grad()
+def measured(trained: Trained) -> Content:
+    """Return the accuracy by the last three layers, and every layer's largest goodness and weight."""
+    model, test = trained.model, trained.splits.test
     three = ff.classifiers.Goodness(slice(-3, None))
     device = next(model.parameters()).device
     right, largest = 0, torch.zeros(len(model), device=device)
@@ -302,15 +308,30 @@ def readings(trained: Trained) -> Content:
         goodness = model.layer_goodness(images)
         right += int((three.combine(goodness).argmax(1) == labels).sum())
         largest = torch.maximum(largest, goodness.amax((0, 2)))
-    weights: list[Any] = [layer.block.weight for layer in model.stack]
-    found: Content = {
+    return {
         "last_three_accuracy": 100 * right / len(test),
         "largest_goodness": [round(value, 4) for value in largest.tolist()],
-        "largest_weight": [round(float(weight.abs().max()), 4) for weight in weights],
+        "largest_weight": [round(float(layer.block.weight.detach().abs().max()), 4) for layer in model.stack],
     }
-    if weights[-1].dim() == 2:
-        found["weights"] = [[round(w, 3) for w in row] for row in weights[-1][:64, :64].tolist()]
-    return found
+
+
+def some_of_the_weights(trained: Trained) -> Content:
+    """Return a corner of the last layer's weights (figure 10)."""
+    weights = trained.model.stack[-1].block.weight[:64, :64]
+    return {"weights": [[round(w, 3) for w in row] for row in weights.tolist()]}
+
+
+def probed(trained: Trained) -> Content:
+    """Return what classifiers of one hidden layer reach on each layer's frozen features (figure 8)."""
+    errors = ff.diagnostics.probe(
+        trained.model,
+        trained.train,
+        trained.splits.test,
+        epochs=trained.cell.epochs,
+        hidden=trained.cell.recipe().hidden[0],
+        seed=trained.cell.seed,
+    )
+    return {"probe_accuracy": [round(100 - error, 2) for error in errors]}
 
 
 # Pictures: of each figure, the rows it is drawn from and its panels.
@@ -378,6 +399,7 @@ PICTURES: dict[str, tuple[tuple[str, ...], tuple[Panel, ...]]] = {
     ),
     "7 left": (DENSE_ROWS[:1], (over_epochs("gradient norm, no normalization", "gradient_norm", named, scale="log"),)),
     "7 right": (DENSE_ROWS, (over_epochs("gradient norm", "gradient_norm", named, slice(5, 6), scale="log"),)),
+    "8": (DENSE_ROWS, (by_layer("test accuracy on frozen features, %", read("probe_accuracy"), named),)),
     "9": (
         DENSE_ROWS,
         (

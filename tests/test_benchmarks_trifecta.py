@@ -263,9 +263,11 @@ def test_figures_are_drawn_from_finished_cells(tmp_path: Path, capsys: pytest.Ca
     folders = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     assert trifecta.BENCH.main([*words, *smaller, *folders]) == 0
     drawn = {path.name for path in (tmp_path / "out" / "figures").rglob("*.png")}
-    assert drawn == {f"figure{number}_digits.png" for number in ("1", "2", "7_left", "7_right", "9", "10")}
+    assert drawn == {f"figure{number}_digits.png" for number in ("1", "2", "7_left", "7_right", "8", "9", "10")}
     cell = json.loads(next((tmp_path / "out").glob("f-batch*.json")).read_text(encoding="utf-8"))
     assert len(cell["result"]["largest_goodness"]) == len(cell["result"]["largest_weight"]) == 6
     assert 0 <= cell["result"]["last_three_accuracy"] <= 100
+    assert len(cell["result"]["probe_accuracy"]) == 6
+    assert all(0 <= accuracy <= 100 for accuracy in cell["result"]["probe_accuracy"])
     assert cell["command"].endswith(f"--rows f-batch-100 --data digits --seeds 0 --epochs 1 {' '.join(smaller)}")
     assert "not run" in capsys.readouterr().out

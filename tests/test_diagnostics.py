@@ -27,12 +27,13 @@ def data(convolutional: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(shape, generator=generator) + labels.view(-1, *[1] * (len(shape) - 1)), labels
 
 
+@pytest.mark.parametrize("hidden", [0, 5])
 @pytest.mark.parametrize("convolutional", [False, True])
-def test_a_probe_reads_each_layer_and_leaves_the_model_alone(convolutional: bool) -> None:
+def test_a_probe_reads_each_layer_and_leaves_the_model_alone(convolutional: bool, hidden: int) -> None:
     model, (x, y) = network(convolutional), data(convolutional)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    errors = probe(model, (x, y), (x, y), epochs=150, batch_size=20, lr=0.01)
+    errors = probe(model, (x, y), (x, y), epochs=150, batch_size=20, lr=0.01, hidden=hidden)
     assert len(errors) == 2
     assert all(error < 35 for error in errors)  # of 67 by chance
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -44,6 +45,12 @@ def test_a_probe_reads_each_layer_and_leaves_the_model_alone(convolutional: bool
 def test_a_probe_needs_labels() -> None:
     with pytest.raises(ValueError, match="data must have labels for a probe"):
         probe(network(), ff.TensorData(data()[0]), data())
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"hidden": -1}])
+def test_a_probe_needs_whole_numbers(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        probe(network(), data(), data(), **wrong)
 
 
 def test_errors_are_drawn_beside_each_other(tmp_path: Path) -> None:

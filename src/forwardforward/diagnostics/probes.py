@@ -1,4 +1,4 @@
-"""What a linear classifier can read from each layer's features."""
+"""What a classifier of its own can read from each layer's features."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from forwardforward.classifiers import LinearHead
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.pooling import SpatialPool
 from forwardforward.training import Evaluation
+from forwardforward.training.arguments import checked_whole
 from forwardforward.training.randomness import derive_generator
 from forwardforward.training.sources import source
 
@@ -29,10 +30,11 @@ def probe(
     epochs: int = 10,
     batch_size: int = 500,
     lr: float = 1e-3,
+    hidden: int = 0,
     pool: SpatialPool | None = None,
     seed: int = 0,
 ) -> tuple[float, ...]:
-    """Train an auxiliary linear classifier on each layer's frozen features, and return its errors in percent.
+    """Train an auxiliary classifier on each layer's frozen features, and return its errors in percent.
 
     Features are those under the neutral label where labels are part of the input, with a mean square of one a sample.
     One layer's features of all data are held at a time.
@@ -44,14 +46,21 @@ def probe(
         epochs: Passes over the features.
         batch_size: Samples a step.
         lr: Learning rate of Adam.
+        hidden: Rectified units between features and classes; none, a linear classifier, unless given.
         pool: How maps become rows; ``SpatialPool(2)`` unless given.
         seed: Decides the order of the samples.
 
     Returns:
         One error a layer.
 
+    Raises:
+        TypeError: If a number is not a whole one.
+        ValueError: If a number is too small, or data have no labels.
+
     Source: the auxiliary classifiers of Dooms et al., The Trifecta (2023), arXiv 2311.18130, figure 8.
     """
+    epochs, batch_size = checked_whole("epochs", epochs, 1), checked_whole("batch_size", batch_size, 1)
+    hidden = checked_whole("hidden", hidden, 0)
     place = next(model.parameters()).device
     errors = []
     for layer in range(len(model)):  # type: ignore[arg-type]
@@ -60,17 +69,23 @@ def probe(
         (x, y), (x_test, y_test) = (_features(model, reader, data, place) for data in (train, test))
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             torch.manual_seed(seed)
-            linear = nn.Linear(x.shape[1], int(y.max()) + 1, device=place)
-        optimizer = torch.optim.Adam(linear.parameters(), lr=lr)
+            classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1).to(place)
+        optimizer = torch.optim.Adam(classifier.parameters(), lr=lr)
         for epoch in range(epochs):
             order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe")).to(place)
             for rows in order.split(batch_size):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(linear(x[rows]), y[rows]).backward()
+                nn.functional.cross_entropy(classifier(x[rows]), y[rows]).backward()
                 optimizer.step()
         with torch.no_grad():
-            errors.append(100 * float((linear(x_test).argmax(1) != y_test).float().mean()))
+            errors.append(100 * float((classifier(x_test).argmax(1) != y_test).float().mean()))
     return tuple(errors)
+
+
+def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
+    if not hidden:
+        return nn.Linear(features, classes)
+    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 
 @torch.no_grad()
@@ -86,7 +101,7 @@ def _features(model: Any, reader: LinearHead, data: Any, place: torch.device) ->
 def layer_errors(
     evaluation: Evaluation, probes: tuple[float, ...] | None = None, path: str | Path | None = None
 ) -> tuple[Figure, Any]:
-    """Draw every layer's error by its own goodness, beside that of a linear classifier on its features.
+    """Draw every layer's error by its own goodness, beside that of a probe of its features.
 
     Args:
         evaluation: Of :func:`~forwardforward.training.evaluate`.
@@ -100,7 +115,7 @@ def layer_errors(
         ImportError: If matplotlib is not installed.
         ValueError: If there is nothing to draw, since layers do not classify and no probes are given.
     """
-    known = (("by its own goodness", evaluation.layer_errors, "#2166ac"), ("linear probe", probes, "#b35806"))
+    known = (("by its own goodness", evaluation.layer_errors, "#2166ac"), ("probe", probes, "#b35806"))
     bars = [(name, values, color) for name, values, color in known if values is not None]
     if not bars:
         raise ValueError("probes must be given where layers do not classify by themselves, got None")
