@@ -81,9 +81,15 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", *options, *QUICK]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["recipe"], summary["precision"]) == ("mono", "bf16")
-    assert summary["validation_error"] is not None
+    assert (summary["measured_on"], summary["test_error"]) == ("validation", None)
+    assert summary["trained_on"] == "training split"
     record = json.loads(Path("runs/digits-mono-0/history.jsonl").read_text())
-    assert record["validation"]["error"] == summary["validation_error"]
+    assert record["validation"]["error"] == summary["validation_error"] is not None
+    assert record["validation"]["layer_errors"] == summary["layer_errors"]
+    assert main(["train", "digits", *options[:-1], *QUICK]) == 0
+    assert "mono on digits: validation error" in capsys.readouterr().out
+    assert main(["evaluate", "runs/digits-mono-0"]) == 0
+    assert "mono on digits: test error" in capsys.readouterr().out
 
 
 def test_places_are_not_in_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "--validation",
         action="store_true",
         default=None,
-        help="hold out the fixed validation split, measure each epoch (always so where a recipe chooses layers by it)",
+        help="to choose by: hold out the fixed validation split, measure it, leave the test set unread",
     )
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, as it was configured")
 
@@ -206,7 +206,7 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         threads=options.threads or _threads(recipe),
         compile=bool(options.compile),
         vectors=vectors,
-        validation=bool(options.validation) or hasattr(recipe.classifier, "choose"),
+        validation=bool(options.validation),
         command=" ".join(["python -m forwardforward", *_without_paths(words)]),
         table=recipe.table(),
     )
@@ -247,7 +247,8 @@ def _evaluate(options: argparse.Namespace, words: list[str]) -> None:
     run = Run.open(options.folder)
     result = run.evaluate(chosen_device(options.device or run.config.device), options.data_dir)
     config = run.config
-    figures: dict[str, Any] = {"data": config.data, "recipe": config.recipe, "test_error": result.error}
+    figures: dict[str, Any] = {"data": config.data, "recipe": config.recipe, "measured_on": "test"}
+    figures["test_error"] = result.error
     figures |= {key: value for key, value in result.to_dict().items() if key != "error"}
     if options.json:
         print(json.dumps(figures))
@@ -256,11 +257,12 @@ def _evaluate(options: argparse.Namespace, words: list[str]) -> None:
 
 
 def _print_errors(figures: dict[str, Any]) -> None:
-    """Print the table of test errors."""
+    """Print the table of errors."""
     rows = [(f"layer {i + 1}", error) for i, error in enumerate(figures["layer_errors"] or [])]
     rows += [("one-pass head", figures["head_error"])] if figures["head_error"] is not None else []
-    print(f"{figures['recipe']} on {Path(figures['data']).name}: test error")
-    for name, error in [*rows, ("model", figures["test_error"])]:
+    measured = figures["measured_on"]
+    print(f"{figures['recipe']} on {Path(figures['data']).name}: {measured} error")
+    for name, error in [*rows, ("model", figures[f"{measured}_error"])]:
         print(f"  {name:<14}{error:6.2f} %")
 
 

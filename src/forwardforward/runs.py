@@ -52,7 +52,8 @@ class RunConfig:
         device: Such as ``"cpu"``.
         precision: ``"float32"`` or ``"bf16"``.
         threads: Number of CPU threads; results are bit-exact for one number.
-        validation: Whether the fixed validation split is held out and measured each epoch.
+        validation: Whether the run is there to choose by: the fixed validation split is held out, measured each epoch
+            and at the end, and the test set stays unread.
         command: The command that started the run.
         table: The whole recipe in words, as it was when the run began.
         compile: Whether ``torch.compile`` compiles the layers; results are equal within rounding.
@@ -213,13 +214,15 @@ class Run:
     def train(self, progress: bool = True) -> dict[str, Any]:
         """Train to the end, going on from the checkpoint where there is one, and return the summary.
 
-        The test set is read once, after the last epoch.
+        The test set is read once, after the last epoch; the validation split in its place where the run is there to
+        choose by. That split is also held out where a recipe chooses its layers by it.
 
         Args:
             progress: Whether to show progress bars.
         """
         config = self.config
         recipe = config.bound_recipe()
+        held_out = config.validation or hasattr(recipe.classifier, "choose")
         torch.set_num_threads(config.threads)
         splits = self.splits(progress=progress)
         model = self.model(splits)
@@ -230,8 +233,8 @@ class Run:
         with self._going_on():
             history = recipe.fit(
                 model,
-                splits.train if config.validation else splits.train_and_validation,
-                validation=splits.validation if config.validation else None,
+                splits.train if held_out else splits.train_and_validation,
+                validation=splits.validation if held_out else None,
                 seed=config.seed,
                 device=config.device,
                 precision=config.precision,
@@ -241,7 +244,8 @@ class Run:
                 checkpoint=checkpoint,
                 resume=True,
             )
-            summary = self._summary(model, history, evaluate(model, splits.test))
+            result = evaluate(model, splits.validation if config.validation else splits.test)
+            summary = self._summary(model, history, result)
             summary["total_seconds"] = self._earlier_total() if resumed else time.monotonic() - self._begun
             self._write("summary.json", summary)
         return summary
@@ -274,7 +278,7 @@ class Run:
         return path
 
     def _summary(self, model: nn.Module, history: History, result: Evaluation) -> dict[str, Any]:
-        last = history[-1]["validation"]
+        last, test = history[-1]["validation"], not self.config.validation
         return {
             "data": self.config.data,
             "recipe": self.config.recipe,
@@ -282,8 +286,9 @@ class Run:
             "epochs": len(history),
             "batch_size": self.config.batch_size,
             "seed": self.config.seed,
-            "trained_on": "training split" if self.config.validation else "all training images",
-            "test_error": result.error,
+            "trained_on": "all training images" if last is None else "training split",
+            "measured_on": "test" if test else "validation",
+            "test_error": result.error if test else None,
             "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
             "head_error": result.head_error,
             "validation_error": None if last is None else last["error"],
