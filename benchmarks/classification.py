@@ -61,7 +61,7 @@ def passes(model: ff.FFSequential, images: torch.Tensor) -> Callable[[], None]:
 
     @torch.no_grad()
     def run() -> None:
-        with model.evaluating():
+        with ff.modes.evaluating(model):
             once = first.pre_activations(rows)
             for _ in range(CLASSES):
                 x = first.activation(once if first.pool is None else first.pool(once))  # a max-pool may come first

@@ -37,7 +37,7 @@ END = "<!-- results:end -->"
 
 #: Errors in percent that others report, by recipe, widths, data set and epochs; None stands for any number of epochs.
 PAPERS: dict[tuple[str, str, str, int | None], str] = {
-    ("hinton", "3×1000", "mnist", 60): "1.47 (Hinton's program)",
+    ("hinton", "3×1000", "mnist", 60): "1.47 (Hinton's code)",
     ("hinton", "4×2000", "mnist", 60): "1.36 (Hinton 2022)",
     ("hinton-2000", "4×2000", "mnist", 60): "1.36 (Hinton 2022)",
     ("symba", "3×1000", "mnist", None): "1.42 (Lee and Song 2023; as cited by HCL-FF)",
@@ -51,23 +51,23 @@ PAPERS: dict[tuple[str, str, str, int | None], str] = {
 NEEDS: tuple[tuple[str, str, str], ...] = (
     ("a small dense network, fast", "mono", "mnist"),
     ("a small dense network, with pairs", "best-mlp", "mnist"),
-    ("Hinton's supervised network, as in his program", "hinton", "mnist"),
+    ("Hinton's supervised network, as in his code", "hinton", "mnist"),
     ("Hinton's supervised network, as in the paper", "hinton-2000", "mnist"),
     ("features without labels, dense", "unsupervised", "mnist"),
     ("features without labels, convolutional", "scff", "cifar10"),
-    ("convolutions, soon; little memory", "mono-conv", "cifar10"),
+    ("convolutions, quick to train, little memory", "mono-conv", "cifar10"),
     ("convolutions, a small error", "mono-conv-wide", "cifar10"),
     ("convolutions, few parameters", "cwcomp", "cifar10"),
     ("convolutions, deep", "deeperforward", "cifar10"),
-    ("convolutions, the smallest reported error", "hcl-ff", "cifar10"),
+    ("convolutions, the smallest reported error on CIFAR-10", "hcl-ff", "cifar10"),
     ("convolutions with pairs", "trifecta-d", "cifar10"),
     ("text", "imdb-bag", "imdb"),
     ("backpropagation, to compare with", "backprop", "mnist"),
 )
 
 COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-pass head, %",
-           "reported, %", "minutes a seed", "command")  # fmt: skip
-NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes a seed", "parameters", "epochs",
+           "reported, %", "minutes per seed", "command")  # fmt: skip
+NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes per seed", "parameters", "epochs",
                 "command")  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def render_needs(summaries: Iterable[Summary]) -> str:
         if found:
             runs = max(found, key=lambda runs: int(runs[0]["epochs"]))
             shown = dict(zip(COLUMNS, _row(runs), strict=True))
-            row += [_spread([100 - one["test_error"] for one in runs]), shown["minutes a seed"],
+            row += [_spread([100 - one["test_error"] for one in runs]), shown["minutes per seed"],
                     _count(runs[0].get("parameters")), shown["epochs"], shown["command"]]  # fmt: skip
         else:
             command = f"`python -m forwardforward train {data} --recipe {recipe}`"

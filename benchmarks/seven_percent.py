@@ -93,7 +93,7 @@ def measure(settings: dict[str, Any], hidden: list[int], epochs: int, data: ff.d
         model,
         data.train,
         epochs=epochs * settings.get("epochs", 1),
-        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=settings["lr"], schedule=schedule),
+        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=settings["lr"], lr_schedule=schedule),
         batch_size=settings["batch_size"],
         progress=False,
         schedule=settings["schedule"],

@@ -78,8 +78,8 @@ KINDS: dict[str, tuple[Row, ...]] = {
         row("learned-pyramidal0.4", "learned, from pyramidal, k = 0.4", Threshold(Pyramidal(0.4), learned=True)),
     ),
     "scheduled": (
-        row("rising1", "uniform, k from 0.1 to 1", Threshold(Uniform(1.0), schedule=Ramp(0.1, 1.0))),
-        row("sinking1", "uniform, k from 1 to 0.1", Threshold(Uniform(1.0), schedule=Ramp(1.0, 0.1))),
+        row("rising1", "uniform, k from 0.1 to 1", Threshold(Uniform(1.0), theta_schedule=Ramp(0.1, 1.0))),
+        row("sinking1", "uniform, k from 1 to 0.1", Threshold(Uniform(1.0), theta_schedule=Ramp(1.0, 0.1))),
     ),
     "the paper's learning rate": (
         row("uniform1-lr0.01", "uniform, k = 1, learning rate 0.01", Threshold(Uniform(1.0)), lr=0.01),
@@ -88,7 +88,7 @@ KINDS: dict[str, tuple[Row, ...]] = {
 }
 ROWS = (
     *(one for rows in KINDS.values() for one in rows),
-    Row("paper", "the paper's best, its setting unsaid in part", paper=PAPER_BEST),
+    Row("paper", "the paper's best, in a setting that it describes in part", paper=PAPER_BEST),
 )
 
 #: Rows that differ in their threshold alone, by name.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import forwardforward as ff
 from forwardforward.baselines import Backpropagation, Baseline, FeedbackAlignment, Pepita
-from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST, LocallyConnected2d
+from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST, LocallyConnected2d, Skip
 from forwardforward.recipes import RECIPES
 from forwardforward.training import load_weights
 
@@ -372,3 +372,19 @@ def test_what_pepita_cannot_serve_is_named() -> None:
     model = Pepita(pooled, num_classes=3, features=2)
     with pytest.raises(ValueError, match=r"layers must activate .* layer 0 makes \(2, 2, 1, 1\) of \(2, 2, 2, 2\)"):
         model.gradients(torch.rand(2, 1, 4, 4), torch.tensor([0, 1]))
+
+
+def test_gradients_flow_along_a_skip_as_autograd_has_them() -> None:
+    torch.manual_seed(0)
+    skip = Skip()
+    first = ff.FFLayer(nn.Linear(4, 4, bias=False), activation=nn.Tanh(), tap=skip)
+    last = ff.FFLayer(nn.Linear(4, 4, bias=False), activation=nn.Tanh(), shortcut=skip)
+    model = Backpropagation(first, last, num_classes=3)
+    images, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    model.gradients(images, labels)
+    found = first.block.weight.grad
+    weight = first.block.weight.detach().clone().requires_grad_()
+    h = torch.tanh(images @ weight.T)
+    logits = model.output(torch.tanh(last.block(h) + h))
+    (wanted,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels), weight)
+    torch.testing.assert_close(found, wanted)

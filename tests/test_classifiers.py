@@ -312,3 +312,12 @@ def test_fit_chooses_the_interval_on_the_validation_data_and_state_dicts_keep_it
     other.load_state_dict(trained.state_dict())
     assert other.classifier.layers == trained.classifier.layers
     torch.testing.assert_close(other.scores(x), trained.layer_goodness(x)[:, expected.layers].sum(1))
+
+
+def test_a_head_serves_one_stack():
+    head = LinearHead(3)
+    network(head=head)
+    with pytest.raises(ValueError, match="head must be new to the stack"):
+        network(head=head)
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 0"):
+        LinearHead(0)

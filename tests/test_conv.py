@@ -14,13 +14,11 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import forwardforward as ff
-from forwardforward.batches import Batch
+from forwardforward.batches import Batch, LabelledInput
 from forwardforward.labels import (
     Concatenation,
-    ImageChannel,
     LabelChannel,
     LabelEncoder,
-    LabelledInput,
     LearnedChannel,
     Overlay,
     RandomChannel,
@@ -250,8 +248,8 @@ ENCODERS: dict[str, Callable[[], LabelEncoder]] = {
     "random": partial(RandomChannel, 3, SIZE),
     "learned": partial(LearnedChannel, 3, SIZE, scale=0.5),
     "wave": partial(WaveChannel, 3, SIZE, scale=2.0),
-    "image": lambda: ImageChannel(torch.rand(3, *SIZE)),
-    "images": lambda: ImageChannel(torch.rand(3, 3, *SIZE)),
+    "image": lambda: LabelChannel(torch.rand(3, *SIZE)),
+    "images": lambda: LabelChannel(torch.rand(3, 3, *SIZE)),
     "learned maps": lambda: LabelChannel(torch.randn(3, 3, *SIZE), learned=True),
 }
 

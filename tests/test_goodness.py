@@ -209,6 +209,12 @@ def test_class_groups_must_divide_the_features():
         ClassGroups(10)(torch.ones(2, 12))
 
 
+@pytest.mark.parametrize("goodness", [MeanOfSquaresByPosition(), LearnedProjection(3, 4)], ids=repr)
+def test_a_groups_goodness_is_one_number(goodness):
+    with pytest.raises(ValueError, match=r"^goodness must be one number a group, such as MeanOfSquares\(\), got \w+\("):
+        ClassGroups(4, goodness)
+
+
 @given(seed=st.integers(0, 2**16))
 def test_class_groups_are_equivariant(seed):
     """Permuting the groups of features permutes the classes."""

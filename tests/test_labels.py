@@ -9,7 +9,6 @@ import forwardforward as ff
 from forwardforward.labels import (
     Border,
     Concatenation,
-    ImageChannel,
     LabelChannel,
     LabelEncoder,
     LearnedChannel,
@@ -67,7 +66,7 @@ CHANNELS = [
     RandomChannel(4, 5),
     LearnedChannel(4, (5, 5), scale=2.0),
     WaveChannel(4, 5, scale=0.5),
-    ImageChannel(torch.rand(4, 5, 5)),
+    LabelChannel(torch.rand(4, 5, 5)),
     LabelChannel(torch.rand(4, 2, 5, 5), learned=True),
 ]
 every = pytest.mark.parametrize("encoder", [*ENCODERS, *CHANNELS], ids=repr)
@@ -248,7 +247,7 @@ def test_channels_are_saved_and_only_learned_ones_learn():
         other = LabelChannel(torch.zeros_like(encoder.codebook))
         other.load_state_dict(encoder.state_dict())
         assert torch.equal(other.codebook, encoder.codebook)
-        learned = isinstance(encoder, LearnedChannel) or type(encoder) is LabelChannel
+        learned = isinstance(encoder, LearnedChannel) or encoder is CHANNELS[-1]
         assert [name for name, _ in encoder.named_parameters()] == (["codebook"] if learned else [])
 
 
@@ -256,7 +255,7 @@ def test_channels_are_saved_and_only_learned_ones_learn():
 def test_given_images_are_the_maps(shape):
     maps = torch.rand(shape)
     before = maps.clone()
-    encoder = ImageChannel(maps, scale=3.0)
+    encoder = LabelChannel(maps, scale=3.0)
     torch.testing.assert_close(encoder.codebook, 3 * before.reshape(3, -1, 4, 5))
     assert torch.equal(maps, before)
     assert encoder.num_classes == 3
@@ -387,9 +386,9 @@ def test_images_of_another_size_are_refused(encoder, shape):
     ("make", "message"),
     [
         (lambda: LabelChannel(torch.rand(3, 4)), r"^maps must be floats of shape .* got torch.float32 \(3, 4\)"),
-        (lambda: ImageChannel(torch.ones(3, 4, 4).long()), r"^maps must be floats .* got torch.int64 \(3, 4, 4\)"),
-        (lambda: ImageChannel(torch.rand(1, 4, 4)), "^num_classes must be at least 2, got 1"),
-        (lambda: ImageChannel(torch.rand(3, 4, 4), scale=0), "^scale must be positive, got 0"),
+        (lambda: LabelChannel(torch.ones(3, 4, 4).long()), r"^maps must be floats .* got torch.int64 \(3, 4, 4\)"),
+        (lambda: LabelChannel(torch.rand(1, 4, 4)), "^num_classes must be at least 2, got 1"),
+        (lambda: LabelChannel(torch.rand(3, 4, 4), scale=0), "^scale must be positive, got 0"),
         (lambda: RandomChannel(1, 4), "^num_classes must be at least 2, got 1"),
         (lambda: WaveChannel(1, 4), "^num_classes must be at least 2, got 1"),
         (lambda: WaveChannel(0, 4), "^num_classes must be at least 2, got 0"),

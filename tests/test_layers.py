@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 import forwardforward as ff
-from forwardforward.batches import Batch
+from forwardforward.batches import Batch, LabelledInput
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
-from forwardforward.labels import Border, Concatenation, LabelledInput, Overlay
+from forwardforward.labels import Border, Concatenation, Overlay
 from forwardforward.layers import FFLayer, FFLinear
 from forwardforward.losses import SymBa, Threshold
 from forwardforward.normalization import BatchNorm, GroupNorm, Identity, LayerNorm, PeerNormalization, RMSNorm
@@ -238,7 +238,7 @@ def test_a_users_affine_normalization_is_shared():
         def forward(self, x):
             return x / 2
 
-        def affine(self, x):
+        def as_affine(self, x):
             return ff.normalization.Affine(column_scale=x.images.new_full((x.features,), 0.5))
 
     one = Counting(12, 7, normalization=Halve())
@@ -273,3 +273,23 @@ def test_repr_shows_the_plugins_once():
     text = repr(model)
     assert "None" not in text
     assert text.count("SumOfSquares()") == text.count("SymBa(alpha=4.0)") == 1
+
+
+def test_maps_are_known_inside_a_sequence_of_blocks():
+    block = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2))
+    layer = FFLayer(block)
+    assert (layer.makes_maps, layer.in_features, layer.features) == (True, 1, 8)
+    assert not FFLayer(nn.Sequential(nn.Linear(3, 4), nn.ReLU())).makes_maps
+    model = ff.FFSequential(
+        FFLayer(nn.Conv2d(2, 1, 1)), layer, goodness=SumOfSquares(), loss=SymBa(),
+        labels=ff.labels.RandomChannel(3, 8), negatives=ff.negatives.HardLabel(),
+    )  # fmt: skip
+    assert model.head_logits(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+
+
+def test_one_layer_may_do_without_the_stacks_peer_normalization():
+    model = ff.FFSequential(
+        FFLinear(4, 3), FFLinear(3, 3, peer=False), goodness=SumOfSquares(), loss=SymBa(),
+        labels=Overlay(2), peer=PeerNormalization(),
+    )  # fmt: skip
+    assert [layer.peer is None for layer in model.stack] == [False, True]

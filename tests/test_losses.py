@@ -112,6 +112,8 @@ def test_pyramidal_thresholds_grow():
         (lambda: SymBa(alpha=0), "alpha"),
         (lambda: SwishSymBa(alpha=-1), "alpha"),
         (lambda: TwoThreshold(1, 0, penalty=-0.1), "penalty"),
+        (lambda: TwoThreshold((), 0), "theta_positive"),
+        (lambda: TwoThreshold(1, (0, 1)).bind(2), "theta_negative"),
         (lambda: CrossEntropy(temperature=0), "temperature"),
         (lambda: CrossEntropy(label_smoothing=1), "label_smoothing"),
         (lambda: SupervisedContrastive(temperature=0), "temperature"),
@@ -137,7 +139,7 @@ def test_a_sequence_of_computed_thresholds_reads_the_scale_where_it_must():
 
 
 def test_a_scheduled_threshold_is_a_factor_times_the_threshold():
-    loss = Threshold(Uniform(0.5), schedule=Ramp(0.2, 1.0))
+    loss = Threshold(Uniform(0.5), theta_schedule=Ramp(0.2, 1.0))
     positive, negative = goodness_pair(scale=30)
     for progress, factor in ((None, 0.2), (0.0, 0.2), (0.25, 0.4), (1.0, 1.0)):
         if progress is not None:
@@ -156,7 +158,7 @@ def test_ramp():
 
 
 def test_the_progress_of_a_schedule_is_part_of_the_state():
-    loss, other = (Threshold(2.0, schedule=Ramp(0.0, 1.0)) for _ in range(2))
+    loss, other = (Threshold(2.0, theta_schedule=Ramp(0.0, 1.0)) for _ in range(2))
     loss.set_progress(0.75)
     other.load_state_dict(loss.state_dict())
     assert float(other.threshold()) == pytest.approx(1.5)
@@ -170,7 +172,7 @@ def test_fit_sets_the_progress_at_the_middle_of_each_epoch():
         def on_epoch_end(self, state):
             seen.append([float(layer.objective.loss.threshold(6.0)) for layer in state.model.stack])
 
-    model = threshold_stack(Threshold(Pyramidal(0.5), schedule=Ramp(0.0, 1.0)))
+    model = threshold_stack(Threshold(Pyramidal(0.5), theta_schedule=Ramp(0.0, 1.0)))
     ff.fit(model, (torch.rand(8, 4), torch.arange(8) % 2), epochs=4, callbacks=[Note()], progress=False)
     torch.testing.assert_close(
         torch.tensor(seen), torch.tensor([[3.0 * t, 6 * t] for t in (1 / 8, 3 / 8, 5 / 8, 7 / 8)])
@@ -263,9 +265,9 @@ def test_two_thresholds():
     for p, n in pairs(positive, negative):
         total += math.log1p(math.exp(5 - p)) + math.log1p(math.exp(n - 9))
         squares += p * p + n * n
-    found = TwoThreshold(positive=5, negative=9, penalty=0.3)(positive, negative)
+    found = TwoThreshold(theta_positive=5, theta_negative=9, penalty=0.3)(positive, negative)
     assert found.item() == pytest.approx(total / 7 + 0.3 * math.sqrt(squares / 14), rel=1e-10)
-    found = TwoThreshold(positive=5, negative=9)(positive, negative)
+    found = TwoThreshold(theta_positive=5, theta_negative=9)(positive, negative)
     assert found.item() == pytest.approx(total / 7, rel=1e-10)
 
 
@@ -351,11 +353,11 @@ def test_supervised_contrastive_survives_a_batch_of_one_and_dead_samples():
 def test_repr():
     assert repr(Threshold(2.0)) == "Threshold(theta=2.0)"
     assert repr(Threshold((Uniform(2), Uniform(1)))) == "Threshold(theta=(Uniform(k=2), Uniform(k=1)))"
-    changing = Threshold(2.0, schedule=Ramp(0.2, 1.0), learned=True)
-    assert repr(changing) == "Threshold(theta=2.0, schedule=Ramp(0.2, 1.0), learned=True)"
+    changing = Threshold(2.0, theta_schedule=Ramp(0.2, 1.0), learned=True)
+    assert repr(changing) == "Threshold(theta=2.0, theta_schedule=Ramp(0.2, 1.0), learned=True)"
     assert repr(Threshold(Pyramidal(0.5), 2)) == "Threshold(theta=Pyramidal(k=0.5), temperature=2)"
     assert repr(SwishSymBa(2.0)) == "SwishSymBa(alpha=2.0)"
-    assert repr(TwoThreshold(5, 9)) == "TwoThreshold(positive=5, negative=9, penalty=0.0)"
+    assert repr(TwoThreshold(5, 9)) == "TwoThreshold(theta_positive=5, theta_negative=9, penalty=0.0)"
 
 
 # Objectives: the three contracts through one interface

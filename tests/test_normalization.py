@@ -199,7 +199,7 @@ def test_evaluation_leaves_running_averages():
     for statistics in ("batch", "running"):
         norm = BatchNorm(features=3, statistics=statistics).eval()
         norm(torch.randn(4, 3))
-        norm.affine(Concatenation(2)(torch.randn(4, 1), torch.tensor([0, 1, 0, 1])))
+        norm.as_affine(Concatenation(2)(torch.randn(4, 1), torch.tensor([0, 1, 0, 1])))
         assert not norm.running_mean.any()
         assert (norm.running_var == 1).all()
 
@@ -257,7 +257,7 @@ def test_affine_equals_forward_on_the_joined_input(make, encoder, labelled, trai
                     parameter.copy_(torch.linspace(0.5, 1.5 + i, batches[0].features))
         norm.train(training)
     for x in batches:
-        found = apply(shared.affine(x), x.joined(), len(x.codes))
+        found = apply(shared.as_affine(x), x.joined(), len(x.codes))
         torch.testing.assert_close(found, plain(x.joined()), rtol=1e-10, atol=1e-10)
         for name, value in plain.state_dict().items():  # running averages are updated alike
             torch.testing.assert_close(shared.state_dict()[name], value, rtol=1e-10, atol=1e-10)
@@ -266,9 +266,21 @@ def test_affine_equals_forward_on_the_joined_input(make, encoder, labelled, trai
 def test_affine_refuses_a_batch_of_one_with_batch_statistics():
     one = Concatenation(2).neutral(torch.rand(1, 4))
     with pytest.raises(ValueError, match="batch of one"):
-        BatchNorm(features=6).affine(one)
-    BatchNorm(features=6).affine(Concatenation(2).candidates(torch.rand(1, 4)))  # two rows
-    BatchNorm(features=6, statistics="running").affine(one)
+        BatchNorm(features=6).as_affine(one)
+    BatchNorm(features=6).as_affine(Concatenation(2).candidates(torch.rand(1, 4)))  # two rows
+    BatchNorm(features=6, statistics="running").as_affine(one)
+
+
+def test_torchs_own_normalizations_serve_in_front_of_labels():
+    """They have an attribute ``affine`` that is no affine map of a labelled input."""
+    model = ff.FFSequential(
+        ff.FFLinear(6, 5),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        normalization=torch.nn.BatchNorm1d(6),
+        labels=Concatenation(2),
+    )
+    assert model.layer_goodness(torch.rand(3, 4)).shape == (3, 1, 2)
 
 
 # Peer normalization

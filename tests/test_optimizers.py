@@ -146,12 +146,12 @@ def test_any_optimizer_makes_the_same_steps_as_by_itself(factory, options):
 def test_state_round_trip(factory, options):
     """After loading into a fresh copy, both go on alike, at the learning rate of before."""
     model = Units()
-    one = LocalOptimizer(factory, schedule=Cooldown(0), **options).attach(model)
+    one = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(model)
     model.backward()
     one.set_progress(0.5)
     one.step()
     other = copy.deepcopy(model)
-    two = LocalOptimizer(factory, schedule=Cooldown(0), **options).attach(other)
+    two = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(other)
     two.load_state_dict(copy.deepcopy(one.state_dict()))
     assert two.learning_rates() == one.learning_rates() == pytest.approx(dict.fromkeys(model.units(), 0.005))
     for seed in (1, 2):
@@ -176,7 +176,7 @@ def test_overrides():
     model = Units()
     model.parts["1"].optimizer_options = {"lr": 0.2, "momentum": 0.5}
     optimizer = LocalOptimizer(
-        torch.optim.SGD, lr=0.1, overrides={"head": {"lr": 1.0}, "1": {"lr": 0.3}}, schedule=Cooldown(0.5)
+        torch.optim.SGD, lr=0.1, overrides={"head": {"lr": 1.0}, "1": {"lr": 0.3}}, lr_schedule=Cooldown(0.5)
     ).attach(model)
     assert optimizer.learning_rates() == {"0": 0.1, "1": 0.3, "head": 1.0}
     assert optimizer.state_dict()["1"]["param_groups"][0]["momentum"] == 0.5
@@ -187,7 +187,7 @@ def test_overrides():
 
 
 def test_every_parameter_group_is_scheduled():
-    optimizer = LocalOptimizer(FACTORIES["groups"][0], lr=0.01, schedule=lambda t: 1 - t).attach(Units())
+    optimizer = LocalOptimizer(FACTORIES["groups"][0], lr=0.01, lr_schedule=lambda t: 1 - t).attach(Units())
     optimizer.set_progress(0.75)
     groups = optimizer.state_dict()["0"]["param_groups"]
     assert [group["lr"] for group in groups] == pytest.approx([0.0025, 0.025])
@@ -245,8 +245,10 @@ def test_options_of_a_layer_reach_its_optimizer():
 
 
 def test_repr():
-    optimizer = LocalOptimizer(torch.optim.Adam, lr=0.001, overrides={"head": {"lr": 0.1}}, schedule=Cooldown(0.5))
-    assert repr(optimizer) == "LocalOptimizer(Adam, schedule=Cooldown(0.5), overrides={'head': {'lr': 0.1}}, lr=0.001)"
+    optimizer = LocalOptimizer(torch.optim.Adam, lr=0.001, overrides={"head": {"lr": 0.1}}, lr_schedule=Cooldown(0.5))
+    assert (
+        repr(optimizer) == "LocalOptimizer(Adam, lr_schedule=Cooldown(0.5), overrides={'head': {'lr': 0.1}}, lr=0.001)"
+    )
 
 
 # Learning-rate factors
@@ -297,12 +299,12 @@ def test_steps_by_hand():
 
 def test_a_unit_may_have_a_schedule_of_its_own():
     model = Units()
-    model.parts["1"].optimizer_options = {"schedule": Cooldown(0)}
+    model.parts["1"].optimizer_options = {"lr_schedule": Cooldown(0)}
     optimizer = LocalOptimizer(
         torch.optim.SGD,
         lr=0.1,
-        schedule=Cooldown(0.5),
-        overrides={"head": {"schedule": Steps({0.2: 0.5}), "lr": 1.0}},
+        lr_schedule=Cooldown(0.5),
+        overrides={"head": {"lr_schedule": Steps({0.2: 0.5}), "lr": 1.0}},
     ).attach(model)
     for progress in (0.0, 0.1, 0.6, 0.9, 0.3):
         optimizer.set_progress(progress)
@@ -313,7 +315,7 @@ def test_a_unit_may_have_a_schedule_of_its_own():
                 "head": 1.0 * Steps({0.2: 0.5})(progress),
             }
         )
-    constant = LocalOptimizer(torch.optim.SGD, lr=0.1, schedule=Cooldown(0), overrides={"0": {"schedule": None}})
+    constant = LocalOptimizer(torch.optim.SGD, lr=0.1, lr_schedule=Cooldown(0), overrides={"0": {"lr_schedule": None}})
     constant.attach(model).set_progress(0.75)
     assert constant.learning_rates() == pytest.approx({"0": 0.1, "1": 0.025, "head": 0.025})
 
@@ -379,13 +381,13 @@ def test_each_grouping_keeps_its_own_state_as_they_take_turns(factory, options):
 @groupable
 def test_state_round_trip_with_groups(factory, options):
     model = Units()
-    one = LocalOptimizer(factory, schedule=Cooldown(0), **options).attach(model)
+    one = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(model)
     one.set_progress(0.5)
     for seed, units in enumerate([("0", "1"), "head", ("0", "1"), ("1", "head")]):
         gradients(model, seed)
         one.step(units)
     other = copy.deepcopy(model)
-    two = LocalOptimizer(factory, schedule=Cooldown(0), **options).attach(other)
+    two = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(other)
     state = copy.deepcopy(one.state_dict())
     two.load_state_dict(state)
     assert list(two.state_dict()) == list(state) == ["0", "1", "head", "0+1", "1+head"]
@@ -404,8 +406,8 @@ def test_a_groups_units_have_their_own_rates_and_schedules():
     optimizer = LocalOptimizer(
         torch.optim.SGD,
         lr=0.1,
-        schedule=Cooldown(0),
-        overrides={"1": {"lr": 1.0, "weight_decay": 0.5}, "head": {"schedule": Steps({0.5: 0.3})}},
+        lr_schedule=Cooldown(0),
+        overrides={"1": {"lr": 1.0, "weight_decay": 0.5}, "head": {"lr_schedule": Steps({0.5: 0.3})}},
     ).attach(model)
     optimizer.set_progress(0.6)  # before the group is made
     gradients(model, 0)

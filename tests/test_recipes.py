@@ -61,8 +61,8 @@ def test_hinton_is_the_papers_table() -> None:
     assert optimizer.factory is ff.optimizers.SmoothedSGD
     assert optimizer.options == {"lr": 0.005, "weight_cost": 0.002}
     assert optimizer.overrides == {"head": {"lr": 0.1, "weight_cost": 0.003}}
-    assert optimizer.schedule is not None
-    assert [optimizer.schedule(t) for t in (0.0, 0.5, 0.75)] == [1, 1, 0.5]
+    assert optimizer.lr_schedule is not None
+    assert [optimizer.lr_schedule(t) for t in (0.0, 0.5, 0.75)] == [1, 1, 0.5]
     model = small("hinton").model(SHAPE, 10)
     assert isinstance(model, ff.FFSequential)
     assert model.head is not None
@@ -160,3 +160,13 @@ def test_recipes_in_words(name: str) -> None:
     table = recipe.table()
     assert table["epochs"] == str(recipe.epochs)
     assert not any(" at 0x" in value for value in table.values())  # the same in every process
+
+
+def test_a_recipe_tells_a_zero_and_no_addresses() -> None:
+    def mine() -> None:
+        """Stands for a plug-in of a user's."""
+
+    table = EVERY["hinton"].with_(lr=0.0, options={"hook": mine}).table()
+    assert table["lr"] == "0.0"
+    assert "mine" in table["options"]
+    assert "0x" not in table["options"]

@@ -357,3 +357,11 @@ def test_deeperforward_holds_what_one_of_its_layers_needs() -> None:
         return counted.most
 
     assert most((10, 20, 40)) == most((10, 20))
+
+
+def test_what_a_skip_holds_is_not_copied() -> None:
+    skip = Skip()
+    skip.remember(torch.ones(1, 2))
+    with pytest.raises(RuntimeError, match="must be the tap of an earlier layer"):
+        copy.deepcopy(skip)(torch.ones(1, 2), torch.ones(1, 2))
+    assert torch.equal(skip(torch.ones(1, 2), torch.ones(1, 2)), torch.full((1, 2), 2.0))

@@ -185,7 +185,7 @@ def test_seeds_make_one_row(results_table: ModuleType) -> None:
     (row,) = cells(results_table.render([summary(seed=1, test_error=1.7, head_error=1.35), summary()]))
     assert row == [
         "hinton", "3×1000", "mnist", "60", "0, 1", "1.60 ± 0.14", "1.30 ± 0.07",
-        "1.47 (Hinton's program)", "5.0", "`python -m forwardforward train mnist --recipe hinton --seed S`",
+        "1.47 (Hinton's code)", "5.0", "`python -m forwardforward train mnist --recipe hinton --seed S`",
     ]  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def test_what_was_not_measured_stays_empty(results_table: ModuleType) -> None:
 
 def test_other_lengths_and_widths_are_other_rows(results_table: ModuleType) -> None:
     rows = cells(results_table.render([summary(), summary(epochs=5), summary(hidden=[2000] * 4)]))
-    assert sorted(row[7] for row in rows) == ["", "1.36 (Hinton 2022)", "1.47 (Hinton's program)"]
+    assert sorted(row[7] for row in rows) == ["", "1.36 (Hinton 2022)", "1.47 (Hinton's code)"]
 
 
 def test_a_seed_twice_is_refused(results_table: ModuleType) -> None:
@@ -241,3 +241,11 @@ def test_a_page_is_written_and_checked(
     readme.write_text("no markers")
     assert results_table.main(arguments) == 2
     assert readme.read_text() == "no markers"
+
+
+def test_a_run_leaves_the_callers_randomness_and_threads_alone(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    before = torch.get_rng_state()
+    Run.create(tmp_path / "run", config(threads=2)).train(progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == 1

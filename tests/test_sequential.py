@@ -732,3 +732,30 @@ def test_autocast_multiplies_in_bfloat16_and_keeps_float32_weights(make):
         assert local.loss.isfinite()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert model.predict(images).shape == (6,)
+
+
+def test_a_sampler_that_asks_for_scores_of_no_kind_is_refused():
+    class Shouts(RandomLabel):
+        scores = "Head"
+
+    with pytest.raises(ValueError, match="negatives must have scores of None, 'head' or 'goodness', got 'Head'"):
+        paired(*dense(*WIDTHS), negatives=Shouts())
+
+
+@pytest.mark.parametrize("kind", ["stack", "baseline"])
+def test_an_autocast_of_the_callers_holds(kind):
+    seen = []
+
+    class Looks(nn.Linear):
+        def forward(self, x):
+            found = super().forward(x)
+            seen.append(found.dtype)
+            return found
+
+    layer = ff.FFLayer(Looks(12, 8), activation=nn.ReLU())
+    model = paired(layer).float() if kind == "stack" else ff.baselines.Backpropagation(layer, num_classes=3)
+    batch, optimizer = (torch.rand(4, 12), torch.tensor([0, 1, 2, 0])), ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model.step(batch, optimizer)
+    assert seen
+    assert set(seen) == {torch.bfloat16}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import forwardforward as ff
-from forwardforward.labels import LabelledInput
+from forwardforward.batches import LabelledInput
 
 N = ff.normalization
 ENCODERS = {

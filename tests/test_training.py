@@ -70,7 +70,7 @@ def network(kind: str = "pair", seed: int = 0) -> ff.FFSequential:
 
 
 def optimizer() -> ff.LocalOptimizer:
-    return ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, schedule=ff.optimizers.Cooldown(0.5))
+    return ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, lr_schedule=ff.optimizers.Cooldown(0.5))
 
 
 def fit(model: nn.Module, train: object, **options: object) -> ff.training.History:

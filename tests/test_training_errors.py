@@ -221,7 +221,7 @@ def settle(path: Path, model: nn.Module | None = None, **options: Any) -> None:
             {"optimizer": ff.LocalOptimizer(torch.optim.SGD, lr=1e-3)},
             r"^optimizer must be .*LocalOptimizer\(Adam, lr=0.001\), got LocalOptimizer\(SGD, lr=0.001\)",
         ),
-        ({"optimizer": adam(schedule=ff.optimizers.Cooldown(0.5))}, r"^optimizer must be .*schedule=Cooldown\(0\.5\)"),
+        ({"optimizer": adam(lr_schedule=ff.optimizers.Cooldown(0.5))}, r"^optimizer must be .*=Cooldown\(0\.5\)"),
         ({"optimizer": adam(overrides={"0": {"lr": 0.1}})}, r"^optimizer must be .*overrides=\{'0': \{'lr': 0\.1\}\}"),
         ({"train": (X[:40], Y[:40])}, r"^samples must be that of the checkpoint .*, 50, got 40"),
         ({"precision": "bf16"}, r"^precision must be .*, 'float32', got 'bf16'"),
@@ -272,13 +272,13 @@ def test_a_layers_own_options_are_compared(tmp_path: Path) -> None:
 
 def test_plugins_without_a_repr_go_by_their_name(tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
-    options = {"optimizer": adam(schedule=lambda progress: 1.0), "schedule": lambda depth, *_: [range(depth)]}
+    options = {"optimizer": adam(lr_schedule=lambda progress: 1.0), "schedule": lambda depth, *_: [range(depth)]}
     settle(path, mk(goodness=Plain()), **options)
     text = str(torch.load(path, weights_only=True)["settings"])
     assert "Plain object>" in text
     assert "<lambda>" in text
     assert "0x" not in text
-    options = {"optimizer": adam(schedule=lambda progress: 1.0), "schedule": lambda depth, *_: [range(depth)]}
+    options = {"optimizer": adam(lr_schedule=lambda progress: 1.0), "schedule": lambda depth, *_: [range(depth)]}
     history = fit(mk(goodness=Plain()), epochs=2, checkpoint=path, resume=True, **options)
     assert len(history) == 2
     with pytest.raises(ValueError, match=r"goodness must be .*Plain object>, got <function fours>"):

@@ -200,7 +200,8 @@ class LinearHead(nn.Module):
             ``features`` must be given. A head that a stack adds by itself has ``SpatialPool(2)``.
 
     Raises:
-        ValueError: If ``label`` is another word, ``layers`` holds no layer or the layers' sizes are unknown.
+        ValueError: If ``label`` is another word, there are fewer than two classes, ``layers`` holds no layer or the
+            layers' sizes are unknown.
 
     Source: Hinton (2022), arXiv 2212.13345.
     """
@@ -216,6 +217,8 @@ class LinearHead(nn.Module):
         super().__init__()
         if label not in ("neutral", "random"):
             raise ValueError(f"label must be 'neutral' or 'random', got {label!r}")
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         self.num_classes = num_classes
         self.layers = layers
         self.label = label
@@ -225,6 +228,8 @@ class LinearHead(nn.Module):
 
     def bind(self, stack: list[FFLayer]) -> None:
         """Shape the weights for a stack of layers; called by the stack."""
+        if hasattr(self, "linear"):
+            raise ValueError("head must be new to the stack, got one that is part of a stack already")
         self.indices = list(range(len(stack)))[self.layers]
         if not self.indices:
             if len(stack) > 1:

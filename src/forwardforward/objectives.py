@@ -49,10 +49,12 @@ class Objective(nn.Module):
 
     Attributes:
         paired: Whether it reads positive and negative rows, or plain images.
-        num_classes: Number of classes that :meth:`class_goodness` speaks of, where it does.
+        classifies: Whether :meth:`goodness_of` gives one number a class.
+        num_classes: Number of those classes, where the goodness tells.
     """
 
     paired: bool = False
+    classifies: bool = False
     num_classes: int | None = None
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
@@ -93,12 +95,14 @@ class PairObjective(Objective):
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the pairs of ``batch``."""
+        if not batch.paired:
+            raise ValueError("batch must hold positive and negative samples for a pair objective, got plain images")
         positive, negative = self.goodness(activations).chunk(2)
-        scale = self._scale(activations) if getattr(self.loss, "uses_scale", False) else None
-        loss = self.loss(positive, negative) if scale is None else self.loss(positive, negative, scale)
+        scale = (self._scale(activations),) if getattr(self.loss, "uses_scale", False) else ()
+        loss = self.loss(positive, negative, *scale)
         with torch.no_grad():
             if hasattr(self.loss, "accuracy"):
-                accuracy = self.loss.accuracy(positive, negative, scale)
+                accuracy = self.loss.accuracy(positive, negative, *scale)
             else:
                 accuracy = (positive > negative).float().mean()
             return LocalLoss(loss, positive.detach().mean(), negative.detach().mean(), accuracy)
@@ -130,6 +134,8 @@ class ClassObjective(Objective):
         loss: Goodness and labels to a scalar.
     """
 
+    classifies = True
+
     def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.goodness = goodness
@@ -153,8 +159,9 @@ class ClassObjective(Objective):
         return self.goodness(activations)
 
     def bind(self, layer: int, features: int | None) -> None:
-        """Hand the layer's width to the goodness."""
+        """Hand the layer's number to the loss and its width to the goodness."""
         _bind(self.goodness, features)
+        _bind(self.loss, layer)
 
 
 class Embedding(nn.Module):
@@ -200,7 +207,13 @@ class Embedding(nn.Module):
         """Return embeddings ``(batch, dimensions)``."""
         if self.features is None:
             raise ValueError("features must be given, Embedding(features=...), outside a layer that knows its width")
-        embeddings: Tensor = self.linear(self.normalization(self.pool(activations)))
+        rows = self.pool(activations)
+        if rows.shape[1] != self.features:
+            raise ValueError(
+                f"activations must come to {self.features} features a sample for the embedding, got {rows.shape[1]}; "
+                "give Embedding(pool=SpatialPool(2)) on maps, or features="
+            )
+        embeddings: Tensor = self.linear(self.normalization(rows))
         return embeddings
 
     def extra_repr(self) -> str:
@@ -235,8 +248,9 @@ class BatchObjective(Objective):
         return LocalLoss(self.weight * self.loss(self.embedding(activations), batch.targets))
 
     def bind(self, layer: int, features: int | None) -> None:
-        """Hand the layer's width to the embedding."""
+        """Hand the layer's number to the loss and its width to the embedding."""
         _bind(self.embedding, features)
+        _bind(self.loss, layer)
 
 
 class SumObjective(Objective):
@@ -252,9 +266,11 @@ class SumObjective(Objective):
     def __init__(self, *objectives: Objective) -> None:
         super().__init__()
         if len({o.paired for o in objectives}) != 1:
-            raise ValueError("objectives of one layer must all read pairs or all read plain images")
+            kinds = ", ".join(type(one).__name__ for one in objectives) or "none"
+            raise ValueError(f"objectives of one layer must all read pairs or all read plain images, got {kinds}")
         self.objectives = nn.ModuleList(objectives)
         self.paired = objectives[0].paired
+        self.classifies = any(one.classifies for one in objectives)
         self.num_classes = next((o.num_classes for o in objectives if o.num_classes is not None), None)
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
@@ -296,12 +312,17 @@ def objective(goodness: Callable[[Tensor], Tensor] | None, loss: Callable[..., T
         loss: A loss of one of the three contracts.
 
     Raises:
-        ValueError: If goodness and loss are of different contracts, or the goodness is missing.
+        ValueError: If goodness and loss are of different contracts, a goodness is missing or has no use, or the
+            contract is another word.
     """
     per_class = isinstance(goodness, PerClassGoodness)
     classes = per_class or loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
     contract = getattr(loss, "contract", "class" if classes else "pair")
+    if contract not in ("pair", "class", "batch"):
+        raise ValueError(f"loss must have a contract of 'pair', 'class' or 'batch', got {contract!r} in {loss}")
     if contract == "batch":
+        if goodness is not None:
+            raise ValueError(f"goodness must be None for the loss {loss}, which reads embeddings, got {goodness}")
         return BatchObjective(loss)
     if goodness is None:
         raise ValueError(f"goodness must be given beside the loss {loss}")

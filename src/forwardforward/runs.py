@@ -112,6 +112,17 @@ class RunConfig:
         return cls(**{**values, "hidden": tuple(values["hidden"])})
 
 
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with so many threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Run:
     """A run in its folder.
 
@@ -208,8 +219,9 @@ class Run:
 
     def model(self, splits: Splits) -> nn.Module:
         """Return the run's untrained model, with the weights that its seed gives."""
-        torch.manual_seed(self.config.seed)
-        return self.config.sized_recipe().model(splits.input_shape, splits.num_classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            return self.config.sized_recipe().model(splits.input_shape, splits.num_classes)
 
     def train(self, progress: bool = True) -> dict[str, Any]:
         """Train to the end, going on from the checkpoint where there is one, and return the summary.
@@ -220,10 +232,13 @@ class Run:
         Args:
             progress: Whether to show progress bars.
         """
+        with _threads(self.config.threads):
+            return self._train(progress)
+
+    def _train(self, progress: bool) -> dict[str, Any]:
         config = self.config
         recipe = config.bound_recipe()
         held_out = config.validation or hasattr(recipe.classifier, "choose")
-        torch.set_num_threads(config.threads)
         splits = self.splits(progress=progress)
         model = self.model(splits)
         checkpoint = self.folder / "checkpoint.pt"

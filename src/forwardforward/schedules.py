@@ -161,7 +161,10 @@ class Overlapping:
 
 
 class EndToEnd:
-    """One group of all layers: backpropagation of the summed local losses, a baseline and not Forward-Forward."""
+    """One group of all layers: backpropagation of the summed local losses, a baseline and not Forward-Forward.
+
+    A :class:`~forwardforward.layers.Skip` stays cut, as in every stack with local losses.
+    """
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
         """Return all layers as one group."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward import classifiers
-from forwardforward.batches import Batch
-from forwardforward.labels import LabelEncoder, LabelledInput, check_labels
+from forwardforward.batches import Batch, LabelledInput
+from forwardforward.labels import LabelEncoder
+from forwardforward.labels.encoder import check_labels
 from forwardforward.layers import FFLayer
 from forwardforward.layers.layer import check_made
+from forwardforward.modes import evaluating, products_in
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
@@ -94,9 +95,10 @@ class FFSequential(nn.Module):
             layer.compose(index, goodness=goodness, loss=loss, normalization=normalization, peer=peer)
         contracts = {self._objective(layer).paired for layer in self.stack}
         if len(contracts) > 1:
+            kinds = [type(layer.objective).__name__ for layer in self.stack]
             raise ValueError(
-                "layers must all have pair objectives or none: a per-class layer behind a labelled input "
-                "would read the label"
+                "layers must all have pair objectives or none, since a per-class layer after a labelled input "
+                f"would read the label; got {', '.join(kinds)}"
             )
         self.paired = contracts.pop()
         if not self.paired and labels is not None:
@@ -105,6 +107,9 @@ class FFSequential(nn.Module):
             raise ValueError("negatives must be None for class and batch objectives, which read plain images")
         self.labels = labels
         self.negatives = (negatives or RandomLabel()) if self.paired else None
+        wanted = getattr(self.negatives, "scores", None)
+        if wanted not in (None, "head", "goodness"):
+            raise ValueError(f"negatives must have scores of None, 'head' or 'goodness', got {wanted!r}")
         if self.paired and labels is None and getattr(self.negatives, "needs_labels", False):
             raise ValueError(f"labels must be given for {self.negatives!r}, such as labels.Overlay(num_classes=10)")
         if labels is not None and not getattr(self.negatives, "needs_labels", True):
@@ -166,7 +171,7 @@ class FFSequential(nn.Module):
         """
         images, labels = self._checked(batch)
         optimizer.attach(self)
-        with self.precision(autocast):
+        with products_in(autocast, images.device):
             features, scores = self._score(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
         walk = Walk(self, optimizer, made, autocast, monitor, len(images))
@@ -174,7 +179,7 @@ class FFSequential(nn.Module):
         if self.head is not None and labels is not None:
             if features is None:
                 walk.pass_on(max(self.head.indices) + 1)
-                with self.precision(autocast):
+                with products_in(autocast, images.device):
                     features = self.head.read(walk.kept)
             walk.result.head = self._update_head(features, labels, optimizer)
         return walk.result
@@ -195,7 +200,7 @@ class FFSequential(nn.Module):
         wanted = getattr(self.negatives, "scores", None)
         if self.labels is None or (self.head is None and wanted is None):
             return None, None
-        with self.evaluating(), torch.no_grad():
+        with evaluating(self), torch.no_grad():
             features = None if self.head is None else self._head_features(images, generator)
             if wanted == "head":
                 assert self.head is not None
@@ -270,14 +275,14 @@ class FFSequential(nn.Module):
         Raises:
             ValueError: If no objective of the network speaks of labels.
         """
-        classes = self._classes()
         if self.paired and self.labels is None:
             raise ValueError("this network's goodness does not depend on labels: classify by its head")
         width = self._largest_activations(images)
-        with self.evaluating():
+        with evaluating(self):
             if not self.paired:
                 rows = max(1, self.chunk // width)
                 return torch.cat([self._class_goodness(part) for part in images.split(rows)])
+            classes = self._classes()
             labels_at_once = max(1, min(classes, self.chunk // width))
             rows = max(1, self.chunk // (width * labels_at_once))
             every = torch.arange(classes, device=images.device)
@@ -313,7 +318,7 @@ class FFSequential(nn.Module):
         """Whether every layer can classify by its own goodness."""
         if self.paired:
             return self.labels is not None
-        return all(self._objective(layer).num_classes is not None for layer in self.stack)
+        return all(self._objective(layer).classifies for layer in self.stack)
 
     @torch.no_grad()
     def local_losses(
@@ -326,7 +331,7 @@ class FFSequential(nn.Module):
             generator: Source of randomness for the negatives, on the images' device.
         """
         images, labels = self._checked(batch)
-        with self.evaluating():
+        with evaluating(self):
             _, scores = self._score(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
             x: Tensor | LabelledInput = made.inputs
@@ -353,7 +358,7 @@ class FFSequential(nn.Module):
         if generator is None and self.head.label == "random":
             generator = torch.Generator(images.device).manual_seed(0)
         rows = max(1, self.chunk // self._largest_activations(images))
-        with self.evaluating():
+        with evaluating(self):
             parts = [self.head(self._head_features(part, generator)) for part in images.split(rows)]
             return torch.cat(parts)
 
@@ -411,7 +416,7 @@ class FFSequential(nn.Module):
                 if not isinstance(module, Objective)
             ]
             try:
-                with self.evaluating():
+                with evaluating(self):
                     x = self._input(images[:1])
                     for layer in self.stack:  # a block's hooks do not run for a labelled input
                         made = layer.run(x)
@@ -463,21 +468,3 @@ class FFSequential(nn.Module):
             raise ValueError(f"labels must be one an image, ({len(images)},), got {tuple(labels.shape)}")
         if self.num_classes is not None:
             check_labels(labels, self.num_classes)
-
-    @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Freeze batch statistics, dropout and the like for a pass that only looks, then restore every mode."""
-        changed = [module for module in self.modules() if module.training]
-        for module in changed:
-            module.__dict__["training"] = False  # the plain way costs 20 times as much, and this runs in every step
-        try:
-            yield
-        finally:
-            for module in changed:
-                module.__dict__["training"] = True
-
-    def precision(self, autocast: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
-        """Compute products in ``autocast``, or all in the weights' own precision where it is None."""
-        if autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(next(self.parameters()).device.type, dtype=autocast)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from forwardforward.batches import Batch
-from forwardforward.labels import LabelledInput
+from forwardforward.batches import Batch, LabelledInput
+from forwardforward.modes import evaluating, products_in
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Group, Groups
@@ -24,7 +24,7 @@ __all__ = ["StepResult", "Walk"]
 
 @dataclass
 class StepResult:
-    """What one training step found; tensors stay on the device, nothing is synchronised.
+    """What one training step found; tensors stay on the device.
 
     Attributes:
         layers: By layer, the local loss (detached); layers that were in no group are missing.
@@ -78,6 +78,7 @@ class Walk:
         self._optimizer = optimizer
         self._batch = batch
         self._autocast = autocast
+        self._device = next(model.parameters()).device
         self._monitor = monitor
         self._samples = samples
         self._x: Tensor | LabelledInput = batch.inputs
@@ -106,14 +107,14 @@ class Walk:
     def pass_on(self, stop: int) -> None:
         """Run the layers before ``stop`` that have not run yet, which stand still in this step."""
         if self._position < stop:
-            with self._model.precision(self._autocast), torch.no_grad(), self._model.evaluating():
+            with products_in(self._autocast, self._device), torch.no_grad(), evaluating(self._model):
                 for layer in range(self._position, stop):
                     self._go_on(layer, self._stack[layer](self._x))
 
     def _visit(self, layer: int, relayed: bool) -> None:
         leaf = self._x.detach().requires_grad_() if relayed and isinstance(self._x, Tensor) else self._x
         self._optimizer.zero_grad(*self._units(layer))
-        with self._model.precision(self._autocast):
+        with products_in(self._autocast, self._device):
             h, local = self._stack[layer].local_loss(leaf, self._batch)
         self._visited[layer] = _Visited(leaf, h, local.loss)
         self.result.layers[layer] = local._replace(loss=local.loss.detach())

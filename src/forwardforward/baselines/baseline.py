@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from forwardforward.layers import FFLayer
+from forwardforward.layers import FFLayer, Skip
+from forwardforward.modes import evaluating, products_in
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups
@@ -27,19 +28,24 @@ class Baseline(nn.Module):
 
     Args:
         *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used. A layer's
-            normalization is used where it was given.
+            normalization is used where it was given. Gradients flow along their :class:`~forwardforward.layers.Skip`.
         num_classes: Number of classes.
         features: Number of features of the last layer; taken from it where it knows.
 
     Raises:
-        ValueError: If there are no layers or the last layer's width is unknown.
+        ValueError: If there are no layers, fewer than two classes, or the last layer's width is unknown.
     """
 
     def __init__(self, *layers: nn.Module, num_classes: int, features: int | None = None) -> None:
         super().__init__()
         if not layers:
             raise ValueError("layers must hold at least one layer, got none")
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         self.layers = nn.ModuleList(layers)
+        for module in self.layers.modules():
+            if isinstance(module, Skip):
+                module.cut = False
         last = layers[-1]
         features = last.features if features is None and isinstance(last, FFLayer) else features
         if features is None:
@@ -70,7 +76,7 @@ class Baseline(nn.Module):
             labels: Class indices, ``(batch,)``.
             autocast: Precision of the products.
         """
-        with precision(images, autocast):
+        with products_in(autocast, images.device):
             logits = self(images)
         cross_entropy(logits, labels).backward()
         return logits.detach()  # type: ignore[no-any-return]
@@ -99,12 +105,8 @@ class Baseline(nn.Module):
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """Return the logits in evaluation mode, ``(batch, classes)``."""
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             return self(images)  # type: ignore[no-any-return]
-        finally:
-            self.train(training)
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the class of each image, ``(batch,)``."""
@@ -113,11 +115,6 @@ class Baseline(nn.Module):
     def predict_proba(self, images: Tensor) -> Tensor:
         """Return the class probabilities, ``(batch, classes)``."""
         return self.scores(images).softmax(1)
-
-
-def precision(images: Tensor, autocast: torch.dtype | None) -> torch.autocast:
-    """Return the context in which products with ``images`` have a precision of their own, or none."""
-    return torch.autocast(images.device.type, dtype=autocast, enabled=autocast is not None)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

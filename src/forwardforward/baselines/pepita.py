@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward.baselines.baseline import Baseline, Product, at_least_float32, precision, products
+from forwardforward.baselines.baseline import Baseline, Product, at_least_float32, products
 from forwardforward.layers import FFLayer
+from forwardforward.modes import products_in
 
 __all__ = ["Pepita"]
 
@@ -117,18 +118,20 @@ class Pepita(Baseline):
             autocast: Precision of the products.
         """
         devices = [images.device] if images.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.no_grad(), precision(images, autocast):
+        with torch.random.fork_rng(devices), torch.no_grad(), products_in(autocast, images.device):
             x, activated = images, []
             for layer in self._stack:
-                h, x = _run(layer, x)
-                activated.append(h)
+                found = layer.run(x, pool_first=False)
+                x = found.out
+                activated.append(found.activated)
             logits: Tensor = self.output(x.flatten(1))
         error = at_least_float32(logits).softmax(1)
         error = error - nn.functional.one_hot(labels, self.num_classes)
         x = images + (error.to(images.dtype) @ self.projection(images).T).view_as(images)
         for i, layer in enumerate(self._stack):
-            with _outputs_of(products(layer, i, "PEPITA")) as outputs, precision(images, autocast):
-                h, x = _run(layer, x.detach())
+            with _outputs_of(products(layer, i, "PEPITA")) as outputs, products_in(autocast, images.device):
+                found = layer.run(x.detach(), pool_first=False)
+                h, x = found.activated, found.out
             for product, z in outputs:
                 if z.shape != h.shape:
                     raise ValueError(
@@ -136,7 +139,7 @@ class Pepita(Baseline):
                         f"{tuple(h.shape)} of {tuple(z.shape)}"
                     )
                 _follow(product, z, (activated[i] - h) / len(images))
-        with precision(images, autocast):
+        with products_in(autocast, images.device):
             z = self.output(x.detach().flatten(1))
         _follow(self.output, z, error / len(images))
         return logits
@@ -144,20 +147,6 @@ class Pepita(Baseline):
     @property
     def _stack(self) -> list[FFLayer]:
         return [layer for layer in self.layers if isinstance(layer, FFLayer)]
-
-
-def _run(layer: FFLayer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what a layer's activation gives and what passes on.
-
-    The layer's own :meth:`FFLayer.run` pools before it activates where that gives the same.
-    """
-    h = layer.pre_activations(x)
-    if layer.activation is not None:
-        h = layer.activation(h)
-    out = layer._operate(layer.order[layer.order.index("activate") + 1 :], h, x)
-    if layer.tap is not None:
-        layer.tap.remember(out)
-    return h, out
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward.classifiers import LinearHead
 from forwardforward.diagnostics._figure import new_figure, save
+from forwardforward.modes import evaluating
+from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
 from forwardforward.training import Evaluation
 from forwardforward.training.arguments import checked_whole
@@ -61,12 +62,11 @@ def probe(
     """
     epochs, batch_size = checked_whole("epochs", epochs, 1), checked_whole("batch_size", batch_size, 1)
     hidden = checked_whole("hidden", hidden, 0)
+    pool = SpatialPool(2) if pool is None else pool
     place = next(model.parameters()).device
     errors = []
     for layer in range(len(model)):  # type: ignore[arg-type]
-        reader = LinearHead(2, pool=SpatialPool(2) if pool is None else pool)
-        reader.indices = [layer]
-        (x, y), (x_test, y_test) = (_features(model, reader, data, place) for data in (train, test))
+        (x, y), (x_test, y_test) = (_features(model, layer, pool, data, place) for data in (train, test))
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             torch.manual_seed(seed)
             classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1).to(place)
@@ -89,13 +89,18 @@ def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _features(model: Any, reader: LinearHead, data: Any, place: torch.device) -> tuple[Tensor, Tensor]:
-    with model.evaluating():
-        found = [(reader.read(model.activations(x)).float(), y) for x, y in source(data, 500, place).batches(None)]
-    features, labels = zip(*found, strict=True)
-    if any(one is None for one in labels):
-        raise ValueError("data must have labels for a probe, got none")
-    return torch.cat(features), torch.cat(labels)
+def _features(model: Any, layer: int, pool: SpatialPool, data: Any, place: torch.device) -> tuple[Tensor, Tensor]:
+    rows: list[Tensor] = []
+    labels: list[Tensor] = []
+    normalization = RMSNorm()
+    with evaluating(model):
+        for x, y in source(data, 500, place).batches(None):
+            if y is None:
+                raise ValueError("data must have labels for a probe, got none")
+            h = model.activations(x)[layer]
+            rows.append(normalization(pool(h) if h.dim() > 2 else h).float())
+            labels.append(y)
+    return torch.cat(rows), torch.cat(labels)
 
 
 def layer_errors(

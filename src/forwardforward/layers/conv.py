@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from forwardforward.labels import LabelledInput
+from forwardforward.batches import LabelledInput
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine

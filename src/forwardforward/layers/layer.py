@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from forwardforward.batches import Batch
-from forwardforward.labels import LabelledInput
+from forwardforward.batches import Batch, LabelledInput
 from forwardforward.layers.local import LocallyConnected2d
 from forwardforward.layers.shortcut import Skip
 from forwardforward.normalization import Identity, PeerNormalization
@@ -53,20 +52,25 @@ def check_made(**plugins: object) -> None:
             raise TypeError(f"{name} must be an instance, such as {plugin.__name__}(...), got the class")
 
 
-def block_widths(block: nn.Module) -> tuple[int | None, int | None]:
-    """Return the features (channels) that a block takes and puts out, where its first and last layer tell."""
+def block_widths(block: nn.Module) -> tuple[int | None, int | None, bool]:
+    """Return the features (channels) that a block takes and puts out, and whether those are of maps.
+
+    None and False where its first layer, and its last that does not keep their number, do not tell.
+    """
     parts = list(block) if isinstance(block, nn.Sequential) else [block]
-    first, last = (
-        parts[0] if parts else None,
-        next((one for one in reversed(parts) if not isinstance(one, KEEPS)), None),
-    )
+    first = parts[0] if parts else None
+    last = next((one for one in reversed(parts) if not isinstance(one, KEEPS)), None)
     takes = getattr(first, "in_features", getattr(first, "in_channels", None)) if isinstance(first, TELLS) else None
     gives = getattr(last, "out_features", getattr(last, "out_channels", None)) if isinstance(last, TELLS) else None
-    return takes, gives
+    return takes, gives, isinstance(last, MAPS)
 
 
-TELLS = (nn.Linear, nn.Conv1d, nn.Conv2d, LocallyConnected2d)
-KEEPS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Dropout2d, nn.Identity)
+MAPS = (nn.Conv2d, LocallyConnected2d)
+TELLS = (nn.Linear, nn.Conv1d, *MAPS)
+KEEPS = (
+    *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Dropout2d, nn.Identity),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.MaxPool2d, nn.AvgPool2d),
+)
 
 
 class FFLayer(nn.Module):
@@ -87,21 +91,25 @@ class FFLayer(nn.Module):
             :class:`~forwardforward.layers.Skip`.
         order: The order of the operations, each once: ``"normalize"``, ``"transform"`` (the block), ``"add"`` (the
             shortcut), ``"activate"``, ``"pool"``, and ``"goodness"``, where the objective reads. Those that the layer
-            has not are left out.
+            lacks are skipped.
         in_features: Number of input features (channels), for plug-ins that are shaped by it; a linear or convolutional
             block tells it by itself, as does an ``nn.Sequential`` that begins with one.
         features: Number of output features (channels), likewise.
         goodness: Scalar or per-class goodness of the activations.
         loss: What is minimised, given the goodness.
         objective: In place of ``goodness`` and ``loss``: a whole objective, such as a sum of several.
-        normalization: Applied to the input, or where ``order`` puts it.
-        peer: Peer normalization of the positive samples, or None for none.
+        normalization: Applied to the input, or where ``order`` puts it; ``normalization.Identity()`` for none in a
+            stack that has one.
+        peer: Peer normalization of the positive samples; False for none in a stack that has one.
         optimizer: Options of the local optimizer that differ for this layer, such as ``{"lr": 0.01}``.
 
     Raises:
         ValueError: If ``objective`` is given beside ``goodness`` or ``loss``, ``peer`` without ``activation``, or
             ``order`` does not hold every operation once, with the goodness behind the activation.
     """
+
+    #: Whether the layer is known to put out maps, ``(rows, features, height, width)``.
+    makes_maps: bool
 
     #: Whether the input is numbers of entries to look up, such as words, in place of floating activations.
     reads_entries: bool = False
@@ -121,7 +129,7 @@ class FFLayer(nn.Module):
         loss: Callable[..., Tensor] | None = None,
         objective: Objective | None = None,
         normalization: nn.Module | None = None,
-        peer: PeerNormalization | None = None,
+        peer: PeerNormalization | Literal[False] | None = None,
         optimizer: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -132,7 +140,7 @@ class FFLayer(nn.Module):
         if list(order).index("goodness") < list(order).index("activate"):
             raise ValueError(f"order must have the goodness behind the activation, got {tuple(order)}")
         check_made(goodness=goodness, loss=loss, objective=objective, normalization=normalization, peer=peer)
-        takes, gives = block_widths(block)
+        takes, gives, self.makes_maps = block_widths(block)
         self.block = block
         self.activation = activation
         self.pool = pool
@@ -143,7 +151,8 @@ class FFLayer(nn.Module):
         self.features = gives if features is None else features
         self._composed = False
         self.normalization = normalization
-        self.peer = peer
+        self.peer = peer or None
+        self._without_peer = peer is False
         self.objective = objective
         self.optimizer_options = dict(optimizer or {})
         self._goodness = goodness
@@ -186,15 +195,10 @@ class FFLayer(nn.Module):
         self.objective.bind(index, self.features)
         if self.normalization is None:
             self.normalization = Identity() if normalization is None else copy.deepcopy(normalization)
-        if self.peer is None:
+        if self.peer is None and not self._without_peer:
             self.peer = copy.deepcopy(peer)
         self._check_peer()
         self._bind(strict=True)
-
-    @property
-    def makes_maps(self) -> bool:
-        """Whether the layer is known to put out maps, ``(rows, features, height, width)``."""
-        return isinstance(self.block, nn.Conv2d | LocallyConnected2d)
 
     def normalize_by(self, normalization: nn.Module) -> None:
         """Give the layer a normalization, shaped to its width where that is known."""
@@ -205,13 +209,18 @@ class FFLayer(nn.Module):
         """Return what the activation is applied to, for plain rows or a labelled input."""
         return self._operate(self.order[: self.order.index("activate")], x, x)
 
-    def run(self, x: Tensor | LabelledInput) -> Pass:
-        """Return everything that the layer makes of plain rows or of a labelled input."""
+    def run(self, x: Tensor | LabelledInput, *, pool_first: bool = True) -> Pass:
+        """Return everything that the layer makes of plain rows or of a labelled input.
+
+        Args:
+            x: The layer's input.
+            pool_first: Whether a max-pool may come before the ReLU, which gives the same from a quarter of the map.
+        """
         z = self.pre_activations(x)
         widest = z.numel()
         goodness = self.order.index("goodness")
         between = self.order[self.order.index("activate") + 1 : goodness]
-        if between[:1] == ("pool",) and self._pools_first():
+        if pool_first and between[:1] == ("pool",) and self._pools_first():
             z, between = self._operate(between[:1], z, x), between[1:]
         activated: Tensor = z if self.activation is None else self.activation(z)
         read = self._operate(between, activated, x)
@@ -266,7 +275,7 @@ class FFLayer(nn.Module):
         return now
 
     def _pools_first(self) -> bool:
-        """Whether a max-pool may come before the ReLU: the same result and gradient from a quarter of the map."""
+        """Whether pooling before activating gives the same result and gradient."""
         return type(self.activation) is nn.ReLU and isinstance(self.pool, nn.MaxPool2d) and self.peer is None
 
     def _join(self, x: LabelledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:

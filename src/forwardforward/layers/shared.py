@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from forwardforward.labels import LabelledInput
+from forwardforward.batches import LabelledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Affine
 
@@ -33,7 +33,7 @@ class SharedInput(FFLayer):
         if operations[:1] == ("transform",) and self.splits:
             return self.split_forward(x, Affine()), operations[1:]
         if operations[:2] == ("normalize", "transform") and self.splits:
-            affine = getattr(self.normalization, "affine", None)
-            if affine is not None or self.normalization is None:
-                return self.split_forward(x, Affine() if affine is None else affine(x)), operations[2:]
+            as_affine = getattr(self.normalization, "as_affine", None)
+            if as_affine is not None or self.normalization is None:
+                return self.split_forward(x, Affine() if as_affine is None else as_affine(x)), operations[2:]
         return super()._join(x, operations)

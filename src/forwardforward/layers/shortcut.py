@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,7 +61,8 @@ class Skip(nn.Module):
     """A residual connection from one layer to a later one: what the first passes on is added or joined there.
 
     Give one object as ``tap`` to the layer where it begins and as ``shortcut`` to the layer where it ends. No
-    gradient flows along it. What is under way is not part of the model's state.
+    gradient flows along it, unless a baseline sets ``cut`` to False. What is under way is not part of the model's
+    state.
 
     Args:
         pool: Side of the patches that are averaged before the sum, for an end behind a smaller map.
@@ -78,11 +81,16 @@ class Skip(nn.Module):
             raise ValueError(f"pool must be at least 1, got {pool}")
         self.pool = pool
         self.concatenate = concatenate
+        self.cut = True
         self._held: Tensor | None = None
 
     def remember(self, x: Tensor) -> None:
         """Take in what the first layer passes on."""
-        self._held = x.detach()
+        self._held = x.detach() if self.cut else x
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled, without what is under way."""
+        return {**self.__dict__, "_held": None}
 
     def forward(self, x: Tensor, start: Tensor) -> Tensor:
         """Return ``x``, what the later layer has computed so far, with what was remembered."""

@@ -26,6 +26,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups, Joint
 from forwardforward.sequential import FFSequential
 from forwardforward.training import History, fit
+from forwardforward.training.settings import described
 
 __all__ = ["Recipe"]
 
@@ -147,7 +148,7 @@ class Recipe:
     def optimizer(self) -> LocalOptimizer:
         """Return new local optimizers, not yet attached to a model."""
         return LocalOptimizer(
-            self.rule, schedule=self.lr_schedule, overrides=self.overrides, lr=self.lr, **self.options
+            self.rule, lr_schedule=self.lr_schedule, overrides=self.overrides, lr=self.lr, **self.options
         )
 
     def fit(self, model: nn.Module, train: Any, **options: Any) -> History:
@@ -200,7 +201,7 @@ class Recipe:
         """Return what the recipe sets, field by field, in words; fields that are not used are left out."""
         hidden = {"name", "summary", "source", "data_settings"}
         values = {name: getattr(self, name) for name in self._fields() if name not in hidden}
-        return {name: _words(value) for name, value in values.items() if value not in (None, False, {})}
+        return {name: _words(value) for name, value in values.items() if not _unused(value)}
 
     def _encoder(self, num_classes: int, shape: tuple[int, ...]) -> LabelEncoder:
         assert self.labels is not None
@@ -233,4 +234,8 @@ def _words(value: Any) -> str:
     if isinstance(value, functools.partial):
         given = (f"{name}={_words(one)}" for name, one in value.keywords.items())
         return f"{_words(value.func)}(..., {', '.join(given)})"
-    return str(value.__qualname__) if inspect.isclass(value) or inspect.isroutine(value) else repr(value)
+    return str(value.__qualname__) if inspect.isclass(value) or inspect.isroutine(value) else described(value)
+
+
+def _unused(value: Any) -> bool:
+    return value is None or value is False or value == {}

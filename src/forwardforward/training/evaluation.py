@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward.labels import check_labels
+from forwardforward.labels.encoder import check_labels
 from forwardforward.training.arguments import check_model, checked_whole, dtype_of, placed
 from forwardforward.training.randomness import derive_generator
 from forwardforward.training.sources import Source, source

@@ -66,7 +66,8 @@ def fit(
     the epoch alone. The caller's random state is left as it was.
 
     Args:
-        model: An :class:`~forwardforward.FFSequential`, a baseline, or any module with ``step`` and ``units``.
+        model: An :class:`~forwardforward.FFSequential`, a baseline, or any module with ``step``, ``units``,
+            ``layers`` and a length, its number of layers.
         train: :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset, or a ``DataLoader``
             (which keeps its own batches and order). Tensors are moved to the device once; floating inputs are read
             in the type of the model's weights.
@@ -110,7 +111,7 @@ def fit(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
     schedule = Joint() if schedule is None else schedule
-    check_model(model, "step", "units")
+    check_model(model, "step", "units", "layers", "__len__")
     check_optimizer(optimizer)
     check_schedule(schedule)
     callbacks = checked_callbacks(callbacks)

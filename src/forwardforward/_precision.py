@@ -1,0 +1,11 @@
+"""The precision in which sums are taken."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def accumulator(x: Tensor) -> torch.dtype:
+    """Return ``x``'s type, float32 at least: bfloat16 keeps three digits, too few for a sum over a layer."""
+    return torch.promote_types(x.dtype, torch.float32)

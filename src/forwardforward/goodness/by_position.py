@@ -1,0 +1,46 @@
+"""Goodness by position: one number a position of a map."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from forwardforward._precision import accumulator
+
+
+class GoodnessByPosition(nn.Module):
+    """Base of the goodness functions by position: ``(batch, channels, height, width)`` to ``(batch, height, width)``.
+
+    A pair loss then compares position with position, and a prediction reads their mean.
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the goodness of each position.
+
+        Args:
+            activations: Maps, ``(batch, channels, height, width)``.
+
+        Returns:
+            One number a position, ``(batch, height, width)``, in float32 or finer.
+        """
+        raise NotImplementedError
+
+    def scale(self, features: int) -> float:
+        """Goodness of a position whose activations all have magnitude one, in maps of ``features`` activations."""
+        raise NotImplementedError
+
+
+class MeanOfSquaresByPosition(GoodnessByPosition):
+    r"""Mean of squares over the channels at each position of a map, :math:`g_{xy} = \frac1C \sum_c h_{cxy}^2`.
+
+    Its scale is 1.
+
+    Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025).
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return ``(batch, height, width)`` of maps ``(batch, channels, height, width)``."""
+        return activations.to(accumulator(activations)).square().mean(1)
+
+    def scale(self, features: int) -> float:
+        """Return 1."""
+        return 1.0

@@ -1,0 +1,205 @@
+"""Scalar goodness: one number a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._precision import accumulator
+
+
+class _SquaredNorm(torch.autograd.Function):
+    """Sum of squares a sample: one read forward and one pass backward (autograd's own square needs four)."""
+
+    @staticmethod
+    def forward(ctx: Any, activations: Tensor) -> Tensor:
+        ctx.save_for_backward(activations)
+        rest = tuple(range(1, activations.dim()))  # not flattened: maps whose channels come last would be copied
+        norm: Tensor = torch.linalg.vector_norm(activations, dim=rest, dtype=accumulator(activations))
+        return norm.square()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        activations: Tensor
+        (activations,) = ctx.saved_tensors
+        factor = (2 * grads[0]).to(activations.dtype)
+        return activations * factor.reshape(-1, *[1] * (activations.dim() - 1))
+
+
+_squared_norm: Callable[[Tensor], Tensor] = _SquaredNorm.apply
+
+
+class Goodness(nn.Module):
+    """Base of the scalar goodness functions: ``(batch, ...)`` to ``(batch,)``."""
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the goodness of each sample.
+
+        Args:
+            activations: What the layer put out, ``(batch, ...)``.
+
+        Returns:
+            One number a sample, ``(batch,)``, in float32 or finer.
+        """
+        raise NotImplementedError
+
+    def scale(self, features: int) -> float:
+        """Goodness of a sample whose ``features`` activations all have magnitude one."""
+        raise NotImplementedError
+
+
+class SumOfSquares(Goodness):
+    r"""Hinton's goodness, :math:`g = \sum_j h_j^2`.
+
+    Its scale is the number of features, so ``theta="width"`` is Hinton's threshold.
+
+    Source: Hinton, The Forward-Forward Algorithm (2022), arXiv 2212.13345.
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the sum of squared activations of each sample, ``(batch,)``."""
+        return _squared_norm(activations)
+
+    def scale(self, features: int) -> float:
+        """Return ``features``."""
+        return float(features)
+
+
+class MeanOfSquares(Goodness):
+    r"""Mean of squared activations, :math:`g = \frac1N \sum_j h_j^2`; its scale is 1 at any width.
+
+    Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, and most public programs.
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the mean of squared activations of each sample, ``(batch,)``."""
+        return _squared_norm(activations) / activations[0].numel()
+
+    def scale(self, features: int) -> float:
+        """Return 1."""
+        return 1.0
+
+
+class MeanActivation(Goodness):
+    r"""Mean of the activations themselves, :math:`g = \frac1N \sum_j h_j`; its scale is 1.
+
+    Source: Sun et al., DeeperForward (ICLR 2025).
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the mean activation of each sample, ``(batch,)``."""
+        return activations.flatten(1).mean(1, dtype=accumulator(activations))
+
+    def scale(self, features: int) -> float:
+        """Return 1."""
+        return 1.0
+
+
+class Lp(Goodness):
+    r"""The p-norm of the activations, :math:`g = (\sum_j |h_j|^p)^{1/p}`; its scale is :math:`N^{1/p}`.
+
+    Args:
+        p: Order of the norm, at least 1; ``math.inf`` gives the largest magnitude.
+
+    Raises:
+        ValueError: If ``p`` is below 1.
+
+    Source: the norms compared by Tosato et al., Emergent representations in networks trained with the
+    Forward-Forward algorithm (2023), arXiv 2305.18353.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not p >= 1:
+            raise ValueError(f"p must be at least 1, got {p}")
+        self.p = float(p)
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the p-norm of each sample's activations, ``(batch,)``."""
+        rows = activations.flatten(1)
+        norm: Tensor = torch.linalg.vector_norm(rows, self.p, dim=1, dtype=accumulator(activations))
+        return norm
+
+    def scale(self, features: int) -> float:
+        """Return ``features ** (1 / p)``."""
+        return float(features ** (1 / self.p))
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"p={self.p}"
+
+
+class L1(Lp):
+    r"""Sum of magnitudes, :math:`g = \sum_j |h_j|`; its scale is the number of features."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def extra_repr(self) -> str:
+        """Return nothing: there are no arguments."""
+        return ""
+
+
+class TopK(Goodness):
+    r"""Mean of squares over the ``k`` strongest activations, :math:`g = \frac1k \sum_{j \in \mathrm{top}_k} h_j^2`.
+
+    Args:
+        k: How many activations count: a whole number, or a share of the layer between 0 and 1 (at least five
+            activations are then taken, or all where there are fewer).
+
+    Raises:
+        ValueError: If ``k`` is neither a positive integer nor a share in (0, 1).
+
+    Source: the selective goodness of arXiv 2604.13081, which takes ``max(5, 0.02 N)``.
+    """
+
+    def __init__(self, k: float = 0.02) -> None:
+        super().__init__()
+        if not k > 0 or not (k < 1 or float(k).is_integer()):
+            raise ValueError(f"k must be a positive integer or a share between 0 and 1, got {k}")
+        self.k = k
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the mean of squares over each sample's ``k`` strongest activations, ``(batch,)``."""
+        squares = activations.flatten(1).to(accumulator(activations)).square()
+        features = squares.shape[1]
+        k = int(self.k) if self.k >= 1 else max(5, round(self.k * features))
+        return squares.topk(min(k, features), dim=1, sorted=False).values.mean(1)
+
+    def scale(self, features: int) -> float:
+        """Return 1."""
+        return 1.0
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"k={self.k}"
+
+
+class Negated(Goodness):
+    r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimised*, as in predictive coding.
+
+    Its scale is minus the other's, so that ``theta="width"`` stays satisfiable: positive samples shall fall
+    below :math:`\theta'`, negative ones rise above it.
+
+    Args:
+        goodness: The goodness to negate.
+
+    Source: Hinton (2022), section on minimising the sum of squares; Ororbia and Mali, The Predictive
+    Forward-Forward Algorithm (2023), arXiv 2301.01452.
+    """
+
+    def __init__(self, goodness: Goodness) -> None:
+        super().__init__()
+        self.goodness = goodness
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return minus the inner goodness of each sample, ``(batch,)``."""
+        goodness: Tensor = self.goodness(activations)
+        return -goodness
+
+    def scale(self, features: int) -> float:
+        """Return minus the inner goodness's scale."""
+        return -self.goodness.scale(features)

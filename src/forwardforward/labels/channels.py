@@ -1,0 +1,136 @@
+"""Labels as channels of the input, for convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._checks import check_num_classes
+from forwardforward.labels.encoder import LabelEncoder
+
+
+class LabelChannel(LabelEncoder):
+    """A label map a class, such as a drawn symbol, joined to the images as further channels behind their own.
+
+    A convolution sees the label wherever it looks, where a code in a corner would reach a few positions only. A first
+    layer :class:`~forwardforward.FFConv2d` computes the response to the maps once a class, not once a sample.
+
+    Args:
+        maps: One map a class, ``(classes, height, width)`` or ``(classes, channels, height, width)``.
+        learned: Whether the maps are parameters, trained with the first layer by the errors that reach its input.
+        scale: Factor on the maps; one pixel at full intensity is 1.
+
+    Raises:
+        ValueError: If the maps are of another form or fewer than 2 or, on encoding, the images are not of the maps'
+            height and width.
+    """
+
+    def __init__(self, maps: Tensor, learned: bool = False, scale: float = 1.0) -> None:
+        if maps.dim() not in (3, 4) or not maps.is_floating_point():
+            raise ValueError(
+                "maps must be floats of shape (classes, height, width) or (classes, channels, height, width), "
+                f"got {maps.dtype} {tuple(maps.shape)}"
+            )
+        codebook = (maps.unsqueeze(1) if maps.dim() == 3 else maps) * scale
+        super().__init__(len(maps), scale, nn.Parameter(codebook) if learned else codebook)
+
+    def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Leave the images as they are; the maps follow their channels."""
+        size = tuple(self.codebook.shape[2:])
+        if images.dim() != 4 or tuple(images.shape[2:]) != size:
+            raise ValueError(
+                f"images must be (batch, channels, {size[0]}, {size[1]}), as the label maps are, "
+                f"got {tuple(images.shape)}"
+            )
+        channels = images.shape[1]
+        features = channels + self.codebook.shape[1]
+        return images, torch.arange(channels, features, device=images.device), features
+
+    def extra_repr(self) -> str:
+        """Return what decides the maps' shape."""
+        size = "x".join(str(n) for n in self.codebook.shape[2:])
+        return f"{super().extra_repr()}, {size}"
+
+
+class RandomChannel(LabelChannel):
+    """A fixed random map a class, every pixel drawn from N(0, 1): a one-hot label times a random matrix.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        size: Height and width of the images, one number for square ones.
+        scale: Factor on the maps.
+
+    Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks without overlapping updates.
+    """
+
+    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
+        super().__init__(torch.randn(check_num_classes(num_classes), *_pair(size)), scale=scale)
+
+
+class LearnedChannel(LabelChannel):
+    """A learned map a class, every pixel starting from N(0, 1): a one-hot label times a learned matrix.
+
+    Errors reach the maps from the group of layers that holds the first one.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        size: Height and width of the images, one number for square ones.
+        scale: Factor on the maps that they start with.
+
+    Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks with overlapping updates.
+    """
+
+    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
+        super().__init__(torch.randn(check_num_classes(num_classes), *_pair(size)), learned=True, scale=scale)
+
+
+class WaveChannel(LabelChannel):
+    r"""A plane wave over the whole image a class.
+
+    .. math:: c_k(x, y) = \sqrt 2 \cos\left(2 \pi (u x / W + v y / H) + \varphi\right)
+
+    Classes :math:`2m` and :math:`2m + 1` share the :math:`m`-th wave vector :math:`(u, v)` of the discrete Fourier
+    transform, shortest first, with phases :math:`\varphi` of 0 and :math:`\pi / 2`. Over the image, waves have mean
+    zero, mean square one and are orthogonal to each other.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        size: Height and width of the images, one number for square ones.
+        scale: Factor on the waves.
+
+    Raises:
+        ValueError: If the image has fewer waves than there are classes.
+
+    Source: Scodellaro et al., Training convolutional neural networks with the Forward-Forward algorithm (2023), arXiv
+    2312.14924, which superimposes its waves on the images; here they are a channel of their own.
+    """
+
+    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
+        height, width = _pair(size)
+        check_num_classes(num_classes)
+        vectors = [
+            (u, v)
+            for u in range((width + 1) // 2)
+            for v in range(-((height - 1) // 2), (height + 1) // 2)
+            if u > 0 or v > 0  # one of the two that point opposite ways
+        ]
+        vectors.sort(key=lambda one: (one[0] ** 2 + one[1] ** 2, one))
+        if num_classes > 2 * len(vectors):
+            raise ValueError(
+                f"num_classes must be at most {2 * len(vectors)} for waves over {height}x{width} pixels, "
+                f"got {num_classes}"
+            )
+        y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
+        waves = [
+            2**0.5 * torch.cos(2 * torch.pi * (u * x + v * y) + phase * torch.pi / 2)
+            for u, v in vectors[: (num_classes + 1) // 2]
+            for phase in (0, 1)
+        ]
+        super().__init__(torch.stack(waves[:num_classes]) if waves else torch.zeros(0, height, width), scale=scale)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"size must be positive, got {size}")
+    return height, width

@@ -1,0 +1,86 @@
+"""Labels as single features of the input: over pixels of the image, or behind the last one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from forwardforward.batches import LabelledInput
+from forwardforward.labels.encoder import LabelEncoder
+
+
+class Overlay(LabelEncoder):
+    """A one-hot label over the first K features (for images, the first K pixels, which are blank in MNIST).
+
+    Args:
+        num_classes: Number of classes ``K``.
+        scale: Value of the label's pixel.
+
+    Raises:
+        ValueError: On encoding, if an image has fewer than ``K`` features.
+
+    Source: Hinton (2022), arXiv 2212.13345.
+    """
+
+    def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Blank the first K features."""
+        rows = images.flatten(1)
+        if rows.shape[1] < self.num_classes:
+            raise ValueError(
+                f"num_classes must be at most the image's {rows.shape[1]} pixels for an overlay, got {self.num_classes}"
+            )
+        rows = torch.cat([rows.new_zeros(len(rows), self.num_classes), rows[:, self.num_classes :]], dim=1)
+        return rows, torch.arange(self.num_classes, device=rows.device), rows.shape[1]
+
+
+class Border(LabelEncoder):
+    """A label drawn over the image's border, each class lighting its own share of the border's pixels.
+
+    The border's pixels are dealt to the classes in turn, row by row; those left over stay blank.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        scale: Value of the label's pixels.
+
+    Raises:
+        ValueError: On encoding, if the input is not images ``(batch, channels, height, width)`` or the border
+            of the first channel has fewer than ``K`` pixels.
+
+    Source: Adamson, The Forward-Forward Algorithm: Characterizing Training Behavior (2025), arXiv 2504.11229.
+    """
+
+    def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Blank the border of the first channel."""
+        if images.dim() != 4:
+            raise ValueError(f"images must be (batch, channels, height, width) for a border, got {tuple(images.shape)}")
+        height, width = images.shape[2:]
+        border = torch.ones(height, width, dtype=torch.bool, device=images.device)
+        border[1:-1, 1:-1] = False
+        columns = border.flatten().nonzero().squeeze(1)
+        each = len(columns) // self.num_classes
+        if not each:
+            raise ValueError(f"num_classes must be at most the border's {len(columns)} pixels, got {self.num_classes}")
+        rows = images.flatten(1).clone()
+        rows[:, columns] = 0
+        return rows, columns[: each * self.num_classes], rows.shape[1]
+
+    def _labelled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabelledInput:
+        rows, columns, features = self.place(images)
+        repeats = len(columns) // self.num_classes
+        return LabelledInput(rows, codebook.to(rows.dtype).repeat(1, repeats), index, columns, features)
+
+
+class Concatenation(LabelEncoder):
+    """A one-hot label behind the last feature; the first layer has ``features + K`` inputs.
+
+    Args:
+        num_classes: Number of classes ``K``.
+        scale: Value of the label's entry.
+    """
+
+    def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Leave the image as it is; the code follows it."""
+        rows = images.flatten(1)
+        width = rows.shape[1]
+        columns = torch.arange(width, width + self.num_classes, device=rows.device)
+        return rows, columns, width + self.num_classes

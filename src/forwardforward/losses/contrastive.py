@@ -1,0 +1,55 @@
+"""Contrastive losses: the batch's embeddings against each other."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from forwardforward._checks import check_positive
+from forwardforward._precision import accumulator
+
+
+class SupervisedContrastive(nn.Module):
+    r"""Supervised contrastive loss over the batch's embeddings.
+
+    With unit embeddings :math:`e_i`, :math:`s_{ij} = e_i \cdot e_j / T` and :math:`P_i` the other samples of
+    sample :math:`i`'s class,
+
+    .. math:: L = \mathrm{mean}_{i: P_i \ne \emptyset} \; -\frac1{|P_i|} \sum_{p \in P_i}
+              \log \frac{\exp s_{ip}}{\sum_{j \ne i} \exp s_{ij}}
+
+    A batch in which no class occurs twice has loss 0.
+
+    Args:
+        temperature: :math:`T`, positive.
+
+    Raises:
+        ValueError: If ``temperature`` is not positive.
+
+    Source: Khosla et al., Supervised Contrastive Learning (2020), arXiv 2004.11362; in Forward-Forward
+    networks, HCL-FF (2026), arXiv 2605.24797.
+    """
+
+    contract: ClassVar[str] = "batch"
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.temperature = check_positive("temperature", temperature)
+
+    def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of embeddings ``(batch, dimensions)`` with labels ``(batch,)``."""
+        units = F.normalize(embeddings.flatten(1).to(accumulator(embeddings)), dim=1)
+        itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
+        similarity = (units @ units.T / self.temperature).masked_fill(itself, float("-inf"))
+        log_share = similarity - similarity.logsumexp(1, keepdim=True)
+        same = (targets[:, None] == targets[None, :]) & ~itself
+        partners = same.sum(1)
+        per_sample = -log_share.masked_fill(~same, 0).sum(1) / partners.clamp(min=1)
+        return per_sample.sum() / (partners > 0).sum().clamp(min=1)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"temperature={self.temperature}"

@@ -1,0 +1,86 @@
+"""Losses of per-class goodness against the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from forwardforward._checks import check_positive
+from forwardforward._precision import accumulator
+
+
+class CrossEntropy(nn.Module):
+    r"""Cross-entropy of per-class goodness, :math:`L = -\frac1B \sum_i \log \mathrm{softmax}(g_i / T)_{y_i}`.
+
+    Args:
+        temperature: :math:`T`, in units of goodness.
+        label_smoothing: Share of the target spread evenly over the classes, in [0, 1).
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Source: Papachristodoulou et al., CwComp (AAAI 2024), arXiv 2312.12668, and the per-class family after it.
+    """
+
+    contract: ClassVar[str] = "class"
+
+    def __init__(self, temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.temperature = check_positive("temperature", temperature)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
+        logits = goodness.to(accumulator(goodness))
+        return F.cross_entropy(logits / self.temperature, targets, label_smoothing=self.label_smoothing)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"temperature={self.temperature}, label_smoothing={self.label_smoothing}"
+
+
+class SuperclassCrossEntropy(CrossEntropy):
+    r"""Cross-entropy of superclasses, whose goodness is the mean over their classes.
+
+    :math:`\hat g_j = \mathrm{mean}_{k: s_k = j} \, g_k` against the superclass :math:`s_y` of the label: a coarser
+    question for early layers.
+
+    Args:
+        superclasses: The superclass :math:`s_k` of each class, from 0 up.
+        temperature: :math:`T`, in units of goodness.
+        label_smoothing: Share of the target spread evenly over the superclasses, in [0, 1).
+
+    Raises:
+        ValueError: If the superclasses are not all of 0 to their highest, at least two of them, or an argument is out
+            of its range.
+
+    Source: the class hierarchy of HCL-FF (2026), arXiv 2605.24797.
+    """
+
+    superclasses: Tensor
+
+    def __init__(self, superclasses: Sequence[int], temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
+        super().__init__(temperature, label_smoothing)
+        found = sorted(set(superclasses))
+        if len(found) < 2 or found != list(range(len(found))):
+            raise ValueError(f"superclasses must be all of 0, 1, ... up to the highest, got {list(superclasses)}")
+        self.register_buffer("superclasses", torch.tensor(list(superclasses)), persistent=False)
+
+    def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
+        if goodness.shape[1] != len(self.superclasses):
+            raise ValueError(f"superclasses must be one a class, got {len(self.superclasses)} for {goodness.shape[1]}")
+        members = F.one_hot(self.superclasses)
+        goodness = goodness.to(accumulator(goodness))
+        means = goodness @ members.to(goodness.dtype)
+        return super().forward(means / members.sum(0), self.superclasses[targets])
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"superclasses={self.superclasses.tolist()}, {super().extra_repr()}"

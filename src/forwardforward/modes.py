@@ -1,0 +1,39 @@
+"""The modes in which a network is run: looking without training, and the precision of the products."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["evaluating", "products_in"]
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Freeze batch statistics, dropout and the like for a pass that only looks, then restore every module's mode.
+
+    Args:
+        network: Any module.
+    """
+    changed = [module for module in network.modules() if module.training]
+    for module in changed:
+        module.__dict__["training"] = False  # train() costs 20 times as much, and this runs in every step
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.__dict__["training"] = True
+
+
+def products_in(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which products are computed in another precision than the weights'.
+
+    Args:
+        dtype: Such as ``torch.bfloat16``; None changes nothing, so that an autocast of the caller's holds.
+        device: Where the products run.
+    """
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -1,0 +1,113 @@
+"""Normalizations over each sample by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from forwardforward._checks import check_positive
+from forwardforward._precision import accumulator
+from forwardforward.batches import LabelledInput
+from forwardforward.normalization.affine import EPS, Affine
+
+
+class RMSNorm(nn.Module):
+    r"""Length normalization, :math:`\hat v = v / \sqrt{\tfrac1N \sum_j v_j^2 + \epsilon}`.
+
+    Without parameters. Only the direction of the activity vector passes; its length is set to
+    :math:`\sqrt N`. Images ``(batch, channels, height, width)`` are normalized as a whole.
+
+    Args:
+        eps: :math:`\epsilon`, in units of squared activation.
+
+    Source: Hinton (2022), arXiv 2212.13345.
+    """
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.eps = check_positive("eps", eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a mean square of one a sample, of the same shape."""
+        rest = tuple(range(1, x.dim()))  # not flattened: maps whose channels come last would be copied
+        norm: Tensor = torch.linalg.vector_norm(x, dim=rest, keepdim=True, dtype=accumulator(x))
+        factor = (norm.square() / x[0].numel() + self.eps).rsqrt().to(x.dtype)
+        return x * factor
+
+    def as_affine(self, x: LabelledInput) -> Affine:
+        """Return the row scales of a labelled input."""
+        return Affine(row_scale=(_row_mean(x, torch.square) + self.eps).rsqrt())
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"eps={self.eps}"
+
+
+class LayerNorm(nn.Module):
+    r"""Layer normalization, :math:`\hat v = (v - \bar v) / \sqrt{\mathrm{var}(v) + \epsilon}`.
+
+    Without parameters. Images ``(batch, channels, height, width)`` are normalized as a whole.
+
+    Args:
+        eps: :math:`\epsilon`, in units of squared activation; torch's 1e-5 unless given.
+
+    Source: Ba et al., Layer Normalization (2016), arXiv 1607.06450.
+    """
+
+    def __init__(self, eps: float = EPS) -> None:
+        super().__init__()
+        self.eps = check_positive("eps", eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with mean zero and variance one a sample, of the same shape."""
+        return F.layer_norm(x, x.shape[1:], eps=self.eps)
+
+    def as_affine(self, x: LabelledInput) -> Affine:
+        """Return the row scales and shifts of a labelled input."""
+        mean = _row_mean(x, torch.positive)
+        factor = (_row_mean(x, torch.square) - mean.square() + self.eps).clamp(min=self.eps).rsqrt()
+        return Affine(row_scale=factor, row_shift=-mean * factor)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"eps={self.eps}"
+
+
+class GroupNorm(nn.Module):
+    """Normalization to mean zero and variance one within each of several equal groups of features (channels).
+
+    Args:
+        num_groups: Number of groups; DeeperForward takes one a class.
+        eps: Added to the variance; torch's 1e-5 unless given.
+
+    Raises:
+        ValueError: If ``num_groups`` is not positive or, on forward, does not divide the features.
+
+    Source: Wu and He, Group Normalization (2018), arXiv 1803.08494.
+    """
+
+    def __init__(self, num_groups: int, eps: float = EPS) -> None:
+        super().__init__()
+        if num_groups < 1:
+            raise ValueError(f"num_groups must be at least 1, got {num_groups}")
+        self.num_groups = num_groups
+        self.eps = check_positive("eps", eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` normalized a group, of the same shape."""
+        if x.shape[1] % self.num_groups:
+            raise ValueError(f"num_groups must divide the features, got {self.num_groups} groups for {x.shape[1]}")
+        return F.group_norm(x, self.num_groups, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"num_groups={self.num_groups}, eps={self.eps}"
+
+
+def _row_mean(x: LabelledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the mean of ``function`` over the entries of each joined row, ``(copies, batch, 1)``."""
+    images, codes = (function(part).flatten(1).sum(1) for part in (x.images, x.codebook))
+    return ((images + codes[x.index]) / (x.features * x.images[0, 0].numel())).unsqueeze(-1)

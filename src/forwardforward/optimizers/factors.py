@@ -1,0 +1,150 @@
+"""Learning-rate factors: callables from a training's progress, 0 to 1, to a factor on the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cooldown:
+    r"""A learning-rate factor: 1, then linear to 0.
+
+    :math:`\min(1, (1 - t) / (1 - start))` at progress :math:`t` through the epochs, taken at each epoch's middle.
+    ``Cooldown(0.5)`` is Hinton's.
+
+    Args:
+        start: Where the cool-down begins, in [0, 1).
+
+    Raises:
+        ValueError: If ``start`` is out of range.
+
+    Example:
+        >>> Cooldown(0.5)(0.75)
+        0.5
+    """
+
+    start: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < 1:
+            raise ValueError(f"start must be in [0, 1), got {self.start}")
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        return min(1.0, (1 - progress) / (1 - self.start))
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Cooldown({self.start})"
+
+
+@dataclass(frozen=True)
+class Ramp:
+    r"""A factor that goes evenly from ``first`` to ``last``, :math:`f_0 + (f_1 - f_0) t` at progress :math:`t`.
+
+    Args:
+        first: Factor :math:`f_0` at the start, at least 0.
+        last: Factor :math:`f_1` at the end, at least 0.
+
+    Raises:
+        ValueError: If a factor is negative.
+
+    Example:
+        >>> Ramp(0.0, 1.0)(0.5)
+        0.5
+    """
+
+    first: float
+    last: float
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or self.last < 0:
+            raise ValueError(f"first and last must be at least 0, got {self.first} and {self.last}")
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        return self.first + (self.last - self.first) * progress
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Ramp({self.first}, {self.last})"
+
+
+@dataclass(frozen=True)
+class Cosine:
+    r"""A learning-rate factor that falls along half a cosine, from 1 to ``floor``.
+
+    :math:`f + (1 - f) (1 + \cos \pi t) / 2` at progress :math:`t` through the epochs, taken at each epoch's middle.
+
+    Args:
+        floor: Factor :math:`f` at the end, in [0, 1].
+        warmup: Share of the training in which the factor first rises linearly to 1, in [0, 1).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: Loshchilov and Hutter, SGDR (2017), arXiv 1608.03983, without restarts.
+
+    Example:
+        >>> Cosine(floor=0.1)(0.5)
+        0.55
+    """
+
+    floor: float = 0.0
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor must be in [0, 1], got {self.floor}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        way = (progress - self.warmup) / (1 - self.warmup)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * way)) / 2
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Cosine(floor={self.floor}" + (f", warmup={self.warmup})" if self.warmup else ")")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A learning-rate factor that jumps: 1, then from each given progress on the factor beside it.
+
+    ``Steps({0.4: 0.5, 0.8: 0.1})`` is the Trifecta's for its deep network (500 epochs, changes after 200 and 400),
+    ``Steps({0.75: 0.1})`` the one for its shallow network.
+
+    Args:
+        factors: Progress, in (0, 1), to the factor from there on.
+
+    Raises:
+        ValueError: If a progress is out of range or a factor is negative.
+
+    Example:
+        >>> [Steps({0.4: 0.5, 0.8: 0.1})(progress) for progress in (0.2, 0.4, 0.9)]
+        [1.0, 0.5, 0.1]
+    """
+
+    factors: Mapping[float, float]
+
+    def __post_init__(self) -> None:
+        own = dict(sorted(self.factors.items()))
+        for progress, factor in own.items():
+            if not 0 < progress < 1 or factor < 0:
+                raise ValueError(f"factors must map progress in (0, 1) to factors of at least 0, got {own}")
+        object.__setattr__(self, "factors", own)  # the caller may change what was given
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        passed = [factor for start, factor in self.factors.items() if progress >= start]
+        return passed[-1] if passed else 1.0
+
+    def __repr__(self) -> str:
+        """Return the call that made this."""
+        return f"Steps({self.factors})"

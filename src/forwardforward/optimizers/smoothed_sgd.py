@@ -1,0 +1,70 @@
+"""The optimizer of Hinton's program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forwardforward._checks import check_not_negative
+
+
+class SmoothedSGD(torch.optim.SGD):
+    r"""Hinton's optimizer: a smoothed gradient, and a weight cost outside the smoothing.
+
+    .. math:: v \leftarrow s v + (1 - s) \nabla L, \qquad w \leftarrow w - \eta (v + c w), \qquad v_0 = 0
+
+    The weight cost acts on tensors of two dimensions or more, so not on biases. Hinton's program follows half the
+    gradient (see :class:`~forwardforward.normalization.PeerNormalization`), so its learning rate 0.01 is 0.005 here,
+    and its weight cost 0.001 is 0.002.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate :math:`\eta`.
+        smoothing: :math:`s`, in [0, 1).
+        weight_cost: :math:`c`, at least 0.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: the Matlab program of Hinton (2022), arXiv 2212.13345.
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float = 0.005, smoothing: float = 0.9, weight_cost: float = 0.0
+    ) -> None:
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
+        # Of groups that name none; adding groups starts in the parent's constructor.
+        self._weight_cost = check_not_negative("weight_cost", weight_cost)
+        super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, which may have a ``weight_cost`` of its own."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group.setdefault("weight_cost", self._weight_cost)
+        if group["momentum"]:  # torch starts the average at the first gradient, Hinton at zero
+            for p in group["params"]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take one step.
+
+        Args:
+            closure: Reevaluates the loss and returns it; rarely needed.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                if group["weight_cost"]:
+                    for p in group["params"]:
+                        if p.grad is not None and p.dim() > 1:
+                            p.mul_(1 - group["lr"] * group["weight_cost"])
+        super().step()
+        return loss
