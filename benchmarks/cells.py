@@ -136,7 +136,7 @@ class Options:
 
 
 class Until(Callback):
-    """Ends a training at a stage or at a time, whichever comes first; the checkpoint is kept."""
+    """Ends a training at a stage, or before an epoch that would outlast the time; the checkpoint is kept."""
 
     def __init__(self, epochs: int, deadline: float) -> None:
         self.epochs = epochs
@@ -144,7 +144,8 @@ class Until(Callback):
 
     def on_fit_begin(self, state: FitState) -> None:
         """Look before the first epoch too: a later stage may go on from here."""
-        state.stop = len(state.history) >= self.epochs or time.monotonic() >= self.deadline
+        epoch = state.history[-1]["seconds"] if len(state.history) else 0.0
+        state.stop = len(state.history) >= self.epochs or time.monotonic() + epoch >= self.deadline
 
     on_epoch_end = on_fit_begin
 

@@ -358,7 +358,7 @@ def test_bad_input_is_named(kind: type[Baseline]) -> None:
 def test_blocks_without_a_rule_are_refused(kind: type[Baseline]) -> None:
     local = ff.FFLayer(LocallyConnected2d(1, 2, 3, size=4), features=2)
     with pytest.raises(ValueError, match=r"layers must hold .* nn.Linear and nn.Conv2d .* layer 1 holds LocallyConn"):
-        kind(ff.FFConv2d(1, 1, 3, padding=1), local, num_classes=3)
+        kind(ff.FFConv2d(1, 1, 3, padding=1), local, num_classes=3, features=8)
     with pytest.raises(ValueError, match="layer 0 holds FeedbackLinear"):  # layers of another model
         kind(*dense(FeedbackAlignment).layers, num_classes=3)
 
@@ -388,3 +388,30 @@ def test_gradients_flow_along_a_skip_as_autograd_has_them() -> None:
     logits = model.output(torch.tanh(last.block(h) + h))
     (wanted,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels), weight)
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_batches_are_named(kind: type[Baseline]) -> None:
+    model = kind(ff.FFLinear(4, 3), num_classes=3)
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    x, y = torch.rand(5, 4), torch.arange(5) % 3
+    for batch, words in (
+        ((x, None), "labels must be given"),
+        ((x, y + 1), "labels must lie in 0..2"),
+        ((x, y[:2]), "labels must be one an image"),
+        ((x[:0], y[:0]), "images must hold at least one image"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.step(batch, optimizer)
+    with pytest.raises(TypeError, match="images must be a tensor of a float type, got torch.uint8"):
+        model.step((x.byte(), y), optimizer)
+    with pytest.raises(TypeError, match="images must be a tensor of a float type, got torch.uint8"):
+        model.predict(x.byte())
+    with pytest.raises(ValueError, match="images must give finite scores, got NaN"):
+        model.predict(x * float("nan"))
+    model.step((x, y.int()), optimizer)
+    assert set(model.step((x, y), optimizer, monitor=True).gradient_norms) == {0}
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
+        kind(ff.FFLinear(4, 3), num_classes=1)
+    with pytest.raises(ValueError, match="features must be given for a last layer of maps"):
+        kind(ff.FFConv2d(1, 4, 3), num_classes=3)

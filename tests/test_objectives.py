@@ -8,8 +8,15 @@ from torch import Tensor, nn
 
 import forwardforward as ff
 from forwardforward.batches import Batch
-from forwardforward.goodness import LearnedProjection, SumOfSquares
-from forwardforward.losses import CrossEntropy, SupervisedContrastive, SymBa
+from forwardforward.goodness import (
+    ClassGroups,
+    LearnedProjection,
+    MeanOfSquares,
+    Prototypes,
+    RandomProjection,
+    SumOfSquares,
+)
+from forwardforward.losses import CrossEntropy, SuperclassCrossEntropy, SupervisedContrastive, SymBa
 from forwardforward.objectives import (
     BatchObjective,
     ClassObjective,
@@ -98,3 +105,45 @@ def test_a_sum_classifies_by_the_part_that_does() -> None:
     assert both.classifies
     assert both.num_classes == 3
     assert both.goodness_of(torch.ones(2, 5)).shape == (2, 3)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "goodness",
+    [
+        LearnedProjection(3, 8),
+        RandomProjection(3, 8),
+        Prototypes(3, 8),
+        ClassGroups(4),
+        SumOfSquares(),
+        MeanOfSquares(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_goodness_of_products_in_bfloat16_is_float32(goodness: nn.Module) -> None:
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        h = nn.functional.linear(torch.randn(5, 4), torch.randn(8, 4))
+        assert h.dtype == torch.bfloat16
+        found = goodness(h)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, goodness(h.float()))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [SupervisedContrastive(), SuperclassCrossEntropy([0, 0, 1, 1, 0, 1, 0, 1])],
+    ids=lambda one: type(one).__name__,
+)
+def test_losses_of_products_in_bfloat16_are_float32(loss: nn.Module) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(6, 8), torch.tensor([0, 1, 0, 1, 2, 2])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(x, y)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, loss(x, y))
+
+
+def test_an_embedding_of_products_in_bfloat16_is_float32() -> None:
+    embedding = Embedding(4, features=8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert embedding(torch.randn(5, 8).bfloat16()).dtype == torch.float32

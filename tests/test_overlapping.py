@@ -228,3 +228,16 @@ def gradients_by_graph_frozen(model: ff.FFSequential) -> Tensor:
     weight = model.stack[0].block.weight
     assert isinstance(weight, nn.Parameter)
     return torch.autograd.grad(local.loss, weight)[0]
+
+
+def test_every_layer_learns_where_an_epoch_is_one_step():
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        *[ff.FFLinear(6, 6) for _ in range(3)],
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+    )
+    before = [layer.block.weight.detach().clone() for layer in model.stack]
+    data = torch.randn(20, 6), torch.arange(20) % 3
+    ff.fit(model, data, epochs=2, batch_size=20, schedule=Overlapping(2, "step"), progress=False)
+    assert not any(torch.equal(a, layer.block.weight) for a, layer in zip(before, model.stack, strict=True))

@@ -74,7 +74,7 @@ def test_gradients_follow_a_shortcut_inside_a_group() -> None:
         (1, (2, 4, 4, 4), (2, 3, 4, 4)),
         (1, (2, 4, 4, 4), (2, 4, 2, 2)),
         (2, (2, 4, 4, 4), (2, 4, 4, 4)),
-        (2, (2, 4, 5, 5), (2, 4, 2, 2)),
+        (2, (2, 4, 5, 5), (2, 4, 1, 1)),
         (1, (2, 4, 1, 1), (2, 4, 3, 3)),
         (1, (2, 5), (2, 4)),
     ],
@@ -200,12 +200,12 @@ def test_nothing_is_under_way_after_a_step(schedule: Any) -> None:
     assert skip._held is None
 
 
-def test_a_new_pass_forgets_what_an_unfinished_one_began() -> None:
+def test_a_step_forgets_what_it_began() -> None:
     model, skip = bridged()
     fresh = copy.deepcopy(model)
     x = torch.randn(5, 8, dtype=torch.float64)
     model.step((x, torch.arange(5) % 4), ff.LocalOptimizer(torch.optim.SGD, lr=0.0), groups=[range(1, 2)])
-    assert skip._held is not None  # the last layer was not run
+    assert skip._held is None  # though the last layer was not run
     torch.testing.assert_close(model(-x[:2]), fresh(-x[:2]))
     assert list(model.state_dict()) == [f"layers.{i}.block.{name}" for i in range(3) for name in ("weight", "bias")]
 
@@ -365,3 +365,43 @@ def test_what_a_skip_holds_is_not_copied() -> None:
     with pytest.raises(RuntimeError, match="must be the tap of an earlier layer"):
         copy.deepcopy(skip)(torch.ones(1, 2), torch.ones(1, 2))
     assert torch.equal(skip(torch.ones(1, 2), torch.ones(1, 2)), torch.full((1, 2), 2.0))
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (8, 8), (6, 7)])
+def test_a_shortcut_over_a_pool_that_drops_the_border(shape: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *shape)
+    z = nn.functional.max_pool2d(x, 2)
+    wanted = z + nn.functional.avg_pool2d(x, 2)
+    torch.testing.assert_close(Shortcut(2)(z, x), wanted)
+    with pytest.raises(ValueError, match="must begin at maps"):
+        Shortcut(2)(torch.rand(2, 3), torch.rand(2, 3))
+
+
+def test_a_step_with_a_head_holds_no_more_in_a_deeper_network() -> None:
+    """The head keeps pooled rows of the layers it reads, not their maps."""
+
+    def most(depth: int, negatives: Any, labels: Any) -> int:
+        torch.manual_seed(0)
+        channels = 2 if labels is not None else 1
+        layers = [FFConv2d(channels if i == 0 else 8, 8, 3, padding=1) for i in range(depth)]
+        model = ff.FFSequential(
+            *layers,
+            goodness=ff.goodness.MeanOfSquares(),
+            loss=ff.losses.SymBa(),
+            negatives=negatives,
+            labels=labels,
+            num_classes=3,
+        )
+        assert model.head is not None
+        batch = torch.rand(7, 1, 16, 16), torch.arange(7) % 3
+        with Alive(7) as counted:
+            model.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+        return counted.most
+
+    maps, row = 7 * 8 * 16 * 16, 7 * 8 * 4
+    for negatives, labels in (
+        (ff.negatives.SelfContrast(), None),
+        (ff.negatives.HardLabel(), ff.labels.RandomChannel(3, 16)),
+    ):
+        more = most(12, negatives, labels) - most(4, negatives, labels)
+        assert more <= 4 * 8 * row < 2 * maps

@@ -61,9 +61,9 @@ TABLES = {
 @pytest.mark.parametrize(("size", "depth"), TABLES)
 def test_overlapping_groups_by_hand(size: int, depth: int, alternate: str) -> None:
     schedule = Overlapping(size, alternate)
-    for phase in range(3 * size):
-        for other in (0, 5):  # what does not alternate does not count
-            epoch, step = (phase, other) if alternate == "epoch" else (other, phase)
+    for now in range(3 * size):
+        for other in (0, 5):  # steps do not count between epochs; each epoch's steps begin one phase later
+            epoch, step, phase = (now, other, now) if alternate == "epoch" else (other, now, now + other)
             found = schedule(depth, epoch, step, 99)
             assert layers(found) == TABLES[size, depth][phase % min(size, depth)]
             assert all(group.objectives == group.layers[-1:] for group in found)  # type: ignore[union-attr]
@@ -74,7 +74,7 @@ def test_overlapping_groups_cover_the_network_in_turn(depth: int, size: int, alt
     lasts: list[int] = []
     size = min(size, depth)  # a group holds no more than all layers
     for phase in range(size):
-        groups = Overlapping(size, alternate)(depth, phase, phase, size)
+        groups = Overlapping(size, alternate)(depth, phase, 0, size)  # with one step an epoch too
         found = layers(groups)
         assert [layer for group in found for layer in group] == list(range(sum(map(len, found))))  # they touch
         assert all(len(group) == size for group in found[1:])

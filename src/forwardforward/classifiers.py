@@ -7,6 +7,7 @@ wins and their softmax is ``predict_proba``. One that reads the layers' goodness
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -251,13 +252,14 @@ class LinearHead(nn.Module):
             raise ValueError("pool must be given for a head on maps, such as LinearHead(..., pool=SpatialPool(2))")
         return self.pool.features(layer.features)
 
-    def read(self, activations: dict[int, Tensor]) -> Tensor:
-        """Return the features, ``(batch, features)``, from activations by layer."""
-        return torch.cat([self.normalization(self._rows(activations[i])) for i in self.indices], dim=1)
-
-    def _rows(self, activations: Tensor) -> Tensor:
-        rows: Tensor = self.pool(activations) if activations.dim() > 2 else activations
+    def rows(self, activations: Tensor) -> Tensor:
+        """Return what the head reads of one layer, ``(batch, features of the layer)``."""
+        rows: Tensor = self.normalization(self.pool(activations) if activations.dim() > 2 else activations)
         return rows
+
+    def read(self, rows: Mapping[int, Tensor]) -> Tensor:
+        """Return the features, ``(batch, features)``, from the rows of its layers by their number."""
+        return torch.cat([rows[i] for i in self.indices], dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits ``(batch, classes)`` of features ``(batch, features)``."""

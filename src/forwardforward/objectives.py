@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from forwardforward._precision import unlowered
 from forwardforward.batches import Batch
 from forwardforward.goodness import PerClassGoodness
 from forwardforward.pooling import SpatialPool
@@ -213,7 +214,8 @@ class Embedding(nn.Module):
                 f"activations must come to {self.features} features a sample for the embedding, got {rows.shape[1]}; "
                 "give Embedding(pool=SpatialPool(2)) on maps, or features="
             )
-        embeddings: Tensor = self.linear(self.normalization(rows))
+        with unlowered(rows):
+            embeddings: Tensor = self.linear(self.normalization(rows.to(self.linear.weight.dtype)))
         return embeddings
 
     def extra_repr(self) -> str:

@@ -151,7 +151,7 @@ class Overlapping:
         if self.alternate is None:
             lasts = range(depth)
         else:
-            phase = (epoch if self.alternate == "epoch" else step) % size
+            phase = (epoch if self.alternate == "epoch" else epoch + step) % size
             lasts = range((phase - 1) % size, depth, size)
         return [Group(range(max(0, last + 1 - size), last + 1), range(last, last + 1)) for last in lasts]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward import classifiers
+from forwardforward._inputs import check_images, check_labels_of, sound
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.labels import LabelEncoder
-from forwardforward.labels.encoder import check_labels
 from forwardforward.layers import FFLayer
 from forwardforward.layers.layer import check_made
 from forwardforward.modes import evaluating, products_in
@@ -179,9 +179,11 @@ class FFSequential(nn.Module):
         if self.head is not None and labels is not None:
             if features is None:
                 walk.pass_on(max(self.head.indices) + 1)
-                with products_in(autocast, images.device):
-                    features = self.head.read(walk.kept)
+                features = self.head.read(walk.rows)
             walk.result.head = self._update_head(features, labels, optimizer)
+        for layer in self.stack:
+            if layer.tap is not None:
+                layer.tap.release()
         return walk.result
 
     def _update_head(self, features: Tensor, labels: Tensor, optimizer: LocalOptimizer) -> LocalLoss:
@@ -242,6 +244,7 @@ class FFSequential(nn.Module):
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
         """Return what the first layer reads, under the neutral label unless labels are given."""
+        check_images(images, self.stack[0].reads_entries)
         if self.labels is not None:
             return self.labels.neutral(images) if labels is None else self.labels(images, labels)
         if labels is not None:
@@ -275,6 +278,7 @@ class FFSequential(nn.Module):
         Raises:
             ValueError: If no objective of the network speaks of labels.
         """
+        check_images(images, self.stack[0].reads_entries)
         if self.paired and self.labels is None:
             raise ValueError("this network's goodness does not depend on labels: classify by its head")
         width = self._largest_activations(images)
@@ -367,7 +371,12 @@ class FFSequential(nn.Module):
         labels = None
         if self.labels is not None and self.head.label == "random":
             labels = torch.randint(self._classes(), (len(images),), generator=generator, device=images.device)
-        return self.head.read(self.activations(images, labels))
+        x, rows = self._input(images, labels), {}
+        for i, layer in enumerate(self.stack[: max(self.head.indices) + 1]):
+            x = layer(x)
+            if i in self.head.indices:
+                rows[i] = self.head.rows(x)
+        return self.head.read(rows)
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
@@ -377,19 +386,13 @@ class FFSequential(nn.Module):
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the class of each image, ``(batch,)``."""
-        return self._sound(self.scores(images)).argmax(1)
+        return sound(self.scores(images)).argmax(1)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Return the softmax of the scores, ``(batch, classes)``; summed goodness makes for very sure answers."""
-        return self._sound(self.scores(images)).softmax(1)
+        return sound(self.scores(images)).softmax(1)
 
     # Helpers
-
-    @staticmethod
-    def _sound(scores: Tensor) -> Tensor:
-        if scores.isnan().any():
-            raise ValueError("images must give finite scores, got NaN: there is NaN in them or in the weights")
-        return scores
 
     @staticmethod
     def _objective(layer: FFLayer) -> Any:
@@ -447,24 +450,8 @@ class FFSequential(nn.Module):
         return images, None if labels is None else labels.long()
 
     def _check(self, images: Tensor, labels: Tensor | None, training: bool = True) -> None:
-        entries = self.stack[0].reads_entries
-        if not isinstance(images, Tensor) or images.is_floating_point() == entries or images.dtype == torch.bool:
-            got = images.dtype if isinstance(images, Tensor) else type(images).__name__
-            if entries:
-                raise TypeError(f"images must be a tensor of whole numbers, which the first layer looks up, got {got}")
-            raise TypeError(f"images must be a tensor of a float type, got {got}; divide uint8 images by 255")
-        if images.dim() < 2:
-            raise ValueError(
-                f"images must be (batch, ...), such as image[None] for a single one, got {tuple(images.shape)}"
-            )
-        if not len(images):
-            raise ValueError("images must hold at least one image, got none")
-        if labels is None:
-            needed = not self.paired or getattr(self.negatives, "needs_labels", False)
-            if training and needed:
-                raise ValueError("labels must be given for this network's objectives, got None")
-            return
-        if labels.shape != (len(images),):
-            raise ValueError(f"labels must be one an image, ({len(images)},), got {tuple(labels.shape)}")
-        if self.num_classes is not None:
-            check_labels(labels, self.num_classes)
+        check_images(images, self.stack[0].reads_entries)
+        if labels is not None:
+            check_labels_of(images, labels, self.num_classes)
+        elif training and (not self.paired or getattr(self.negatives, "needs_labels", False)):
+            raise ValueError("labels must be given for this network's objectives, got None")

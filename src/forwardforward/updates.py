@@ -72,7 +72,7 @@ class Walk:
         samples: int,
     ) -> None:
         self.result = StepResult()
-        self.kept: dict[int, Tensor] = {}
+        self.rows: dict[int, Tensor] = {}
         self._model = model
         self._stack = model.stack
         self._optimizer = optimizer
@@ -123,8 +123,10 @@ class Walk:
     def _go_on(self, layer: int, h: Tensor) -> None:
         self._x = h
         self._position = layer + 1
-        if self._model.head is not None and self._model.labels is None and layer in self._model.head.indices:
-            self.kept[layer] = h[: self._samples]
+        head = self._model.head
+        if head is not None and self._model.labels is None and layer in head.indices:
+            with products_in(self._autocast, self._device):
+                self.rows[layer] = head.rows(h[: self._samples])
 
     def _backward(self, group: Group, keep: set[int]) -> None:
         """Send the group's losses back to its first layer; the graphs of ``keep`` serve another group."""
@@ -153,7 +155,7 @@ class Walk:
     def _step(self, groups: Sequence[tuple[int, ...]]) -> None:
         for group in groups:
             if self._monitor:
-                self.result.gradient_norms |= {layer: _gradient_norm(self._stack[layer]) for layer in group}
+                self.result.gradient_norms |= {layer: gradient_norm(self._stack[layer]) for layer in group}
             self._optimizer.step(tuple(str(layer) for layer in group))
             if 0 in group and "labels" in self._model.units():
                 self._optimizer.step("labels")
@@ -180,7 +182,8 @@ def _checked(groups: Groups, depth: int) -> list[Group]:
     return found
 
 
-def _gradient_norm(module: nn.Module) -> Tensor:
+def gradient_norm(module: nn.Module) -> Tensor:
+    """Return the norm of a module's gradients, 0 where it has none."""
     norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
     whole: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
     return whole

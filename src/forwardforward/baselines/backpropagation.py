@@ -13,7 +13,7 @@ class Backpropagation(Baseline):
     Args:
         *layers: Those of :class:`Baseline`.
         num_classes: Number of classes.
-        features: Number of features of the last layer; taken from it where it knows.
+        features: Number of features of the last layer, flattened; taken from a dense one.
 
     Raises:
         ValueError: If there are no layers or the last layer's width is unknown.

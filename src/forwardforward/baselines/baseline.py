@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from forwardforward._inputs import check_images, check_labels_of, sound
 from forwardforward.layers import FFLayer, Skip
 from forwardforward.modes import evaluating, products_in
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups
-from forwardforward.sequential import StepResult
+from forwardforward.updates import StepResult, gradient_norm
 
 __all__ = ["Baseline"]
 
@@ -30,7 +31,7 @@ class Baseline(nn.Module):
         *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used. A layer's
             normalization is used where it was given. Gradients flow along their :class:`~forwardforward.layers.Skip`.
         num_classes: Number of classes.
-        features: Number of features of the last layer; taken from it where it knows.
+        features: Number of features of the last layer, flattened; taken from a dense one.
 
     Raises:
         ValueError: If there are no layers, fewer than two classes, or the last layer's width is unknown.
@@ -47,9 +48,12 @@ class Baseline(nn.Module):
             if isinstance(module, Skip):
                 module.cut = False
         last = layers[-1]
-        features = last.features if features is None and isinstance(last, FFLayer) else features
+        if features is None and isinstance(last, FFLayer) and not last.makes_maps:
+            features = last.features
         if features is None:
-            raise ValueError("features must be given for a last layer of unknown width")
+            raise ValueError(
+                "features must be given for a last layer of maps (channels * height * width) or of unknown width"
+            )
         self.output = nn.Linear(features, num_classes)
         self.num_classes = num_classes
 
@@ -93,28 +97,33 @@ class Baseline(nn.Module):
     ) -> StepResult:
         """Update the network once; arguments as for :meth:`~forwardforward.FFSequential.step`, groups are not used."""
         images, labels = batch
+        check_images(images)
         if labels is None:
             raise ValueError("labels must be given for cross-entropy, got None")
+        check_labels_of(images, labels, self.num_classes)
+        labels = labels.long()
         optimizer.attach(self)
         optimizer.zero_grad()
         logits = self.gradients(images, labels, autocast)
+        norms = {i: gradient_norm(layer) for i, layer in enumerate(self.layers)} if monitor else {}
         optimizer.step()
         accuracy = (logits.argmax(1) == labels).float().mean()
-        return StepResult(head=LocalLoss(cross_entropy(logits, labels), accuracy=accuracy))
+        return StepResult(head=LocalLoss(cross_entropy(logits, labels), accuracy=accuracy), gradient_norms=norms)
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """Return the logits in evaluation mode, ``(batch, classes)``."""
+        check_images(images)
         with evaluating(self):
             return self(images)  # type: ignore[no-any-return]
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the class of each image, ``(batch,)``."""
-        return self.scores(images).argmax(1)
+        return sound(self.scores(images)).argmax(1)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Return the class probabilities, ``(batch, classes)``."""
-        return self.scores(images).softmax(1)
+        return sound(self.scores(images)).softmax(1)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class FeedbackAlignment(Baseline):
         *layers: Those of :class:`Baseline`. Their dense and convolutional blocks are changed in place into ones with
             feedback weights, so they serve this model alone.
         num_classes: Number of classes.
-        features: Number of features of the last layer; taken from it where it knows.
+        features: Number of features of the last layer, flattened; taken from a dense one.
 
     Raises:
         ValueError: If there are no layers, the last layer's width is unknown, or a layer has weights elsewhere than in

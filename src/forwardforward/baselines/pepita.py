@@ -55,7 +55,7 @@ class Pepita(Baseline):
         *layers: Those of :class:`Baseline`, each with one :class:`torch.nn.Linear` or :class:`torch.nn.Conv2d` at most,
             whose output has the shape of the layer's activations.
         num_classes: Number of classes.
-        features: Number of features of the last layer; taken from it where it knows.
+        features: Number of features of the last layer, flattened; taken from a dense one.
         scale: Size of :math:`F`, :math:`s`.
 
     Raises:

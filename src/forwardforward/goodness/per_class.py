@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._checks import check_num_classes
-from forwardforward._precision import accumulator
+from forwardforward._precision import accumulator, unlowered
 from forwardforward.goodness.by_position import GoodnessByPosition
-from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares
+from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
 from forwardforward.pooling import SpatialPool
 
 
@@ -83,12 +83,19 @@ class ClassGroups(PerClassGoodness):
         batch, features = activations.shape[:2]
         self.bind(features)
         if type(self.goodness) in (MeanOfSquares, MeanActivation):  # space first: less to hold, and no copy of maps
-            values = activations.square() if isinstance(self.goodness, MeanOfSquares) else activations
-            rest = tuple(range(2, activations.dim()))
-            means = values.mean(rest, dtype=accumulator(activations)) if rest else values.to(accumulator(activations))
-            return means.view(batch, self.num_classes, -1).mean(2)
+            return self._over_space(activations).view(batch, self.num_classes, -1).mean(2)
         groups = activations.reshape(batch * self.num_classes, features // self.num_classes, -1)
         return self.goodness(groups).view(batch, self.num_classes)
+
+    def _over_space(self, activations: Tensor) -> Tensor:
+        """Return each feature's mean of squares, or mean, ``(batch, features)``."""
+        precise = accumulator(activations)
+        squares = isinstance(self.goodness, MeanOfSquares)
+        if activations.dim() == 2:
+            return activations.to(precise).square() if squares else activations.to(precise)
+        if squares:
+            return squared_norm(activations, 2) / activations[0, 0].numel()
+        return activations.mean(tuple(range(2, activations.dim())), dtype=precise)
 
 
 class _Projection(PerClassGoodness):
@@ -116,7 +123,12 @@ class _Projection(PerClassGoodness):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return ``activations @ weight.T``, ``(batch, classes)``."""
-        return nn.functional.linear(self._rows(activations), self.weight)
+        return self._product(self._rows(activations), self.weight)
+
+    @staticmethod
+    def _product(rows: Tensor, weight: Tensor) -> Tensor:
+        with unlowered(rows):
+            return nn.functional.linear(rows, weight.to(rows.dtype))
 
     def _shape(self, features: int) -> None:
         raise NotImplementedError
@@ -132,7 +144,7 @@ class _Projection(PerClassGoodness):
         if rows.shape[1] != self.features:
             hint = "" if self.pool or activations.dim() == 2 else "; give pool=SpatialPool(size), or features="
             raise ValueError(f"activations must have {self.features} features a sample, got {rows.shape[1]}{hint}")
-        return rows
+        return rows.to(accumulator(rows))
 
 
 class LearnedProjection(_Projection):
@@ -206,7 +218,7 @@ class Prototypes(_Projection):
     def forward(self, activations: Tensor) -> Tensor:
         """Return the scaled cosines, ``(batch, classes)``."""
         rows = nn.functional.normalize(self._rows(activations), dim=1)
-        return self.factor * nn.functional.linear(rows, nn.functional.normalize(self.weight, dim=1))
+        return self.factor * self._product(rows, nn.functional.normalize(self.weight, dim=1))
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

@@ -12,24 +12,29 @@ from forwardforward._precision import accumulator
 
 
 class _SquaredNorm(torch.autograd.Function):
-    """Sum of squares a sample: one read forward and one pass backward (autograd's own square needs four)."""
+    """Sums of squares: one read forward and one pass backward (autograd's own square needs four)."""
 
     @staticmethod
-    def forward(ctx: Any, activations: Tensor) -> Tensor:
+    def forward(ctx: Any, activations: Tensor, kept: int) -> Tensor:
         ctx.save_for_backward(activations)
-        rest = tuple(range(1, activations.dim()))  # not flattened: maps whose channels come last would be copied
+        rest = tuple(range(kept, activations.dim()))  # not flattened: maps whose channels come last would be copied
         norm: Tensor = torch.linalg.vector_norm(activations, dim=rest, dtype=accumulator(activations))
         return norm.square()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         activations: Tensor
         (activations,) = ctx.saved_tensors
         factor = (2 * grads[0]).to(activations.dtype)
-        return activations * factor.reshape(-1, *[1] * (activations.dim() - 1))
+        return activations * factor.reshape(*factor.shape, *[1] * (activations.dim() - factor.dim())), None
 
 
-_squared_norm: Callable[[Tensor], Tensor] = _SquaredNorm.apply
+_apply: Callable[[Tensor, int], Tensor] = _SquaredNorm.apply
+
+
+def squared_norm(activations: Tensor, kept: int = 1) -> Tensor:
+    """Return the sums of squares over all dimensions but the first ``kept``, of which there must be more."""
+    return _apply(activations, kept)
 
 
 class Goodness(nn.Module):
@@ -61,7 +66,7 @@ class SumOfSquares(Goodness):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return the sum of squared activations of each sample, ``(batch,)``."""
-        return _squared_norm(activations)
+        return squared_norm(activations)
 
     def scale(self, features: int) -> float:
         """Return ``features``."""
@@ -76,7 +81,7 @@ class MeanOfSquares(Goodness):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return the mean of squared activations of each sample, ``(batch,)``."""
-        return _squared_norm(activations) / activations[0].numel()
+        return squared_norm(activations) / activations[0].numel()
 
     def scale(self, features: int) -> float:
         """Return 1."""

@@ -140,6 +140,7 @@ class FFLayer(nn.Module):
         if list(order).index("goodness") < list(order).index("activate"):
             raise ValueError(f"order must have the goodness behind the activation, got {tuple(order)}")
         check_made(goodness=goodness, loss=loss, objective=objective, normalization=normalization, peer=peer)
+        check_made(block=block, activation=activation, pool=pool, shortcut=shortcut, tap=tap)
         takes, gives, self.makes_maps = block_widths(block)
         self.block = block
         self.activation = activation

@@ -28,6 +28,7 @@ class LocallyConnected2d(nn.Module):
             :math:`N(0, 1 / fan_{in})`.
 
     Raises:
+        TypeError: If a number is not whole.
         ValueError: If a size is not positive, the field does not fit or, on forward, the input has another shape.
 
     Source: Hinton (2022), arXiv 2212.13345, for MNIST and CIFAR-10.
@@ -44,19 +45,21 @@ class LocallyConnected2d(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.size = (size, size) if isinstance(size, int) else size
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
         given = {
             "in_channels": in_channels,
             "out_channels": out_channels,
             "kernel_size": kernel_size,
             "stride": stride,
             "size": min(self.size),
+            "padding": padding,
         }
         for name, value in given.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if padding < 0:
-            raise ValueError(f"padding must be at least 0, got {padding}")
+            least = 0 if name == "padding" else 1
+            if not isinstance(value, int):
+                raise TypeError(f"{name} must be a whole number, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
         height, width = ((side + 2 * padding - kernel_size) // stride + 1 for side in self.size)
         if height < 1 or width < 1:
             raise ValueError(f"kernel_size must fit into the padded input, got {kernel_size} for {self.size}")

@@ -41,7 +41,7 @@ class Shortcut(nn.Module):
             start: The layer's input, ``(rows, at most as many channels, ...)``.
         """
         if self.stride > 1:
-            start = F.avg_pool2d(start, self.stride, ceil_mode=True)
+            start = _averaged(start, self.stride, x)
         more = x.shape[1] - start.shape[1]
         if more < 0 or x.shape[2:] != start.shape[2:]:
             raise ValueError(
@@ -55,6 +55,13 @@ class Shortcut(nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"stride={self.stride}" if self.stride > 1 else ""
+
+
+def _averaged(start: Tensor, side: int, end: Tensor) -> Tensor:
+    """Return the means of square patches; those at the border may be cut short where the end has a place for them."""
+    if start.dim() != 4:
+        raise ValueError(f"a connection that averages must begin at maps, got shape {tuple(start.shape)}")
+    return F.avg_pool2d(start, side, ceil_mode=start.shape[-1] // side < end.shape[-1])
 
 
 class Skip(nn.Module):
@@ -88,6 +95,10 @@ class Skip(nn.Module):
         """Take in what the first layer passes on."""
         self._held = x.detach() if self.cut else x
 
+    def release(self) -> None:
+        """Let go of what is remembered, where the layer at the end has not run."""
+        self._held = None
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled, without what is under way."""
         return {**self.__dict__, "_held": None}
@@ -98,7 +109,7 @@ class Skip(nn.Module):
         if held is None:
             raise RuntimeError("a Skip must be the tap of an earlier layer before it is the shortcut of a later one")
         if self.pool > 1:
-            held = F.avg_pool2d(held, self.pool, ceil_mode=True)
+            held = _averaged(held, self.pool, x)
         if held.shape[2:] != x.shape[2:] or not (self.concatenate or held.shape == x.shape):
             raise ValueError(f"a skip must lead to maps of its own size, got {tuple(held.shape)} to {tuple(x.shape)}")
         return torch.cat([x, held], dim=1) if self.concatenate else x + held

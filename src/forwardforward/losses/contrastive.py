@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._checks import check_positive
-from forwardforward._precision import accumulator
+from forwardforward._precision import accumulator, unlowered
 
 
 class SupervisedContrastive(nn.Module):
@@ -43,7 +43,8 @@ class SupervisedContrastive(nn.Module):
         """Return the loss of embeddings ``(batch, dimensions)`` with labels ``(batch,)``."""
         units = F.normalize(embeddings.flatten(1).to(accumulator(embeddings)), dim=1)
         itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
-        similarity = (units @ units.T / self.temperature).masked_fill(itself, float("-inf"))
+        with unlowered(units):
+            similarity = (units @ units.T / self.temperature).masked_fill(itself, float("-inf"))
         log_share = similarity - similarity.logsumexp(1, keepdim=True)
         same = (targets[:, None] == targets[None, :]) & ~itself
         partners = same.sum(1)

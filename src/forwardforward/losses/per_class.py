@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._checks import check_positive
-from forwardforward._precision import accumulator
+from forwardforward._precision import accumulator, unlowered
 
 
 class CrossEntropy(nn.Module):
@@ -68,7 +68,7 @@ class SuperclassCrossEntropy(CrossEntropy):
     def __init__(self, superclasses: Sequence[int], temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
         super().__init__(temperature, label_smoothing)
         found = sorted(set(superclasses))
-        if len(found) < 2 or found != list(range(len(found))):
+        if any(not isinstance(one, int) for one in found) or len(found) < 2 or found != list(range(len(found))):
             raise ValueError(f"superclasses must be all of 0, 1, ... up to the highest, got {list(superclasses)}")
         self.register_buffer("superclasses", torch.tensor(list(superclasses)), persistent=False)
 
@@ -78,7 +78,8 @@ class SuperclassCrossEntropy(CrossEntropy):
             raise ValueError(f"superclasses must be one a class, got {len(self.superclasses)} for {goodness.shape[1]}")
         members = F.one_hot(self.superclasses)
         goodness = goodness.to(accumulator(goodness))
-        means = goodness @ members.to(goodness.dtype)
+        with unlowered(goodness):
+            means = goodness @ members.to(goodness.dtype)
         return super().forward(means / members.sum(0), self.superclasses[targets])
 
     def extra_repr(self) -> str:
