@@ -18,15 +18,14 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import forwardforward as ff
 from benchmarks.cells import Cell, Options, Readings, Row, Setting, read_cell
 from benchmarks.tables import Study, by_setting, render
-from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, said
+from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, said, saying_what_saves_memory, several
 from forwardforward.data.sources import TEXT_SOURCES
 
 __all__ = ["ROOT", "Bench", "fill"]
@@ -35,10 +34,6 @@ ROOT = Path(__file__).parents[1]
 
 #: What stands for every study.
 ALL = "all"
-
-
-def _several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    return lambda text: tuple(dict.fromkeys(read(part) for part in text.split(",")))
 
 
 @dataclass(frozen=True)
@@ -80,9 +75,10 @@ class Bench:
         try:
             studies = [one for one in self.studies if options.study in (one.name, ALL)]
             cells = self._cells(studies, options)
-            if options.render or self._run(cells, options, again):
-                for study in studies:
-                    self._show(study, options)
+            with saying_what_saves_memory("--width, --images or --batch-size"):
+                finished = options.render or self._run(cells, options, again)
+            for study in studies if finished else ():
+                self._show(study, options)
         except USER_ERRORS as error:
             print(f"{self.module}: {said(error)}", file=sys.stderr)
             return 2
@@ -99,9 +95,9 @@ class Bench:
         )
         names = [study.name for study in self.studies]
         parser.add_argument("study", choices=[*names, ALL], metavar="STUDY", help=f"{', '.join(names)}, or {ALL}")
-        parser.add_argument("--rows", type=_several(str), help="rows, by line or by line and epochs (default: all)")
-        parser.add_argument("--data", type=_several(str), help="data sets (default: the study's)")
-        parser.add_argument("--seeds", type=_several(bounded(int, 0)), help="seeds (default: the study's, 0,1,2)")
+        parser.add_argument("--rows", type=several(str), help="rows, by line or by line and epochs (default: all)")
+        parser.add_argument("--data", type=several(str), help="data sets (default: the study's)")
+        parser.add_argument("--seeds", type=several(bounded(int, 0)), help="seeds (default: the study's, 0,1,2)")
         reduce = parser.add_argument_group("smaller cells, shown apart from the study's own")
         if any(study.quick is not None for study in self.studies):
             reduce.add_argument("--quick", action="store_true", help="the study's quick setting, one seed")
@@ -198,13 +194,18 @@ class Bench:
 
 
 def fill(page: Path, name: str, table: str) -> None:
-    """Put a table between its markers on a page, if the page has them."""
+    """Put a table between its markers on a page.
+
+    Raises:
+        ValueError: If the page has none.
+    """
     begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
     text = page.read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
-    if found and closed:
-        page.write_text(f"{before}{begin}{table}{end}{after}", encoding="utf-8")
+    if not (found and closed):
+        raise ValueError(f"{_near(page)} must hold {begin.strip()} and, after it, {end}, each on a line of its own")
+    page.write_text(f"{before}{begin}{table}{end}{after}", encoding="utf-8")
 
 
 def _quick(options: argparse.Namespace) -> bool:

@@ -1,6 +1,7 @@
 """How long classification by goodness takes, against its arithmetic.
 
-    python benchmarks/classification.py              784-4x2000, and a small stack of convolutions
+    python benchmarks/classification.py                   a dense network and two of convolutions
+    python benchmarks/classification.py --images 10000    each of them on so many images
 
 A pair-objective network tries every label. Its arithmetic is one forward pass of the first layer, whose product with
 the images serves all labels, and one a label of the layers behind it; these passes, over plain rows, are what the
@@ -15,58 +16,79 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import forwardforward as ff
+from forwardforward._options import Parser, bounded, ending_in_one_line
 from forwardforward.models import Convolutions
+from forwardforward.recipes import get
 
 CLASSES = 10
 BOUND = 1.15
 
 
-def dense() -> tuple[ff.FFSequential, torch.Tensor]:
-    """784-4x2000, RMS-normalized, and its images."""
+def dense() -> ff.FFSequential:
+    """784-4x2000, RMS-normalized."""
     widths = [784, 2000, 2000, 2000, 2000]
-    model = ff.FFSequential(
+    return ff.FFSequential(
         *[ff.FFLinear(*sizes) for sizes in itertools.pairwise(widths)],
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.Threshold(theta="width"),
         normalization=ff.normalization.RMSNorm(),
         labels=ff.labels.Overlay(CLASSES),
     )
-    return model, torch.rand(200, 784)
 
 
-def convolutions() -> tuple[ff.FFSequential, torch.Tensor]:
-    """Four convolutions, batch-normalized, and their images."""
-    model = ff.FFSequential(
+def convolutions() -> ff.FFSequential:
+    """Four convolutions, batch-normalized."""
+    return ff.FFSequential(
         *Convolutions(pools=(1, 2))((4, 32, 32), (32, 64, 64, 64), CLASSES),
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         normalization=ff.normalization.BatchNorm(affine=True),
         labels=ff.labels.LearnedChannel(CLASSES, 32),
     )
-    return model, torch.rand(20, 3, 32, 32)
+
+
+def trifecta() -> ff.FFSequential:
+    """The Trifecta's shallow network of six convolutions, a quarter as wide."""
+    recipe = get("trifecta-s")
+    model = recipe.with_(hidden=tuple(width // 4 for width in recipe.hidden)).model((3, 32, 32), CLASSES)
+    assert isinstance(model, ff.FFSequential)
+    return model
+
+
+#: What makes each network, the shape of an image, and how many images unless told otherwise.
+NETWORKS: dict[str, tuple[Callable[[], ff.FFSequential], tuple[int, ...], int]] = {
+    "784-4x2000": (dense, (784,), 200),
+    "convolutions 32-64-64-64": (convolutions, (3, 32, 32), 20),
+    "trifecta-s, a quarter of the width": (trifecta, (3, 32, 32), 20),
+}
 
 
 def passes(model: ff.FFSequential, images: torch.Tensor) -> Callable[[], None]:
-    """Return the arithmetic, over plain rows: ten passes, of which one makes the first layer's product for all."""
+    """Return the arithmetic, over plain rows: ten passes, of which one makes the first layer's product for all.
+
+    Rows are as many at once as in classification, for which the network's ``chunk`` is the bound.
+    """
     assert model.labels is not None
     rows = model.labels.neutral(images).joined().detach()
     first, *others = model.stack
+    at_once = max(1, model.chunk // model._largest_activations(images))
 
     @torch.no_grad()
     def run() -> None:
         with ff.modes.evaluating(model):
-            once = first.pre_activations(rows)
-            for _ in range(CLASSES):
-                x = first.activation(once if first.pool is None else first.pool(once))  # a max-pool may come first
-                for layer in others:
-                    x = layer(x)
+            for some in rows.split(at_once):
+                once = first.pre_activations(some)
+                for _ in range(CLASSES):
+                    x = first.activation(once if first.pool is None else first.pool(once))  # a max-pool may come first
+                    for layer in others:
+                        x = layer(x)
 
     return run
 
@@ -92,26 +114,36 @@ def compare(model: ff.FFSequential, images: torch.Tensor, rounds: int) -> dict[s
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    usual = ", ".join(str(number) for _, _, number in NETWORKS.values())
+    parser.add_argument("--images", type=bounded(int, 1), help=f"for every network (default: {usual})")
+    parser.add_argument("--rounds", type=bounded(int, 1), default=11)
+    parser.add_argument("--threads", type=bounded(int, 1, 4096), default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "classification.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    with ending_in_one_line(parser, "--images"):
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure every network, print and write."""
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    networks = {"784-4x2000": dense(), "convolutions 32-64-64-64": convolutions()}
     found = {}
-    for name, (model, images) in networks.items():
+    for name, (made, shape, usual) in NETWORKS.items():
+        torch.manual_seed(0)
+        model, images = made(), torch.rand(options.images or usual, *shape)
         found[name] = row = compare(model, images, options.rounds)
         low, high = row["ratio_quartiles"]
         print(
-            f"{name:<26}{row['images']} images over {CLASSES} labels: {row['milliseconds']:.0f} ms, "
-            f"{row['ratio']:.2f} times the arithmetic (quartiles {low:.2f} to {high:.2f}), at most {BOUND}"
+            f"{name:<36}{row['images']:,} images over {CLASSES} labels: {row['milliseconds']:.0f} ms, "
+            f"{row['ratio']:.2f} times the arithmetic (quartiles {low:.2f} to {high:.2f}), at most {BOUND}",
+            flush=True,
         )
+    command = "python benchmarks/classification.py" + (f" --images {options.images}" if options.images else "")
     setting = {"rounds": options.rounds, "threads": options.threads, "cores": os.cpu_count()}
-    content = {"command": "python benchmarks/classification.py", **setting, "torch": torch.__version__}
+    content = {"command": command, **setting, "torch": torch.__version__}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({**content, "bound": BOUND, "networks": found}, indent=2) + "\n")
 

@@ -22,12 +22,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import forwardforward as ff
+from forwardforward._options import Parser, bounded, several
 from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST
 from forwardforward.models import TRIFECTA_DEEP, Convolutions
 
 CLASSES = 10
 SIZE = 32
-BOUNDS = {"class groups": 0.5, "learned projection": 0.5, "pair": 0.9, "pair, overlapping": 0.9}
+BOUNDS = {
+    **dict.fromkeys(("class groups", "learned projection"), 0.5),
+    **dict.fromkeys(("pair", "pair, overlapping", "pair, hard labels", "self-contrastive"), 0.9),
+}
 
 
 class Made(NamedTuple):
@@ -168,13 +172,15 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
     usual = {"widths": widths, "pools": pools, "order": TRANSFORM_FIRST}
     per_class = {"loss": ff.losses.CrossEntropy(), "normalization": ff.normalization.BatchNorm()}
 
-    def pair() -> ff.FFSequential:
+    def pair(channels: int = 4, **options: Any) -> ff.FFSequential:
+        labels = ff.labels.LearnedChannel(CLASSES, SIZE) if channels == 4 else None
         return ff.FFSequential(
-            *convolutions(4, widths, pools, NORMALIZE_FIRST),
+            *convolutions(channels, widths, pools, NORMALIZE_FIRST),
             goodness=ff.goodness.MeanOfSquares(),
             loss=ff.losses.SymBa(),
             normalization=ff.normalization.BatchNorm(affine=True),
-            labels=ff.labels.LearnedChannel(CLASSES, SIZE),
+            labels=labels,
+            **options,
         )
 
     projection = ff.goodness.LearnedProjection(CLASSES, pool=ff.pooling.SpatialPool(2))
@@ -189,6 +195,8 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
         "learned projection": (ff.FFSequential(*convolutions(3, **usual), goodness=projection, **per_class), None),
         "pair": (pair(), None),
         "pair, overlapping": (pair(), ff.schedules.Overlapping(2, "step")),
+        "pair, hard labels": (pair(negatives=ff.negatives.HardLabel()), None),
+        "self-contrastive": (pair(3, negatives=ff.negatives.SelfContrast(), num_classes=CLASSES), None),
     }
 
 
@@ -223,10 +231,10 @@ def measure(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--width", type=int, default=16, help="of the layers of equal width")
-    parser.add_argument("--depths", default="6,12,24", help="how many of them")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=bounded(int, 2), default=16)
+    parser.add_argument("--width", type=bounded(int, 1), default=16, help="of the layers of equal width")
+    parser.add_argument("--depths", type=several(bounded(int, 1)), default=(6, 12, 24), help="how many of them")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print the N largest tensors of each peak")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "memory.json")
@@ -246,7 +254,7 @@ def main() -> None:
             f"{figure} {value / 2**20:7.1f} MiB {share(deep, name, figure):5.2f}" for figure, value in peaks.items()
         )
         print(f"  {name:<22}{figures}{bound}")
-    depths = [int(depth) for depth in options.depths.split(",")]
+    depths = options.depths
     equal = {depth: measure([options.width] * depth, (), images, labels) for depth in depths}
     print(f"layers of {options.width} channels, {', '.join(map(str, depths))} of them, MiB")
     for name in deep:

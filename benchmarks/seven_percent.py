@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import forwardforward as ff
+from forwardforward._options import Parser, bounded, ending_in_one_line, widths
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "seven_percent.json"
@@ -78,7 +80,7 @@ def cells() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def measure(settings: dict[str, Any], hidden: list[int], epochs: int, data: ff.data.Splits) -> dict[str, Any]:
+def measure(settings: dict[str, Any], hidden: Sequence[int], epochs: int, data: ff.data.Splits) -> dict[str, Any]:
     """Train one cell and return its validation error."""
     torch.manual_seed(0)
     sizes = zip([784, *hidden], hidden, strict=False)
@@ -115,14 +117,24 @@ def render(kept: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, then write the page's table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m benchmarks.seven_percent",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data-dir")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--hidden", default="500,500")
-    options = parser.parse_args()
-    setting = {"hidden": [int(n) for n in options.hidden.split(",")], "epochs": options.epochs}
+    parser.add_argument("--epochs", type=bounded(int, 1), default=5)
+    parser.add_argument("--hidden", type=widths, default=(500, 500), metavar="W,W,...")
+    options = parser.parse_args(arguments)
+    with ending_in_one_line(parser, "--hidden"):
+        fill_in(options)
+
+
+def fill_in(options: argparse.Namespace) -> None:
+    """Measure what is missing, keep it and write the page's table."""
+    setting = {"hidden": list(options.hidden), "epochs": options.epochs}
     kept: dict[str, Any] = {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
     if RESULTS.exists() and json.loads(RESULTS.read_text())["setting"] == setting:
         kept = json.loads(RESULTS.read_text())

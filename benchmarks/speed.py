@@ -15,18 +15,21 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import forwardforward as ff
+from forwardforward._options import Parser, bounded, ending_in_one_line, widths
 
 CLASSES = 10
 
 
-def steps(inputs: int, hidden: list[int], images: torch.Tensor, labels: torch.Tensor) -> dict[str, Callable[[], Any]]:
+def steps(
+    inputs: int, hidden: Sequence[int], images: torch.Tensor, labels: torch.Tensor
+) -> dict[str, Callable[[], Any]]:
     """One training step of each kind, over stacks of the same sizes."""
     sizes = list(zip([inputs, *hidden], hidden, strict=False))
     stack = [[ff.FFLinear(*size) for size in sizes] for _ in range(4)]
@@ -74,19 +77,25 @@ class Joined(ff.negatives.RandomLabel):
         return ff.Batch(batch.inputs.joined(), labels, paired=True)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=784)
-    parser.add_argument("--hidden", default="2000,2000,2000,2000")
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=bounded(int, CLASSES), default=784)  # the label lies over so many of them
+    parser.add_argument("--hidden", type=widths, default=(2000, 2000, 2000, 2000), metavar="W,W,...")
+    parser.add_argument("--batch-size", type=bounded(int, 1), default=512)
+    parser.add_argument("--rounds", type=bounded(int, 1), default=15)
+    parser.add_argument("--threads", type=bounded(int, 1, 4096), default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    with ending_in_one_line(parser, "--hidden or --batch-size"):
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure every kind of step, print and write."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    hidden = [int(width) for width in options.hidden.split(",")]
+    hidden, layers = options.hidden, ",".join(map(str, options.hidden))
     images = torch.rand(options.batch_size, options.inputs)
     labels = torch.randint(CLASSES, (options.batch_size,))
     kinds = steps(options.inputs, hidden, images, labels)
@@ -99,7 +108,7 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - began)
     base = seconds["backpropagation"]
     rows = {}
-    print(f"{options.inputs}-{options.hidden} at batch {options.batch_size}, float32, {options.threads} threads")
+    print(f"{options.inputs}-{layers} at batch {options.batch_size}, float32, {options.threads} threads")
     for name, times in seconds.items():
         ratios = sorted(t / b for t, b in zip(times, base, strict=True))
         quarter = len(ratios) // 4
@@ -115,7 +124,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     setting = {"inputs": options.inputs, "hidden": hidden, "batch_size": options.batch_size, "rounds": options.rounds}
     setting |= {"threads": options.threads, "cores": os.cpu_count(), "torch": torch.__version__}
-    command = f"python benchmarks/speed.py --hidden {options.hidden} --batch-size {options.batch_size}"
+    command = f"python benchmarks/speed.py --hidden {layers} --batch-size {options.batch_size}"
     options.out.write_text(json.dumps({"command": command, **setting, "steps": rows}, indent=2) + "\n")
 
 

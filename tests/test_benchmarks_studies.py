@@ -23,6 +23,9 @@ from forwardforward.recipes import get
 pytest.importorskip("sklearn")
 activations = pytest.importorskip("benchmarks.activations")
 thresholds = pytest.importorskip("benchmarks.thresholds")
+trifecta = pytest.importorskip("benchmarks.trifecta")
+
+BENCHES = (thresholds.BENCH, activations.BENCH, trifecta.BENCH)
 
 SMALL = ["--data", "digits", "--epochs", "2", "--width", "0.004", "--images", "60", "--seeds", "0"]
 
@@ -211,14 +214,19 @@ def test_the_studies_of_activations(places: Path, capsys: pytest.CaptureFixture[
     assert "outside" not in cells["relu"]
 
 
-@pytest.mark.parametrize("name", ["thresholds", "activations"])
-def test_the_pages_have_room_for_every_study(name: str) -> None:
-    bench: Bench = {"thresholds": thresholds, "activations": activations}[name].BENCH
+@pytest.mark.parametrize("bench", BENCHES, ids=lambda bench: bench.module)
+def test_the_pages_have_room_for_every_study(bench: Bench) -> None:
     assert bench.page is not None
     text = bench.page.read_text(encoding="utf-8")
     for study in bench.studies:
-        for one in (study.name, f"{study.name}-figures"):
+        for one in (study.name, *([] if study.draw is None else [f"{study.name}-figures"])):
             assert text.count(f"<!-- {one}:begin -->\n") == text.count(f"<!-- {one}:end -->") == 1
+
+
+def test_no_bench_is_left_out_here() -> None:
+    modules = Path(benches.__file__).parent.glob("*.py")
+    found = {f"benchmarks.{path.stem}" for path in modules if "\nBENCH = " in path.read_text(encoding="utf-8")}
+    assert found == {bench.module for bench in BENCHES}
 
 
 # What is measured

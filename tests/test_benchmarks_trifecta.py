@@ -180,7 +180,8 @@ def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb\n", encoding="utf-8")
     fill(page, "table", "new\n")
-    fill(page, "absent", "never\n")
+    with pytest.raises(ValueError, match=r"page.md must hold <!-- absent:begin --> and, after it, <!-- absent:end -->"):
+        fill(page, "absent", "never\n")
     assert page.read_text(encoding="utf-8") == "a\n<!-- table:begin -->\nnew\n<!-- table:end -->\nb\n"
 
 
@@ -203,6 +204,11 @@ def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
 )
 def test_slips_give_one_line(bench: Bench, words: list[str], shown: str, one_line: Callable[..., str]) -> None:
     assert shown in one_line(bench.main, words)
+
+
+def test_too_little_memory_gives_one_line(bench: Bench, one_line: Callable[..., str]) -> None:
+    line = one_line(bench.main, ["table", *SMALLER, "--width", "2000000000"])
+    assert "out of memory, which smaller --width, --images or --batch-size may spare: " in line
 
 
 # The Trifecta

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -121,6 +122,12 @@ def test_recipes_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)
     assert main(["recipes", "hinton"]) == 0
     assert "SumOfSquares()" in capsys.readouterr().out
+    assert main(["recipes", "hcl-ff"]) == 0
+    usual, cifar, others = re.split(r"on cifar10:\n|on digits:\n", capsys.readouterr().out)
+    assert "superclasses=()" in usual
+    assert cifar.startswith("  architecture  Contrastive(")
+    assert "superclasses=((0, 0, 1," in cifar
+    assert "\n  augment       none\n" in others
     with pytest.raises(SystemExit):
         main(["--version"])
     assert __version__ in capsys.readouterr().out
@@ -174,7 +181,11 @@ def test_a_slip_gets_one_line_and_leaves_nothing(
     ("shape", "classes", "recipe", "words"),
     [
         ((2,), 3, "hff", "(channels, height, width)"),  # no maps to convolve
+        ((2,), 3, "deeperforward", "data own.npz do not fit recipe deeperforward: input_shape must be (channels,"),
+        ((2,), 3, "hcl-ff", "(channels, height, width)"),
+        ((2,), 3, "trifecta-s", "(channels, height, width) for labels that are maps, got (2,)"),
         ((15,), 3, "unsupervised", "HybridMask"),  # no rows and columns to mask
+        ((3, 3), 3, "mono-conv-wide", "data own.npz do not fit recipe mono-conv-wide: input_shape must be large"),
     ],
 )
 def test_data_that_do_not_fit_leave_no_run(
@@ -184,6 +195,52 @@ def test_data_that_do_not_fit_leave_no_run(
         "train", npz(tmp_path / "own.npz", shape, classes), "--recipe", recipe, *QUICK, "--out", "run"
     )
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "recipe", "hidden", "words"),
+    [
+        (10, "cwcomp", "20,20", "windows must be one a layer, got 4 for 2 layers"),
+        (10, "deeperforward", "10,10", "widths must double"),
+        (3, "scff", "8,8,8,8", "theta_positive must hold one threshold a layer"),
+        (3, "class-groups", "9,10", "got 3 classes for 10 features"),
+        (3, "cwcomp", None, "multiples of the 3 classes"),
+        (3, "deeperforward", None, "got 3 classes for 100 features"),
+    ],
+)
+def test_widths_that_do_not_fit_name_the_option_and_leave_no_run(
+    fails: Callable[..., str], tmp_path: Path, classes: int, recipe: str, hidden: str | None, words: str
+) -> None:
+    given = ["--hidden", hidden] if hidden else []
+    line = fails("train", npz(tmp_path / "own.npz", (8, 8), classes), "--recipe", recipe, *given, "--no-progress")
+    shown = hidden or ",".join(map(str, RECIPES[recipe].hidden)) + " (the default)"
+    assert f"--hidden {shown} do not fit recipe {recipe} on data with {classes} classes: " in line
+    assert words in line
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("shape", [(15,), (8, 8)])
+def test_images_of_ones_own_are_not_augmented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    def augmented(*_: Any) -> None:
+        raise AssertionError("augmented")
+
+    monkeypatch.setattr("forwardforward.data.augmentation.Augmentation.__call__", augmented)
+    assert main(["train", npz(tmp_path / "own.npz", shape), "--recipe", "trifecta-fcn", *QUICK]) == 0
+
+
+def test_too_little_memory(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    line = fails("train", "--recipe", "mono", "--hidden", "2000000000,2000000000", "--no-progress")
+    assert "out of memory, which smaller --hidden or --batch-size may spare: " in line
+    assert not Path("runs").exists()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("forwardforward.recipes.recipe.fit", broken)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        main(["train", *QUICK])
 
 
 def test_files_that_are_no_data(fails: Callable[..., str], tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_errors_are_drawn_beside_each_other(tmp_path: Path) -> None:
     _, axis = layer_errors(evaluation, (30.0, 20.0), path)
     assert [bar.get_height() for bar in axis.patches] == pytest.approx([*evaluation.layer_errors, 30.0, 20.0])
     assert path.stat().st_size > 0
-    silent = ff.training.Evaluation(10.0, None, None, None, 5)
+    silent = ff.training.Evaluation(10.0, None, None, None, None, 5)
     assert len(layer_errors(silent, (1.0,))[1].patches) == 1
     with pytest.raises(ValueError, match="probes must be given where layers do not classify"):
         layer_errors(silent)

@@ -20,7 +20,10 @@ def record(epoch: int, validation: bool = True, layers: int = 2) -> dict[str, An
         ("loss", "positive", "negative", "separation", "accuracy", "gradient_norm", "largest_weight", "learning_rate"),
         0.5 * epoch,
     )
-    errors = {"error": 3.0, "layer_errors": [4.0] * layers, "layer_accuracies": None, "head_error": 2.0, "samples": 9}
+    errors = {
+        **{"error": 3.0, "layer_errors": [4.0] * layers, "layer_accuracies": None, "head_error": 2.0, "samples": 9},
+        **{"largest_goodness": [2.0 * epoch] * layers},
+    }
     return {
         "epoch": epoch,
         "seconds": 0.1,
@@ -33,11 +36,12 @@ def record(epoch: int, validation: bool = True, layers: int = 2) -> dict[str, An
 def test_one_panel_a_figure_and_one_line_a_layer(tmp_path: Path) -> None:
     history = History([record(epoch) for epoch in (1, 2, 3)])
     figure, axes = curves(history, tmp_path / "curves.png")
-    assert axes.shape == (2, 3)
-    for axis in axes.flat[:5]:
+    assert axes.shape == (2, 4)
+    for axis in axes.flat[:7]:
         assert [line.get_label() for line in axis.lines][:2] == ["layer 1", "layer 2"]
     assert list(axes.flat[0].lines[0].get_ydata()) == [0.5, 1.0, 1.5]
-    assert any("validation" in str(line.get_label()) for line in axes.flat[5].lines)
+    assert list(axes.flat[3].lines[0].get_ydata()) == [2.0, 4.0, 6.0]
+    assert any("validation" in str(line.get_label()) for line in axes.flat[7].lines)
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert figure.axes
 
@@ -45,7 +49,7 @@ def test_one_panel_a_figure_and_one_line_a_layer(tmp_path: Path) -> None:
 def test_one_epoch_without_validation_or_head() -> None:
     one = {**record(1, validation=False), "head": None}
     _, axes = curves(History([one]))
-    assert not axes.flat[5].lines
+    assert not axes.flat[7].lines
 
 
 def test_layers_that_were_not_updated_leave_gaps() -> None:

@@ -145,6 +145,39 @@ def test_settings_of_a_data_set() -> None:
     assert recipe.on("mnist").epochs == 60
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_images_of_ones_own_are_not_augmented(name: str) -> None:
+    assert EVERY[name].on("somewhere/own.npz").augment is None
+
+
+def test_hcl_ff_trains_as_long_as_in_the_paper() -> None:
+    recipe = RECIPES["hcl-ff"]
+    assert [recipe.on(data).epochs for data in ("cifar10", "cifar100", "mnist")] == [1000, 1000, 150]
+
+
+def test_what_differs_on_a_data_set_in_words() -> None:
+    recipe = RECIPES["mono-conv"]
+    assert recipe.differences("mnist") == {"augment": "RandomCrop(padding=2, fill=0.0)"}
+    assert recipe.differences("digits") == {"hidden": "(20, 40, 80)", "augment": "none", "batch_size": "50"}
+    assert recipe.differences("cifar10") == {}
+
+
+@pytest.mark.parametrize("name", ["deeperforward", "hcl-ff", "mono-conv", "trifecta-s", "trifecta-d"])
+def test_what_reads_images_says_so(name: str) -> None:
+    with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\) for .*, got \(16,\)"):
+        RECIPES[name].model((16,), 10)
+
+
+def test_the_recipes_of_one_network_differ_in_what_the_page_says() -> None:
+    networks = {name: RECIPES[name].table() for name in ("mono-conv", "class-groups", "asge", "hff")}
+    mono = networks.pop("mono-conv")
+    differ = {name: {key for key in mono if table[key] != mono[key]} for name, table in networks.items()}
+    assert differ == {"class-groups": {"architecture", "goodness"}, "asge": {"goodness"}, "hff": {"goodness"}}
+    ours, theirs = RECIPES["mono-conv"].architecture, RECIPES["class-groups"].architecture
+    assert dataclasses.replace(theirs, order=ours.order) == ours  # type: ignore[type-var, union-attr]
+    assert theirs.order == RECIPES["cwcomp"].architecture.order  # type: ignore[union-attr]
+
+
 def test_get() -> None:
     assert recipes.get("mono") is RECIPES["mono"]
     with pytest.raises(ValueError, match=r"recipe must be one of hinton, .*got 'monno'"):

@@ -393,6 +393,11 @@ def test_evaluation_takes_any_number_of_samples(kind: str) -> None:
             100 * float((model.predict(held.inputs[:count]) != held.targets[:count]).double().mean())
         )
         assert (result.layer_accuracies is None) == (count == 1 and kind != "class")
+        if model.layers_classify:
+            most = model.layer_goodness(held.inputs[:count]).amax((0, 2)).tolist()
+            assert result.largest_goodness == pytest.approx(most)
+        else:
+            assert result.largest_goodness is None
     loader = DataLoader(held, 10)
     assert ff.evaluate(model, loader).error == ff.evaluate(model, held).error
 

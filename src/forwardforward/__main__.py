@@ -14,8 +14,18 @@ from typing import Any
 import torch
 
 from forwardforward import __version__
-from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, plain_warnings, said
-from forwardforward.data import available
+from forwardforward._checks import InputShapeError
+from forwardforward._options import (
+    USER_ERRORS,
+    Parser,
+    bounded,
+    chosen_device,
+    plain_warnings,
+    said,
+    saying_what_saves_memory,
+    widths,
+)
+from forwardforward.data import Splits, available
 from forwardforward.models import Dense
 from forwardforward.recipes import RECIPES, Recipe, get
 from forwardforward.runs import Run, RunConfig
@@ -38,14 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words)
     try:
-        with plain_warnings("forwardforward"):
+        with plain_warnings("forwardforward"), saying_what_saves_memory("--hidden or --batch-size"):
             options.action(options, words)
     except USER_ERRORS as error:
         return _end(said(error), 2)
-    except RuntimeError as error:
-        if "memory" not in str(error):
-            raise
-        return _end(f"out of memory, which smaller --hidden or --batch-size may spare: {error}", 2)
     except KeyboardInterrupt:
         run = getattr(options, "run", None)
         return _end("interrupted" if run is None else f"interrupted; go on with: {run.resume_command}", 130)
@@ -71,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", help="see `forwardforward recipes` (default: hinton; imdb-bag for imdb)")
     train.add_argument("--epochs", type=bounded(int, 1), help="passes over the training data (default: the recipe's)")
     train.add_argument("--batch-size", type=bounded(int, 1), help="samples a step (default: the recipe's)")
-    train.add_argument("--hidden", type=_widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
+    train.add_argument("--hidden", type=widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
     train.add_argument(
         "--seed",
         type=bounded(int, 0, 2**63 - 1),
@@ -111,16 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     recipes.set_defaults(action=_recipes)
     recipes.add_argument("name", nargs="?", help="show this recipe's hyperparameters")
     return parser
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    try:
-        widths = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        widths = ()
-    if not widths or min(widths) < 1:
-        raise argparse.ArgumentTypeError(f"takes widths such as 1000,1000, got {text!r}")
-    return widths
 
 
 def _train(options: argparse.Namespace, words: list[str]) -> None:
@@ -214,9 +210,31 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     out = Path(options.out) if options.out else _free_folder(default)
     run = Run(out, config)
     run.check_free()
-    run.model(run.splits(progress=not options.no_progress))  # before anything is written: it may not be there, or fit
+    splits = run.splits(progress=not options.no_progress)
+    _check_fit(run, splits, "" if options.hidden else " (the default)")  # before anything is written
     run.begin()
     return run
+
+
+def _check_fit(run: Run, splits: Splits, whose: str) -> None:
+    """Refuse data and widths that the recipe makes no network of.
+
+    Args:
+        run: The run, not begun.
+        splits: Its data.
+        whose: What to say of the widths where they are not the user's.
+    """
+    config = run.config
+    try:
+        model: Any = run.model(splits)
+        config.sized_recipe().schedule(len(model), 0, 0, config.epochs)
+    except InputShapeError as error:
+        raise ValueError(f"data {Path(config.data).name} do not fit recipe {config.recipe}: {error}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"--hidden {_shown(config.hidden)}{whose} do not fit recipe {config.recipe} on data with "
+            f"{splits.num_classes} classes: {error}"
+        ) from error
 
 
 def _found(path: str) -> str:
@@ -268,12 +286,20 @@ def _print_errors(figures: dict[str, Any]) -> None:
 
 def _recipes(options: argparse.Namespace, words: list[str]) -> None:
     if options.name is not None:
-        for name, value in get(options.name).table().items():
-            print(f"{name:<16}{value}")
+        recipe = get(options.name)
+        _print_fields(recipe.table())
+        for data in recipe.data_settings:
+            print(f"on {data}:")
+            _print_fields(recipe.differences(data), "  ")
         return
     width = max(map(len, RECIPES))
     for name, recipe in RECIPES.items():
         print(f"{name:<{width}}  {recipe.summary}")
+
+
+def _print_fields(table: dict[str, str], indent: str = "") -> None:
+    for name, value in table.items():
+        print(f"{indent}{name:<{16 - len(indent)}}{value}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,12 @@
-"""Checks of numbers that many constructors share."""
+"""Checks of numbers and shapes that many constructors share."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class InputShapeError(ValueError):
+    """A network takes no inputs of this shape."""
 
 
 def check_positive(name: str, value: float) -> float:
@@ -34,3 +40,17 @@ def check_num_classes(num_classes: int) -> int:
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}")
     return num_classes
+
+
+def check_image_shape(input_shape: Sequence[int], what: str) -> None:
+    """Refuse inputs that are no images.
+
+    Args:
+        input_shape: Shape of one input.
+        what: What needs images.
+
+    Raises:
+        InputShapeError: If they are of another form.
+    """
+    if len(input_shape) != 3:
+        raise InputShapeError(f"input_shape must be (channels, height, width) for {what}, got {tuple(input_shape)}")

@@ -1,4 +1,4 @@
-"""What the command lines share: a parser that fails in one line, readers of numbers, the device where none is named."""
+"""What the command lines share: a parser that fails in one line, readers of numbers, errors in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from forwardforward.training import CheckpointError, TrainingDiverged
 from forwardforward.training.arguments import check_device
 
 #: What a user's slip or the world's raises; everything else is a mistake of ours and shows its traceback.
-USER_ERRORS = (ValueError, TypeError, OSError, ImportError, CheckpointError, TrainingDiverged)
+USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, CheckpointError, TrainingDiverged)
+
+#: How torch says that memory is short, or that a tensor is too large to be counted.
+SHORTAGES = ("memory", "size calculation overflow", "multiplication overflow")
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,10 +44,51 @@ def bounded(kind: type[int] | type[float], lowest: float, highest: float = 2**31
     return read
 
 
+def widths(text: str) -> tuple[int, ...]:
+    """Read the widths of layers."""
+    try:
+        read = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        read = ()
+    if not read or not 1 <= min(read) <= max(read) < 2**31:
+        raise argparse.ArgumentTypeError(f"takes widths such as 1000,1000, got {text!r}")
+    return read
+
+
+def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Return a reader of values with commas between them, each counted once."""
+    return lambda text: tuple(dict.fromkeys(read(part) for part in text.split(",")))
+
+
 def said(error: BaseException) -> str:
     """Return an error in one line, in the words of a command line."""
     text = " ".join((str(error) or type(error).__name__).split())
     return text.replace("; pass download=True to download it", "; without --data-dir it is downloaded")
+
+
+@contextlib.contextmanager
+def saying_what_saves_memory(options: str) -> Iterator[None]:
+    """Raise a ``MemoryError`` that names the options to make smaller where torch says that memory is short."""
+    try:
+        yield
+    except USER_ERRORS:
+        raise
+    except RuntimeError as error:
+        if not any(words in str(error) for words in SHORTAGES):
+            raise
+        raise MemoryError(f"out of memory, which smaller {options} may spare: {error}") from error
+
+
+@contextlib.contextmanager
+def ending_in_one_line(parser: argparse.ArgumentParser, options: str) -> Iterator[None]:
+    """End a script in one line, with status 2 for what a user's slip or the world raises, 130 when interrupted."""
+    try:
+        with saying_what_saves_memory(options):
+            yield
+    except USER_ERRORS as error:
+        parser.exit(2, f"{parser.prog}: {said(error)}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted\n")
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from forwardforward._checks import InputShapeError, check_image_shape
 from forwardforward.layers import (
     NORMALIZE_FIRST,
     FFConv2d,
@@ -106,12 +107,11 @@ class Convolutions:
             ValueError: If the input is not (channels, height, width) or too small for the pools, or layers whose
                 filters are apart by class do not divide by the classes.
         """
-        if len(input_shape) != 3:
-            raise ValueError(
-                f"input_shape must be (channels, height, width) for convolutions, got {tuple(input_shape)}"
-            )
+        check_image_shape(input_shape, "convolutions")
         if min(input_shape[1:]) < 2 ** len([pool for pool in self.pools if pool <= len(widths)]):
-            raise ValueError(f"input_shape must be large enough for {len(self.pools)} pools, got {tuple(input_shape)}")
+            raise InputShapeError(
+                f"input_shape must be large enough for {len(self.pools)} pools, got {tuple(input_shape)}"
+            )
         channels = [input_shape[0], *widths]
         if any(channels[i] % num_classes for number in self.grouped for i in (number - 1, number) if i < len(channels)):
             raise ValueError(
@@ -146,8 +146,9 @@ class DeeperForward:
         """Return the layers, 4 a width and one.
 
         Raises:
-            ValueError: If the widths do not double.
+            ValueError: If the input is not (channels, height, width), or the widths do not double.
         """
+        check_image_shape(input_shape, "convolutions")
         if any(b != 2 * a for a, b in itertools.pairwise(widths)):
             raise ValueError(f"widths must double from one to the next, got {tuple(widths)}")
         order = ("transform", "activate", "goodness", "normalize", "add", "pool")

@@ -8,6 +8,8 @@ import torch
 
 from forwardforward.data import load
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*where the official file has")
+
 BINARY = {
     "cifar10": ("cifar-10-batches-bin", [f"data_batch_{i}.bin" for i in range(1, 6)], "test_batch.bin"),
     "cifar100": ("cifar-100-binary", ["train.bin"], "test.bin"),
@@ -128,6 +130,24 @@ def test_cut_short_binary_file(tmp_path, cut):
         load("cifar10", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "left", "official"),
+    [
+        ("cifar10", "data_batch_3.bin", 3, "10,000"),
+        ("cifar10", "test_batch.bin", 2, "10,000"),
+        ("cifar100", "train.bin", 19, "50,000"),
+        ("cifar100", "test.bin", 2, "10,000"),
+    ],
+)
+def test_a_file_cut_at_a_whole_image_is_told(tmp_path, name, file, left, official):
+    path = write_binary(tmp_path, name) / file
+    size = 3073 if name == "cifar10" else 3074
+    path.write_bytes(path.read_bytes()[:-size])
+    told = rf"{file} may be damaged: it holds {left} images, where the official file has {official}; delete it"
+    with pytest.warns(UserWarning, match=told):
+        load(name, tmp_path)
+
+
 @pytest.mark.parametrize(("name", "label"), [("cifar10", 10), ("cifar100", 100)])
 def test_labels_out_of_range(tmp_path, name, label):
     folder = write_binary(tmp_path, name)
@@ -178,6 +198,7 @@ def test_failed_download(tmp_path, monkeypatch, error):
 
 
 @pytest.mark.shared_data
+@pytest.mark.filterwarnings("error")
 def test_real_cifar10(shared_data_dir):
     splits = load("cifar10", shared_data_dir)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (45_000, 5_000, 10_000)

@@ -17,8 +17,10 @@ _PANELS = (
     ("loss", "local loss"),
     ("accuracy", "layer accuracy"),
     ("separation", "separation of goodness"),
+    ("largest_goodness", "largest goodness, validation"),
     ("gradient_norm", "gradient norm"),
     ("largest_weight", "largest weight"),
+    ("learning_rate", "learning rate"),
 )
 
 
@@ -38,22 +40,30 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
     """
     if not len(history):
         raise ValueError("history must hold at least one epoch, got an empty one")
-    figure = new_figure(12, 6.5)
-    axes = figure.subplots(2, 3)
+    figure = new_figure(16, 6.5)
+    axes = figure.subplots(2, 4)
     epochs = [record["epoch"] for record in history]
     depth = len(history[0]["layers"])
     for axis, (key, title) in zip(axes.flat, _PANELS, strict=False):
         for layer in range(depth):
-            values = history.layer(layer, key)
+            values = _values(history, layer, key)
             if any(value is not None for value in values):
                 shown = [float("nan") if value is None else value for value in values]
                 axis.plot(epochs, shown, marker="." if len(epochs) < 3 else None, label=f"layer {layer + 1}")
         axis.set_title(title)
         axis.set_xlabel("epoch")
     axes.flat[0].legend() if axes.flat[0].lines else None
-    _errors(axes.flat[5], history, epochs)
+    _errors(axes.flat[-1], history, epochs)
     save(figure, path)
     return figure, axes
+
+
+def _values(history: History, layer: int, key: str) -> list[float | None]:
+    """Return a layer's figure by epoch: of the training, or where it has none of the validation data."""
+    if key != "largest_goodness":
+        return history.layer(layer, key)
+    measured = [(record["validation"] or {}).get(key) for record in history]
+    return [None if values is None else values[layer] for values in measured]
 
 
 def _errors(axis: Any, history: History, epochs: list[int]) -> None:

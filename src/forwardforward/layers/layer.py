@@ -19,7 +19,7 @@ __all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "FFLayer", "Pass"]
 #: Hinton's order, and the Trifecta's: what passes on is not normalized, the next layer does that.
 NORMALIZE_FIRST = ("normalize", "transform", "add", "activate", "pool", "goodness")
 
-#: The usual order of backpropagation's networks, and of the per-class ones.
+#: The usual order of backpropagation's networks.
 TRANSFORM_FIRST = ("transform", "normalize", "add", "activate", "pool", "goodness")
 
 
@@ -78,6 +78,9 @@ class FFLayer(nn.Module):
 
     Plug-ins that are left out are taken from the :class:`~forwardforward.FFSequential` that the layer is put
     into, each layer getting a copy of its own.
+
+    Training and classification call :meth:`run`, so forward hooks on the layer itself run only where it is called as a
+    module; hook its activation instead.
 
     Args:
         block: Any module from ``(rows, ...)`` to pre-activations, or to activations where ``activation`` is

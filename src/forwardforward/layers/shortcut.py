@@ -61,7 +61,8 @@ def _averaged(start: Tensor, side: int, end: Tensor) -> Tensor:
     """Return the means of square patches; those at the border may be cut short where the end has a place for them."""
     if start.dim() != 4:
         raise ValueError(f"a connection that averages must begin at maps, got shape {tuple(start.shape)}")
-    return F.avg_pool2d(start, side, ceil_mode=start.shape[-1] // side < end.shape[-1])
+    cut_short = any(a // side < b for a, b in zip(start.shape[2:], end.shape[2:], strict=False))
+    return F.avg_pool2d(start, side, ceil_mode=cut_short)
 
 
 class Skip(nn.Module):

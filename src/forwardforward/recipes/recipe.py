@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from forwardforward._checks import check_image_shape
 from forwardforward.classifiers import LinearHead
 from forwardforward.data import Splits, load
 from forwardforward.data.text import MeanVectors, Representation
@@ -107,7 +108,7 @@ class Recipe:
             num_classes: Number of classes.
 
         Raises:
-            ValueError: If the label does not fit into the input.
+            ValueError: If the input is not of the form that the layers or the label take, or the widths do not fit.
         """
         shape = tuple(input_shape)
         encoder = None if self.labels is None or self.baseline else self._encoder(num_classes, shape)
@@ -203,9 +204,20 @@ class Recipe:
         values = {name: getattr(self, name) for name in self._fields() if name not in hidden}
         return {name: _words(value) for name, value in values.items() if not _unused(value)}
 
+    def differences(self, data: str) -> dict[str, str]:
+        """Return what the recipe sets otherwise on a data set, field by field, in words.
+
+        Args:
+            data: Name of the data set.
+        """
+        here, there = self.table(), self.on(data).table()
+        changed = [name for name in self._fields() if here.get(name) != there.get(name)]
+        return {name: there.get(name, "none") for name in changed}
+
     def _encoder(self, num_classes: int, shape: tuple[int, ...]) -> LabelEncoder:
         assert self.labels is not None
         if "size" in inspect.signature(self.labels).parameters:
+            check_image_shape(shape, "labels that are maps")
             return self.labels(num_classes, size=shape[-2:])
         return self.labels(num_classes)
 

@@ -27,6 +27,8 @@ class Evaluation:
             pairs in the right order where its loss has none; for class objectives 100 minus the error. Rounded to
             what float32 tells, and for pairs over batches of two samples or more, since some negatives need two. None
             for models without local objectives, and where there is no such batch.
+        largest_goodness: Each layer's largest goodness of any sample under any label; None where layers cannot
+            classify.
         head_error: The same as ``error`` for the one-pass head; None where there is none.
         samples: Number of samples.
     """
@@ -34,6 +36,7 @@ class Evaluation:
     error: float
     layer_errors: tuple[float, ...] | None
     layer_accuracies: tuple[float | None, ...] | None
+    largest_goodness: tuple[float, ...] | None
     head_error: float | None
     samples: int
 
@@ -129,6 +132,7 @@ class _Counts:
         self.samples = 0
         self.wrong: Tensor | int = 0
         self.layers: Tensor | None = None
+        self.largest: Tensor | None = None
         self.head: Tensor | None = None
         self.local: list[tuple[int, list[Tensor | None]]] = []
 
@@ -143,6 +147,8 @@ class _Counts:
         if goodness is not None:
             wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
             self.layers = wrong if self.layers is None else self.layers + wrong
+            largest = goodness.amax((0, 2))
+            self.largest = largest if self.largest is None else self.largest.maximum(largest)
         combine = getattr(getattr(model, "classifier", None), "combine", None)
         scores = model.scores(images) if goodness is None or combine is None else combine(goodness)
         self.wrong = self.wrong + (scores.argmax(1) != labels).sum()
@@ -164,6 +170,7 @@ class _Counts:
             error=self._percent(int(self.wrong)),
             layer_errors=errors,
             layer_accuracies=accuracies,
+            largest_goodness=None if self.largest is None else tuple(self.largest.tolist()),
             head_error=None if self.head is None else self._percent(int(self.head)),
             samples=self.samples,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ class _Release:
     label_bytes: int  # the last one is the label; CIFAR-100 has one of 20 groups of classes before it
     binary_folder: str
     train_files: tuple[str, ...]
+    train_images: int  # in each of these files
     test_file: str
+    test_images: int
     class_name: str  # torchvision's, for the pickled form
     pickled_folder: str
 
@@ -40,7 +43,9 @@ CIFAR10 = _Release(
     label_bytes=1,
     binary_folder="cifar-10-batches-bin",
     train_files=tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+    train_images=10_000,
     test_file="test_batch.bin",
+    test_images=10_000,
     class_name="CIFAR10",
     pickled_folder="cifar-10-batches-py",
 )
@@ -50,7 +55,9 @@ CIFAR100 = _Release(
     label_bytes=2,
     binary_folder="cifar-100-binary",
     train_files=("train.bin",),
+    train_images=50_000,
     test_file="test.bin",
+    test_images=10_000,
     class_name="CIFAR100",
     pickled_folder="cifar-100-python",
 )
@@ -61,6 +68,7 @@ def cifar10(data_dir: Path, download: bool) -> Splits:
 
     Read from the binary release in ``data_dir/cifar-10-batches-bin`` where it is complete, which needs no other
     package, else from the pickled one in ``data_dir/cifar-10-batches-py``, which is also what is downloaded.
+    Files of the binary release with more or fewer images than the official ones are read with a warning.
 
     Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
@@ -103,6 +111,14 @@ def _records(release: _Release, path: Path) -> NDArray[np.uint8]:
     if len(content) == 0 or len(content) % size:
         raise ValueError(
             f"{path} is damaged: it must hold {size} bytes an image, got {len(content)} bytes; delete it to start anew"
+        )
+    count = len(content) // size
+    official = release.test_images if path.name == release.test_file else release.train_images
+    if count != official:
+        warnings.warn(
+            f"{path} may be damaged: it holds {count:,} images, where the official file has {official:,}; "
+            "delete it to start anew, unless it is meant so",
+            stacklevel=2,
         )
     return content.reshape(-1, size)
 

@@ -1,0 +1,80 @@
+"""The scripts that time things: what they print and write, and their one-line errors."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("benchmarks.classification")
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def script(name: str) -> Any:
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def test_classification(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classification, out = script("classification"), tmp_path / "found.json"
+    words = ["--rounds", "1", "--threads", "1", "--out", str(out)]
+    classification.main(["--images", "3", *words])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all("  3 images over 10 labels: " in line for line in lines)
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert content["command"] == "python benchmarks/classification.py --images 3"
+    assert list(content["networks"]) == list(classification.NETWORKS)
+    assert {row["images"] for row in content["networks"].values()} == {3}
+    assert [usual for _, _, usual in classification.NETWORKS.values()] == [200, 20, 20]
+
+
+def test_the_arithmetic_is_that_of_classification() -> None:
+    classification = script("classification")
+    torch.manual_seed(0)
+    model, images = classification.trifecta(), torch.rand(5, 3, 32, 32)
+    rows = []
+    model.stack[0].block.register_forward_hook(lambda block, given, out: rows.append(len(out)))
+    model.chunk = 2 * model._largest_activations(images)
+    classification.passes(model, images)()
+    assert rows == [2, 2, 1]
+
+
+def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "found.json"
+    words = ["--hidden", "6,5", "--inputs", "12", "--batch-size", "4", "--rounds", "1", "--threads", "1"]
+    script("speed").main([*words, "--out", str(out)])
+    assert capsys.readouterr().out.startswith("12-6,5 at batch 4, float32, 1 threads\n")
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert content["hidden"] == [6, 5]
+    assert content["command"] == "python benchmarks/speed.py --hidden 6,5 --batch-size 4"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "shown"),
+    [
+        ("classification", ["--rounds", "0"], "--rounds: must be a whole number from 1"),
+        ("classification", ["--images", "none"], "--images: must be a whole number from 1"),
+        ("classification", ["--images", "2000000000"], "out of memory, which smaller --images may spare"),
+        ("speed", ["--rounds", "0"], "--rounds: must be a whole number from 1"),
+        ("speed", ["--threads", "0"], "--threads: must be a whole number from 1"),
+        ("speed", ["--hidden", "5,x"], "--hidden: takes widths such as 1000,1000, got '5,x'"),
+        ("speed", ["--hidden", "2000000000"], "out of memory, which smaller --hidden or --batch-size may spare"),
+        ("seven_percent", ["--epochs", "0"], "--epochs: must be a whole number from 1"),
+        ("seven_percent", ["--data-dir", "nowhere"], "nowhere"),
+    ],
+)
+def test_slips_give_one_line(name: str, words: list[str], shown: str, one_line: Callable[..., str]) -> None:
+    if "--data-dir" in words:
+        pytest.importorskip("torchvision")
+    assert shown in one_line(script(name).main, words)
