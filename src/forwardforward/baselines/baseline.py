@@ -97,7 +97,7 @@ class Baseline(nn.Module):
     ) -> StepResult:
         """Update the network once; arguments as for :meth:`~forwardforward.FFSequential.step`, groups are not used."""
         images, labels = batch
-        check_images(images)
+        check_images(images, getattr(self.layers[0], "reads_entries", False))
         if labels is None:
             raise ValueError("labels must be given for cross-entropy, got None")
         check_labels_of(images, labels, self.num_classes)
@@ -113,7 +113,7 @@ class Baseline(nn.Module):
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """Return the logits in evaluation mode, ``(batch, classes)``."""
-        check_images(images)
+        check_images(images, getattr(self.layers[0], "reads_entries", False))
         with evaluating(self):
             return self(images)  # type: ignore[no-any-return]
 
