@@ -396,3 +396,11 @@ def test_a_finished_run_is_measured_though_its_recipe_has_changed(tmp_path: Path
     (folder / "config.json").write_text(json.dumps(config))
     assert main(["evaluate", str(folder)]) == 0
     assert "recipe mono has changed since the run began: lr" in fails("train", "--resume", str(folder))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    found = subprocess.run(
+        f"{sys.executable} -m forwardforward recipes | head -1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.count("\n") == 1
+    assert found.stderr == ""

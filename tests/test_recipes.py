@@ -195,6 +195,11 @@ def test_recipes_in_words(name: str) -> None:
     assert not any(" at 0x" in value for value in table.values())  # the same in every process
 
 
+def test_a_recipe_names_its_parts_without_the_places_they_are_written_in() -> None:
+    for recipe in EVERY.values():
+        assert not any("forwardforward." in words or "functools" in words for words in recipe.table().values())
+
+
 def test_a_recipe_tells_a_zero_and_no_addresses() -> None:
     def mine() -> None:
         """Stands for a plug-in of a user's."""

@@ -43,13 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; those of the process unless given.
 
     Returns:
-        Exit status: 0, 2 for a slip of the user's, 130 when interrupted.
+        Exit status: 0, 1 where nobody reads the output, 2 for a slip of the user's, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words)
     try:
         with plain_warnings("forwardforward"), saying_what_saves_memory("--hidden or --batch-size"):
             options.action(options, words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains on its way out
+        return 1
     except USER_ERRORS as error:
         return _end(said(error), 2)
     except KeyboardInterrupt:

@@ -246,6 +246,9 @@ def _words(value: Any) -> str:
     if isinstance(value, functools.partial):
         given = (f"{name}={_words(one)}" for name, one in value.keywords.items())
         return f"{_words(value.func)}(..., {', '.join(given)})"
+    if dataclasses.is_dataclass(value) and not inspect.isclass(value):
+        given = (f"{one.name}={_words(getattr(value, one.name))}" for one in dataclasses.fields(value) if one.repr)
+        return f"{type(value).__qualname__}({', '.join(given)})"
     return str(value.__qualname__) if inspect.isclass(value) or inspect.isroutine(value) else described(value)
 
 
