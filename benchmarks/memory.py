@@ -172,14 +172,13 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
     usual = {"widths": widths, "pools": pools, "order": TRANSFORM_FIRST}
     per_class = {"loss": ff.losses.CrossEntropy(), "normalization": ff.normalization.BatchNorm()}
 
-    def pair(channels: int = 4, **options: Any) -> ff.FFSequential:
-        labels = ff.labels.LearnedChannel(CLASSES, SIZE) if channels == 4 else None
+    def pair(labelled: bool = True, **options: Any) -> ff.FFSequential:
         return ff.FFSequential(
-            *convolutions(channels, widths, pools, NORMALIZE_FIRST),
+            *convolutions(3 + labelled, widths, pools, NORMALIZE_FIRST),
             goodness=ff.goodness.MeanOfSquares(),
             loss=ff.losses.SymBa(),
             normalization=ff.normalization.BatchNorm(affine=True),
-            labels=labels,
+            labels=ff.labels.LearnedChannel(CLASSES, SIZE) if labelled else None,
             **options,
         )
 
@@ -196,7 +195,7 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
         "pair": (pair(), None),
         "pair, overlapping": (pair(), ff.schedules.Overlapping(2, "step")),
         "pair, hard labels": (pair(negatives=ff.negatives.HardLabel()), None),
-        "self-contrastive": (pair(3, negatives=ff.negatives.SelfContrast(), num_classes=CLASSES), None),
+        "self-contrastive": (pair(False, negatives=ff.negatives.SelfContrast(), num_classes=CLASSES), None),
     }
 
 

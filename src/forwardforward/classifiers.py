@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_num_classes
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
 
@@ -218,9 +219,7 @@ class LinearHead(nn.Module):
         super().__init__()
         if label not in ("neutral", "random"):
             raise ValueError(f"label must be 'neutral' or 'random', got {label!r}")
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-        self.num_classes = num_classes
+        self.num_classes = check_num_classes(num_classes)
         self.layers = layers
         self.label = label
         self.features = features

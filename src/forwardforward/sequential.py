@@ -244,7 +244,7 @@ class FFSequential(nn.Module):
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
         """Return what the first layer reads, under the neutral label unless labels are given."""
-        check_images(images, self.stack[0].reads_entries)
+        self._check(images, None, training=False)
         if self.labels is not None:
             return self.labels.neutral(images) if labels is None else self.labels(images, labels)
         if labels is not None:
@@ -278,7 +278,7 @@ class FFSequential(nn.Module):
         Raises:
             ValueError: If no objective of the network speaks of labels.
         """
-        check_images(images, self.stack[0].reads_entries)
+        self._check(images, None, training=False)
         if self.paired and self.labels is None:
             raise ValueError("this network's goodness does not depend on labels: classify by its head")
         width = self._largest_activations(images)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_num_classes
 from forwardforward._inputs import check_images, check_labels_of, sound
+from forwardforward._precision import accumulator
 from forwardforward.layers import FFLayer, Skip
 from forwardforward.modes import evaluating, products_in
 from forwardforward.objectives import LocalLoss
@@ -41,8 +43,7 @@ class Baseline(nn.Module):
         super().__init__()
         if not layers:
             raise ValueError("layers must hold at least one layer, got none")
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.num_classes = check_num_classes(num_classes)
         self.layers = nn.ModuleList(layers)
         for module in self.layers.modules():
             if isinstance(module, Skip):
@@ -55,7 +56,6 @@ class Baseline(nn.Module):
                 "features must be given for a last layer of maps (channels * height * width) or of unknown width"
             )
         self.output = nn.Linear(features, num_classes)
-        self.num_classes = num_classes
 
     def __len__(self) -> int:
         """Return the number of layers, without the output layer."""
@@ -126,14 +126,9 @@ class Baseline(nn.Module):
         return sound(self.scores(images)).softmax(1)
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return ``x`` in the precision of a loss."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits ``(batch, classes)``."""
-    return nn.functional.cross_entropy(at_least_float32(logits), labels)
+    return nn.functional.cross_entropy(logits.to(accumulator(logits)), labels)
 
 
 def products(layer: nn.Module, index: int, rule: str) -> list[Product]:

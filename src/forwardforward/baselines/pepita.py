@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward.baselines.baseline import Baseline, Product, at_least_float32, products
+from forwardforward._precision import accumulator
+from forwardforward.baselines.baseline import Baseline, Product, products
 from forwardforward.layers import FFLayer
 from forwardforward.modes import products_in
 
@@ -125,7 +126,7 @@ class Pepita(Baseline):
                 x = found.out
                 activated.append(found.activated)
             logits: Tensor = self.output(x.flatten(1))
-        error = at_least_float32(logits).softmax(1)
+        error = logits.to(accumulator(logits)).softmax(1)
         error = error - nn.functional.one_hot(labels, self.num_classes)
         x = images + (error.to(images.dtype) @ self.projection(images).T).view_as(images)
         for i, layer in enumerate(self._stack):
