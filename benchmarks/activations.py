@@ -28,8 +28,9 @@ import torch
 from torch import nn
 
 from benchmarks import inspection, robustness
-from benchmarks.bench import ROOT, Bench
+from benchmarks.bench import Bench
 from benchmarks.cells import Content, Row, Setting, Trained
+from benchmarks.pages import ROOT
 from benchmarks.pictures import Cells, Panel, by_layer, dots, one_seed, picture, save, styles
 from benchmarks.tables import DATA, Found, Study
 from benchmarks.thresholds import GANDHI, PAPER_BEST

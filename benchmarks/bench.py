@@ -24,13 +24,12 @@ from pathlib import Path
 
 import forwardforward as ff
 from benchmarks.cells import Cell, Options, Readings, Row, Setting, read_cell
+from benchmarks.pages import ROOT, filled, near
 from benchmarks.tables import Study, by_setting, render
 from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, said, saying_what_saves_memory, several
 from forwardforward.data.sources import TEXT_SOURCES
 
-__all__ = ["ROOT", "Bench", "fill"]
-
-ROOT = Path(__file__).parents[1]
+__all__ = ["Bench"]
 
 #: What stands for every study.
 ALL = "all"
@@ -110,7 +109,7 @@ class Bench:
         parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
         parser.add_argument("--threads", type=bounded(int, 1), help="CPU threads (default: torch's choice)")
         parser.add_argument("--data-dir", help="folder of the data sets' files (default: downloaded to a cache)")
-        parser.add_argument("--out", type=Path, help=f"folder of finished cells (default: {_near(self.folder)})")
+        parser.add_argument("--out", type=Path, help=f"folder of finished cells (default: {near(self.folder)})")
         parser.add_argument("--work", type=Path, help="folder of checkpoints (default: runs/ and the bench's name)")
         parser.add_argument("--render", action="store_true", help="run nothing, show the cells that are finished")
         return parser
@@ -184,28 +183,14 @@ class Bench:
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{study.name}.md").write_text(table, encoding="utf-8")
         if self.page is not None and options.out is None:
-            fill(self.page, study.name, table)
+            self.page.write_text(filled(self.page, study.name, table), encoding="utf-8")
         drawn = study.draw(out, by_setting(study, contents)) if study.draw is not None else []
         for path in drawn:
-            print(f"drawn: {_near(path)}")
+            print(f"drawn: {near(path)}")
         if self.page is not None and options.out is None and drawn:
             links = [f"![{study.title}]({os.path.relpath(path, self.page.parent)})\n" for path in drawn]
-            fill(self.page, f"{study.name}-figures", "\n".join(links))
-
-
-def fill(page: Path, name: str, table: str) -> None:
-    """Put a table between its markers on a page.
-
-    Raises:
-        ValueError: If the page has none.
-    """
-    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
-    text = page.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{_near(page)} must hold {begin.strip()} and, after it, {end}, each on a line of its own")
-    page.write_text(f"{before}{begin}{table}{end}{after}", encoding="utf-8")
+            text = filled(self.page, f"{study.name}-figures", "\n".join(links))
+            self.page.write_text(text, encoding="utf-8")
 
 
 def _quick(options: argparse.Namespace) -> bool:
@@ -217,7 +202,3 @@ def _refuse(option: str, given: Iterable[str], known: Iterable[str], shown: Iter
     unknown = [name for name in given if name not in set(known)]
     if unknown:
         raise ValueError(f"{option} must be of {', '.join(shown)}, got {', '.join(map(repr, unknown))}")
-
-
-def _near(path: Path) -> Path:
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

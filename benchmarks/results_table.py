@@ -1,7 +1,7 @@
 """The tables of results in the README and the documentation, made from the runs' summaries.
 
-    python benchmarks/results_table.py            writes them into README.md and the pages under docs
-    python benchmarks/results_table.py --check    exits 1 where a page is not what the summaries say
+    python -m benchmarks.results_table            writes them into README.md and the pages under docs
+    python -m benchmarks.results_table --check    exits 1 where a page is not what the summaries say
 
 A page takes part where it holds these two lines; what is between them is written:
 
@@ -24,16 +24,16 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import ROOT, filled
+
 Summary = dict[str, Any]
 
-ROOT = Path(__file__).parents[1]
 BY_NEED = "by need"
-BEGIN = re.compile(r"<!-- results:begin(?: (?P<wanted>[^>]+?))? -->")
-END = "<!-- results:end -->"
 
 #: Errors in percent that others report, by recipe, widths, data set and epochs; None stands for any number of epochs.
 PAPERS: dict[tuple[str, str, str, int | None], str] = {
@@ -175,28 +175,17 @@ def _command(command: str, seeds: int) -> str:
     return f"{command} --seed S" if seeds > 1 else command
 
 
-def insert(page: str, summaries: list[Summary]) -> str:
-    """The page with the table that it asks for between its markers.
-
-    Raises:
-        ValueError: the markers are not there, once each and in order.
-    """
-    begins = list(BEGIN.finditer(page))
-    if len(begins) != 1 or page.count(END) != 1 or page.index(END) < begins[0].end():
-        raise ValueError(f"the page must hold <!-- results:begin --> and, after it, {END}, once each")
-    wanted = begins[0]["wanted"]
-    if wanted is None:
-        table = render(summaries)
-    elif wanted == BY_NEED:
-        table = render_needs(summaries)
-    else:
-        table = render_some(summaries, [name.strip() for name in wanted.split(",")])
-    return f"{page[: begins[0].end()]}\n{table}\n{page[page.index(END) :]}"
+def table(summaries: list[Summary], wanted: str) -> str:
+    """The table that a page's marker asks for: of every run, by need, or of the recipes that it names."""
+    if wanted in ("", BY_NEED):
+        return render_needs(summaries) if wanted else render(summaries)
+    return render_some(summaries, [name.strip() for name in wanted.split(",")])
 
 
 def pages(root: Path = ROOT) -> list[Path]:
     """README.md and the pages under docs that hold the markers."""
-    found = (path for path in sorted((root / "docs").rglob("*.md")) if END in path.read_text(encoding="utf-8"))
+    end = "<!-- results:end -->"
+    found = (path for path in sorted((root / "docs").rglob("*.md")) if end in path.read_text(encoding="utf-8"))
     return [root / "README.md", *found]
 
 
@@ -212,15 +201,12 @@ def main(arguments: list[str] | None = None) -> int:
         summaries = read(options.results)
         for path in options.pages or pages():
             old = path.read_text(encoding="utf-8")
-            try:
-                new = insert(old, summaries)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
+            new = filled(path, "results", partial(table, summaries))
             if old == new:
                 continue
             stale = True
             if options.check:
-                print(f"{path.name} is stale: run python benchmarks/results_table.py", file=sys.stderr)
+                print(f"{path.name} is stale: run python -m benchmarks.results_table", file=sys.stderr)
             else:
                 path.write_text(new, encoding="utf-8")
     except (ValueError, OSError) as error:

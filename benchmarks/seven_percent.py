@@ -12,16 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import forwardforward as ff
+from benchmarks.pages import ROOT, filled
 from forwardforward._options import Parser, bounded, ending_in_one_line, widths
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "seven_percent.json"
 PAGE = ROOT / "docs" / "why_7_percent.md"
 
@@ -146,10 +145,7 @@ def fill_in(options: argparse.Namespace) -> None:
             kept["cells"][name] = measure(settings, setting["hidden"], setting["epochs"], data)
             RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
         print(f"{kept['cells'][name]['error']:6.2f} %  {name}", flush=True)
-    head, _, rest = PAGE.read_text().partition("<!-- table:begin -->")
-    PAGE.write_text(
-        f"{head}<!-- table:begin -->\n{render(kept)}\n<!-- table:end -->{rest.partition('<!-- table:end -->')[2]}"
-    )
+    PAGE.write_text(filled(PAGE, "table", render(kept)), encoding="utf-8")
 
 
 if __name__ == "__main__":

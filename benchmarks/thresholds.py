@@ -21,8 +21,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.bench import ROOT, Bench
+from benchmarks.bench import Bench
 from benchmarks.cells import Content, Row, Setting, Trained
+from benchmarks.pages import ROOT
 from benchmarks.pictures import Cells, Panel, dots, picture, save, styles
 from benchmarks.tables import DATA, Found, Study
 from forwardforward.labels import Concatenation, Overlay

@@ -36,8 +36,9 @@ import torch
 from torch import nn
 
 import forwardforward as ff
-from benchmarks.bench import ROOT, Bench
+from benchmarks.bench import Bench
 from benchmarks.cells import Content, Row, Setting, Trained
+from benchmarks.pages import ROOT
 from benchmarks.pictures import Cells, Panel, by_layer, one_seed, over_epochs, picture, save
 from benchmarks.tables import DATA, Found, Study
 from forwardforward.baselines import Backpropagation, FeedbackAlignment

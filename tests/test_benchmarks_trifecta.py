@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import bench as benches
 from benchmarks import cells
-from benchmarks.bench import Bench, fill
+from benchmarks.bench import Bench
 from benchmarks.cells import Cell, Options, Row, Setting
 from benchmarks.tables import Study, render
 from forwardforward.recipes import get
@@ -174,15 +174,6 @@ def test_tables_say_what_was_not_run_or_run_smaller() -> None:
     assert "### Table, reduced: products in bf16" in small
     assert "| diverged (1 seed) |" in render(STUDY, [finished(0, None)])
     assert "95.00 (2 seeds, 1 diverged)" in render(STUDY, [finished(0, 95.0), finished(1, None)])
-
-
-def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb\n", encoding="utf-8")
-    fill(page, "table", "new\n")
-    with pytest.raises(ValueError, match=r"page.md must hold <!-- absent:begin --> and, after it, <!-- absent:end -->"):
-        fill(page, "absent", "never\n")
-    assert page.read_text(encoding="utf-8") == "a\n<!-- table:begin -->\nnew\n<!-- table:end -->\nb\n"
 
 
 @pytest.mark.parametrize(

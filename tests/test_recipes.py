@@ -157,9 +157,12 @@ def test_hcl_ff_trains_as_long_as_in_the_paper() -> None:
 
 def test_what_differs_on_a_data_set_in_words() -> None:
     recipe = RECIPES["mono-conv"]
-    assert recipe.differences("mnist") == {"augment": "RandomCrop(padding=2, fill=0.0)"}
-    assert recipe.differences("digits") == {"hidden": "(20, 40, 80)", "augment": "none", "batch_size": "50"}
-    assert recipe.differences("cifar10") == {}
+    differences = recipe.differences()
+    assert list(differences) == ["*.npz", "digits", "fashion-mnist", "mnist", "svhn"]
+    assert differences["*.npz"] == {"augment": "none"}
+    assert differences["mnist"] == {"augment": "RandomCrop(padding=2, fill=0.0)"}
+    assert differences["digits"] == {"hidden": "(20, 40, 80)", "augment": "none", "batch_size": "50"}
+    assert RECIPES["mono"].with_(data_settings={}).differences() == {}
 
 
 @pytest.mark.parametrize("name", ["deeperforward", "hcl-ff", "mono-conv", "trifecta-s", "trifecta-d"])

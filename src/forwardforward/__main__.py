@@ -292,9 +292,9 @@ def _recipes(options: argparse.Namespace, words: list[str]) -> None:
     if options.name is not None:
         recipe = get(options.name)
         _print_fields(recipe.table())
-        for data in recipe.data_settings:
+        for data, changes in recipe.differences().items():
             print(f"on {data}:")
-            _print_fields(recipe.differences(data), "  ")
+            _print_fields(changes, "  ")
         return
     width = max(map(len, RECIPES))
     for name, recipe in RECIPES.items():

@@ -88,7 +88,6 @@ HCL_FF = DEEPERFORWARD.with_(
     augment=Compose(RandomCrop(4), RandomFlip()),
     epochs=1000,
     data_settings={
-        "*.npz": {"augment": None},  # a flipped letter is another one
         # The network's first stage has five layers, the others four.
         "cifar10": {"architecture": replace(NETWORK, superclasses=CIFAR10_CLUSTERS[:1] * 5 + CIFAR10_CLUSTERS[1:] * 4)},
         "digits": {"hidden": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},

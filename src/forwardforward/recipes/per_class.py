@@ -52,7 +52,6 @@ MONO_CONV = Recipe(
     epochs=15,
     batch_size=128,
     data_settings={
-        "*.npz": {"augment": None},  # a flipped letter is another one
         "digits": {"hidden": (20, 40, 80), "augment": None, "batch_size": 50},
         "mnist": {"augment": RandomCrop(2)},
         "fashion-mnist": {"augment": Compose(RandomCrop(2), RandomFlip())},

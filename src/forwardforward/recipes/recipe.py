@@ -31,7 +31,7 @@ from forwardforward.training.settings import described
 
 __all__ = ["Recipe"]
 
-ANY_NPZ = "*.npz"
+OWN_DATA = "*.npz"
 
 
 @dataclass(frozen=True)
@@ -177,11 +177,14 @@ class Recipe:
     def on(self, data: str) -> Recipe:
         """Return the recipe with the settings that it names for a data set, the same recipe where it names none.
 
+        A user's own images are not augmented unless the recipe says how, since a flipped letter is another one.
+
         Args:
-            data: Name of the data set.
+            data: Name of the data set, or path of an ``.npz``.
         """
-        own = ANY_NPZ if data.endswith(".npz") and data not in self.data_settings else data
-        return self.with_(**self.data_settings.get(own, {}))
+        if not data.endswith(".npz"):
+            return self.with_(**self.data_settings.get(data, {}))
+        return self.with_(**{"augment": None, **self.data_settings.get(OWN_DATA, {})})
 
     def with_vectors(self, path: str | None) -> Recipe:
         """Return the recipe with word vectors from a file in place of those that it trains.
@@ -204,15 +207,14 @@ class Recipe:
         values = {name: getattr(self, name) for name in self._fields() if name not in hidden}
         return {name: _words(value) for name, value in values.items() if not _unused(value)}
 
-    def differences(self, data: str) -> dict[str, str]:
-        """Return what the recipe sets otherwise on a data set, field by field, in words.
-
-        Args:
-            data: Name of the data set.
-        """
-        here, there = self.table(), self.on(data).table()
-        changed = [name for name in self._fields() if here.get(name) != there.get(name)]
-        return {name: there.get(name, "none") for name in changed}
+    def differences(self) -> dict[str, dict[str, str]]:
+        """Return what the recipe sets otherwise, data set by data set and field by field, in words."""
+        here, found = self.table(), {}
+        for data in sorted({OWN_DATA, *self.data_settings}):
+            there = self.on(data).table()
+            changed = [name for name in self._fields() if here.get(name) != there.get(name)]
+            found[data] = {name: there.get(name, "none") for name in changed}
+        return {data: changes for data, changes in found.items() if changes}
 
     def _encoder(self, num_classes: int, shape: tuple[int, ...]) -> LabelEncoder:
         assert self.labels is not None

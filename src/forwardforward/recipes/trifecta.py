@@ -39,7 +39,6 @@ SHALLOW = Recipe(
     epochs=200,
     batch_size=512,
     data_settings={
-        "*.npz": {"augment": None},
         "digits": {"hidden": (32, 32, 64, 64, 64, 128), "augment": None, "epochs": 30, "batch_size": 50},
     },
 )
@@ -52,7 +51,6 @@ DEEP = SHALLOW.with_(
     lr_schedule=Steps({0.4: 0.5, 0.8: 0.1}),
     epochs=500,
     data_settings={
-        "*.npz": {"augment": None},
         "digits": {"hidden": (16, *[32] * 4, *[64] * 4, *[128] * 3), "augment": None, "epochs": 30, "batch_size": 50},
     },
 )
@@ -64,7 +62,6 @@ FCN = SHALLOW.with_(
     hidden=TRIFECTA_FCN,
     labels=Concatenation,
     data_settings={
-        "*.npz": {"augment": None},
         "digits": {"hidden": (300,) * 6, "augment": None, "epochs": 30, "batch_size": 50},
     },
 )

@@ -1,0 +1,102 @@
+"""The tables of results, and the markers between which they stand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import results_table
+from benchmarks.pages import filled
+from forwardforward.recipes import RECIPES
+
+
+def summary(**changes: Any) -> dict[str, Any]:
+    return {
+        "data": "mnist",
+        "recipe": "hinton",
+        "hidden": [1000, 1000, 1000],
+        "epochs": 60,
+        "seed": 0,
+        "test_error": 1.5,
+        "layer_errors": [2.0, 1.75, 1.625],
+        "head_error": 1.25,
+        "seconds": 300.0,
+        "command": "python -m forwardforward train mnist --recipe hinton --seed 0 --threads 2 --json",
+        **changes,
+    }
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_seeds_make_one_row() -> None:
+    (row,) = cells(results_table.render([summary(seed=1, test_error=1.7, head_error=1.35), summary()]))
+    assert row == [
+        "hinton", "3×1000", "mnist", "60", "0, 1", "1.60 ± 0.14", "1.30 ± 0.07",
+        "1.47 (Hinton's code)", "5.0", "`python -m forwardforward train mnist --recipe hinton --seed S`",
+    ]  # fmt: skip
+
+
+def test_what_was_not_measured_stays_empty() -> None:
+    other = summary(recipe="backprop", hidden=[500, 300, 300], layer_errors=None, head_error=None)
+    (row,) = cells(results_table.render([other]))
+    assert row[1] == "500, 2×300"
+    assert row[5:8] == ["1.50", "", ""]
+
+
+def test_other_lengths_and_widths_are_other_rows() -> None:
+    rows = cells(results_table.render([summary(), summary(epochs=5), summary(hidden=[2000] * 4)]))
+    assert sorted(row[7] for row in rows) == ["", "1.36 (Hinton 2022)", "1.47 (Hinton's code)"]
+
+
+def test_a_seed_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="seed twice"):
+        results_table.render([summary(), summary()])
+
+
+def test_a_table_by_need_shows_the_longest_training() -> None:
+    some = [summary(epochs=5, test_error=2.5), summary(parameters=2_807_010)]
+    rows = {row[1]: row for row in cells(results_table.render_needs(some))}
+    assert len(rows) == len(results_table.NEEDS)
+    assert rows["`hinton`"][2:7] == ["mnist", "98.50", "5.0", "2.8 M", "60"]
+    assert rows["`hcl-ff`"][3:] == [
+        "not yet run", "", "", "", "`python -m forwardforward train cifar10 --recipe hcl-ff`",
+    ]  # fmt: skip
+
+
+def test_the_needs_name_recipes() -> None:
+    assert {recipe for _, recipe, _ in results_table.NEEDS} <= set(RECIPES)
+
+
+def test_a_page_is_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme, page = tmp_path / "README.md", tmp_path / "page.md"
+    readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    page.write_text("<!-- results:begin symba, hinton -->\n<!-- results:end -->\n")
+    (tmp_path / "one.json").write_text(json.dumps(summary()))
+    (tmp_path / "speed.json").write_text(json.dumps({"ratio": 1.3}))
+    arguments = [str(readme), str(page), "--results", str(tmp_path)]
+    assert results_table.main([*arguments, "--check"]) == 1
+    assert "page.md is stale" in capsys.readouterr().err
+    assert results_table.main(arguments) == 0
+    assert results_table.main([*arguments, "--check"]) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results:begin -->\n| recipe |")
+    assert text.endswith("|\n<!-- results:end -->\nafter\n")
+    assert page.read_text().startswith("<!-- results:begin symba, hinton -->\n| recipe |")
+    assert page.read_text().endswith("|\n\nNot yet run at full length: `symba`.\n<!-- results:end -->\n")
+    readme.write_text("no markers")
+    assert results_table.main(arguments) == 2
+    assert readme.read_text() == "no markers"
+
+
+def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb\n", encoding="utf-8")
+    assert filled(page, "table", "new\n") == "a\n<!-- table:begin -->\nnew\n<!-- table:end -->\nb\n"
+    assert filled(page, "table", lambda words: f"[{words}]") == "a\n<!-- table:begin -->\n[]\n<!-- table:end -->\nb\n"
+    with pytest.raises(ValueError, match=r"page.md must hold <!-- absent:begin --> and, after it, <!-- absent:end -->"):
+        filled(page, "absent", "never\n")
