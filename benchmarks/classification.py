@@ -78,7 +78,7 @@ def passes(model: ff.FFSequential, images: torch.Tensor) -> Callable[[], None]:
     assert model.labels is not None
     rows = model.labels.neutral(images).joined().detach()
     first, *others = model.stack
-    at_once = max(1, model.chunk // model._largest_activations(images))
+    at_once = model.rows_at_once(images)
 
     @torch.no_grad()
     def run() -> None:

@@ -45,7 +45,7 @@ def test_the_arithmetic_is_that_of_classification() -> None:
     model, images = classification.trifecta(), torch.rand(5, 3, 32, 32)
     rows = []
     model.stack[0].block.register_forward_hook(lambda block, given, out: rows.append(len(out)))
-    model.chunk = 2 * model._largest_activations(images)
+    model.chunk = 2 * model.chunk // model.rows_at_once(images)
     classification.passes(model, images)()
     assert rows == [2, 2, 1]
 

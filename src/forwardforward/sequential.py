@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from forwardforward import classifiers
 from forwardforward._inputs import check_images, check_labels_of, sound
+from forwardforward._scoring import goodness_by_class, goodness_by_label, widest_of
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -18,7 +18,7 @@ from forwardforward.layers.layer import check_made
 from forwardforward.modes import evaluating, products_in
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import PeerNormalization
-from forwardforward.objectives import LocalLoss, Objective
+from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.pooling import SpatialPool
 from forwardforward.schedules import Groups, Joint
@@ -281,41 +281,22 @@ class FFSequential(nn.Module):
         self._check(images, None, training=False)
         if self.paired and self.labels is None:
             raise ValueError("this network's goodness does not depend on labels: classify by its head")
-        width = self._largest_activations(images)
         with evaluating(self):
-            if not self.paired:
-                rows = max(1, self.chunk // width)
-                return torch.cat([self._class_goodness(part) for part in images.split(rows)])
-            classes = self._classes()
-            labels_at_once = max(1, min(classes, self.chunk // width))
-            rows = max(1, self.chunk // (width * labels_at_once))
-            every = torch.arange(classes, device=images.device)
-            kept: list[tuple[Tensor, dict[str, Any]]] = [(some, {}) for some in every.split(labels_at_once)]
-            return torch.cat(
-                [
-                    torch.cat([self._pair_goodness(part, some, responses) for some, responses in kept], dim=2)
-                    for part in images.split(rows)
-                ]
-            )
+            if self.labels is None:
+                return goodness_by_class(self.stack, images, self.rows_at_once(images))
+            return goodness_by_label(self.stack, images, self.labels, self.rows_at_once(images))
 
-    def _pair_goodness(self, images: Tensor, classes: Tensor, responses: dict[str, Any]) -> Tensor:
-        assert self.labels is not None
-        x: Tensor | LabelledInput = replace(self.labels.candidates(images, classes), responses=responses)
-        found = []
-        for layer in self.stack:
-            x, goodness = layer.goodness(x)
-            assert goodness is not None
-            found.append(goodness.view(len(classes), len(images)).T)
-        return torch.stack(found, dim=1)
+    def rows_at_once(self, images: Tensor) -> int:
+        """Return how many rows run at once in classification, so that no layer holds more than ``chunk`` activations.
 
-    def _class_goodness(self, images: Tensor) -> Tensor:
-        x, found = images, []
-        for layer in self.stack:
-            x, goodness = layer.goodness(x)
-            if goodness is None:
-                raise ValueError("every layer must have a per-class goodness, but one has a batch objective alone")
-            found.append(goodness)
-        return torch.stack(found, dim=1)
+        Args:
+            images: ``(batch, ...)``; their shape counts.
+        """
+        shape = tuple(images.shape[1:])
+        if shape not in self._sizes:
+            with evaluating(self):
+                self._sizes[shape] = max(images[0].numel(), widest_of(self.stack, self._input(images[:1])))
+        return max(1, self.chunk // self._sizes[shape])
 
     @property
     def layers_classify(self) -> bool:
@@ -361,9 +342,10 @@ class FFSequential(nn.Module):
             raise ValueError("this network has no head: FFSequential(..., head=classifiers.LinearHead(num_classes))")
         if generator is None and self.head.label == "random":
             generator = torch.Generator(images.device).manual_seed(0)
-        rows = max(1, self.chunk // self._largest_activations(images))
         with evaluating(self):
-            parts = [self.head(self._head_features(part, generator)) for part in images.split(rows)]
+            parts = [
+                self.head(self._head_features(part, generator)) for part in images.split(self.rows_at_once(images))
+            ]
             return torch.cat(parts)
 
     def _head_features(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -406,30 +388,6 @@ class FFSequential(nn.Module):
     def _voters(self) -> slice:
         """All layers but the first, which finds the label in its input too easily, as in Hinton's program."""
         return slice(1, None) if self.paired and len(self) > 1 else slice(None)
-
-    def _largest_activations(self, images: Tensor) -> int:
-        """Return the largest number of activations that a layer has of one image, found by running one."""
-        shape = tuple(images.shape[1:])
-        if shape not in self._sizes:
-            found = [images[0].numel()]
-            hooks = [
-                module.register_forward_hook(lambda module, inputs, output: found.append(output.numel()))
-                for layer in self.stack
-                for module in layer.modules()
-                if not isinstance(module, Objective)
-            ]
-            try:
-                with evaluating(self):
-                    x = self._input(images[:1])
-                    for layer in self.stack:  # a block's hooks do not run for a labelled input
-                        made = layer.run(x)
-                        found.append(made.widest)
-                        x = made.out
-            finally:
-                for hook in hooks:
-                    hook.remove()
-            self._sizes[shape] = max(found)
-        return self._sizes[shape]
 
     def _bound_head(self, head: classifiers.LinearHead | None) -> classifiers.LinearHead | None:
         if head is None:

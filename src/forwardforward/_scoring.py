@@ -1,0 +1,95 @@
+"""Every layer's goodness of images under every label, in parts that fit the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forwardforward.batches import LabelledInput
+from forwardforward.labels import LabelEncoder
+from forwardforward.layers import FFLayer
+from forwardforward.objectives import Objective
+
+__all__ = ["goodness_by_class", "goodness_by_label", "widest_of"]
+
+
+def goodness_by_class(stack: Sequence[FFLayer], images: Tensor, at_once: int) -> Tensor:
+    """Return the per-class goodness of images in one pass, ``(batch, layers, classes)``.
+
+    Args:
+        stack: The layers, in order.
+        images: ``(batch, ...)``.
+        at_once: How many images run at once.
+
+    Raises:
+        ValueError: If a layer has none.
+    """
+    return torch.cat([_of_images(stack, part) for part in images.split(at_once)])
+
+
+def goodness_by_label(stack: Sequence[FFLayer], images: Tensor, encoder: LabelEncoder, at_once: int) -> Tensor:
+    """Return the goodness of images with each label in turn, ``(batch, layers, classes)``.
+
+    Args:
+        stack: The layers, in order.
+        images: ``(batch, ...)``.
+        encoder: Joins the labels to the images.
+        at_once: How many rows, each an image with a label, run at once.
+    """
+    labels = torch.arange(encoder.num_classes, device=images.device).split(min(encoder.num_classes, at_once))
+    kept: list[tuple[Tensor, dict[str, Any]]] = [(some, {}) for some in labels]
+    parts = images.split(max(1, at_once // len(labels[0])))
+    return torch.cat(
+        [torch.cat([_of_candidates(stack, encoder, part, *some) for some in kept], dim=2) for part in parts]
+    )
+
+
+def widest_of(stack: Sequence[FFLayer], x: Tensor | LabelledInput) -> int:
+    """Return the largest number of activations that anything in the layers makes of one image, found by running it.
+
+    Args:
+        stack: The layers, in order.
+        x: What the first layer reads of the image.
+    """
+    found = [0]
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: found.append(output.numel()))
+        for layer in stack
+        for module in layer.modules()
+        if not isinstance(module, Objective)
+    ]
+    try:
+        for layer in stack:  # a block's hooks do not run for a labelled input
+            made = layer.run(x)
+            found.append(made.widest)
+            x = made.out
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(found)
+
+
+def _of_images(stack: Sequence[FFLayer], images: Tensor) -> Tensor:
+    x, found = images, []
+    for layer in stack:
+        x, goodness = layer.goodness(x)
+        if goodness is None:
+            raise ValueError("every layer must have a per-class goodness, but one has a batch objective alone")
+        found.append(goodness)
+    return torch.stack(found, dim=1)
+
+
+def _of_candidates(
+    stack: Sequence[FFLayer], encoder: LabelEncoder, images: Tensor, labels: Tensor, responses: dict[str, Any]
+) -> Tensor:
+    x: Tensor | LabelledInput = replace(encoder.candidates(images, labels), responses=responses)
+    found = []
+    for layer in stack:
+        x, goodness = layer.goodness(x)
+        assert goodness is not None
+        found.append(goodness.view(len(labels), len(images)).T)
+    return torch.stack(found, dim=1)
