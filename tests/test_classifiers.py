@@ -4,9 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import forwardforward as ff
 from forwardforward.classifiers import Goodness, GoodnessReadout, Head, LayerEnsemble, LinearHead
+from forwardforward.layers import FFLayer
 from forwardforward.pooling import SpatialPool
 
 
@@ -326,3 +328,16 @@ def test_a_head_serves_one_stack():
         network(head=head)
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 0"):
         LinearHead(0)
+
+
+def test_a_head_on_sequences_pools_them():
+    def layers():
+        return FFLayer(nn.Conv1d(3, 6, 3), activation=nn.ReLU()), FFLayer(nn.Conv1d(6, 5, 3), activation=nn.ReLU())
+
+    options = {"goodness": ff.goodness.MeanOfSquares(), "loss": ff.losses.SymBa(), "num_classes": 2}
+    model = ff.FFSequential(*layers(), negatives=ff.negatives.SelfContrast(), **options)
+    assert model.head_logits(torch.rand(4, 3, 9)).shape == (4, 2)
+    with pytest.raises(ValueError, match=r"pool must be given for a head on sequences, .*pool=SequencePool\(2\)"):
+        ff.FFSequential(*layers(), head=LinearHead(2), negatives=ff.negatives.SelfContrast(), **options)
+    with pytest.raises(ValueError, match=r"features must be given for .* of sequences \(channels \* length\)"):
+        ff.baselines.Backpropagation(*layers(), num_classes=2)

@@ -278,8 +278,8 @@ def test_repr_shows_the_plugins_once():
 def test_maps_are_known_inside_a_sequence_of_blocks():
     block = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2))
     layer = FFLayer(block)
-    assert (layer.makes_maps, layer.in_features, layer.features) == (True, 1, 8)
-    assert not FFLayer(nn.Sequential(nn.Linear(3, 4), nn.ReLU())).makes_maps
+    assert (layer.space, layer.in_features, layer.features) == (2, 1, 8)
+    assert FFLayer(nn.Sequential(nn.Linear(3, 4), nn.ELU())).space == 0
     model = ff.FFSequential(
         FFLayer(nn.Conv2d(2, 1, 1)), layer, goodness=SumOfSquares(), loss=SymBa(),
         labels=ff.labels.RandomChannel(3, 8), negatives=ff.negatives.HardLabel(),

@@ -210,6 +210,17 @@ def test_a_step_forgets_what_it_began() -> None:
     assert list(model.state_dict()) == [f"layers.{i}.block.{name}" for i in range(3) for name in ("weight", "bias")]
 
 
+def test_a_head_before_the_end_of_a_skip_leaves_nothing_under_way() -> None:
+    skip = Skip()
+    model = ff.FFSequential(
+        ff.FFLinear(6, 5, tap=skip), ff.FFLinear(5, 5, shortcut=skip),
+        goodness=ff.goodness.MeanActivation(), loss=ff.losses.SymBa(), labels=ff.labels.Concatenation(2),
+        head=ff.classifiers.LinearHead(2, layers=slice(0, 1)),
+    )  # fmt: skip
+    model.head_logits(torch.rand(3, 4))
+    assert skip._held is None
+
+
 def test_copies_have_skips_of_their_own() -> None:
     model, _ = bridged()
     other = copy.deepcopy(model)

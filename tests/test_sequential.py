@@ -502,6 +502,39 @@ def test_what_the_model_gives():
     torch.testing.assert_close(plain(images), plain.stack[2](plain.stack[1](plain.stack[0](images))))
 
 
+def test_features_hold_one_layer_at_a_time():
+    model, alive = classes(), []
+
+    def look(layer, args, out):
+        held.append(weakref.ref(out))
+        alive.append(sum(one() is not None for one in held))
+
+    held = []
+    for layer in model:
+        layer.register_forward_hook(look)
+    with torch.no_grad():
+        model(batch_for(model)[0])
+    assert alive == [1, 2, 2]  # a layer's input and output
+
+
+@pytest.mark.parametrize("make", [paired, classes], ids=["pair", "class"])
+def test_the_goodness_of_given_labels_takes_one_pass(make):
+    model, rows = make(), []
+    images, labels = batch_for(model)
+    expected = model.layer_goodness(images)[torch.arange(6), :, labels]
+    model.stack[1].activation.register_forward_hook(lambda module, args, out: rows.append(len(out)))
+    model.chunk = 40  # five rows at once
+    torch.testing.assert_close(model.goodness(images, labels.int()), expected, rtol=1e-12, atol=1e-12)
+    assert sum(rows) in (6, 7)  # one more to find the largest layer
+
+
+def test_layers_are_reached_as_those_of_a_list():
+    model = classes()
+    assert list(model) == model.stack == [model[0], model[1], model[-1]]
+    with pytest.raises(IndexError):
+        model[3]
+
+
 def test_class_goodness_classifies_by_all_layers():
     model = classes()
     images, _ = batch_for(model)

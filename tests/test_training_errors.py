@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 from pathlib import Path
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import forwardforward as ff
+from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST
 from forwardforward.training import Callback, CheckpointError, EarlyStopping, load_checkpoint, load_weights
 from forwardforward.training import save_checkpoint as save
+from forwardforward.training.settings import first_difference, model_settings
 
 X = torch.rand(50, 64, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(50) % 3
@@ -268,6 +271,47 @@ def test_a_layers_own_options_are_compared(tmp_path: Path) -> None:
     settle(tmp_path / "c.pt", made(0.1))
     with pytest.raises(ValueError, match=r"^layers\.0\.optimizer must be .*, \{'lr': 0\.1\}, got \{'lr': 0\.2\}"):
         fit(made(0.2), optimizer=adam(), checkpoint=tmp_path / "c.pt", resume=True)
+
+
+def image_network(*, order: Any = TRANSFORM_FIRST, weight: float = 1.0, end: int = 1, theta: float = 2.0) -> nn.Module:
+    skip = ff.layers.Skip()
+    loss = ff.objectives.BatchObjective(ff.losses.SupervisedContrastive(), ff.objectives.Embedding(2), weight)
+    ends = {"shortcut": skip}
+    return ff.FFSequential(
+        ff.FFLinear(4, 4, tap=skip, order=order),
+        ff.FFLinear(4, 4, **(ends if end == 1 else {})),
+        ff.FFLinear(4, 4, **(ends if end == 2 else {}), objective=loss),
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(theta),
+        num_classes=3,
+    )
+
+
+def pepita(scale: float) -> nn.Module:
+    return ff.baselines.Pepita(ff.FFLinear(4, 3), num_classes=2, scale=scale)
+
+
+def words(drop: float) -> nn.Module:
+    return ff.FFSequential(
+        ff.layers.FFEmbeddingBag(9, 4, drop=drop), goodness=ff.goodness.LearnedProjection(2), loss=nn.CrossEntropyLoss()
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (image_network(), image_network(order=NORMALIZE_FIRST)),
+        (image_network(), image_network(weight=0.5)),
+        (image_network(), image_network(end=2)),
+        (image_network(), image_network(theta=1.0)),
+        (words(0.0), words(0.5)),
+        (pepita(0.05), pepita(0.1)),
+    ],
+    ids=["order", "weight", "skip", "temperature", "drop", "scale"],
+)
+def test_every_argument_of_a_model_is_compared(one: nn.Module, other: nn.Module) -> None:
+    assert first_difference(model_settings(one), model_settings(copy.deepcopy(one))) is None
+    assert first_difference(model_settings(one), model_settings(other)) is not None
 
 
 def test_plugins_without_a_repr_go_by_their_name(tmp_path: Path) -> None:

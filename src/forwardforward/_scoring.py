@@ -14,21 +14,37 @@ from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.objectives import Objective
 
-__all__ = ["goodness_by_class", "goodness_by_label", "widest_of"]
+__all__ = ["goodness_by_class", "goodness_by_label", "goodness_of", "widest_of"]
+
+
+def goodness_of(stack: Sequence[FFLayer], x: Tensor | LabelledInput) -> Tensor:
+    """Return the goodness of every row in every layer, ``(rows, layers)``, per class ``(rows, layers, classes)``.
+
+    Args:
+        stack: The layers, in order.
+        x: What the first layer reads.
+
+    Raises:
+        ValueError: If a layer has none.
+    """
+    found = []
+    for layer in stack:
+        x, goodness = layer.goodness(x)
+        if goodness is None:
+            raise ValueError("every layer must have a per-class goodness, but one has a batch objective alone")
+        found.append(goodness)
+    return torch.stack(found, dim=1)
 
 
 def goodness_by_class(stack: Sequence[FFLayer], images: Tensor, at_once: int) -> Tensor:
-    """Return the per-class goodness of images in one pass, ``(batch, layers, classes)``.
+    """Return the per-class goodness of images, which one pass gives, ``(batch, layers, classes)``.
 
     Args:
         stack: The layers, in order.
         images: ``(batch, ...)``.
         at_once: How many images run at once.
-
-    Raises:
-        ValueError: If a layer has none.
     """
-    return torch.cat([_of_images(stack, part) for part in images.split(at_once)])
+    return torch.cat([goodness_of(stack, part) for part in images.split(at_once)])
 
 
 def goodness_by_label(stack: Sequence[FFLayer], images: Tensor, encoder: LabelEncoder, at_once: int) -> Tensor:
@@ -41,11 +57,15 @@ def goodness_by_label(stack: Sequence[FFLayer], images: Tensor, encoder: LabelEn
         at_once: How many rows, each an image with a label, run at once.
     """
     labels = torch.arange(encoder.num_classes, device=images.device).split(min(encoder.num_classes, at_once))
-    kept: list[tuple[Tensor, dict[str, Any]]] = [(some, {}) for some in labels]
-    parts = images.split(max(1, at_once // len(labels[0])))
-    return torch.cat(
-        [torch.cat([_of_candidates(stack, encoder, part, *some) for some in kept], dim=2) for part in parts]
-    )
+    responses: list[dict[str, Any]] = [{} for _ in labels]  # what the first layer makes of the labels serves all images
+    found = []
+    for part in images.split(max(1, at_once // len(labels[0]))):
+        every = []
+        for some, kept in zip(labels, responses, strict=True):
+            goodness = goodness_of(stack, replace(encoder.candidates(part, some), responses=kept))
+            every.append(goodness.view(len(some), len(part), len(stack)))
+        found.append(torch.cat(every).permute(1, 2, 0))
+    return torch.cat(found)
 
 
 def widest_of(stack: Sequence[FFLayer], x: Tensor | LabelledInput) -> int:
@@ -71,25 +91,3 @@ def widest_of(stack: Sequence[FFLayer], x: Tensor | LabelledInput) -> int:
         for hook in hooks:
             hook.remove()
     return max(found)
-
-
-def _of_images(stack: Sequence[FFLayer], images: Tensor) -> Tensor:
-    x, found = images, []
-    for layer in stack:
-        x, goodness = layer.goodness(x)
-        if goodness is None:
-            raise ValueError("every layer must have a per-class goodness, but one has a batch objective alone")
-        found.append(goodness)
-    return torch.stack(found, dim=1)
-
-
-def _of_candidates(
-    stack: Sequence[FFLayer], encoder: LabelEncoder, images: Tensor, labels: Tensor, responses: dict[str, Any]
-) -> Tensor:
-    x: Tensor | LabelledInput = replace(encoder.candidates(images, labels), responses=responses)
-    found = []
-    for layer in stack:
-        x, goodness = layer.goodness(x)
-        assert goodness is not None
-        found.append(goodness.view(len(labels), len(images)).T)
-    return torch.stack(found, dim=1)

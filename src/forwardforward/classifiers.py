@@ -199,7 +199,8 @@ class LinearHead(nn.Module):
         features: Total number of features of those layers, pooled where they are; taken from the stack where it knows
             them.
         pool: How maps become rows, such as ``SpatialPool(4)``; without one all their activations count, and
-            ``features`` must be given. A head that a stack adds by itself has ``SpatialPool(2)``.
+            ``features`` must be given. A head that a stack adds by itself has ``SpatialPool(2)``, on sequences
+            ``SequencePool(2)``.
 
     Raises:
         ValueError: If ``label`` is another word, there are fewer than two classes, ``layers`` holds no layer or the
@@ -245,10 +246,11 @@ class LinearHead(nn.Module):
         """Return how many numbers the head reads of a layer."""
         if layer.features is None:
             raise ValueError("features must be given, LinearHead(..., features=...), for blocks of unknown width")
-        if not layer.makes_maps:
+        if not layer.space:
             return layer.features
         if not isinstance(self.pool, SpatialPool):
-            raise ValueError("pool must be given for a head on maps, such as LinearHead(..., pool=SpatialPool(2))")
+            name, pool = ("maps", "SpatialPool(2)") if layer.space == 2 else ("sequences", "SequencePool(2)")
+            raise ValueError(f"pool must be given for a head on {name}, such as LinearHead(..., pool={pool})")
         return self.pool.features(layer.features)
 
     def rows(self, activations: Tensor) -> Tensor:

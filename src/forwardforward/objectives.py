@@ -243,6 +243,10 @@ class BatchObjective(Objective):
         self.embedding = nn.Flatten() if embedding is None else embedding
         self.weight = weight
 
+    def extra_repr(self) -> str:
+        """Return the factor on the loss."""
+        return f"weight={self.weight}"
+
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the embeddings of ``batch``."""
         if batch.targets is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from forwardforward import classifiers
 from forwardforward._inputs import check_images, check_labels_of, sound
-from forwardforward._scoring import goodness_by_class, goodness_by_label, widest_of
+from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of, widest_of
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -20,7 +20,7 @@ from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.pooling import SpatialPool
+from forwardforward.pooling import SequencePool, SpatialPool
 from forwardforward.schedules import Groups, Joint
 from forwardforward.updates import StepResult, Walk
 
@@ -134,6 +134,14 @@ class FFSequential(nn.Module):
         """Return the number of layers."""
         return len(self.layers)
 
+    def __iter__(self) -> Iterator[FFLayer]:
+        """Go through the layers in order."""
+        return iter(self.stack)
+
+    def __getitem__(self, index: int) -> FFLayer:
+        """Return the layer of that number."""
+        return self.stack[index]
+
     def units(self) -> Mapping[str, nn.Module]:
         """Return what is updated separately: the layers by their number, the head, and labels that are learned."""
         units: dict[str, nn.Module] = {str(i): layer for i, layer in enumerate(self.stack)}
@@ -181,9 +189,7 @@ class FFSequential(nn.Module):
                 walk.pass_on(max(self.head.indices) + 1)
                 features = self.head.read(walk.rows)
             walk.result.head = self._update_head(features, labels, optimizer)
-        for layer in self.stack:
-            if layer.tap is not None:
-                layer.tap.release()
+        self._release()
         return walk.result
 
     def _update_head(self, features: Tensor, labels: Tensor, optimizer: LocalOptimizer) -> LocalLoss:
@@ -227,7 +233,11 @@ class FFSequential(nn.Module):
         Args:
             images: ``(batch, ...)``.
         """
-        return self.activations(images)[len(self) - 1]
+        first, *others = self.stack
+        x: Tensor = first(self._input(images))
+        for layer in others:
+            x = layer(x)
+        return x
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
         """Return every layer's activations, by its number.
@@ -263,7 +273,14 @@ class FFSequential(nn.Module):
             ``(batch, layers)``.
         """
         self._check(images, labels)
-        return self.layer_goodness(images).gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2)
+        self._check_goodness()
+        labels, at_once = labels.long(), self.rows_at_once(images)
+        with evaluating(self):
+            if self.labels is None:
+                goodness = goodness_by_class(self.stack, images, at_once)
+                return goodness.gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2)
+            parts = zip(images.split(at_once), labels.split(at_once), strict=True)
+            return torch.cat([goodness_of(self.stack, self.labels(*part)) for part in parts])
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> Tensor:
@@ -279,8 +296,7 @@ class FFSequential(nn.Module):
             ValueError: If no objective of the network speaks of labels.
         """
         self._check(images, None, training=False)
-        if self.paired and self.labels is None:
-            raise ValueError("this network's goodness does not depend on labels: classify by its head")
+        self._check_goodness()
         with evaluating(self):
             if self.labels is None:
                 return goodness_by_class(self.stack, images, self.rows_at_once(images))
@@ -358,6 +374,7 @@ class FFSequential(nn.Module):
             x = layer(x)
             if i in self.head.indices:
                 rows[i] = self.head.rows(x)
+        self._release()
         return self.head.read(rows)
 
     @torch.no_grad()
@@ -371,10 +388,16 @@ class FFSequential(nn.Module):
         return sound(self.scores(images)).argmax(1)
 
     def predict_proba(self, images: Tensor) -> Tensor:
-        """Return the softmax of the scores, ``(batch, classes)``; summed goodness makes for very sure answers."""
+        """Return the softmax of the scores, ``(batch, classes)``; summed goodness makes them overconfident."""
         return sound(self.scores(images)).softmax(1)
 
     # Helpers
+
+    def _release(self) -> None:
+        """Let go of what connections remember whose end has not run."""
+        for layer in self.stack:
+            if layer.tap is not None:
+                layer.tap.release()
 
     @staticmethod
     def _objective(layer: FFLayer) -> Any:
@@ -394,12 +417,17 @@ class FFSequential(nn.Module):
             needed = not self.layers_classify and self.num_classes is not None
             if getattr(self.negatives, "scores", None) != "head" and not needed:
                 return None
-            head = classifiers.LinearHead(self._classes(), pool=SpatialPool(2))
+            pool = SequencePool(2) if any(layer.space == 1 for layer in self.stack) else SpatialPool(2)
+            head = classifiers.LinearHead(self._classes(), pool=pool)
         head.bind(self.stack)
         return head
 
     def _default_classifier(self) -> Callable[[FFSequential, Tensor], Tensor]:
         return classifiers.Goodness(self._voters()) if self.layers_classify else classifiers.Head()
+
+    def _check_goodness(self) -> None:
+        if self.paired and self.labels is None:
+            raise ValueError("this network's goodness does not depend on labels: classify by its head")
 
     def _checked(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
         """Return a training batch that was found good, with labels of type int64."""

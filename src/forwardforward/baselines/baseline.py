@@ -49,11 +49,12 @@ class Baseline(nn.Module):
             if isinstance(module, Skip):
                 module.cut = False
         last = layers[-1]
-        if features is None and isinstance(last, FFLayer) and not last.makes_maps:
+        if features is None and isinstance(last, FFLayer) and not last.space:
             features = last.features
         if features is None:
             raise ValueError(
-                "features must be given for a last layer of maps (channels * height * width) or of unknown width"
+                "features must be given for a last layer of maps (channels * height * width), of sequences "
+                "(channels * length) or of unknown width"
             )
         self.output = nn.Linear(features, num_classes)
 

@@ -88,6 +88,10 @@ class Pepita(Baseline):
         self.seed = int(torch.randint(2**62, ()))
         self.register_buffer("_projection", None, persistent=False)
 
+    def extra_repr(self) -> str:
+        """Return the size of the projection."""
+        return f"scale={self.scale}"
+
     def projection(self, images: Tensor) -> Tensor:
         """Return the matrix that takes errors to the input, ``(numbers in an image, classes)``.
 

@@ -25,6 +25,10 @@ class _LooksUp(FFLayer):
         self.entries = entries
         self.drop = drop
 
+    def extra_repr(self) -> str:
+        """Return the share of entries that is left out, and the order where it is not the usual one."""
+        return ", ".join(filter(None, (f"drop={self.drop}", super().extra_repr())))
+
     def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
         """Return what the activation is applied to, of numbers of entries ``(rows, numbers)``.
 
@@ -91,6 +95,7 @@ class FFEmbeddingBag(_LooksUp):
         super().__init__(
             block, entries, features, drop, activation=nn.ReLU() if activation is None else activation, **plugins
         )
+        self.space = 0
 
 
 class FFEmbedding(_LooksUp):
@@ -114,6 +119,7 @@ class FFEmbedding(_LooksUp):
         with torch.no_grad():
             embedding.weight.mul_(std)
         super().__init__(nn.Sequential(embedding, _Channels()), entries, features, drop, **plugins)
+        self.space = 1
 
 
 class _Channels(nn.Module):

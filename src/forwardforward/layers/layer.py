@@ -52,24 +52,27 @@ def check_made(**plugins: object) -> None:
             raise TypeError(f"{name} must be an instance, such as {plugin.__name__}(...), got the class")
 
 
-def block_widths(block: nn.Module) -> tuple[int | None, int | None, bool]:
-    """Return the features (channels) that a block takes and puts out, and whether those are of maps.
+def block_widths(block: nn.Module) -> tuple[int | None, int | None, int | None]:
+    """Return the features (channels) that a block takes and puts out, and how many dimensions of space those have.
 
-    None and False where its first layer, and its last that does not keep their number, do not tell.
+    None where its first layer, and its last that does not keep their number, do not tell.
     """
     parts = list(block) if isinstance(block, nn.Sequential) else [block]
     first = parts[0] if parts else None
     last = next((one for one in reversed(parts) if not isinstance(one, KEEPS)), None)
     takes = getattr(first, "in_features", getattr(first, "in_channels", None)) if isinstance(first, TELLS) else None
     gives = getattr(last, "out_features", getattr(last, "out_channels", None)) if isinstance(last, TELLS) else None
-    return takes, gives, isinstance(last, MAPS)
+    return takes, gives, next((space for kind, space in SPACE.items() if isinstance(last, kind)), None)
 
 
-MAPS = (nn.Conv2d, LocallyConnected2d)
-TELLS = (nn.Linear, nn.Conv1d, *MAPS)
+SPACE: dict[type[nn.Module], int] = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2, LocallyConnected2d: 2}
+TELLS = tuple(SPACE)
 KEEPS = (
-    *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Dropout2d, nn.Identity),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.MaxPool2d, nn.AvgPool2d),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
+    *(nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.Identity),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
 )
 
 
@@ -111,8 +114,8 @@ class FFLayer(nn.Module):
             ``order`` does not hold every operation once, with the goodness behind the activation.
     """
 
-    #: Whether the layer is known to put out maps, ``(rows, features, height, width)``.
-    makes_maps: bool
+    #: How many dimensions the activations have behind rows and features: 0, 1 for sequences, 2 for maps, None unknown.
+    space: int | None
 
     #: Whether the input is numbers of entries to look up, such as words, in place of floating activations.
     reads_entries: bool = False
@@ -144,7 +147,7 @@ class FFLayer(nn.Module):
             raise ValueError(f"order must have the goodness behind the activation, got {tuple(order)}")
         check_made(goodness=goodness, loss=loss, objective=objective, normalization=normalization, peer=peer)
         check_made(block=block, activation=activation, pool=pool, shortcut=shortcut, tap=tap)
-        takes, gives, self.makes_maps = block_widths(block)
+        takes, gives, self.space = block_widths(block)
         self.block = block
         self.activation = activation
         self.pool = pool
@@ -263,6 +266,10 @@ class FFLayer(nn.Module):
             term = self.peer(found.pre_activations[:positives], found.activated.detach()[:positives])
             local = local._replace(loss=local.loss + term)
         return found.out, local
+
+    def extra_repr(self) -> str:
+        """Return the order of the operations, where it is not the usual one."""
+        return "" if self.order == NORMALIZE_FIRST else f"order={self.order}"
 
     def _operate(self, operations: tuple[str, ...], x: Tensor | LabelledInput, start: Tensor | LabelledInput) -> Tensor:
         """Apply operations one after the other; a shortcut begins at ``start``, the layer's own input."""

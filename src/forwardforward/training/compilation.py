@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch._functorch.config as functorch
 from torch import nn
 
 from forwardforward.sequential import FFSequential
@@ -58,8 +57,10 @@ class Compiled:
             if self.failed:
                 return function(*args)
             try:
+                from torch._functorch import config  # private: where it has gone, training goes on without
+
                 fast = fast or torch.compile(own)
-                with functorch.patch(donated_buffer=False):  # groups may keep graphs
+                with config.patch(donated_buffer=False):  # groups may keep graphs
                     return fast(*args)
             except Exception as error:
                 result = function(*args)  # a fault of the function's own comes again here

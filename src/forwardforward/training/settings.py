@@ -21,7 +21,7 @@ def _cleaned(text: str) -> str:
 def model_settings(model: nn.Module) -> dict[str, str]:
     """Return every module's type and arguments, and its plug-ins that are no modules, by their place in the model."""
     settings = {}
-    for place, module in model.named_modules():
+    for place, module in model.named_modules(remove_duplicate=False):  # a Skip stands where it begins and ends
         settings[place or "model"] = _cleaned(f"{type(module).__name__}({module.extra_repr()})")
         plugins = {name: one for name, one in vars(module).items() if callable(one) and not name.startswith("_")}
         if options := getattr(module, "optimizer_options", None):
