@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 
 import forwardforward as ff
+from forwardforward._files import replacing
 from forwardforward.recipes import Recipe
 from forwardforward.training import Callback, FitState, History, TrainingDiverged
 
@@ -338,17 +338,9 @@ class Cell:
 def write(path: Path, content: Content) -> None:
     """Write a file of JSON, a line an entry, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    try:
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(f"{{\n{lines}\n}}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(f"{{\n{lines}\n}}\n")
 
 
 def summary(history: History) -> Content:

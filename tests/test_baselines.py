@@ -344,6 +344,12 @@ def test_recipes_of_convolutions_train_with_any_baseline(kind: type[Baseline]) -
     assert isinstance(model, kind)
 
 
+def test_a_recipe_with_a_head_trains_with_a_baseline() -> None:
+    recipe = RECIPES["unsupervised"].with_(baseline=Backpropagation, hidden=(4, 4))
+    assert recipe.overrides
+    recipe.fit(recipe.model((6,), 3), (torch.rand(20, 6), torch.arange(20) % 3), epochs=1, progress=False)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_input_is_named(kind: type[Baseline]) -> None:
     with pytest.raises(ValueError, match="layers must hold at least one layer"):
@@ -368,6 +374,8 @@ def test_what_pepita_cannot_serve_is_named() -> None:
         Pepita(ff.FFLinear(4, 3), num_classes=3, scale=0)
     with pytest.raises(ValueError, match="layers must each hold one .* layer 0 has more"):
         Pepita(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), num_classes=3, features=3)
+    with pytest.raises(ValueError, match="layers must pool behind the activation for PEPITA, but layer 0 pools before"):
+        RECIPES["mono-conv"].with_(baseline=Pepita).model((3, 32, 32), 10)
     pooled = ff.FFLayer(nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)))
     model = Pepita(pooled, num_classes=3, features=2)
     with pytest.raises(ValueError, match=r"layers must activate .* layer 0 makes \(2, 2, 1, 1\) of \(2, 2, 2, 2\)"):

@@ -212,13 +212,14 @@ def test_inputs_of_another_shape_are_refused(normalization: type[nn.Module] | No
         (torch.rand(2, 108), r"of shape \(2, 108\)"),
         (torch.rand(8), r"of shape \(8,\)"),
         (RandomChannel(3, SIZE)(images, labels), r"of 2 channels \(label channels included\)"),
-        (Overlay(3)(images, labels), r"of shape \(2, 20\)"),
-        (Concatenation(3)(images, labels), r"of shape \(2, 20\)"),
     ):
         with pytest.raises(
             ValueError, match=f"^in_channels must be the input's number of channels, got 3 for inputs {end}$"
         ):
             layer(x)
+    for encoder in (Overlay(3), Concatenation(3)):
+        with pytest.raises(ValueError, match=r"^labels must be channels in front of a convolution, .*shape \(2, 20\)$"):
+            layer(encoder(images, labels))
 
 
 # Label maps: one convolution with them a class, whatever the number of samples
@@ -402,9 +403,12 @@ def test_label_maps_are_convolved_once_a_class(
     "pool",
     [None, 2],
 )
+@pytest.mark.parametrize("order", [NORMALIZE_FIRST, ("transform", "pool", "normalize", "add", "activate", "goodness")])
 @pytest.mark.parametrize("encoder", ["learned", "images"])
-def test_classification_holds_no_more_activations_than_its_chunk(encoder: str, pool: int | None) -> None:
-    model, _ = stacks(encoder, "rms", pool=pool, kernel_size=3)
+def test_classification_holds_no_more_activations_than_its_chunk(
+    encoder: str, order: tuple[str, ...], pool: int | None
+) -> None:
+    model, _ = stacks(encoder, "rms", pool=pool, kernel_size=3, order=order)
     model.chunk = 4 * 20 * 3 * 2  # channels, pixels, labels, images
     images = torch.rand(20, 1, *SIZE, dtype=torch.float64)
     model.predict(images[:1])

@@ -42,6 +42,21 @@ def test_a_probe_reads_each_layer_and_leaves_the_model_alone(convolutional: bool
     assert model.training
 
 
+@pytest.mark.parametrize("kind", ["arrays", "loader"])
+def test_data_are_read_as_in_an_evaluation(kind: str) -> None:
+    x, y = data()
+    pairs = torch.utils.data.TensorDataset(x, y)
+    given = (x.numpy(), y.numpy()) if kind == "arrays" else torch.utils.data.DataLoader(pairs, batch_size=20)
+    model = network().double()
+    assert len(probe(model, given, given, epochs=1)) == 2
+    assert len(goodness_distributions(model, given)[1]) == 2
+
+
+def test_distributions_need_labels() -> None:
+    with pytest.raises(ValueError, match="data must have labels for the goodness"):
+        goodness_distributions(network(), data()[0])
+
+
 def test_a_probe_needs_labels() -> None:
     with pytest.raises(ValueError, match="data must have labels for a probe"):
         probe(network(), ff.TensorData(data()[0]), data())

@@ -287,6 +287,12 @@ def test_maps_are_known_inside_a_sequence_of_blocks():
     assert model.head_logits(torch.rand(2, 1, 8, 8)).shape == (2, 3)
 
 
+def test_peer_normalization_needs_the_pre_activations():
+    layer = FFLayer(nn.Linear(4, 3), activation=nn.ReLU(inplace=True))
+    with pytest.raises(ValueError, match=r"acts on pre-activations, which .* overwrites: use inplace=False"):
+        ff.FFSequential(layer, goodness=SumOfSquares(), loss=SymBa(), labels=Overlay(2), peer=PeerNormalization())
+
+
 def test_one_layer_may_do_without_the_stacks_peer_normalization():
     model = ff.FFSequential(
         FFLinear(4, 3), FFLinear(3, 3, peer=False), goodness=SumOfSquares(), loss=SymBa(),

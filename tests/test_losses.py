@@ -261,14 +261,25 @@ def test_symba_knows_no_threshold(seed, shift):
 
 def test_two_thresholds():
     positive, negative = goodness_pair()
-    total, squares = 0.0, 0.0
+    total, size = 0.0, 0.0
     for p, n in pairs(positive, negative):
         total += math.log1p(math.exp(5 - p)) + math.log1p(math.exp(n - 9))
-        squares += p * p + n * n
+        size += abs(p)
     found = TwoThreshold(theta_positive=5, theta_negative=9, penalty=0.3)(positive, negative)
-    assert found.item() == pytest.approx(total / 7 + 0.3 * math.sqrt(squares / 14), rel=1e-10)
+    assert found.item() == pytest.approx(total / 7 + 0.3 * size / 7, rel=1e-10)
     found = TwoThreshold(theta_positive=5, theta_negative=9)(positive, negative)
     assert found.item() == pytest.approx(total / 7, rel=1e-10)
+
+
+def test_the_penalty_of_a_goodness_by_position_is_the_norm_of_each_positive_sample():
+    positive, negative = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    loss = TwoThreshold(0, 1, penalty=(0.0, 0.2))
+    bare = loss(positive, negative)
+    loss.bind(1)
+    size = sum(math.sqrt(sum(float(g) ** 2 for g in sample.flatten())) for sample in positive) / 3
+    assert (loss(positive, negative) - bare).item() == pytest.approx(0.2 * size, rel=1e-10)
+    with pytest.raises(ValueError, match="penalty must be at least 0, got -1"):
+        TwoThreshold(0, 1, penalty=(0.1, -1))
 
 
 @given(seed=st.integers(0, 2**16))

@@ -102,7 +102,7 @@ def test_group_norm_must_divide_the_features():
         (lambda: BatchNorm()(torch.ones(2, 3)), "features"),
         (lambda: BatchNorm(features=4)(torch.ones(2, 3)), "x"),
         (lambda: PeerNormalization(strength=-1), "strength"),
-        (lambda: PeerNormalization(momentum=1), "momentum"),
+        (lambda: PeerNormalization(decay=1), "decay"),
         (lambda: PeerNormalization().bind(None), "features"),
     ],
 )
@@ -357,7 +357,7 @@ def test_peer_means_keep_float32_beside_bfloat16_activations():
 @pytest.mark.parametrize(
     ("norm", "expected"),
     [
-        (PeerNormalization(0.1, features=3), "PeerNormalization(strength=0.1, momentum=0.9, features=3)"),
+        (PeerNormalization(0.1, features=3), "PeerNormalization(strength=0.1, decay=0.9, features=3)"),
         (GroupNorm(3), "GroupNorm(num_groups=3, eps=1e-05)"),
         (RMSNorm(1e-6), "RMSNorm(eps=1e-06)"),
         (LayerNorm(), "LayerNorm(eps=1e-05)"),

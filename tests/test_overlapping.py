@@ -149,6 +149,16 @@ def test_each_grouping_has_an_optimizer_state_of_its_own() -> None:
     assert steps == {"0+1": 2, "2+3": 2, "0": 1, "1+2": 1}
 
 
+def test_learned_labels_share_the_optimizer_of_the_first_layers_group() -> None:
+    model = network(labels=ff.labels.LearnedChannel(4, 4), convolutions=True)
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=1e-3)
+    olu = Overlapping(2, "step")
+    for step in range(3):
+        model.step(batch(), optimizer, groups=olu(4, 0, step, 1))
+    used = {name: int(one["state"][0]["step"]) for name, one in optimizer.state_dict().items() if one["state"]}
+    assert used == {"0+labels+1": 2, "2+3": 2, "0+labels": 1, "1+2": 1}
+
+
 def test_a_run_with_overlapping_updates_resumes_bit_for_bit(tmp_path) -> None:  # type: ignore[no-untyped-def]
     data = ff.TensorData(*batch(40), num_classes=4)
 

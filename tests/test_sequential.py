@@ -606,7 +606,7 @@ def test_thresholds_by_layer(theta, expected):
     model = paired(loss=Threshold(theta))
     found = [one.objective.loss.threshold(one.objective.goodness.scale(one.features)) for one in model.stack]
     assert found == expected
-    with pytest.raises(ValueError, match="^theta must hold one threshold a layer, got 2 for layer 2"):
+    with pytest.raises(ValueError, match="^theta must hold one value a layer, got 2 for layer 2"):
         paired(loss=Threshold([1.0, 2.0]))
 
 

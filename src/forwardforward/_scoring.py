@@ -83,10 +83,9 @@ def widest_of(stack: Sequence[FFLayer], x: Tensor | LabelledInput) -> int:
         if not isinstance(module, Objective)
     ]
     try:
-        for layer in stack:  # a block's hooks do not run for a labelled input
-            made = layer.run(x)
-            found.append(made.widest)
-            x = made.out
+        x = x.joined() if isinstance(x, LabelledInput) else x  # else a block's hook would not run
+        for layer in stack:
+            x = layer(x)
     finally:
         for hook in hooks:
             hook.remove()

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from forwardforward import diagnostics
+from forwardforward._files import replacing
 from forwardforward.data import Splits
 from forwardforward.recipes import Recipe, get
 from forwardforward.training import (
@@ -331,13 +332,5 @@ class Run:
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         """Write a file whole or not at all."""
-        part = self.folder / f"{name}.part"
-        try:
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(json.dumps(content, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.folder / name)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        with replacing(self.folder / name) as file:
+            file.write(json.dumps(content, indent=2) + "\n")

@@ -47,8 +47,14 @@ class Greedy:
     """Layer by layer: the epochs are shared out evenly, and each layer trains on those before it, which stand still."""
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
-        """Return the layer whose turn it is."""
-        layer = min(depth - 1, epoch * depth // max(epochs, depth))
+        """Return the layer whose turn it is.
+
+        Raises:
+            ValueError: If there are fewer epochs than layers.
+        """
+        if epochs < depth:
+            raise ValueError(f"epochs must be at least one a layer for {self}, got {epochs} for {depth} layers")
+        layer = epoch * depth // epochs
         return [range(layer, layer + 1)]
 
     def __repr__(self) -> str:

@@ -156,11 +156,10 @@ class Walk:
         for group in groups:
             if self._monitor:
                 self.result.gradient_norms |= {layer: gradient_norm(self._stack[layer]) for layer in group}
-            self._optimizer.step(tuple(str(layer) for layer in group))
-            if 0 in group and "labels" in self._model.units():
-                self._optimizer.step("labels")
+            self._optimizer.step([unit for layer in group for unit in self._units(layer)])
 
     def _units(self, layer: int) -> list[str]:
+        """Return what a layer is updated with: itself, and labels that are learned with the first."""
         return [str(layer), "labels"] if layer == 0 and "labels" in self._model.units() else [str(layer)]
 
     def _learning(self, layer: int) -> list[nn.Parameter]:

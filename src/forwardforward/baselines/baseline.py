@@ -31,7 +31,8 @@ class Baseline(nn.Module):
 
     Args:
         *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used. A layer's
-            normalization is used where it was given. Gradients flow along their :class:`~forwardforward.layers.Skip`.
+            normalization is used where it was given, its ``optimizer`` options are not, since the network has one
+            optimizer. Gradients flow along their :class:`~forwardforward.layers.Skip`.
         num_classes: Number of classes.
         features: Number of features of the last layer, flattened; taken from a dense one.
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from forwardforward.diagnostics._figure import new_figure, save
+from forwardforward.training.sources import source_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ def goodness_distributions(model: nn.Module, data: Any, path: str | Path | None 
 
     Args:
         model: An :class:`~forwardforward.FFSequential` whose layers classify.
-        data: Labelled :class:`~forwardforward.data.TensorData` or a pair of tensors; a few thousand images do.
+        data: Labelled data as for :func:`~forwardforward.training.evaluate`; a few thousand images do.
         path: Where to save the picture; not saved unless given.
 
     Returns:
@@ -29,13 +30,17 @@ def goodness_distributions(model: nn.Module, data: Any, path: str | Path | None 
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If the network's goodness does not depend on labels.
+        ValueError: If the network's goodness does not depend on labels, or the data have none.
     """
-    inputs, targets = (data.inputs, data.targets) if hasattr(data, "inputs") else data
-    place = next(model.parameters()).device
-    goodness = model.layer_goodness(inputs.to(place)).float().cpu()  # type: ignore[operator]
+    parts, labels = [], []
+    for images, targets in source_for(model, data).batches(None):
+        if targets is None:
+            raise ValueError("data must have labels for the goodness of right and wrong ones, got none")
+        parts.append(model.layer_goodness(images).float().cpu())  # type: ignore[operator]
+        labels.append(targets.cpu())
+    goodness = torch.cat(parts)
     true = torch.zeros_like(goodness, dtype=torch.bool)
-    true[torch.arange(len(goodness)), :, targets.cpu()] = True
+    true[torch.arange(len(goodness)), :, torch.cat(labels)] = True
     depth = goodness.shape[1]
     figure = new_figure(3.2 * depth, 3)
     axes = figure.subplots(1, depth, squeeze=False)[0]

@@ -13,9 +13,9 @@ from forwardforward.modes import evaluating
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
 from forwardforward.training import Evaluation
-from forwardforward.training.arguments import checked_whole
+from forwardforward.training.arguments import checked_whole, placed
 from forwardforward.training.randomness import derive_generator
-from forwardforward.training.sources import source
+from forwardforward.training.sources import source_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,10 +63,10 @@ def probe(
     epochs, batch_size = checked_whole("epochs", epochs, 1), checked_whole("batch_size", batch_size, 1)
     hidden = checked_whole("hidden", hidden, 0)
     pool = SpatialPool(2) if pool is None else pool
-    place = next(model.parameters()).device
+    place = placed(model, None)
     errors = []
     for layer in range(len(model)):  # type: ignore[arg-type]
-        (x, y), (x_test, y_test) = (_features(model, layer, pool, data, place) for data in (train, test))
+        (x, y), (x_test, y_test) = (_features(model, layer, pool, data) for data in (train, test))
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             torch.manual_seed(seed)
             classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1).to(place)
@@ -89,12 +89,12 @@ def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _features(model: Any, layer: int, pool: SpatialPool, data: Any, place: torch.device) -> tuple[Tensor, Tensor]:
+def _features(model: Any, layer: int, pool: SpatialPool, data: Any) -> tuple[Tensor, Tensor]:
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     normalization = RMSNorm()
     with evaluating(model):
-        for x, y in source(data, 500, place).batches(None):
+        for x, y in source_for(model, data, 500).batches(None):
             if y is None:
                 raise ValueError("data must have labels for a probe, got none")
             h = model.activations(x)[layer]

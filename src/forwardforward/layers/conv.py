@@ -80,6 +80,11 @@ class FFConv2d(SharedInput):
         """Return what the activation is applied to, ``(rows, out_channels, height, width)``."""
         images = x.images if isinstance(x, LabelledInput) else x
         channels = x.features if isinstance(x, LabelledInput) else (x.shape[1] if x.dim() > 1 else 0)
+        if images.dim() == 2 and isinstance(x, LabelledInput):
+            raise ValueError(
+                "labels must be channels in front of a convolution, such as labels.LearnedChannel(num_classes, size), "
+                f"got an encoder that makes rows of shape {tuple(images.shape)}"
+            )
         if images.dim() != 4 or channels != self.block.in_channels:
             label = " (label channels included)" if isinstance(x, LabelledInput) and images.dim() == 4 else ""
             raise ValueError(

@@ -31,14 +31,12 @@ class Pass(NamedTuple):
         activated: What came of it.
         read: What the objective reads.
         out: What passes on.
-        widest: Number of pre-activations before any pooling.
     """
 
     pre_activations: Tensor
     activated: Tensor
     read: Tensor
     out: Tensor
-    widest: int
 
 
 def check_made(**plugins: object) -> None:
@@ -111,7 +109,8 @@ class FFLayer(nn.Module):
 
     Raises:
         ValueError: If ``objective`` is given beside ``goodness`` or ``loss``, ``peer`` without ``activation``, or
-            ``order`` does not hold every operation once, with the goodness behind the activation.
+            ``order`` does not hold every operation once, with the goodness behind the activation, or ``peer`` with an
+            activation that works in place.
     """
 
     #: How many dimensions the activations have behind rows and features: 0, 1 for sequences, 2 for maps, None unknown.
@@ -224,7 +223,6 @@ class FFLayer(nn.Module):
             pool_first: Whether a max-pool may come before the ReLU, which gives the same from a quarter of the map.
         """
         z = self.pre_activations(x)
-        widest = z.numel()
         goodness = self.order.index("goodness")
         between = self.order[self.order.index("activate") + 1 : goodness]
         if pool_first and between[:1] == ("pool",) and self._pools_first():
@@ -234,7 +232,7 @@ class FFLayer(nn.Module):
         out = self._operate(self.order[goodness + 1 :], read, x)
         if self.tap is not None:
             self.tap.remember(out)
-        return Pass(z, activated, read, out, widest)
+        return Pass(z, activated, read, out)
 
     def forward(self, x: Tensor | LabelledInput) -> Tensor:
         """Return the activations that pass on, ``(rows, ...)``, of plain rows or of a labelled input."""
@@ -307,4 +305,10 @@ class FFLayer(nn.Module):
             raise ValueError(
                 "peer normalization acts on pre-activations, which this block does not show: "
                 "pass FFLayer(block, activation=...) with the activation apart"
+            )
+        if self.peer is None or self.activation is None:
+            return
+        if any(getattr(one, "inplace", False) for one in self.activation.modules()):
+            raise ValueError(
+                f"peer normalization acts on pre-activations, which {self.activation} overwrites: use inplace=False"
             )

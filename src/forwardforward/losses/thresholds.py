@@ -81,7 +81,7 @@ def of_layer(name: str, theta: T | Sequence[T], layer: int) -> T:
     if isinstance(theta, str) or not isinstance(theta, Sequence):
         return theta
     if layer >= len(theta):
-        raise ValueError(f"{name} must hold one threshold a layer, got {len(theta)} for layer {layer}")
+        raise ValueError(f"{name} must hold one value a layer, got {len(theta)} for layer {layer}")
     return theta[layer]
 
 

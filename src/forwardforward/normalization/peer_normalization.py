@@ -24,7 +24,7 @@ class PeerNormalization(nn.Module):
 
     Args:
         strength: :math:`\lambda`, at least 0.
-        momentum: Weight of the old running mean.
+        decay: Weight of the old running mean.
         features: Number of units (channels); taken from the layer where that knows its width.
 
     Raises:
@@ -35,12 +35,12 @@ class PeerNormalization(nn.Module):
 
     means: Tensor
 
-    def __init__(self, strength: float = 0.03, momentum: float = 0.9, features: int | None = None) -> None:
+    def __init__(self, strength: float = 0.03, decay: float = 0.9, features: int | None = None) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must be in [0, 1), got {decay}")
         self.strength = check_not_negative("strength", strength)
-        self.momentum = momentum
+        self.decay = decay
         self.features = features
         if features is not None:
             self.bind(features)
@@ -66,10 +66,10 @@ class PeerNormalization(nn.Module):
         with torch.no_grad():
             now = activations.mean(rest, dtype=self.means.dtype)
             if self.training:
-                self.means.lerp_(now, 1 - self.momentum)
+                self.means.lerp_(now, 1 - self.decay)
             pull = 2 * self.strength * (self.means - self.means.mean())
         return (pre_activations.mean(rest, dtype=self.means.dtype) * pull).sum()
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"strength={self.strength}, momentum={self.momentum}, features={self.features}"
+        return f"strength={self.strength}, decay={self.decay}, features={self.features}"

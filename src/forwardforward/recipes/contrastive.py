@@ -77,7 +77,8 @@ class Contrastive:
 
 
 NETWORK = Contrastive(DeeperForward(), partial(ClassGroups, goodness=MeanActivation()))
-#: Ward's clusters of the rows of a linear classifier on CIFAR-10's pixels, as HCL-FF makes them: two, then five.
+#: Ward's clusters of the rows of a linear classifier on CIFAR-10's pixels: two, then five. HCL-FF's program takes those
+#: of the linear classifier on top of a network that it has trained before.
 CIFAR10_CLUSTERS = ((0, 0, 1, 1, 1, 1, 1, 1, 0, 0), (1, 0, 3, 2, 3, 2, 2, 4, 1, 0))
 
 HCL_FF = DEEPERFORWARD.with_(
@@ -111,14 +112,17 @@ MONO_CONV_WIDE = MONO_CONV.with_(
     epochs=30,
 )
 
+#: The goodness is read off the whole map, as in SCFF's program.
+GOODNESS_BEFORE_POOL = ("normalize", "transform", "add", "activate", "goodness", "pool")
+
 SCFF = Recipe(
     name="scff",
     summary="no labels: an image with itself against an image with another, linear readout",
-    source="Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025); its readout's pools differ",
-    architecture=Convolutions(pools=(1, 2, 3)),
+    source="Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025); filters and pools differ",
+    architecture=Convolutions(pools=(1, 2, 3), order=GOODNESS_BEFORE_POOL),
     hidden=(96, 384, 1536),
     goodness=MeanOfSquaresByPosition(),
-    loss=TwoThreshold((0.0, 5.0, 6.0), (1.0, 9.0, 10.0), penalty=1e-3),
+    loss=TwoThreshold((0.0, 5.0, 6.0), (1.0, 9.0, 10.0), penalty=(0.0012, 0.0007, 0.0005)),
     normalization=BatchNorm(),
     negatives=SelfContrast(),
     head=partial(LinearHead, layers=slice(None), pool=SpatialPool(2)),

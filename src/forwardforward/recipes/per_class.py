@@ -90,7 +90,7 @@ CWCOMP_RECIPE = Recipe(
     hidden=(20, 80, 240, 480),
     goodness=ClassGroups,
     loss=CrossEntropy(),
-    normalization=BatchNorm(),
+    normalization=BatchNorm(affine=True, eps=1e-4),
     classifier=Goodness(slice(-1, None)),
     rule=torch.optim.Adam,
     lr=0.01,

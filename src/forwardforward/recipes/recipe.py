@@ -148,9 +148,8 @@ class Recipe:
 
     def optimizer(self) -> LocalOptimizer:
         """Return new local optimizers, not yet attached to a model."""
-        return LocalOptimizer(
-            self.rule, lr_schedule=self.lr_schedule, overrides=self.overrides, lr=self.lr, **self.options
-        )
+        overrides = {} if self.baseline else self.overrides  # a baseline is one unit
+        return LocalOptimizer(self.rule, lr_schedule=self.lr_schedule, overrides=overrides, lr=self.lr, **self.options)
 
     def fit(self, model: nn.Module, train: Any, **options: Any) -> History:
         """Train a model as the recipe says: with its optimizers, schedule, augmentation, epochs and batch size.

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from forwardforward.optimizers import LocalOptimizer
@@ -176,7 +175,6 @@ def checkpoint_content(state: FitState) -> dict[str, Any]:
         "batch_size": state.batch_size,
         "seed": state.seed,
         "settings": dict(state.settings),
-        "random_state": torch.get_rng_state(),
         "history": state.history.epochs,
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from forwardforward._files import replacing
 
 __all__ = ["CheckpointError", "load_checkpoint", "load_weights", "save_checkpoint"]
 
@@ -25,8 +25,6 @@ class CheckpointError(RuntimeError):
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """Write ``content`` to ``path``, whole or not at all.
 
-    The file is written beside its place, forced to the disk and moved there in one step.
-
     Args:
         path: The file; its folder must exist.
         content: Tensors, numbers, strings and containers of them.
@@ -35,30 +33,13 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
         CheckpointError: If the disk is full or the folder cannot be written to; what stood there before is kept.
     """
     path = Path(path)
-    part = path.with_name(path.name + ".part")
     try:
-        with open(part, "wb") as file:
+        with replacing(path, "wb") as file:
             torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         cause = error if isinstance(error, OSError) else error.__context__ or error
         kept = "the last good one is kept" if path.exists() else "there is none from before"
         raise CheckpointError(f"cannot write the checkpoint {path}: {cause}; {kept}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the move itself durable, where the system lets one open a folder."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -72,7 +53,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
     Returns:
         ``model`` (a plain ``state_dict``), ``optimizer``, ``schedule``, ``epoch`` (epochs done), ``epochs``, ``seed``,
-        ``batch_size``, ``settings`` (what else decides the result, in words), ``random_state`` and ``history``.
+        ``batch_size``, ``settings`` (what else decides the result, in words) and ``history``.
 
     Raises:
         CheckpointError: If there is no such file, it is cut short or damaged, or it is not a checkpoint of ours.

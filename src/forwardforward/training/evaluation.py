@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.labels.encoder import check_labels
-from forwardforward.training.arguments import check_model, checked_whole, dtype_of, placed
+from forwardforward.training.arguments import check_model, checked_whole, placed
 from forwardforward.training.randomness import derive_generator
-from forwardforward.training.sources import Source, source
+from forwardforward.training.sources import source_for
 
 __all__ = ["Evaluation", "choose_layers", "evaluate"]
 
@@ -81,7 +81,7 @@ def evaluate(
     place = placed(model, device)
     counts = _Counts(model)
     generator = derive_generator(0, 0, "evaluation", place)
-    for images, labels in _source(model, data, batch_size).batches(None):
+    for images, labels in source_for(model, data, batch_size).batches(None):
         counts.add(images, labels, generator)
     return counts.result()
 
@@ -94,7 +94,7 @@ def check_validation(model: nn.Module, data: Any) -> None:
         ValueError: If the data are none that the model can be measured on.
     """
     try:
-        images, labels = _source(model, data).some()
+        images, labels = source_for(model, data).some()
         if labels is not None and getattr(model, "num_classes", None) is not None:
             check_labels(labels, model.num_classes)  # type: ignore[arg-type]
         labels = None if labels is None else labels[: len(images)]
@@ -118,7 +118,7 @@ def choose_layers(model: nn.Module, data: Any, *, batch_size: int = 1000) -> Non
         return
     found = [
         (model.layer_goodness(images), labels)  # type: ignore[operator]
-        for images, labels in _source(model, data, batch_size).batches(None)
+        for images, labels in source_for(model, data, batch_size).batches(None)
     ]
     choose(*map(torch.cat, zip(*found, strict=True)))
 
@@ -184,7 +184,3 @@ class _Counts:
             return None
         total = sum(count * float(value) for count, value in parts if value is not None)
         return round(100 * total / sum(count for count, _ in parts), 4)  # a share in float32 is known to 6e-8
-
-
-def _source(model: nn.Module, data: Any, batch_size: int = 1000) -> Source:
-    return source(data, batch_size, placed(model, None), dtype_of(model))

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from forwardforward.data.tensors import TensorData, batch_slices
+from forwardforward.training.arguments import dtype_of, placed
 
 Pair = tuple[Tensor, Tensor | None]
 
@@ -151,6 +152,17 @@ def source(data: Any, batch_size: int, device: torch.device, dtype: torch.dtype 
     raise TypeError(
         f"data must be TensorData, a pair of tensors, a data set or a DataLoader, got a {type(data).__name__}"
     )
+
+
+def source_for(model: nn.Module, data: Any, batch_size: int = 1000) -> Source:
+    """Return batches where a model is, and in its type.
+
+    Args:
+        model: Any module.
+        data: As for :func:`source`.
+        batch_size: Samples a batch.
+    """
+    return source(data, batch_size, placed(model, None), dtype_of(model))
 
 
 def _length(sized: Any) -> int | None:

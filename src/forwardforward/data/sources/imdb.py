@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from forwardforward._files import replacing
 from forwardforward.data.sources._official import download_files
 from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData
@@ -85,11 +86,11 @@ def _parts(labels: Tensor, folder: Path) -> tuple[Tensor, Tensor]:
 def _download(data_dir: Path, progress: bool) -> None:
     """Download the archive, unless it is there already, and unpack it whole or not at all."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    archive, part = data_dir / ARCHIVE, data_dir / f"{ARCHIVE}.part"
+    archive = data_dir / ARCHIVE
     if not archive.is_file():
         with (
             urllib.request.urlopen(URL, timeout=60) as response,
-            open(part, "wb") as file,
+            replacing(archive, "wb") as file,
             tqdm(
                 total=getattr(response, "length", None),
                 desc="downloading IMDb",
@@ -101,7 +102,6 @@ def _download(data_dir: Path, progress: bool) -> None:
             while block := response.read(2**20):
                 file.write(block)
                 bar.update(len(block))
-        os.replace(part, archive)
     found = hashlib.md5(archive.read_bytes()).hexdigest()
     if found != MD5:
         raise RuntimeError(f"{archive} must have the md5 {MD5}, got {found}; delete it to download it anew")

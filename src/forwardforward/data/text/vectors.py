@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from forwardforward._files import replacing
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.tokens import Documents
 
@@ -119,15 +120,10 @@ def write_vectors(path: str | os.PathLike[str], vectors: WordVectors) -> None:
     path = Path(path)
     if spaced := next((word for word in vectors.words if word.split() != [word]), None):
         raise ValueError(f"words must be without spaces to be written, got {spaced!r}")
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(f"{len(vectors.words)} {vectors.size}\n".encode())
-            for word, row in zip(vectors.words, vectors.matrix, strict=True):
-                file.write(word.encode() + b" " + row.astype("<f4").tobytes() + b"\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path, "wb") as file:
+        file.write(f"{len(vectors.words)} {vectors.size}\n".encode())
+        for word, row in zip(vectors.words, vectors.matrix, strict=True):
+            file.write(word.encode() + b" " + row.astype("<f4").tobytes() + b"\n")
 
 
 @dataclass(frozen=True)
