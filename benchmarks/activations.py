@@ -306,7 +306,7 @@ def weight_quantiles(content: Content) -> list[tuple[str, list[float]]]:
 
 
 def bearing(corruption: str) -> Panel:
-    """Return a panel of accuracy against a corruption's strength, a line a row."""
+    """Return a panel of accuracy against a corruption's strength, a line per row."""
 
     def paint(axis: Any, cells: Cells) -> None:
         strengths = (0.0, *robustness.CORRUPTIONS[corruption][1])
@@ -371,7 +371,7 @@ def accuracy_dots(rows: tuple[Row, ...]) -> Panel:
 
 
 def drawing(name: str, rows: tuple[Row, ...], panels: tuple[Panel, ...]) -> Callable[..., list[Path]]:
-    """Return what draws one figure a setting and data set; the lowest seed speaks for all."""
+    """Return what draws one figure per setting and data set; the lowest seed speaks for all."""
 
     def draw(folder: Path, found: Mapping[Setting, Found]) -> list[Path]:
         paths = []

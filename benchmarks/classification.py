@@ -4,7 +4,7 @@
     python benchmarks/classification.py --images 10000    each of them on so many images
 
 A pair-objective network tries every label. Its arithmetic is one forward pass of the first layer, whose product with
-the images serves all labels, and one a label of the layers behind it; these passes, over plain rows, are what the
+the images serves all labels, and one per label of the layers behind it; these passes, over plain rows, are what the
 time is compared with, turn by turn. Writes benchmarks/results/classification.json unless told otherwise.
 """
 

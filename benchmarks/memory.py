@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shlex
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -259,7 +261,7 @@ def main() -> None:
     for name in deep:
         print(f"  {name:<22}" + "  ".join(f"{equal[depth][name]['tensors'] / 2**20:8.1f}" for depth in depths))
     content = {
-        "command": "python benchmarks/memory.py",
+        "command": shlex.join(["python", "benchmarks/memory.py", *sys.argv[1:]]),
         "images": options.images,
         "device": options.device if options.device == "cpu" else torch.cuda.get_device_name(),
         "torch": torch.__version__,

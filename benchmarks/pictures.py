@@ -48,7 +48,7 @@ def one_seed(found: Found, data: str) -> dict[str, Content]:
 
 
 def by_layer(title: str, read: Callable[[Content], list[float]], label: Label, scale: str = "linear") -> Panel:
-    """Return a panel of one figure of the result, layer by layer, a line a cell."""
+    """Return a panel of one figure of the result, layer by layer, a line per cell."""
 
     def paint(axis: Any, cells: Cells) -> None:
         for (name, content), style in zip(cells.items(), styles(len(cells)), strict=True):
@@ -80,7 +80,7 @@ def dots(title: str, rows: Sequence[tuple[int, str, list[float]]]) -> Panel:
 
 
 def over_epochs(title: str, figure: str, label: Label, layers: slice = slice(None), scale: str = "linear") -> Panel:
-    """Return a panel of one figure of the history over the epochs, a line a layer and cell."""
+    """Return a panel of one figure of the history over the epochs, a line per layer and cell."""
 
     def paint(axis: Any, cells: Cells) -> None:
         lines = [

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 import forwardforward as ff
 from benchmarks.pages import ROOT, filled
+from forwardforward._files import replacing
 from forwardforward._options import Parser, bounded, ending_in_one_line, widths
 
 RESULTS = ROOT / "benchmarks" / "results" / "seven_percent.json"
@@ -126,26 +128,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-dir")
     parser.add_argument("--epochs", type=bounded(int, 1), default=5)
     parser.add_argument("--hidden", type=widths, default=(500, 500), metavar="W,W,...")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file of the cells; the page shows the default one's")
     options = parser.parse_args(arguments)
     with ending_in_one_line(parser, "--hidden"):
         fill_in(options)
 
 
 def fill_in(options: argparse.Namespace) -> None:
-    """Measure what is missing, keep it and write the page's table."""
+    """Measure what is missing, keep it and write the page's table.
+
+    Raises:
+        ValueError: If the file holds cells of another setting.
+    """
+    out: Path = options.out
     setting = {"hidden": list(options.hidden), "epochs": options.epochs}
     kept: dict[str, Any] = {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
-    if RESULTS.exists() and json.loads(RESULTS.read_text())["setting"] == setting:
-        kept = json.loads(RESULTS.read_text())
+    if out.exists():
+        kept = json.loads(out.read_text(encoding="utf-8"))
+        if kept["setting"] != setting:
+            raise ValueError(f"--out {out} holds cells of another setting, {kept['setting']}; give another --out")
     data = ff.data.load("mnist", options.data_dir)
     settings: dict[str, Any] = {}
     for name, change in cells():
         settings |= change
         if name not in kept["cells"]:
             kept["cells"][name] = measure(settings, setting["hidden"], setting["epochs"], data)
-            RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
+            with replacing(out) as file:
+                file.write(json.dumps(kept, indent=2) + "\n")
         print(f"{kept['cells'][name]['error']:6.2f} %  {name}", flush=True)
-    PAGE.write_text(filled(PAGE, "table", render(kept)), encoding="utf-8")
+    if out == RESULTS:
+        PAGE.write_text(filled(PAGE, "table", render(kept)), encoding="utf-8")
 
 
 if __name__ == "__main__":

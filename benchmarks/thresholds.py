@@ -1,4 +1,4 @@
-"""Thresholds of Hinton's loss: uniform, growing with depth, one a layer, learned, scheduled (arXiv 2307.04205).
+"""Thresholds of Hinton's loss: uniform, growing with depth, one per layer, learned, scheduled (arXiv 2307.04205).
 
     python -m benchmarks.thresholds thresholds [--quick] [--data-dir DIR]
 
@@ -67,7 +67,7 @@ def row(line: str, label: str, loss: Threshold, **changes: Any) -> Row:
 KINDS: dict[str, tuple[Row, ...]] = {
     "uniform": tuple(row(f"uniform{k:g}", f"uniform, k = {k:g}", Threshold(Uniform(k))) for k in UNIFORM),
     "pyramidal": tuple(row(f"pyramidal{k:g}", f"pyramidal, k = {k:g}", Threshold(Pyramidal(k))) for k in PYRAMIDAL),
-    "one a layer": (
+    "one per layer": (
         row(
             "reversed0.4",
             "falling with depth, k = 0.4",
@@ -175,7 +175,7 @@ def every(data: str, found: Found) -> Panel:
 
 
 def draw(folder: Path, found: Mapping[Setting, Found]) -> list[Path]:
-    """Draw one figure a setting."""
+    """Draw one figure per setting."""
     paths = []
     for setting, some in found.items():
         data = [one for one in dict.fromkeys(one for _, one in some) if accuracies(some, one)]

@@ -1,4 +1,4 @@
-"""Your own goodness: a function from a layer's activations to one number a sample.
+"""Your own goodness: a function from a layer's activations to one number per sample.
 
 The mean of squares rewards a few units that shout. The goodness written here lets every unit add at most one, so that
 it counts the units that respond. The picture shows how far apart each goodness keeps right labels and wrong ones.

@@ -406,7 +406,7 @@ def test_bad_batches_are_named(kind: type[Baseline]) -> None:
     for batch, words in (
         ((x, None), "labels must be given"),
         ((x, y + 1), "labels must lie in 0..2"),
-        ((x, y[:2]), "labels must be one an image"),
+        ((x, y[:2]), "labels must be one per image"),
         ((x[:0], y[:0]), "images must hold at least one image"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -71,7 +71,12 @@ def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("speed", ["--hidden", "5,x"], "--hidden: takes widths such as 1000,1000, got '5,x'"),
         ("speed", ["--hidden", "2000000000"], "out of memory, which smaller --hidden or --batch-size may spare"),
         ("seven_percent", ["--epochs", "0"], "--epochs: must be a whole number from 1"),
-        ("seven_percent", ["--data-dir", "nowhere"], "nowhere"),
+        ("seven_percent", ["--data-dir", "nowhere", "--out", "none.json"], "nowhere"),
+        (
+            "seven_percent",
+            ["--epochs", "1"],
+            "seven_percent.json holds cells of another setting, {'hidden': [500, 500]",
+        ),
     ],
 )
 def test_slips_give_one_line(name: str, words: list[str], shown: str, one_line: Callable[..., str]) -> None:

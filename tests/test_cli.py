@@ -200,9 +200,9 @@ def test_data_that_do_not_fit_leave_no_run(
 @pytest.mark.parametrize(
     ("classes", "recipe", "hidden", "words"),
     [
-        (10, "cwcomp", "20,20", "windows must be one a layer, got 4 for 2 layers"),
+        (10, "cwcomp", "20,20", "windows must be one per layer, got 4 for 2 layers"),
         (10, "deeperforward", "10,10", "widths must double"),
-        (3, "scff", "8,8,8,8", "theta_positive must hold one value a layer"),
+        (3, "scff", "8,8,8,8", "theta_positive must hold one value per layer"),
         (3, "class-groups", "9,10", "got 3 classes for 10 features"),
         (3, "cwcomp", None, "multiples of the 3 classes"),
         (3, "deeperforward", None, "got 3 classes for 100 features"),

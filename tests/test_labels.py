@@ -154,7 +154,7 @@ def test_labels_out_of_range_are_refused(encoder, labels):
 
 @every
 def test_labels_must_be_one_an_image(encoder):
-    with pytest.raises(ValueError, match="^labels must be one an image, got 3 labels for 4 images"):
+    with pytest.raises(ValueError, match="^labels must be one per image, got 3 labels for 4 images"):
         encoder(images(), torch.tensor([0, 1, 2]))
 
 

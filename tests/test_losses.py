@@ -530,7 +530,7 @@ def test_superclasses_must_be_numbered_without_gaps(superclasses):
 
 
 def test_superclasses_must_be_one_a_class():
-    with pytest.raises(ValueError, match="^superclasses must be one a class, got 3 for 4"):
+    with pytest.raises(ValueError, match="^superclasses must be one per class, got 3 for 4"):
         SuperclassCrossEntropy([0, 1, 1])(torch.randn(2, 4), torch.tensor([0, 1]))
     assert not SuperclassCrossEntropy([0, 1, 1]).state_dict()
     assert repr(SuperclassCrossEntropy([0, 1, 1])) == (

@@ -63,7 +63,7 @@ def test_a_layer_serves_one_stack() -> None:
 
 
 def test_goodness_wants_one_label_an_image() -> None:
-    with pytest.raises(ValueError, match=r"^labels must be one an image, \(5,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"^labels must be one per image, \(5,\), got \(3,\)"):
         network().goodness(torch.rand(5, 6), torch.zeros(3, dtype=torch.int64))
 
 
@@ -89,7 +89,7 @@ def test_a_head_under_random_labels_says_the_same_twice() -> None:
 def test_a_loss_that_is_not_one_number_is_refused() -> None:
     model = network(loss=lambda positive, negative: negative - positive)
     batch = torch.rand(4, 6), torch.tensor([0, 1, 2, 0])
-    with pytest.raises(ValueError, match=r"^loss must be one number a batch, such as a mean, got shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"^loss must be one number per batch, such as a mean, got shape \(4,\)"):
         model.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
 
 

@@ -188,7 +188,7 @@ def test_staggered_windows() -> None:
     schedule = Staggered.evenly(3, share=0.5)
     active = [[g[0] for g in schedule(3, epoch, 0, 8)] for epoch in range(8)]
     assert active == [[0], [0], [0, 1], [0, 1], [1, 2], [1, 2], [2], [2]]
-    with pytest.raises(ValueError, match="windows must be one a layer, got 3 for 4 layers"):
+    with pytest.raises(ValueError, match="windows must be one per layer, got 3 for 4 layers"):
         schedule(4, 0, 0, 8)
     with pytest.raises(ValueError, match="windows must be pairs"):
         Staggered([(0.5, 0.2)])

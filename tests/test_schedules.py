@@ -33,7 +33,9 @@ def test_joint_and_end_to_end_are_the_same_in_every_step(depth: int, epoch: int,
 def test_greedy_goes_from_layer_to_layer(depth: int, epochs: int) -> None:
     """One layer an epoch, none goes back; all have their turn, of equal length up to one epoch."""
     if epochs < depth:
-        with pytest.raises(ValueError, match=rf"epochs must be at least one a layer for Greedy\(\), got {epochs} for"):
+        with pytest.raises(
+            ValueError, match=rf"epochs must be at least one per layer for Greedy\(\), got {epochs} for"
+        ):
             Greedy()(depth, 0, 0, epochs)
         return
     active = []
@@ -141,7 +143,7 @@ def test_windows_out_of_range(window: tuple[float, float]) -> None:
 
 @pytest.mark.parametrize("windows", [0, 2, 4])
 def test_windows_are_one_a_layer(windows: int) -> None:
-    with pytest.raises(ValueError, match=f"^windows must be one a layer, got {windows} for 3 layers"):
+    with pytest.raises(ValueError, match=f"^windows must be one per layer, got {windows} for 3 layers"):
         Staggered([(0.0, 1.0)] * windows)(3, 0, 0, 10)
 
 

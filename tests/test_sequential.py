@@ -606,7 +606,7 @@ def test_thresholds_by_layer(theta, expected):
     model = paired(loss=Threshold(theta))
     found = [one.objective.loss.threshold(one.objective.goodness.scale(one.features)) for one in model.stack]
     assert found == expected
-    with pytest.raises(ValueError, match="^theta must hold one value a layer, got 2 for layer 2"):
+    with pytest.raises(ValueError, match="^theta must hold one value per layer, got 2 for layer 2"):
         paired(loss=Threshold([1.0, 2.0]))
 
 
@@ -671,7 +671,7 @@ def test_plugins_that_do_not_fit_are_refused(make, message):
     ("images", "labels", "error", "message"),
     [
         (torch.rand(2, 12), None, ValueError, "^labels must be given"),
-        (torch.rand(2, 12), torch.tensor([0]), ValueError, "^labels must be one an image"),
+        (torch.rand(2, 12), torch.tensor([0]), ValueError, "^labels must be one per image"),
         (torch.rand(2, 12), torch.tensor([0, 3]), ValueError, r"^labels must lie in 0\.\.2"),
         (torch.rand(2, 12), torch.tensor([-1, 2]), ValueError, r"^labels must lie in 0\.\.2"),
         (torch.rand(2, 12), torch.tensor([0.0, 1.0]), TypeError, "^labels must be of an integer type"),

@@ -130,7 +130,7 @@ def test_data_of_another_kind() -> None:
             ff.evaluate(mk(), empty)
     with pytest.raises(ValueError, match="^data must have labels to evaluate on, got none"):
         ff.evaluate(mk(), X)
-    with pytest.raises(ValueError, match=r"^labels must be one a sample, \(50,\), got \(50, 3\)"):
+    with pytest.raises(ValueError, match=r"^labels must be one per sample, \(50,\), got \(50, 3\)"):
         ff.evaluate(mk(), DataLoader([(x, torch.eye(3)[y]) for x, y in zip(X, Y, strict=True)], 50))
     with pytest.raises(ValueError, match="^batch_size must be at least 1, got 0"):
         ff.evaluate(mk(), (X, Y), batch_size=0)

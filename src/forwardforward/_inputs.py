@@ -35,14 +35,14 @@ def check_images(images: Any, looks_up: bool = False) -> None:
 
 
 def check_labels_of(images: Tensor, labels: Tensor, num_classes: int | None) -> None:
-    """Refuse labels that are not one per image, or of no class.
+    """Refuse labels that do not fit the images.
 
     Raises:
-        ValueError: If they are.
+        ValueError: If there is not one per image, or one is of no class.
         TypeError: If they are not whole numbers.
     """
     if labels.shape != (len(images),):
-        raise ValueError(f"labels must be one an image, ({len(images)},), got {tuple(labels.shape)}")
+        raise ValueError(f"labels must be one per image, ({len(images)},), got {tuple(labels.shape)}")
     if num_classes is not None:
         check_labels(labels, num_classes)
 

@@ -14,7 +14,7 @@ __all__ = ["evaluating", "products_in"]
 
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Freeze batch statistics, dropout and the like for a pass that only looks, then restore every module's mode.
+    """Put every module into evaluation mode, and back into its own mode at the end.
 
     Args:
         network: Any module.

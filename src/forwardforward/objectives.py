@@ -50,7 +50,7 @@ class Objective(nn.Module):
 
     Attributes:
         paired: Whether it reads positive and negative rows, or plain images.
-        classifies: Whether :meth:`goodness_of` gives one number a class.
+        classifies: Whether :meth:`goodness_of` gives one number per class.
         num_classes: Number of those classes, where the goodness tells.
     """
 
@@ -337,5 +337,5 @@ def objective(goodness: Callable[[Tensor], Tensor] | None, loss: Callable[..., T
             raise ValueError(f"goodness must be per class for the loss {loss}, got {goodness}")
         return ClassObjective(goodness, loss)
     if per_class:
-        raise ValueError(f"goodness must be one number a sample for the loss {loss}, got {goodness}")
+        raise ValueError(f"goodness must be one number per sample for the loss {loss}, got {goodness}")
     return PairObjective(goodness, loss)

@@ -8,12 +8,13 @@ from torch.nn import functional as F
 __all__ = ["SequencePool", "SpatialPool"]
 
 KINDS = ("mean", "max", "rms")
+EPS = 1e-7  # bounds the root's slope at 0, far below the squares of activations of size one
 
 
 class SpatialPool(nn.Module):
     r"""Maps ``(rows, channels, height, width)`` to rows ``(rows, channels * size * size)``.
 
-    The map is cut into ``size`` times ``size`` equal patches, of which each gives one number a channel.
+    The map is cut into ``size`` times ``size`` equal patches, of which each gives one number per channel.
 
     Args:
         size: Number of patches along each side.
@@ -46,8 +47,7 @@ class SpatialPool(nn.Module):
             return F.adaptive_max_pool2d(maps, self.size).flatten(1)
         if self.kind == "mean":
             return F.adaptive_avg_pool2d(maps, self.size).flatten(1)
-        # The root's slope is endless at 0.
-        return F.adaptive_avg_pool2d(maps.square(), self.size).add(1e-7).sqrt().flatten(1)
+        return F.adaptive_avg_pool2d(maps.square(), self.size).add(EPS).sqrt().flatten(1)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
@@ -77,4 +77,4 @@ class SequencePool(SpatialPool):
             return F.adaptive_max_pool1d(sequences, self.size).flatten(1)
         if self.kind == "mean":
             return F.adaptive_avg_pool1d(sequences, self.size).flatten(1)
-        return F.adaptive_avg_pool1d(sequences.square(), self.size).add(1e-7).sqrt().flatten(1)
+        return F.adaptive_avg_pool1d(sequences.square(), self.size).add(EPS).sqrt().flatten(1)

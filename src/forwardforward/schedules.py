@@ -53,7 +53,7 @@ class Greedy:
             ValueError: If there are fewer epochs than layers.
         """
         if epochs < depth:
-            raise ValueError(f"epochs must be at least one a layer for {self}, got {epochs} for {depth} layers")
+            raise ValueError(f"epochs must be at least one per layer for {self}, got {epochs} for {depth} layers")
         layer = epoch * depth // epochs
         return [range(layer, layer + 1)]
 
@@ -108,7 +108,7 @@ class Staggered:
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
         """Return the layers whose window is open."""
         if len(self.windows) != depth:
-            raise ValueError(f"windows must be one a layer, got {len(self.windows)} for {depth} layers")
+            raise ValueError(f"windows must be one per layer, got {len(self.windows)} for {depth} layers")
         now = (epoch + 0.5) / epochs
         return [range(i, i + 1) for i, (start, end) in enumerate(self.windows) if start <= now < end]
 

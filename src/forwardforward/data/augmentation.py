@@ -5,7 +5,7 @@ width)`` and a generator on their device, and returns new images of the same sha
 callable of this form serves where an augmentation is asked for.
 
 What an image becomes depends on the image and its own numbers alone, never on the rest of the batch. The
-numbers are drawn in single precision whatever the images' type, one row an image.
+numbers are drawn in single precision whatever the images' type, one row per image.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class RandomCrop(Augmentation):
         shifts = (_uniform(images, 2, generator) * (2 * self.padding + 1)).long()
         top, left = shifts[:, :1], shifts[:, 1:]
         # Each row of the result is a run of `width` values in the padded images. Choosing among all such runs costs
-        # one number a row, where a gather costs one a pixel and takes twice the time.
+        # one number per row, where a gather costs one a pixel and takes twice the time.
         row = top + torch.arange(height, device=images.device)
         plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
         starts = (plane * rows + row[:, None]) * columns + left[:, None]

@@ -281,7 +281,7 @@ def _checked_targets(value: Tensor | NDArray[Any], inputs: Tensor) -> Tensor:
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise TypeError(f"targets must be integer class labels, got {targets.dtype}")
     if targets.ndim != 1:
-        raise ValueError(f"targets must be 1-D, one label a sample, got shape {tuple(targets.shape)}")
+        raise ValueError(f"targets must be 1-D, one label per sample, got shape {tuple(targets.shape)}")
     if len(targets) != len(inputs):
         raise ValueError(f"targets must have one label for each of the {len(inputs)} inputs, got {len(targets)}")
     if targets.device != inputs.device:

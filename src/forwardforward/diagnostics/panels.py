@@ -74,7 +74,8 @@ def _errors(axis: Any, history: History, epochs: list[int]) -> None:
             axis.plot(epochs, history.validation("head_error"), "--", label="head, validation")
     if all(record["head"] is not None for record in history):
         errors = [100 * (1 - record["head"]["accuracy"]) for record in history]
-        axis.plot(epochs, errors, ":", color="gray", label="one-pass head, training")
+        name = "model" if all(layer is None for layer in history[0]["layers"]) else "one-pass head"  # of a baseline
+        axis.plot(epochs, errors, ":", color="gray", label=f"{name}, training")
     axis.set_title("error, %")
     axis.set_xlabel("epoch")
     if axis.lines:

@@ -37,7 +37,7 @@ def probe(
 ) -> tuple[float, ...]:
     """Train an auxiliary classifier on each layer's frozen features, and return its errors in percent.
 
-    Features are those under the neutral label where labels are part of the input, with a mean square of one a sample.
+    Features are those under the neutral label where labels are part of the input, with a mean square of one per sample.
     One layer's features of all data are held at a time.
 
     Args:
@@ -52,7 +52,7 @@ def probe(
         seed: Decides the order of the samples.
 
     Returns:
-        One error a layer.
+        One error per layer.
 
     Raises:
         TypeError: If a number is not a whole one.

@@ -1,9 +1,9 @@
 """Goodness: what a layer's activations are worth.
 
-A *scalar* goodness maps activations of shape ``(batch, ...)`` to one number a sample, ``(batch,)``; pair
+A *scalar* goodness maps activations of shape ``(batch, ...)`` to one number per sample, ``(batch,)``; pair
 objectives compare it between positive and negative samples. One *by position* maps ``(batch, channels, height,
-width)`` to one number a position, ``(batch, height, width)``, which pair objectives compare likewise. A *per-class*
-goodness maps activations to one number a class, ``(batch, classes)``; class objectives read it as logits.
+width)`` to one number per position, ``(batch, height, width)``, which pair objectives compare likewise. A *per-class*
+goodness maps activations to one number per class, ``(batch, classes)``; class objectives read it as logits.
 
 Any callable with one of these signatures serves. A module may also offer ``scale(features)``, the goodness of
 a sample whose activations all have magnitude one (thresholds of ``theta="width"`` are set to it), and

@@ -1,4 +1,4 @@
-"""Goodness by position: one number a position of a map."""
+"""Goodness by position: one number per position of a map."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GoodnessByPosition(nn.Module):
             activations: Maps, ``(batch, channels, height, width)``.
 
         Returns:
-            One number a position, ``(batch, height, width)``, in float32 or finer.
+            One number per position, ``(batch, height, width)``, in float32 or finer.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Per-class goodness: one number a class, from groups of features, projections or prototypes."""
+"""Per-class goodness: one number per class, from groups of features, projections or prototypes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PerClassGoodness(nn.Module):
             activations: What the layer put out, ``(batch, ...)``.
 
         Returns:
-            One number a class, ``(batch, classes)``.
+            One number per class, ``(batch, classes)``.
         """
         raise NotImplementedError
 
@@ -57,7 +57,7 @@ class ClassGroups(PerClassGoodness):
             DeeperForward's.
 
     Raises:
-        ValueError: If ``goodness`` is one by position or one a class. In a stack or on forward, if the number of
+        ValueError: If ``goodness`` is one by position or one per class. In a stack or on forward, if the number of
             features is not a multiple of ``num_classes``.
 
     Source: Papachristodoulou et al., Convolutional Channel-wise Competitive Learning for the Forward-Forward

@@ -1,4 +1,4 @@
-"""Scalar goodness: one number a sample."""
+"""Scalar goodness: one number per sample."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Goodness(nn.Module):
             activations: What the layer put out, ``(batch, ...)``.
 
         Returns:
-            One number a sample, ``(batch,)``, in float32 or finer.
+            One number per sample, ``(batch,)``, in float32 or finer.
         """
         raise NotImplementedError
 

@@ -10,13 +10,13 @@ from forwardforward.labels.encoder import LabelEncoder
 
 
 class LabelChannel(LabelEncoder):
-    """A label map a class, such as a drawn symbol, joined to the images as further channels behind their own.
+    """A label map per class, such as a drawn symbol, joined to the images as further channels behind their own.
 
     A convolution sees the label wherever it looks, where a code in a corner would reach a few positions only. A first
     layer :class:`~forwardforward.FFConv2d` computes the response to the maps once a class, not once a sample.
 
     Args:
-        maps: One map a class, ``(classes, height, width)`` or ``(classes, channels, height, width)``.
+        maps: One map per class, ``(classes, height, width)`` or ``(classes, channels, height, width)``.
         learned: Whether the maps are parameters, trained with the first layer by the errors that reach its input.
         scale: Factor on the maps; one pixel at full intensity is 1.
 
@@ -53,7 +53,7 @@ class LabelChannel(LabelEncoder):
 
 
 class RandomChannel(LabelChannel):
-    """A fixed random map a class, every pixel drawn from N(0, 1): a one-hot label times a random matrix.
+    """A fixed random map per class, every pixel drawn from N(0, 1): a one-hot label times a random matrix.
 
     Args:
         num_classes: Number of classes ``K``.
@@ -68,7 +68,7 @@ class RandomChannel(LabelChannel):
 
 
 class LearnedChannel(LabelChannel):
-    """A learned map a class, every pixel starting from N(0, 1): a one-hot label times a learned matrix.
+    """A learned map per class, every pixel starting from N(0, 1): a one-hot label times a learned matrix.
 
     Errors reach the maps from the group of layers that holds the first one.
 
@@ -85,7 +85,7 @@ class LearnedChannel(LabelChannel):
 
 
 class WaveChannel(LabelChannel):
-    r"""A plane wave over the whole image a class.
+    r"""A plane wave over the whole image per class.
 
     .. math:: c_k(x, y) = \sqrt 2 \cos\left(2 \pi (u x / W + v y / H) + \varphi\right)
 

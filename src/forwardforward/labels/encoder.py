@@ -18,7 +18,7 @@ class LabelEncoder(nn.Module):
     Args:
         num_classes: Number of classes ``K``.
         scale: Strength of the label; one pixel at full intensity is 1.
-        codebook: One code a class, ``(K, code, ...)``, kept in the state and learned if it is a parameter; one-hot
+        codebook: One code per class, ``(K, code, ...)``, kept in the state and learned if it is a parameter; one-hot
             codes unless given.
 
     Raises:
@@ -57,7 +57,7 @@ class LabelEncoder(nn.Module):
             labels: Class indices, ``(batch,)``, or ``(copies, batch)`` for several labels an image.
         """
         if labels.shape[-1] != len(images):
-            raise ValueError(f"labels must be one an image, got {labels.shape[-1]} labels for {len(images)} images")
+            raise ValueError(f"labels must be one per image, got {labels.shape[-1]} labels for {len(images)} images")
         check_labels(labels, self.num_classes)
         return self._labelled(images, self.codebook, labels.long().reshape(-1, len(images)))
 

@@ -99,7 +99,7 @@ class FFEmbeddingBag(_LooksUp):
 
 
 class FFEmbedding(_LooksUp):
-    """A learned vector a word, ``(rows, features, words)``, with a local objective.
+    """A learned vector per word, ``(rows, features, words)``, with a local objective.
 
     Args:
         entries: Number of entries, padding among them.

@@ -256,7 +256,7 @@ class FFLayer(nn.Module):
         local: LocalLoss = self.objective(found.read, batch)
         if local.loss.dim():
             raise ValueError(
-                f"loss must be one number a batch, such as a mean, got shape {tuple(local.loss.shape)} "
+                f"loss must be one number per batch, such as a mean, got shape {tuple(local.loss.shape)} "
                 f"in the layer of {self.block}"
             )
         if self.peer is not None:

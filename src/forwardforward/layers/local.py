@@ -24,7 +24,7 @@ class LocallyConnected2d(nn.Module):
         size: Height and width of the input, one number for square ones.
         stride: Distance of neighbouring fields.
         padding: Zeros around the input.
-        bias: Whether there is a bias a channel and position, which starts at 0; weights start as
+        bias: Whether there is a bias per channel and position, which starts at 0; weights start as
             :math:`N(0, 1 / fan_{in})`.
 
     Raises:
@@ -80,7 +80,7 @@ class LocallyConnected2d(nn.Module):
                 f"x must be (rows, {self.in_channels}, {self.size[0]}, {self.size[1]}), got {tuple(x.shape)}"
             )
         fields = F.unfold(x, self.kernel_size, stride=self.stride, padding=self.padding)
-        z = torch.bmm(fields.permute(2, 0, 1), self.weight.transpose(1, 2))  # one product a position
+        z = torch.bmm(fields.permute(2, 0, 1), self.weight.transpose(1, 2))  # one product per position
         z = z.permute(1, 2, 0).reshape(len(x), self.out_channels, *self.out_size)
         return z if self.bias is None else z + self.bias
 

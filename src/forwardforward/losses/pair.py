@@ -173,10 +173,10 @@ class TwoThreshold(PairLoss):
     .. math:: L = \frac1B \sum_i \mathrm{softplus}(\theta_+ - g^+_i) + \mathrm{softplus}(g^-_i - \theta_-)
               + \lambda \lVert g^+_i \rVert_2
 
-    The norm is over the positions of a goodness by position; of one number a sample it is that number's size.
+    The norm is over the positions of a goodness by position; of one number per sample it is that number's size.
 
     Args:
-        theta_positive: :math:`\theta_+`, in units of goodness: a number, or a sequence of one a layer.
+        theta_positive: :math:`\theta_+`, in units of goodness: a number, or a sequence of one per layer.
         theta_negative: :math:`\theta_-`, likewise.
         penalty: :math:`\lambda`, at least 0, likewise.
 

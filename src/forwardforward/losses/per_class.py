@@ -75,7 +75,9 @@ class SuperclassCrossEntropy(CrossEntropy):
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
         if goodness.shape[1] != len(self.superclasses):
-            raise ValueError(f"superclasses must be one a class, got {len(self.superclasses)} for {goodness.shape[1]}")
+            raise ValueError(
+                f"superclasses must be one per class, got {len(self.superclasses)} for {goodness.shape[1]}"
+            )
         members = F.one_hot(self.superclasses)
         goodness = goodness.to(accumulator(goodness))
         with unlowered(goodness):

@@ -15,10 +15,10 @@ T = TypeVar("T", bound=OwnTheta)
 
 @dataclass(frozen=True)
 class Uniform:
-    r"""One threshold for all layers of a width, :math:`\theta = k \, s`.
+    r"""The same share of the scale for all layers, :math:`\theta = k \, s`.
 
     :math:`s` is the goodness's scale (the layer's width for the sum of squares), so ``Uniform(1)`` is ``"width"``.
-    Pass it as ``theta``, or a sequence of such, one a layer.
+    Pass it as ``theta``, or a sequence of such, one per layer.
 
     Args:
         k: The share, positive.
@@ -72,7 +72,7 @@ def of_layer(name: str, theta: T | Sequence[T], layer: int) -> T:
 
     Args:
         name: What the caller's user calls the threshold.
-        theta: One threshold for all layers, or a sequence of one a layer.
+        theta: One threshold for all layers, or a sequence of one per layer.
         layer: The layer's place in the stack, from 0.
 
     Raises:
@@ -81,7 +81,7 @@ def of_layer(name: str, theta: T | Sequence[T], layer: int) -> T:
     if isinstance(theta, str) or not isinstance(theta, Sequence):
         return theta
     if layer >= len(theta):
-        raise ValueError(f"{name} must hold one value a layer, got {len(theta)} for layer {layer}")
+        raise ValueError(f"{name} must hold one value per layer, got {len(theta)} for layer {layer}")
     return theta[layer]
 
 

@@ -31,7 +31,7 @@ class RMSNorm(nn.Module):
         self.eps = check_positive("eps", eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a mean square of one a sample, of the same shape."""
+        """Return ``x`` with a mean square of one per sample, of the same shape."""
         rest = tuple(range(1, x.dim()))  # not flattened: maps whose channels come last would be copied
         norm: Tensor = torch.linalg.vector_norm(x, dim=rest, keepdim=True, dtype=accumulator(x))
         factor = (norm.square() / x[0].numel() + self.eps).rsqrt().to(x.dtype)
@@ -62,7 +62,7 @@ class LayerNorm(nn.Module):
         self.eps = check_positive("eps", eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` with mean zero and variance one a sample, of the same shape."""
+        """Return ``x`` with mean zero and variance one per sample, of the same shape."""
         return F.layer_norm(x, x.shape[1:], eps=self.eps)
 
     def as_affine(self, x: LabelledInput) -> Affine:
@@ -80,7 +80,7 @@ class GroupNorm(nn.Module):
     """Normalization to mean zero and variance one within each of several equal groups of features (channels).
 
     Args:
-        num_groups: Number of groups; DeeperForward takes one a class.
+        num_groups: Number of groups; DeeperForward takes one per class.
         eps: Added to the variance; torch's 1e-5 unless given.
 
     Raises:

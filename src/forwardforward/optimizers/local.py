@@ -18,7 +18,7 @@ class HasUnits(Protocol):
 
 
 class LocalOptimizer:
-    """One torch optimizer a unit (a layer, the head), with their state, learning rates and steps in one place.
+    """One torch optimizer per unit (a layer, the head), with their state, learning rates and steps in one place.
 
     Units that a schedule updates together, such as the groups of :class:`~forwardforward.schedules.Overlapping`, have
     an optimizer of their own together, with its own state: a layer's moments under one grouping do not mix with those

@@ -185,7 +185,7 @@ class EarlyStopping(Callback):
     It reads the history alone, so a run that had stopped is not trained on when it is resumed.
 
     Args:
-        patience: How many epochs without a new best are borne.
+        patience: How many epochs without a new best are tolerated.
 
     Raises:
         ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data.

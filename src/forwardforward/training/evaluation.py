@@ -140,7 +140,7 @@ class _Counts:
         if labels is None:
             raise ValueError("data must have labels to evaluate on, got none")
         if labels.shape != (len(images),):
-            raise ValueError(f"labels must be one a sample, ({len(images)},), got {tuple(labels.shape)}")
+            raise ValueError(f"labels must be one per sample, ({len(images)},), got {tuple(labels.shape)}")
         model = self.model
         self.samples += len(images)
         goodness = model.layer_goodness(images) if getattr(model, "layers_classify", False) else None

@@ -13,10 +13,12 @@ __all__ = ["History"]
 class History:
     """The records of a training's epochs, each a dictionary that JSON can hold.
 
-    A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry a layer, None for a layer that was not updated:
+    A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry per layer, None for one that was not updated:
     ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
-    ``learning_rate``), ``head`` (``loss`` and ``accuracy``, or None) and ``validation`` (see
-    :class:`~forwardforward.training.Evaluation`, or None).
+    ``learning_rate``), ``head`` (``loss`` and ``accuracy`` of the one-pass head, of a baseline those of the network, or
+    None) and ``validation`` (see :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and
+    ``separation`` are in units of goodness. Accuracies of the training are shares from 0 to 1, those of the validation
+    percent.
 
     Args:
         epochs: Records to begin with.

@@ -70,7 +70,7 @@ class Representation:
     """Base of the representations, what a network reads of a text; a subclass writes :meth:`fit`.
 
     Attributes:
-        missing: What a text has none of whose input says nothing.
+        missing: What a text lacks whose input is all zeros, as the warning about it says.
     """
 
     missing: ClassVar[str] = "word"
