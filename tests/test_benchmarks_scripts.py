@@ -44,8 +44,8 @@ def test_the_arithmetic_is_that_of_classification() -> None:
     torch.manual_seed(0)
     model, images = classification.trifecta(), torch.rand(5, 3, 32, 32)
     rows = []
-    model.stack[0].block.register_forward_hook(lambda block, given, out: rows.append(len(out)))
     model.chunk = 2 * model.chunk // model.rows_at_once(images)
+    model.stack[0].block.register_forward_hook(lambda block, given, out: rows.append(len(out)))
     classification.passes(model, images)()
     assert rows == [2, 2, 1]
 
