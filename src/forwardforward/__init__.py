@@ -24,7 +24,6 @@ from forwardforward import (
     schedules,
     sequential,
     training,
-    updates,
 )
 from forwardforward.batches import Batch
 from forwardforward.data import TensorData
@@ -64,5 +63,4 @@ __all__ = [
     "schedules",
     "sequential",
     "training",
-    "updates",
 ]

@@ -10,9 +10,9 @@ then follows the sum of its groups' gradients. Any callable ``(depth, epoch, ste
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-__all__ = ["EndToEnd", "Greedy", "Group", "Groups", "Joint", "Overlapping", "Staggered"]
+__all__ = ["EndToEnd", "Greedy", "Group", "Groups", "Joint", "Overlapping", "Schedule", "Staggered"]
 
 
 class Group(NamedTuple):
@@ -29,6 +29,21 @@ class Group(NamedTuple):
 
 #: The groups that one step updates, in the order of their last layers; a plain range counts every layer's loss.
 Groups = Sequence[range | Group]
+
+
+class Schedule(Protocol):
+    """What a schedule is: any callable of this form."""
+
+    def __call__(self, depth: int, epoch: int, step: int, epochs: int, /) -> Groups:
+        """Return the groups that a step updates.
+
+        Args:
+            depth: Number of layers.
+            epoch: The epoch, from 0.
+            step: The step within it, from 0.
+            epochs: How many epochs there shall be.
+        """
+        ...
 
 
 class Joint:

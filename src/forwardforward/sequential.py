@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from forwardforward import classifiers
 from forwardforward._inputs import check_images, check_labels_of, sound
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of, widest_of
+from forwardforward._updates import StepResult, Walk
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.labels import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -22,7 +23,6 @@ from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.pooling import SequencePool, SpatialPool
 from forwardforward.schedules import Groups, Joint
-from forwardforward.updates import StepResult, Walk
 
 __all__ = ["FFSequential", "StepResult"]
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from forwardforward._checks import check_num_classes
 from forwardforward._inputs import check_images, check_labels_of, sound
 from forwardforward._precision import accumulator
+from forwardforward._updates import StepResult, gradient_norm
 from forwardforward.layers import FFLayer, Skip
 from forwardforward.modes import evaluating, products_in
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Groups
-from forwardforward.updates import StepResult, gradient_norm
 
 __all__ = ["Baseline"]
 

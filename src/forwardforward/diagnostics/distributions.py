@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from forwardforward.diagnostics._figure import new_figure, save
-from forwardforward.training.sources import source_for
+from forwardforward.training.sources import Data, source_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["goodness_distributions"]
 
 
-def goodness_distributions(model: nn.Module, data: Any, path: str | Path | None = None) -> tuple[Figure, Any]:
+def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None = None) -> tuple[Figure, Any]:
     """Draw for each layer how the goodness of the true label and of the wrong ones is distributed.
 
     Args:

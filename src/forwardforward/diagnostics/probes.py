@@ -15,7 +15,7 @@ from forwardforward.pooling import SpatialPool
 from forwardforward.training import Evaluation
 from forwardforward.training.arguments import checked_whole, placed
 from forwardforward.training.randomness import derive_generator
-from forwardforward.training.sources import source_for
+from forwardforward.training.sources import Data, source_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +25,8 @@ __all__ = ["layer_errors", "probe"]
 
 def probe(
     model: nn.Module,
-    train: Any,
-    test: Any,
+    train: Data,
+    test: Data,
     *,
     epochs: int = 10,
     batch_size: int = 500,
@@ -89,7 +89,7 @@ def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _features(model: Any, layer: int, pool: SpatialPool, data: Any) -> tuple[Tensor, Tensor]:
+def _features(model: Any, layer: int, pool: SpatialPool, data: Data) -> tuple[Tensor, Tensor]:
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     normalization = RMSNorm()

@@ -24,10 +24,11 @@ from forwardforward.models import Architecture, Dense
 from forwardforward.negatives import Negatives
 from forwardforward.normalization import PeerNormalization
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.schedules import Groups, Joint
+from forwardforward.schedules import Joint, Schedule
 from forwardforward.sequential import FFSequential
 from forwardforward.training import History, fit
 from forwardforward.training.settings import described
+from forwardforward.training.sources import Data
 
 __all__ = ["Recipe"]
 
@@ -92,7 +93,7 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lr_schedule: Callable[[float], float] | None = None
-    schedule: Callable[[int, int, int, int], Groups] = field(default_factory=Joint)
+    schedule: Schedule = field(default_factory=Joint)
     representation: Representation | None = None
     standardize: bool = False
     augment: Callable[[torch.Tensor, torch.Generator | None], torch.Tensor] | None = None
@@ -151,7 +152,7 @@ class Recipe:
         overrides = {} if self.baseline else self.overrides  # a baseline is one unit
         return LocalOptimizer(self.rule, lr_schedule=self.lr_schedule, overrides=overrides, lr=self.lr, **self.options)
 
-    def fit(self, model: nn.Module, train: Any, **options: Any) -> History:
+    def fit(self, model: nn.Module, train: Data, **options: Any) -> History:
         """Train a model as the recipe says: with its optimizers, schedule, augmentation, epochs and batch size.
 
         Args:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.schedules import Schedule
 from forwardforward.training.checkpoints import save_checkpoint
 from forwardforward.training.history import History
 from forwardforward.training.settings import described
@@ -43,7 +44,7 @@ class FitState:
 
     model: nn.Module
     optimizer: LocalOptimizer
-    schedule: Any
+    schedule: Schedule
     history: History
     epochs: int
     batch_size: int

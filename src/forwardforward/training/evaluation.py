@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from forwardforward.labels.encoder import check_labels
 from forwardforward.training.arguments import check_model, checked_whole, placed
 from forwardforward.training.randomness import derive_generator
-from forwardforward.training.sources import source_for
+from forwardforward.training.sources import Data, source_for
 
 __all__ = ["Evaluation", "choose_layers", "evaluate"]
 
@@ -58,7 +58,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, data: Any, *, batch_size: int = 1000, device: torch.device | str | None = None
+    model: nn.Module, data: Data, *, batch_size: int = 1000, device: torch.device | str | None = None
 ) -> Evaluation:
     """Measure a model on labelled data.
 
@@ -87,7 +87,7 @@ def evaluate(
 
 
 @torch.no_grad()
-def check_validation(model: nn.Module, data: Any) -> None:
+def check_validation(model: nn.Module, data: Data) -> None:
     """Score two samples, so that what would fail after an epoch fails before the first.
 
     Raises:
@@ -104,7 +104,7 @@ def check_validation(model: nn.Module, data: Any) -> None:
 
 
 @torch.no_grad()
-def choose_layers(model: nn.Module, data: Any, *, batch_size: int = 1000) -> None:
+def choose_layers(model: nn.Module, data: Data, *, batch_size: int = 1000) -> None:
     """Let the model's classifier choose the layers that it asks, if it has such a choice to make.
 
     Args:

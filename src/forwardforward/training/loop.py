@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.schedules import Groups, Joint
+from forwardforward.schedules import Joint, Schedule
 from forwardforward.training.arguments import (
     check_checkpoint,
     check_model,
@@ -32,7 +32,7 @@ from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, derive_seed
 from forwardforward.training.settings import described, first_difference, model_settings
-from forwardforward.training.sources import Source, source
+from forwardforward.training.sources import Data, Source, source
 
 __all__ = ["fit"]
 
@@ -42,13 +42,13 @@ MONITOR_EVERY = 16  # steps between measurements of the gradient norm, which rea
 
 def fit(
     model: nn.Module,
-    train: Any,
+    train: Data,
     *,
-    validation: Any = None,
+    validation: Data | None = None,
     epochs: int = 10,
     batch_size: int = 100,
     optimizer: LocalOptimizer | None = None,
-    schedule: Callable[[int, int, int, int], Groups] | None = None,
+    schedule: Schedule | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: str = "float32",
@@ -172,7 +172,7 @@ def _keep(state: FitState, callbacks: Sequence[Callback]) -> None:
             one.write(state)
 
 
-def _measured(model: nn.Module, validation: Any) -> dict[str, Any]:
+def _measured(model: nn.Module, validation: Data) -> dict[str, Any]:
     """Return what an epoch's record says of the validation data, by which layers are chosen first."""
     choose_layers(model, validation)
     return evaluate(model, validation).to_dict()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
@@ -15,6 +16,10 @@ from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.training.arguments import dtype_of, placed
 
 Pair = tuple[Tensor, Tensor | None]
+
+#: What one can train and measure on: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images
+#: alone, a map-style dataset, or a ``DataLoader``.
+Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | DataLoader[Any]
 
 
 class Source(Protocol):
@@ -154,7 +159,7 @@ def source(data: Any, batch_size: int, device: torch.device, dtype: torch.dtype 
     )
 
 
-def source_for(model: nn.Module, data: Any, batch_size: int = 1000) -> Source:
+def source_for(model: nn.Module, data: Data, batch_size: int = 1000) -> Source:
     """Return batches where a model is, and in its type.
 
     Args:
