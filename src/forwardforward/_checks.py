@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 
 class InputShapeError(ValueError):
@@ -20,6 +22,22 @@ def check_positive(name: str, value: float) -> float:
     return value
 
 
+def check_whole(name: str, value: SupportsIndex, least: int | None = None) -> int:
+    """Return a whole number as Python's int.
+
+    Raises:
+        TypeError: If it is not whole.
+        ValueError: If it is below ``least``.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if least is not None and number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
 def check_not_negative(name: str, value: float) -> float:
     """Return ``value``.
 
@@ -35,11 +53,10 @@ def check_num_classes(num_classes: int) -> int:
     """Return ``num_classes``.
 
     Raises:
+        TypeError: If it is not whole.
         ValueError: If it is below 2.
     """
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-    return num_classes
+    return check_whole("num_classes", num_classes, 2)
 
 
 def check_image_shape(input_shape: Sequence[int], what: str) -> None:

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from forwardforward._checks import check_positive, check_whole
 from forwardforward.batches import Batch
 from forwardforward.labels import LabelEncoder
 
@@ -118,9 +119,7 @@ class HardGoodness(LabelNegatives):
     scores = "goodness"
 
     def __init__(self, temperature: float = 1.0) -> None:
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
-        self.temperature = temperature
+        self.temperature = check_positive("temperature", temperature)
 
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
@@ -197,9 +196,7 @@ class HybridMask(Negatives):
     needs_labels = False
 
     def __init__(self, blurs: int = 10) -> None:
-        if blurs < 0:
-            raise ValueError(f"blurs must be at least 0, got {blurs}")
-        self.blurs = blurs
+        self.blurs = check_whole("blurs", blurs, 0)
 
     def __call__(
         self,

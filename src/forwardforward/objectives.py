@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_whole
 from forwardforward._precision import unlowered
 from forwardforward.batches import Batch
 from forwardforward.goodness import PerClassGoodness
@@ -184,9 +185,7 @@ class Embedding(nn.Module):
 
     def __init__(self, dimensions: int = 128, pool: SpatialPool | None = None, features: int | None = None) -> None:
         super().__init__()
-        if dimensions < 1:
-            raise ValueError(f"dimensions must be at least 1, got {dimensions}")
-        self.dimensions = dimensions
+        self.dimensions = check_whole("dimensions", dimensions, 1)
         self.pool = nn.Flatten() if pool is None else pool
         self.features = features
         if features is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forwardforward._checks import check_whole
+
 __all__ = ["SequencePool", "SpatialPool"]
 
 KINDS = ("mean", "max", "rms")
@@ -26,11 +28,9 @@ class SpatialPool(nn.Module):
 
     def __init__(self, size: int = 1, kind: str = "mean") -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        self.size = size
+        self.size = check_whole("size", size, 1)
         self.kind = kind
 
     def features(self, channels: int) -> int:

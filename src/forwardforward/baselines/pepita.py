@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_positive
 from forwardforward._precision import accumulator
 from forwardforward.baselines.baseline import Baseline, Product, products
 from forwardforward.layers import FFLayer
@@ -78,8 +79,7 @@ class Pepita(Baseline):
     _projection: Tensor | None
 
     def __init__(self, *layers: nn.Module, num_classes: int, features: int | None = None, scale: float = 0.05) -> None:
-        if not scale > 0:
-            raise ValueError(f"scale must be positive, got {scale}")
+        check_positive("scale", scale)
         for i, layer in enumerate(layers):
             if len(products(layer, i, "PEPITA")) > 1:
                 raise ValueError(f"layers must each hold one nn.Linear or nn.Conv2d for PEPITA, but layer {i} has more")

@@ -11,12 +11,13 @@ numbers are drawn in single precision whatever the images' type, one row per ima
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from forwardforward._checks import check_whole
 
 __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation"]
 
@@ -116,7 +117,7 @@ class RandomCrop(Augmentation):
     def __init__(self, padding: int, fill: float = 0.0) -> None:
         if not math.isfinite(fill):
             raise ValueError(f"fill must be finite, got {fill}")
-        self.padding = _whole("padding", padding, 0)
+        self.padding = check_whole("padding", padding, 0)
         self.fill = fill
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -211,7 +212,7 @@ class Cutout(Augmentation):
     """
 
     def __init__(self, size: int) -> None:
-        self.size = _whole("size", size, 1)
+        self.size = check_whole("size", size, 1)
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the images with their squares."""
@@ -224,16 +225,6 @@ class Cutout(Augmentation):
         first = middle[:, None] - self.size // 2
         place = torch.arange(size, device=middle.device)
         return (place >= first) & (place < first + self.size)
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    return number
 
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from forwardforward._checks import check_whole
+
 __all__ = ["TensorData"]
 
 
@@ -142,8 +144,7 @@ class TensorData(Dataset[Any]):
         return self._shuffled(parts, order)
 
     def _parts(self, batch_size: int, drop_last: bool) -> list[slice]:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        check_whole("batch_size", batch_size, 1)
         if drop_last and batch_size > len(self):
             raise ValueError(f"batch_size must be at most the {len(self)} samples with drop_last, got {batch_size}")
         return batch_slices(len(self), batch_size, drop_last)
@@ -293,8 +294,8 @@ def _checked_targets(value: Tensor | NDArray[Any], inputs: Tensor) -> Tensor:
 
 
 def _checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int | None:
-    if num_classes is not None and num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    if num_classes is not None:
+        check_whole("num_classes", num_classes, 1)
     if targets is None:
         return num_classes
     highest = int(targets.max())

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_whole
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.modes import evaluating
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
 from forwardforward.training import Evaluation
-from forwardforward.training.arguments import checked_whole, placed
+from forwardforward.training.arguments import placed
 from forwardforward.training.randomness import derive_generator
 from forwardforward.training.sources import Data, source_for
 
@@ -60,8 +61,8 @@ def probe(
 
     Source: the auxiliary classifiers of Dooms et al., The Trifecta (2023), arXiv 2311.18130, figure 8.
     """
-    epochs, batch_size = checked_whole("epochs", epochs, 1), checked_whole("batch_size", batch_size, 1)
-    hidden = checked_whole("hidden", hidden, 0)
+    epochs, batch_size = check_whole("epochs", epochs, 1), check_whole("batch_size", batch_size, 1)
+    hidden = check_whole("hidden", hidden, 0)
     pool = SpatialPool(2) if pool is None else pool
     place = placed(model, None)
     errors = []

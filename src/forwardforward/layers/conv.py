@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_whole
 from forwardforward.batches import LabelledInput
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
@@ -64,8 +65,7 @@ class FFConv2d(SharedInput):
         **plugins: Any,
     ) -> None:
         for name, size in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+            check_whole(name, size, 1)
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
             activation=nn.ReLU() if activation is None else activation,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_whole
 from forwardforward.batches import LabelledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Identity
@@ -50,9 +51,8 @@ class _LooksUp(FFLayer):
 
 
 def _check(entries: int, features: int, drop: float) -> None:
-    for name, size, lowest in (("entries", entries, 2), ("features", features, 1)):
-        if size < lowest:
-            raise ValueError(f"{name} must be at least {lowest}, got {size}")
+    check_whole("entries", entries, 2)
+    check_whole("features", features, 1)
     if not 0 <= drop < 1:
         raise ValueError(f"drop must be in [0, 1), got {drop}")
 

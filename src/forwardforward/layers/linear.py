@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forwardforward._checks import check_whole
 from forwardforward.batches import LabelledInput
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
@@ -44,8 +45,7 @@ class FFLinear(SharedInput):
         **plugins: Any,
     ) -> None:
         for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+            check_whole(name, size, 1)
         super().__init__(
             nn.Linear(in_features, out_features, bias=bias),
             activation=nn.ReLU() if activation is None else activation,

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forwardforward._checks import check_whole
+
 __all__ = ["LocallyConnected2d"]
 
 
@@ -55,11 +57,7 @@ class LocallyConnected2d(nn.Module):
             "padding": padding,
         }
         for name, value in given.items():
-            least = 0 if name == "padding" else 1
-            if not isinstance(value, int):
-                raise TypeError(f"{name} must be a whole number, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+            check_whole(name, value, 0 if name == "padding" else 1)
         height, width = ((side + 2 * padding - kernel_size) // stride + 1 for side in self.size)
         if height < 1 or width < 1:
             raise ValueError(f"kernel_size must fit into the padded input, got {kernel_size} for {self.size}")

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forwardforward._checks import check_whole
+
 __all__ = ["Shortcut", "Skip"]
 
 
@@ -29,9 +31,7 @@ class Shortcut(nn.Module):
 
     def __init__(self, stride: int = 1) -> None:
         super().__init__()
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1, got {stride}")
-        self.stride = stride
+        self.stride = check_whole("stride", stride, 1)
 
     def forward(self, x: Tensor, start: Tensor) -> Tensor:
         """Return the sum.
@@ -85,9 +85,7 @@ class Skip(nn.Module):
 
     def __init__(self, pool: int = 1, concatenate: bool = False) -> None:
         super().__init__()
-        if pool < 1:
-            raise ValueError(f"pool must be at least 1, got {pool}")
-        self.pool = pool
+        self.pool = check_whole("pool", pool, 1)
         self.concatenate = concatenate
         self.cut = True
         self._held: Tensor | None = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_positive
+from forwardforward._checks import check_positive, check_whole
 from forwardforward._precision import accumulator
 from forwardforward.batches import LabelledInput
 from forwardforward.normalization.affine import EPS, Affine
@@ -91,9 +91,7 @@ class GroupNorm(nn.Module):
 
     def __init__(self, num_groups: int, eps: float = EPS) -> None:
         super().__init__()
-        if num_groups < 1:
-            raise ValueError(f"num_groups must be at least 1, got {num_groups}")
-        self.num_groups = num_groups
+        self.num_groups = check_whole("num_groups", num_groups, 1)
         self.eps = check_positive("eps", eps)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,6 @@ from torch import nn
 
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.callbacks import Callback
-
-
-def checked_whole(name: str, value: Any, least: int | None = None) -> int:
-    """Return a whole number as Python's int, of ``least`` or more."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if least is not None and number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
 
 
 def check_model(model: Any, *methods: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from forwardforward._checks import check_whole
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Schedule
 from forwardforward.training.checkpoints import save_checkpoint
@@ -139,10 +140,8 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path: str | Path, every: int = 1) -> None:
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}")
         self.path = Path(path)
-        self.every = every
+        self.every = check_whole("every", every, 1)
         self._written = 0
 
     def on_fit_begin(self, state: FitState) -> None:
@@ -193,9 +192,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1, got {patience}")
-        self.patience = patience
+        self.patience = check_whole("patience", patience, 1)
 
     def on_fit_begin(self, state: FitState) -> None:
         """Ask for validation data, and look at the epochs that a resumed run has behind it."""

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward._checks import check_whole
 from forwardforward.labels.encoder import check_labels
-from forwardforward.training.arguments import check_model, checked_whole, placed
+from forwardforward.training.arguments import check_model, placed
 from forwardforward.training.randomness import derive_generator
 from forwardforward.training.sources import Data, source_for
 
@@ -77,7 +78,7 @@ def evaluate(
         ValueError: If the data are empty or have no labels, or the device is not here.
     """
     check_model(model, "scores")
-    batch_size = max(2, checked_whole("batch_size", batch_size, least=1))
+    batch_size = max(2, check_whole("batch_size", batch_size, 1))
     place = placed(model, device)
     counts = _Counts(model)
     generator = derive_generator(0, 0, "evaluation", place)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from forwardforward._checks import check_whole
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.schedules import Joint, Schedule
 from forwardforward.training.arguments import (
@@ -20,7 +21,6 @@ from forwardforward.training.arguments import (
     check_optimizer,
     check_schedule,
     checked_callbacks,
-    checked_whole,
     dtype_of,
     placed,
 )
@@ -105,8 +105,8 @@ def fit(
         CheckpointError: If a checkpoint cannot be read or written.
         TrainingDiverged: If a loss is no longer finite; the last checkpoint is from before.
     """
-    epochs, batch_size = checked_whole("epochs", epochs, least=1), checked_whole("batch_size", batch_size, least=1)
-    seed = checked_whole("seed", seed)
+    epochs, batch_size = check_whole("epochs", epochs, 1), check_whole("batch_size", batch_size, 1)
+    seed = check_whole("seed", seed)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from forwardforward._checks import check_whole
 from forwardforward.data.text.corpus import Corpus, Representation
 from forwardforward.data.text.tokens import Documents
 
@@ -50,8 +51,7 @@ class NGrams(Representation):
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name, lowest in (("vocabulary", 2), ("longest", 1), ("length", 1), ("min_texts", 1)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name), lowest)
 
     @property
     def entries(self) -> int:

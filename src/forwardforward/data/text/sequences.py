@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from forwardforward._checks import check_whole
 from forwardforward.data.text.corpus import Corpus, Representation
 from forwardforward.data.text.tokens import Documents
 
@@ -41,8 +42,7 @@ class WordSequence(Representation):
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name, lowest in (("vocabulary", 3), ("length", 1)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name), lowest)
 
     @property
     def entries(self) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from forwardforward._checks import check_whole
 from forwardforward._files import replacing
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.tokens import Documents
@@ -167,8 +168,7 @@ class Word2Vec:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name, lowest in {"size": 1, "window": 1, "epochs": 1, "min_count": 1, "negative": 1, "workers": 1}.items():
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name), lowest)
 
     def vectors(self, corpus: Corpus) -> WordVectors:
         """Return the vectors of a corpus, read where they were kept and trained else.
