@@ -150,6 +150,22 @@ def test_images_of_ones_own_are_not_augmented(name: str) -> None:
     assert EVERY[name].on("somewhere/own.npz").augment is None
 
 
+def test_a_data_set_of_ones_own_may_have_settings_by_its_name() -> None:
+    own = {"letters.npz": {"hidden": (8, 8), "augment": None}, "*.npz": {"hidden": (9, 9)}}
+    recipe = RECIPES["mono-conv"].with_(data_settings=own)
+    assert recipe.on("letters.npz").hidden == (8, 8)
+    assert recipe.on("digits.npz").hidden == (9, 9)
+    assert list(recipe.differences()) == ["*.npz", "letters.npz"]
+
+
+def test_the_programs_own_figures() -> None:
+    assert RECIPES["cwcomp"].table()["normalization"].startswith("BatchNorm(momentum=0.1, eps=0.0001, affine=True")
+    assert "penalty=(0.0012, 0.0007, 0.0005)" in RECIPES["scff"].table()["loss"]
+    scff = RECIPES["scff"].with_(hidden=(4, 4, 4)).model((3, 8, 8), 10)
+    assert isinstance(scff, ff.FFSequential)
+    assert scff[0].run(torch.rand(1, 3, 8, 8)).read.shape[2:] == (8, 8)  # the goodness is read before the pool
+
+
 def test_hcl_ff_trains_as_long_as_in_the_paper() -> None:
     recipe = RECIPES["hcl-ff"]
     assert [recipe.on(data).epochs for data in ("cifar10", "cifar100", "mnist")] == [1000, 1000, 150]

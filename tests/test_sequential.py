@@ -533,6 +533,10 @@ def test_layers_are_reached_as_those_of_a_list():
     assert list(model) == model.stack == [model[0], model[1], model[-1]]
     with pytest.raises(IndexError):
         model[3]
+    with pytest.raises(TypeError, match="slice"):
+        model[:2]
+    with pytest.raises(TypeError, match="data must be TensorData, .* got a FFSequential"):
+        ff.evaluate(model, model)
 
 
 def test_class_goodness_classifies_by_all_layers():

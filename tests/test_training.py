@@ -570,6 +570,11 @@ def test_another_seed_than_the_checkpoints_is_refused(tmp_path: Path) -> None:
         fit(network(), data(), checkpoint=tmp_path / "c.pt", resume=True, seed=5)
 
 
+def test_greedy_needs_an_epoch_per_layer() -> None:
+    with pytest.raises(ValueError, match=r"epochs must be at least one per layer for Greedy\(\), got 1 for 2 layers"):
+        fit(network(), data(), epochs=1, schedule=ff.schedules.Greedy())
+
+
 def test_greedy_trains_one_layer_after_the_other() -> None:
     history = fit(network(), data(), epochs=4, schedule=ff.schedules.Greedy())
     assert [[layer is not None for layer in record["layers"]] for record in history] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -139,8 +140,8 @@ class FFSequential(nn.Module):
         return iter(self.stack)
 
     def __getitem__(self, index: int) -> FFLayer:
-        """Return the layer of that number."""
-        return self.stack[index]
+        """Return the layer of that number, counted from 0 or, if negative, from the end."""
+        return self.stack[operator.index(index)]
 
     def units(self) -> Mapping[str, nn.Module]:
         """Return what is updated separately: the layers by their number, the head, and labels that are learned."""

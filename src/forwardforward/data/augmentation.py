@@ -109,7 +109,8 @@ class RandomCrop(Augmentation):
         fill: Value of the padding.
 
     Raises:
-        ValueError: If ``padding`` is not a whole number of at least 0, or ``fill`` is not finite.
+        TypeError: If ``padding`` is not a whole number.
+        ValueError: If ``padding`` is below 0, or ``fill`` is not finite.
 
     Source: Hinton (2022), arXiv 2212.13345.
     """
@@ -206,7 +207,8 @@ class Cutout(Augmentation):
         size: Side of the square in pixels.
 
     Raises:
-        ValueError: If ``size`` is not a whole number of at least 1.
+        TypeError: If ``size`` is not a whole number.
+        ValueError: If ``size`` is below 1.
 
     Source: DeVries and Taylor (2017), arXiv 1708.04552.
     """

@@ -85,7 +85,7 @@ class LearnedChannel(LabelChannel):
 
 
 class WaveChannel(LabelChannel):
-    r"""A plane wave over the whole image per class.
+    r"""For each class, a plane wave over the whole image.
 
     .. math:: c_k(x, y) = \sqrt 2 \cos\left(2 \pi (u x / W + v y / H) + \varphi\right)
 

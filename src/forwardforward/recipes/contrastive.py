@@ -61,7 +61,7 @@ class Contrastive:
         """Return the layers, each with its objective.
 
         Raises:
-            ValueError: If a list of superclasses is not of one per class.
+            ValueError: If a list of superclasses does not hold one per class.
         """
         layers = self.network(input_shape, widths, num_classes)
         for layer, coarse in zip_longest(layers, self.superclasses[: len(layers)]):

@@ -182,9 +182,10 @@ class Recipe:
         Args:
             data: Name of the data set, or path of an ``.npz``.
         """
-        if not data.endswith(".npz"):
-            return self.with_(**self.data_settings.get(data, {}))
-        return self.with_(**{"augment": None, **self.data_settings.get(OWN_DATA, {})})
+        settings = self.data_settings.get(data)
+        if data.endswith(".npz"):
+            settings = {"augment": None, **(self.data_settings.get(OWN_DATA, {}) if settings is None else settings)}
+        return self.with_(**(settings or {}))
 
     def with_vectors(self, path: str | None) -> Recipe:
         """Return the recipe with word vectors from a file in place of those that it trains.

@@ -148,7 +148,11 @@ def source(data: Any, batch_size: int, device: torch.device, dtype: torch.dtype 
         return _Tensors(data, batch_size, device, dtype)
     if isinstance(data, IterableDataset):
         raise TypeError("data must be given in a DataLoader, which makes its batches, where it is an IterableDataset")
-    sequence = hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (tuple, dict, str))
+    sequence = (
+        hasattr(data, "__len__")
+        and hasattr(data, "__getitem__")
+        and not isinstance(data, (tuple, dict, str, nn.Module))
+    )
     if isinstance(data, Dataset) or sequence:
         if not len(data):
             raise ValueError("data must hold at least one sample, got an empty data set")
