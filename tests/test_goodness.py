@@ -314,7 +314,7 @@ def test_goodness_by_position():
 
 @pytest.mark.parametrize(
     "loss",
-    [ff.losses.SymBa(2.0), ff.losses.Threshold("width"), ff.losses.TwoThreshold(1.0, 0.5, penalty=0.1)],
+    [ff.losses.SymBa(2.0), ff.losses.Threshold("width"), ff.losses.TwoThreshold(1.0, 0.5)],
     ids=repr,
 )
 def test_a_pair_loss_compares_position_with_position(loss):
