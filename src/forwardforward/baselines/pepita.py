@@ -63,8 +63,8 @@ class Pepita(Baseline):
     Raises:
         ValueError: If there are no layers, the last layer's width is unknown, ``scale`` is not positive, a layer has
             several blocks with weights, weights elsewhere than in :class:`torch.nn.Linear` and
-            :class:`torch.nn.Conv2d` or a pool before its activation, or, in
-            training, its activations have another shape than its block's output.
+            :class:`torch.nn.Conv2d` or a pool before its activation, or, in training, its activations have another
+            shape than its block's output.
 
     Source: Dellaferrera and Kreiman, Error-driven Input Modulation: Solving the Credit Assignment Problem without a
     Backward Pass (ICML 2022), arXiv 2201.11665, and their program.
@@ -79,7 +79,6 @@ class Pepita(Baseline):
     _projection: Tensor | None
 
     def __init__(self, *layers: nn.Module, num_classes: int, features: int | None = None, scale: float = 0.05) -> None:
-        check_positive("scale", scale)
         for i, layer in enumerate(layers):
             if len(products(layer, i, "PEPITA")) > 1:
                 raise ValueError(f"layers must each hold one nn.Linear or nn.Conv2d for PEPITA, but layer {i} has more")
@@ -88,7 +87,7 @@ class Pepita(Baseline):
             if layer.pool is not None and layer.order.index("pool") < layer.order.index("activate"):
                 raise ValueError(f"layers must pool behind the activation for PEPITA, but layer {i} pools before it")
         super().__init__(*stack, num_classes=num_classes, features=features)
-        self.scale = scale
+        self.scale = check_positive("scale", scale)
         self.seed = int(torch.randint(2**62, ()))
         self.register_buffer("_projection", None, persistent=False)
 

@@ -64,8 +64,8 @@ class FFConv2d(SharedInput):
         pool: Size | nn.Module | None = None,
         **plugins: Any,
     ) -> None:
-        for name, size in (("in_channels", in_channels), ("out_channels", out_channels)):
-            check_whole(name, size, 1)
+        check_whole("in_channels", in_channels, 1)
+        check_whole("out_channels", out_channels, 1)
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
             activation=nn.ReLU() if activation is None else activation,

@@ -301,13 +301,13 @@ class FFLayer(nn.Module):
                 bind(size)
 
     def _check_peer(self) -> None:
-        if self.peer is not None and self.activation is None:
+        if self.peer is None:
+            return
+        if self.activation is None:
             raise ValueError(
                 "peer normalization acts on pre-activations, which this block does not show: "
                 "pass FFLayer(block, activation=...) with the activation apart"
             )
-        if self.peer is None or self.activation is None:
-            return
         if any(getattr(one, "inplace", False) for one in self.activation.modules()):
             raise ValueError(
                 f"peer normalization acts on pre-activations, which {self.activation} overwrites: use inplace=False"

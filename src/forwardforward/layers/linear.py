@@ -44,8 +44,8 @@ class FFLinear(SharedInput):
         bias: bool = True,
         **plugins: Any,
     ) -> None:
-        for name, size in (("in_features", in_features), ("out_features", out_features)):
-            check_whole(name, size, 1)
+        check_whole("in_features", in_features, 1)
+        check_whole("out_features", out_features, 1)
         super().__init__(
             nn.Linear(in_features, out_features, bias=bias),
             activation=nn.ReLU() if activation is None else activation,
