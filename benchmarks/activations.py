@@ -36,8 +36,8 @@ from benchmarks.tables import DATA, Found, Study
 from benchmarks.thresholds import GANDHI, PAPER_BEST
 from forwardforward.baselines import Backpropagation
 from forwardforward.losses import Threshold, Uniform
-from forwardforward.models import Dense
 from forwardforward.recipes import Recipe
+from forwardforward.recipes.architectures import Dense
 
 ACTIVATIONS: dict[str, tuple[str, nn.Module | None]] = {
     "relu": ("ReLU", None),
@@ -66,8 +66,8 @@ PAPER_RATIO = "10 to 20"
 
 QUICK = Setting(epochs=5, width=0.25, images=20_000)
 EPOCHS = GANDHI.epochs
-FORWARD = GANDHI.with_(loss=Threshold(Uniform(1.0)))
-BACKWARD = GANDHI.with_(
+FORWARD = GANDHI.replace(loss=Threshold(Uniform(1.0)))
+BACKWARD = GANDHI.replace(
     **dict.fromkeys(("goodness", "loss", "labels", "negatives")), baseline=Backpropagation, data_settings={}
 )
 
@@ -75,7 +75,7 @@ BACKWARD = GANDHI.with_(
 def activated(name: str, share: str) -> Row:
     """Return a row of an activation and a threshold."""
     label, activation = ACTIVATIONS[name]
-    recipe = FORWARD.with_(architecture=Dense(activation), loss=Threshold(Uniform(SHARES[share])))
+    recipe = FORWARD.replace(architecture=Dense(activation), loss=Threshold(Uniform(SHARES[share])))
     text = "θ = width" if SHARES[share] == 1 else f"θ = {SHARES[share]:g} · width"
     paper = {"mnist": PAPER_BEST["mnist"]} if name + share == "relu" else {}
     return Row(name + share, f"{label}, {text}", recipe, EPOCHS, paper=paper)
@@ -83,7 +83,7 @@ def activated(name: str, share: str) -> Row:
 
 def weighed(line: str, label: str, recipe: Recipe, **changes: Any) -> Row:
     """Return a row of the studies of weights and robustness."""
-    return Row(line, label, recipe.with_(**changes), EPOCHS)
+    return Row(line, label, recipe.replace(**changes), EPOCHS)
 
 
 def decayed(decay: float) -> Row:

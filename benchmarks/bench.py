@@ -26,7 +26,14 @@ import forwardforward as ff
 from benchmarks.cells import Cell, Options, Readings, Row, Setting, read_cell
 from benchmarks.pages import ROOT, filled, near
 from benchmarks.tables import Study, by_setting, render
-from forwardforward._options import USER_ERRORS, Parser, bounded, chosen_device, said, saying_what_saves_memory, several
+from forwardforward._utils.options import (
+    USER_ERRORS,
+    Parser,
+    bounded,
+    chosen_device,
+    saying_what_saves_memory,
+    several,
+)
 from forwardforward.data.sources import TEXT_SOURCES
 
 __all__ = ["Bench"]
@@ -79,7 +86,7 @@ class Bench:
             for study in studies if finished else ():
                 self._show(study, options)
         except USER_ERRORS as error:
-            print(f"{self.module}: {said(error)}", file=sys.stderr)
+            print(f"{self.module}: {one_line(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print(f"{self.module}: interrupted; go on with: {again}", file=sys.stderr)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from forwardforward._files import replacing
+from forwardforward._utils.files import replacing
 from forwardforward.recipes import Recipe
 from forwardforward.training import Callback, FitState, History, TrainingDiverged
 
@@ -226,9 +226,9 @@ class Cell:
     def recipe(self) -> Recipe:
         """The recipe with the cell's sizes."""
         assert self.row.recipe is not None
-        recipe = self.row.recipe.on(self.data)
-        hidden = tuple(max(1, round(width * self.setting.width)) for width in recipe.hidden)
-        return recipe.with_(hidden=hidden, epochs=self.of, batch_size=self.setting.batch_size or recipe.batch_size)
+        recipe = self.row.recipe.for_dataset(self.data)
+        widths = tuple(max(1, round(width * self.setting.width)) for width in recipe.widths)
+        return recipe.replace(widths=widths, epochs=self.of, batch_size=self.setting.batch_size or recipe.batch_size)
 
     def config(self) -> Content:
         """Everything that decides the training, in words."""

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from forwardforward._options import Parser, bounded, ending_in_one_line
-from forwardforward.models import Convolutions
+from forwardforward._utils.options import Parser, bounded, ending_in_one_line
 from forwardforward.recipes import get
+from forwardforward.recipes.architectures import Convolutions
 
 CLASSES = 10
 BOUND = 1.15
@@ -39,7 +39,7 @@ def dense() -> ff.FFSequential:
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.Threshold(theta="width"),
         normalization=ff.normalization.RMSNorm(),
-        labels=ff.labels.Overlay(CLASSES),
+        label_encoder=ff.label_encoders.Overlay(CLASSES),
     )
 
 
@@ -50,14 +50,14 @@ def convolutions() -> ff.FFSequential:
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         normalization=ff.normalization.BatchNorm(affine=True),
-        labels=ff.labels.LearnedChannel(CLASSES, 32),
+        label_encoder=ff.label_encoders.LearnedChannel(CLASSES, 32),
     )
 
 
 def trifecta() -> ff.FFSequential:
     """The Trifecta's shallow network of six convolutions, a quarter as wide."""
     recipe = get("trifecta-s")
-    model = recipe.with_(hidden=tuple(width // 4 for width in recipe.hidden)).model((3, 32, 32), CLASSES)
+    model = recipe.replace(widths=tuple(width // 4 for width in recipe.widths)).model((3, 32, 32), CLASSES)
     assert isinstance(model, ff.FFSequential)
     return model
 
@@ -82,7 +82,7 @@ def passes(model: ff.FFSequential, images: torch.Tensor) -> Callable[[], None]:
 
     @torch.no_grad()
     def run() -> None:
-        with ff.modes.evaluating(model):
+        with ff.modes.eval_mode(model):
             for some in rows.split(at_once):
                 once = first.pre_activations(some)
                 for _ in range(CLASSES):

@@ -24,9 +24,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import forwardforward as ff
-from forwardforward._options import Parser, bounded, several
+from forwardforward._utils.options import Parser, bounded, several
 from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST
-from forwardforward.models import TRIFECTA_DEEP, Convolutions
+from forwardforward.recipes.architectures import TRIFECTA_DEEP, Convolutions
 
 CLASSES = 10
 SIZE = 32
@@ -157,7 +157,7 @@ class Plain(torch.nn.Sequential):
         features = widths[-1] * (SIZE // 2 ** len(pools)) ** 2
         super().__init__(*modules, torch.nn.Flatten(), torch.nn.Linear(features, CLASSES))
 
-    def units(self) -> dict[str, torch.nn.Module]:
+    def parameter_groups(self) -> dict[str, torch.nn.Module]:
         """Return the network as the one thing that is updated."""
         return {"network": self}
 
@@ -180,7 +180,7 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
             goodness=ff.goodness.MeanOfSquares(),
             loss=ff.losses.SymBa(),
             normalization=ff.normalization.BatchNorm(affine=True),
-            labels=ff.labels.LearnedChannel(CLASSES, SIZE) if labelled else None,
+            label_encoder=ff.label_encoders.LearnedChannel(CLASSES, SIZE) if labelled else None,
             **options,
         )
 
@@ -195,7 +195,7 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
         ),
         "learned projection": (ff.FFSequential(*convolutions(3, **usual), goodness=projection, **per_class), None),
         "pair": (pair(), None),
-        "pair, overlapping": (pair(), ff.schedules.Overlapping(2, "step")),
+        "pair, overlapping": (pair(), ff.update_schedules.Overlapping(2, "step")),
         "pair, hard labels": (pair(negatives=ff.negatives.HardLabel()), None),
         "self-contrastive": (pair(False, negatives=ff.negatives.SelfContrast(), num_classes=CLASSES), None),
     }

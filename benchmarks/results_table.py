@@ -118,7 +118,7 @@ def render_needs(summaries: Iterable[Summary]) -> str:
 def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int], list[Summary]]:
     groups = defaultdict(list)
     for one in summaries:
-        groups[one["data"], one["recipe"], layers(one["hidden"]), one["epochs"]].append(one)
+        groups[one["data"], one["recipe"], layers(one["widths"]), one["epochs"]].append(one)
     return groups
 
 
@@ -144,7 +144,7 @@ def _row(runs: list[Summary]) -> list[str]:
     first, seeds = runs[0], [one["seed"] for one in runs]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"recipe {first['recipe']} on {first['data']} has a seed twice: {seeds}")
-    shape = layers(first["hidden"])
+    shape = layers(first["widths"])
     reported = (PAPERS.get((first["recipe"], shape, first["data"], n)) for n in (first["epochs"], None))
     return [
         first["recipe"],

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 import forwardforward as ff
 from benchmarks.pages import ROOT, filled
-from forwardforward._files import replacing
-from forwardforward._options import Parser, bounded, ending_in_one_line, widths
+from forwardforward._utils.files import replacing
+from forwardforward._utils.options import Parser, bounded, ending_in_one_line, widths
 
 RESULTS = ROOT / "benchmarks" / "results" / "seven_percent.json"
 PAGE = ROOT / "docs" / "why_7_percent.md"
@@ -57,13 +57,13 @@ def cells() -> list[tuple[str, dict[str, Any]]]:
                 "loss": ff.losses.Threshold(theta=2.0),
                 "normalization": UnitLength(),
                 "negatives": PermutedLabels(),
-                "schedule": ff.schedules.Greedy(),
+                "schedule": ff.update_schedules.Greedy(),
                 "batch_size": 1000,
                 "lr": 0.03,
             },
         ),
         ("wrong labels that are never the true one", {"negatives": ff.negatives.RandomLabel()}),
-        ("all layers in every step", {"schedule": ff.schedules.Joint()}),
+        ("all layers in every step", {"schedule": ff.update_schedules.Joint()}),
         (
             "inputs of length sqrt(N), batches of 100, learning rate 0.001",
             {"normalization": ff.normalization.RMSNorm(), "batch_size": 100, "lr": 1e-3},
@@ -88,10 +88,10 @@ def measure(settings: dict[str, Any], hidden: Sequence[int], epochs: int, data: 
     model = ff.FFSequential(
         *(ff.FFLinear(*size) for size in sizes),
         **{name: settings[name] for name in ("goodness", "loss", "normalization", "negatives")},
-        labels=ff.labels.Overlay(10),
-        classifier=ff.classifiers.Goodness(),
+        label_encoder=ff.label_encoders.Overlay(10),
+        classifier=ff.classifiers.SumOverLayers(),
     )
-    schedule = ff.optimizers.Cooldown(0.5) if settings.get("cooldown") else None
+    schedule = ff.lr_schedules.Cooldown(0.5) if settings.get("cooldown") else None
     history = ff.fit(
         model,
         data.train,
@@ -127,10 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data-dir")
     parser.add_argument("--epochs", type=bounded(int, 1), default=5)
-    parser.add_argument("--hidden", type=widths, default=(500, 500), metavar="W,W,...")
+    parser.add_argument("--widths", type=widths, default=(500, 500), metavar="W,W,...")
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of the cells; the page shows the default one's")
     options = parser.parse_args(arguments)
-    with ending_in_one_line(parser, "--hidden"):
+    with ending_in_one_line(parser, "--widths"):
         fill_in(options)
 
 
@@ -141,7 +141,7 @@ def fill_in(options: argparse.Namespace) -> None:
         ValueError: If the file holds cells of another setting.
     """
     out: Path = options.out
-    setting = {"hidden": list(options.hidden), "epochs": options.epochs}
+    setting = {"widths": list(options.widths), "epochs": options.epochs}
     kept: dict[str, Any] = {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
     if out.exists():
         kept = json.loads(out.read_text(encoding="utf-8"))
@@ -152,7 +152,7 @@ def fill_in(options: argparse.Namespace) -> None:
     for name, change in cells():
         settings |= change
         if name not in kept["cells"]:
-            kept["cells"][name] = measure(settings, setting["hidden"], setting["epochs"], data)
+            kept["cells"][name] = measure(settings, setting["widths"], setting["epochs"], data)
             with replacing(out) as file:
                 file.write(json.dumps(kept, indent=2) + "\n")
         print(f"{kept['cells'][name]['error']:6.2f} %  {name}", flush=True)

@@ -1,7 +1,7 @@
 """How long a training step takes, against backpropagation's on the same stack.
 
     python benchmarks/speed.py                       784-4x2000 at batch 512, float32
-    python benchmarks/speed.py --hidden 500,500 --batch-size 100
+    python benchmarks/speed.py --widths 500,500 --batch-size 100
 
 In one process, on the same batch, the two take turns; what counts is the ratio, round by round. The step of the pair
 objective takes positive and negative samples, that of the class objective no negatives; all use the same optimizer.
@@ -22,16 +22,16 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from forwardforward._options import Parser, bounded, ending_in_one_line, widths
+from forwardforward._utils.options import Parser, bounded, ending_in_one_line, widths
 
 CLASSES = 10
 
 
 def steps(
-    inputs: int, hidden: Sequence[int], images: torch.Tensor, labels: torch.Tensor
+    inputs: int, widths: Sequence[int], images: torch.Tensor, labels: torch.Tensor
 ) -> dict[str, Callable[[], Any]]:
     """One training step of each kind, over stacks of the same sizes."""
-    sizes = list(zip([inputs, *hidden], hidden, strict=False))
+    sizes = list(zip([inputs, *widths], widths, strict=False))
     stack = [[ff.FFLinear(*size) for size in sizes] for _ in range(4)]
     models = {
         "backpropagation": ff.baselines.Backpropagation(*stack[0], num_classes=CLASSES),
@@ -40,7 +40,7 @@ def steps(
             goodness=ff.goodness.SumOfSquares(),
             loss=ff.losses.Threshold(theta="width"),
             normalization=ff.normalization.RMSNorm(),
-            labels=ff.labels.Overlay(CLASSES),
+            label_encoder=ff.label_encoders.Overlay(CLASSES),
             negatives=ff.negatives.RandomLabel(),
         ),
         "pair, unshared first layer": ff.FFSequential(
@@ -68,7 +68,7 @@ def steps(
 class Joined(ff.negatives.RandomLabel):
     """Joins image and label before the first layer, as programs usually do."""
 
-    encoder = ff.labels.Overlay(CLASSES)
+    encoder = ff.label_encoders.Overlay(CLASSES)
     needs_labels = False
 
     def __call__(self, images, labels, encoder, scores, generator):  # type: ignore[no-untyped-def]
@@ -81,13 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=bounded(int, CLASSES), default=784)  # the label lies over so many of them
-    parser.add_argument("--hidden", type=widths, default=(2000, 2000, 2000, 2000), metavar="W,W,...")
+    parser.add_argument("--widths", type=widths, default=(2000, 2000, 2000, 2000), metavar="W,W,...")
     parser.add_argument("--batch-size", type=bounded(int, 1), default=512)
     parser.add_argument("--rounds", type=bounded(int, 1), default=15)
     parser.add_argument("--threads", type=bounded(int, 1, 4096), default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed.json")
     options = parser.parse_args(arguments)
-    with ending_in_one_line(parser, "--hidden or --batch-size"):
+    with ending_in_one_line(parser, "--widths or --batch-size"):
         measure(options)
 
 
@@ -95,10 +95,10 @@ def measure(options: argparse.Namespace) -> None:
     """Measure every kind of step, print and write."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    hidden, layers = options.hidden, ",".join(map(str, options.hidden))
+    widths, layers = options.widths, ",".join(map(str, options.widths))
     images = torch.rand(options.batch_size, options.inputs)
     labels = torch.randint(CLASSES, (options.batch_size,))
-    kinds = steps(options.inputs, hidden, images, labels)
+    kinds = steps(options.inputs, widths, images, labels)
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for turn in range(options.rounds + 2):
         for name, step in kinds.items():
@@ -122,9 +122,9 @@ def measure(options: argparse.Namespace) -> None:
             f"(quartiles {ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f})"
         )
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    setting = {"inputs": options.inputs, "hidden": hidden, "batch_size": options.batch_size, "rounds": options.rounds}
+    setting = {"inputs": options.inputs, "widths": widths, "batch_size": options.batch_size, "rounds": options.rounds}
     setting |= {"threads": options.threads, "cores": os.cpu_count(), "torch": torch.__version__}
-    command = f"python benchmarks/speed.py --hidden {layers} --batch-size {options.batch_size}"
+    command = f"python benchmarks/speed.py --widths {layers} --batch-size {options.batch_size}"
     options.out.write_text(json.dumps({"command": command, **setting, "steps": rows}, indent=2) + "\n")
 
 

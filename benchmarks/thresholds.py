@@ -26,16 +26,16 @@ from benchmarks.cells import Content, Row, Setting, Trained
 from benchmarks.pages import ROOT
 from benchmarks.pictures import Cells, Panel, dots, picture, save, styles
 from benchmarks.tables import DATA, Found, Study
-from forwardforward.labels import Concatenation, Overlay
+from forwardforward.label_encoders import Concatenation, Overlay
 from forwardforward.losses import Pyramidal, Threshold, Uniform
-from forwardforward.optimizers import Ramp
+from forwardforward.lr_schedules import Ramp
 from forwardforward.recipes import Recipe, get
 
 #: The paper's network: as `imdb-threshold` has it, without its one-pass head, and with MNIST beside IMDb.
-GANDHI = get("imdb-threshold").with_(
+GANDHI = get("imdb-threshold").replace(
     name="gandhi",
     head=None,
-    labels=Overlay,
+    label_encoder=Overlay,
     representation=None,
     standardize=False,
     epochs=60,
@@ -44,7 +44,7 @@ GANDHI = get("imdb-threshold").with_(
         "digits": {"labels": Concatenation},
     },
 )
-DEPTH = len(GANDHI.hidden)
+DEPTH = len(GANDHI.widths)
 
 #: The slopes of the paper, and some around them.
 UNIFORM = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -59,7 +59,7 @@ QUICK = Setting(epochs=5, width=0.25, images=16_000)
 
 def row(line: str, label: str, loss: Threshold, **changes: Any) -> Row:
     """Return a row of a threshold: 60 epochs on MNIST, the paper's 6 on IMDb."""
-    recipe: Recipe = GANDHI.with_(loss=loss, **changes)
+    recipe: Recipe = GANDHI.replace(loss=loss, **changes)
     return Row(line, label, recipe, GANDHI.epochs, epochs_on={"imdb": 6})
 
 

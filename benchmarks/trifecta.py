@@ -42,13 +42,13 @@ from benchmarks.pages import ROOT
 from benchmarks.pictures import Cells, Panel, by_layer, one_seed, over_epochs, picture, save
 from benchmarks.tables import DATA, Found, Study
 from forwardforward.baselines import Backpropagation, FeedbackAlignment
-from forwardforward.labels import RandomChannel
+from forwardforward.label_encoders import RandomChannel
 from forwardforward.layers import TRANSFORM_FIRST
 from forwardforward.losses import SymBa, Threshold
-from forwardforward.models import Convolutions
 from forwardforward.normalization import BatchNorm, LayerNorm
 from forwardforward.recipes import Recipe, get
-from forwardforward.schedules import Joint, Overlapping
+from forwardforward.recipes.architectures import Convolutions
+from forwardforward.update_schedules import Joint, Overlapping
 
 SHALLOW, DEEP, DENSE = (get(f"trifecta-{size}") for size in ("s", "d", "fcn"))
 
@@ -59,10 +59,10 @@ UNUSED: dict[str, Any] = {
 }
 
 #: The operations in backpropagation's usual order.
-BACKPROP = DEEP.with_(
+BACKPROP = DEEP.replace(
     architecture=Convolutions(pools=(2, 6, 10), order=TRANSFORM_FIRST), baseline=Backpropagation, **UNUSED
 )
-FEEDBACK = DENSE.with_(baseline=FeedbackAlignment, **UNUSED)
+FEEDBACK = DENSE.replace(baseline=FeedbackAlignment, **UNUSED)
 
 CIFAR, FIVE = ("cifar10",), ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")
 
@@ -77,7 +77,7 @@ def without(recipe: Recipe, norm: bool = False, overlap: bool = False, **changes
     if overlap:
         maps = {} if recipe is DENSE else {"labels": RandomChannel}
         changes = {"schedule": Joint(), **maps, **changes}
-    return recipe.with_(**changes)
+    return recipe.replace(**changes)
 
 
 def shallow(line: str, label: str, recipe: Recipe, epochs: int = 100, **paper: str) -> Row:
@@ -200,7 +200,7 @@ ROLLING = (
     shallow(
         "tff-s-rolling",
         "TFF/s, rolling averages",
-        SHALLOW.with_(normalization=BatchNorm(affine=True, statistics="running")),
+        SHALLOW.replace(normalization=BatchNorm(affine=True, statistics="running")),
         cifar10="73.3",
     ),
 )
@@ -208,12 +208,12 @@ ROLLING = (
 OVERLAP = (
     shallow("tff-s", "in turn, by step", SHALLOW, cifar10="75.23 ± 0.65"),
     shallow(
-        "tff-s-olu-epoch", "in turn, by epoch (approach 1)", SHALLOW.with_(schedule=Overlapping(2, alternate="epoch"))
+        "tff-s-olu-epoch", "in turn, by epoch (approach 1)", SHALLOW.replace(schedule=Overlapping(2, alternate="epoch"))
     ),
     shallow(
         "tff-s-olu-both",
         "both in each step (approach 2)",
-        SHALLOW.with_(schedule=Overlapping(2, alternate=None)),
+        SHALLOW.replace(schedule=Overlapping(2, alternate=None)),
         cifar10="equal",
     ),
 )
@@ -222,7 +222,7 @@ RESIDUAL = tuple(
     row(
         line + ("-residual" if residual else ""),
         label + (", residual" if residual else ""),
-        recipe.with_(architecture=Convolutions(pools=pools, residual=True)) if residual else recipe,
+        recipe.replace(architecture=Convolutions(pools=pools, residual=True)) if residual else recipe,
         epochs,
         cifar10=paper,
     )
@@ -239,7 +239,7 @@ ALPHA = tuple(
     else shallow(
         f"tff-s-alpha{alpha}",
         f"alpha {alpha}",
-        SHALLOW.with_(loss=SymBa(alpha=float(alpha))),
+        SHALLOW.replace(loss=SymBa(alpha=float(alpha))),
         cifar10="no impact" if 2 <= alpha <= 8 else "",
     )
     for alpha in (1, 2, 4, 8, 16)
@@ -261,7 +261,7 @@ DECAY = (
         shallow(
             f"tff-s-decay{decay:.0e}",
             f"weight decay {decay:.0e}",
-            SHALLOW.with_(options={"weight_decay": decay}),
+            SHALLOW.replace(options={"weight_decay": decay}),
             cifar10="significantly lower",
         )
         for decay in (1e-6, 1e-5, 1e-4)
@@ -301,7 +301,7 @@ def readings(trained: Trained) -> Content:
 def measured(trained: Trained) -> Content:
     """Return the accuracy by the last three layers, and every layer's largest weight."""
     model, test = trained.model, trained.splits.test
-    three, right = ff.classifiers.Goodness(slice(-3, None)), 0
+    three, right = ff.classifiers.SumOverLayers(slice(-3, None)), 0
     for images, labels in test.to(next(model.parameters()).device).batches(1000):
         assert labels is not None
         right += int((three.combine(model.layer_goodness(images)).argmax(1) == labels).sum())
@@ -324,7 +324,7 @@ def probed(trained: Trained) -> Content:
         trained.train,
         trained.splits.test,
         epochs=trained.cell.epochs,
-        hidden=trained.cell.recipe().hidden[0],
+        hidden=trained.cell.recipe().widths[0],
         seed=trained.cell.seed,
     )
     return {"probe_accuracy": [round(100 - error, 2) for error in errors]}

@@ -38,7 +38,7 @@ def pairs():
         *stack(pixels + 10),
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SwishSymBa(alpha=4.0),
-        labels=ff.labels.Concatenation(num_classes=10),
+        label_encoder=ff.label_encoders.Concatenation(num_classes=10),
         negatives=ff.negatives.HardLabel(),
     )
 

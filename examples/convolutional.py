@@ -40,7 +40,7 @@ ff.fit(
     data.train,
     validation=data.validation,
     epochs=args.epochs,
-    optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, lr_schedule=ff.optimizers.Cosine()),
+    optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, lr_schedule=ff.lr_schedules.Cosine()),
     augment=ff.data.Compose(ff.data.RandomCrop(4), ff.data.RandomFlip()) if args.data == "cifar10" else None,
 )
 result = ff.evaluate(model, data.test)

@@ -36,7 +36,7 @@ for row, (name, lr) in zip(axes, runs.items(), strict=True):
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.Threshold(theta="width"),
         normalization=ff.normalization.RMSNorm(),
-        labels=ff.labels.Concatenation(num_classes=10),
+        label_encoder=ff.label_encoders.Concatenation(num_classes=10),
     )
     history = ff.fit(
         model,

@@ -30,7 +30,7 @@ model = ff.FFSequential(
     goodness=ff.goodness.MeanOfSquares(),
     loss=ff.losses.SwishSymBa(alpha=4.0),
     normalization=ff.normalization.RMSNorm(),
-    labels=ff.labels.Overlay(num_classes=10),
+    label_encoder=ff.label_encoders.Overlay(num_classes=10),
     negatives=ff.negatives.HardLabel(),
 )
 ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50)

@@ -47,7 +47,7 @@ for axis, (name, goodness) in zip(axes, candidates.items(), strict=True):
         goodness=goodness,
         loss=ff.losses.SymBa(alpha=4.0),
         normalization=ff.normalization.RMSNorm(),
-        labels=ff.labels.Concatenation(num_classes=10),
+        label_encoder=ff.label_encoders.Concatenation(num_classes=10),
     )
     ff.fit(model, data.train, epochs=args.epochs, batch_size=50, progress=False)
     error = ff.evaluate(model, data.test).error

@@ -54,7 +54,7 @@ for name, (sampler, color) in samplers.items():
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SwishSymBa(alpha=4.0),
         normalization=ff.normalization.RMSNorm(),
-        labels=ff.labels.Concatenation(num_classes=10),
+        label_encoder=ff.label_encoders.Concatenation(num_classes=10),
         negatives=sampler,
     )
     history = ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)

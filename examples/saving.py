@@ -24,7 +24,7 @@ parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="fold
 args = parser.parse_args()
 
 data = ff.data.load(args.data, args.data_dir)
-recipe = ff.recipes.get("hinton").on("digits").with_(hidden=(200, 200))
+recipe = ff.recipes.get("hinton").for_dataset("digits").replace(widths=(200, 200))
 
 
 class PowerCut(ff.training.Callback):

@@ -24,10 +24,10 @@ parser.add_argument("--device", default="cpu")
 parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
 args = parser.parse_args()
 
-trifecta = ff.recipes.get("trifecta-s").on(args.data)
-without_olu = trifecta.with_(schedule=ff.schedules.Joint(), labels=ff.labels.RandomChannel)
-without_bn = without_olu.with_(normalization=ff.normalization.LayerNorm())
-without_symba = without_bn.with_(loss=ff.losses.Threshold(theta=2.0))
+trifecta = ff.recipes.get("trifecta-s").for_dataset(args.data)
+without_olu = trifecta.replace(schedule=ff.update_schedules.Joint(), label_encoder=ff.label_encoders.RandomChannel)
+without_bn = without_olu.replace(normalization=ff.normalization.LayerNorm())
+without_symba = without_bn.replace(loss=ff.losses.Threshold(theta=2.0))
 ablation = {
     "threshold loss": without_symba,
     "SymBa": without_bn,

@@ -32,7 +32,7 @@ def nothing(depth, epoch, step, epochs):
 
 
 errors = {}
-for name, schedule in {"random features": nothing, "learned features": ff.schedules.Joint()}.items():
+for name, schedule in {"random features": nothing, "learned features": ff.update_schedules.Joint()}.items():
     torch.manual_seed(0)
     model = ff.FFSequential(
         ff.FFLinear(data.train.inputs[0].numel(), 50),

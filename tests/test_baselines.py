@@ -275,7 +275,7 @@ def test_the_projection_is_the_seeds() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_convolutions_learn(kind: type[Baseline], autocast: torch.dtype | None) -> None:
     torch.manual_seed(0)
-    layers = ff.models.Convolutions(pools=(1,), bias=True)((1, 4, 4), (8, 8), 3)
+    layers = ff.recipes.architectures.Convolutions(pools=(1,), bias=True)((1, 4, 4), (8, 8), 3)
     model = kind(*layers, num_classes=3, features=32)
     train, optimizer = data(30), ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
     for _ in range(60):
@@ -295,7 +295,7 @@ def test_dense_stacks_learn(kind: type[Baseline]) -> None:
     assert history[-1]["validation"]["error"] < 5
     images = data(90, seed=1).inputs
     assert torch.equal(model.predict(images), model.predict_proba(images).argmax(1))
-    assert list(model.units()) == ["network"]
+    assert list(model.parameter_groups()) == ["network"]
 
 
 @pytest.mark.parametrize("conv", [False, True])
@@ -337,15 +337,15 @@ def test_a_copy_learns_by_itself(kind: type[Baseline]) -> None:
 
 @pytest.mark.parametrize("kind", [FeedbackAlignment, Pepita])
 def test_recipes_of_convolutions_train_with_any_baseline(kind: type[Baseline]) -> None:
-    architecture = ff.models.Convolutions(pools=(1, 2), order=ff.layers.TRANSFORM_FIRST)
-    recipe = RECIPES["backprop"].with_(baseline=kind, architecture=architecture, hidden=(4, 4))
+    architecture = ff.recipes.architectures.Convolutions(pools=(1, 2), order=ff.layers.TRANSFORM_FIRST)
+    recipe = RECIPES["backprop"].replace(baseline=kind, architecture=architecture, widths=(4, 4))
     model = recipe.model((3, 8, 8), 5)
     ff.fit(model, (torch.rand(20, 3, 8, 8), torch.arange(20) % 5), epochs=1, batch_size=10, progress=False)
     assert isinstance(model, kind)
 
 
 def test_a_recipe_with_a_head_trains_with_a_baseline() -> None:
-    recipe = RECIPES["unsupervised"].with_(baseline=Backpropagation, hidden=(4, 4))
+    recipe = RECIPES["unsupervised"].replace(baseline=Backpropagation, widths=(4, 4))
     assert recipe.overrides
     recipe.fit(recipe.model((6,), 3), (torch.rand(20, 6), torch.arange(20) % 3), epochs=1, progress=False)
 
@@ -375,7 +375,7 @@ def test_what_pepita_cannot_serve_is_named() -> None:
     with pytest.raises(ValueError, match="layers must each hold one .* layer 0 has more"):
         Pepita(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), num_classes=3, features=3)
     with pytest.raises(ValueError, match="layers must pool behind the activation for PEPITA, but layer 0 pools before"):
-        RECIPES["mono-conv"].with_(baseline=Pepita).model((3, 32, 32), 10)
+        RECIPES["mono-conv"].replace(baseline=Pepita).model((3, 32, 32), 10)
     pooled = ff.FFLayer(nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)))
     model = Pepita(pooled, num_classes=3, features=2)
     with pytest.raises(ValueError, match=r"layers must activate .* layer 0 makes \(2, 2, 1, 1\) of \(2, 2, 2, 2\)"):

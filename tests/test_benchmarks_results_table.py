@@ -17,7 +17,7 @@ def summary(**changes: Any) -> dict[str, Any]:
     return {
         "data": "mnist",
         "recipe": "hinton",
-        "hidden": [1000, 1000, 1000],
+        "widths": [1000, 1000, 1000],
         "epochs": 60,
         "seed": 0,
         "test_error": 1.5,
@@ -42,14 +42,14 @@ def test_seeds_make_one_row() -> None:
 
 
 def test_what_was_not_measured_stays_empty() -> None:
-    other = summary(recipe="backprop", hidden=[500, 300, 300], layer_errors=None, head_error=None)
+    other = summary(recipe="backprop", widths=[500, 300, 300], layer_errors=None, head_error=None)
     (row,) = cells(results_table.render([other]))
     assert row[1] == "500, 2×300"
     assert row[5:8] == ["1.50", "", ""]
 
 
 def test_other_lengths_and_widths_are_other_rows() -> None:
-    rows = cells(results_table.render([summary(), summary(epochs=5), summary(hidden=[2000] * 4)]))
+    rows = cells(results_table.render([summary(), summary(epochs=5), summary(widths=[2000] * 4)]))
     assert sorted(row[7] for row in rows) == ["", "1.36 (Hinton 2022)", "1.47 (Hinton's code)"]
 
 

@@ -52,12 +52,12 @@ def test_the_arithmetic_is_that_of_classification() -> None:
 
 def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "found.json"
-    words = ["--hidden", "6,5", "--inputs", "12", "--batch-size", "4", "--rounds", "1", "--threads", "1"]
+    words = ["--widths", "6,5", "--inputs", "12", "--batch-size", "4", "--rounds", "1", "--threads", "1"]
     script("speed").main([*words, "--out", str(out)])
     assert capsys.readouterr().out.startswith("12-6,5 at batch 4, float32, 1 threads\n")
     content = json.loads(out.read_text(encoding="utf-8"))
-    assert content["hidden"] == [6, 5]
-    assert content["command"] == "python benchmarks/speed.py --hidden 6,5 --batch-size 4"
+    assert content["widths"] == [6, 5]
+    assert content["command"] == "python benchmarks/speed.py --widths 6,5 --batch-size 4"
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("classification", ["--images", "2000000000"], "out of memory, which smaller --images may spare"),
         ("speed", ["--rounds", "0"], "--rounds: must be a whole number from 1"),
         ("speed", ["--threads", "0"], "--threads: must be a whole number from 1"),
-        ("speed", ["--hidden", "5,x"], "--hidden: takes widths such as 1000,1000, got '5,x'"),
-        ("speed", ["--hidden", "2000000000"], "out of memory, which smaller --hidden or --batch-size may spare"),
+        ("speed", ["--widths", "5,x"], "--widths: takes widths such as 1000,1000, got '5,x'"),
+        ("speed", ["--widths", "2000000000"], "out of memory, which smaller --widths or --batch-size may spare"),
         ("seven_percent", ["--epochs", "0"], "--epochs: must be a whole number from 1"),
         ("seven_percent", ["--data-dir", "nowhere", "--out", "none.json"], "nowhere"),
         (
             "seven_percent",
             ["--epochs", "1"],
-            "seven_percent.json holds cells of another setting, {'hidden': [500, 500]",
+            "seven_percent.json holds cells of another setting, {'widths': [500, 500]",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_both_ways_of_training_have_one_stack() -> None:
 
 
 def test_quick_is_a_setting_of_its_own_heading(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    row = Row("tiny", "tiny net", get("trifecta-fcn").on("digits").with_(hidden=(6,), data_settings={}), 3)
+    row = Row("tiny", "tiny net", get("trifecta-fcn").for_dataset("digits").replace(widths=(6,), data_settings={}), 3)
     quick = Setting(epochs=1, width=0.5, images=40)
     bench = Bench(
         "benchmarks.mine", (Study("one", "One", (row,), ("digits",), quick=quick), Study("two", "Two", (), ()))
@@ -118,7 +118,7 @@ def test_quick_is_a_setting_of_its_own_heading(capsys: pytest.CaptureFixture[str
     cells = list((tmp_path / "out").glob("*.json"))
     assert [path.name for path in cells] == ["tiny_digits_width0.5_images40_seed0_of1_epochs1.json"]
     content = json.loads(cells[0].read_text(encoding="utf-8"))
-    assert content["config"]["hidden"] == "(3,)"
+    assert content["config"]["widths"] == "(3,)"
     assert content["command"].endswith("one --rows tiny-3 --data digits --seeds 0 --epochs 1 --width 0.5 --images 40")
     table = capsys.readouterr().out
     assert "### One, quick: 1 epoch, 0.5 times the width, 40 training images" in table
@@ -239,7 +239,7 @@ def stack(activation: torch.nn.Module | None = None) -> ff.FFSequential:
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.Threshold((2.0, "width")),
         normalization=ff.normalization.RMSNorm(),
-        labels=ff.labels.Concatenation(num_classes=3),
+        label_encoder=ff.label_encoders.Concatenation(num_classes=3),
     )
 
 

@@ -21,7 +21,7 @@ from forwardforward.recipes import get
 pytest.importorskip("sklearn")
 trifecta = pytest.importorskip("benchmarks.trifecta")
 
-TINY = get("trifecta-fcn").on("digits").with_(hidden=(6, 6), batch_size=40, data_settings={})
+TINY = get("trifecta-fcn").for_dataset("digits").replace(widths=(6, 6), batch_size=40, data_settings={})
 SMALL = Setting(images=80)
 ROW = Row("tiny", "tiny net", TINY, 3, of=4, paper={"digits": "97.00 ± 0.10"})
 STUDY = Study("table", "Table", (Row("else", "theirs", epochs=9, paper={"digits": "90"}), ROW), ("digits",))
@@ -112,14 +112,14 @@ def test_a_setting_changes_sizes_and_schedules_shrink_with_the_epochs() -> None:
         10,
         20,
     )
-    assert Cell(row, "digits", 0, Setting(width=0.5)).recipe().hidden == (3, 3)
+    assert Cell(row, "digits", 0, Setting(width=0.5)).recipe().widths == (3, 3)
     assert Cell(row, "digits", 0).recipe().batch_size == 40
     assert Cell(row, "digits", 0, Setting(batch_size=7)).recipe().batch_size == 7
 
 
 def test_another_recipe_under_the_same_name_is_refused(place: Options) -> None:
     Cell(ROW, "digits", 0, SMALL).run(place, None, "")
-    changed = Cell(Row("tiny", "tiny net", TINY.with_(lr=0.1), 3, of=4), "digits", 0, SMALL)
+    changed = Cell(Row("tiny", "tiny net", TINY.replace(lr=0.1), 3, of=4), "digits", 0, SMALL)
     with pytest.raises(ValueError, match=r"the study has changed since the cell .*: lr; move it away"):
         changed.read(place.out)
     with pytest.raises(ValueError, match=r"the study has changed since the training .*: lr; move it away"):

@@ -25,7 +25,7 @@ from forwardforward.training import load_checkpoint
 
 pytest.importorskip("sklearn")
 
-QUICK = ["--hidden", "12,12", "--epochs", "1", "--batch-size", "100", "--threads", "1", "--no-progress"]
+QUICK = ["--widths", "12,12", "--epochs", "1", "--batch-size", "100", "--threads", "1", "--no-progress"]
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_json_is_all_there_is_on_standard_output(capsys: pytest.CaptureFixture[s
     assert main(["train", *QUICK, "--seed", "5", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary == json.loads(Path("runs/digits-hinton-5/summary.json").read_text())
-    assert (summary["seed"], summary["threads"], summary["hidden"], summary["epochs"]) == (5, 1, [12, 12], 1)
+    assert (summary["seed"], summary["threads"], summary["widths"], summary["epochs"]) == (5, 1, [12, 12], 1)
     assert main(["evaluate", "runs/digits-hinton-5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["test_error"] == summary["test_error"]
 
@@ -153,8 +153,8 @@ def test_without_matplotlib_a_run_ends_well(
         (["train", "--epochs", "0"], ["--epochs", "0"]),
         (["train", "--epochs", "many"], ["--epochs", "many"]),
         (["train", "--batch-size", "-1"], ["--batch-size", "-1"]),
-        (["train", "--hidden", "10,x"], ["--hidden", "10,x"]),
-        (["train", "--hidden", "10,0"], ["--hidden", "10,0"]),
+        (["train", "--widths", "10,x"], ["--widths", "10,x"]),
+        (["train", "--widths", "10,0"], ["--widths", "10,0"]),
         (["train", "--seed", "1.5"], ["--seed", "1.5"]),
         (["train", "--seed", str(2**64)], ["--seed", str(2**64)]),
         (["train", "--threads", "0"], ["--threads", "0"]),
@@ -198,7 +198,7 @@ def test_data_that_do_not_fit_leave_no_run(
 
 
 @pytest.mark.parametrize(
-    ("classes", "recipe", "hidden", "words"),
+    ("classes", "recipe", "widths", "words"),
     [
         (10, "cwcomp", "20,20", "windows must be one per layer, got 4 for 2 layers"),
         (10, "deeperforward", "10,10", "widths must double"),
@@ -209,12 +209,12 @@ def test_data_that_do_not_fit_leave_no_run(
     ],
 )
 def test_widths_that_do_not_fit_name_the_option_and_leave_no_run(
-    fails: Callable[..., str], tmp_path: Path, classes: int, recipe: str, hidden: str | None, words: str
+    fails: Callable[..., str], tmp_path: Path, classes: int, recipe: str, widths: str | None, words: str
 ) -> None:
-    given = ["--hidden", hidden] if hidden else []
+    given = ["--widths", widths] if widths else []
     line = fails("train", npz(tmp_path / "own.npz", (8, 8), classes), "--recipe", recipe, *given, "--no-progress")
-    shown = hidden or ",".join(map(str, RECIPES[recipe].hidden)) + " (the default)"
-    assert f"--hidden {shown} do not fit recipe {recipe} on data with {classes} classes: " in line
+    shown = widths or ",".join(map(str, RECIPES[recipe].widths)) + " (the default)"
+    assert f"--widths {shown} do not fit recipe {recipe} on data with {classes} classes: " in line
     assert words in line
     assert not Path("runs").exists()
 
@@ -231,8 +231,8 @@ def test_images_of_ones_own_are_not_augmented(
 
 
 def test_too_little_memory(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    line = fails("train", "--recipe", "mono", "--hidden", "2000000000,2000000000", "--no-progress")
-    assert "out of memory, which smaller --hidden or --batch-size may spare: " in line
+    line = fails("train", "--recipe", "mono", "--widths", "2000000000,2000000000", "--no-progress")
+    assert "out of memory, which smaller --widths or --batch-size may spare: " in line
     assert not Path("runs").exists()
 
     def broken(*_: Any, **__: Any) -> None:
@@ -260,7 +260,7 @@ def test_resume_refuses_what_contradicts_and_takes_what_agrees(
     assert main(["train", *QUICK, "--out", "run"]) == 0
     capsys.readouterr()
     wishes = {
-        "--epochs": "2", "--batch-size": "7", "--hidden": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
+        "--epochs": "2", "--batch-size": "7", "--widths": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
         "--out": "other", "--threads": "7", "--validation": None, "--compile": None,
         "--vectors": "some.txt",
     }  # fmt: skip
@@ -319,7 +319,7 @@ def test_installed_as_a_module() -> None:
     assert run.stderr.startswith("forwardforward train: argument --epochs")
 
 
-SLOWER = ["--recipe", "hinton", "--hidden", "40,40", "--epochs", "6", "--batch-size", "20", "--threads", "1"]
+SLOWER = ["--recipe", "hinton", "--widths", "40,40", "--epochs", "6", "--batch-size", "20", "--threads", "1"]
 
 
 def _killed(folder: str, ready: Callable[[], bool], delay: float) -> None:
@@ -361,7 +361,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(epochs: int | None) -> No
     assert resumed["model"].keys() == whole["model"].keys()
     assert all(torch.equal(value, whole["model"][key]) for key, value in resumed["model"].items())
     summary, expected = (json.loads(Path(run, "summary.json").read_text()) for run in ("run", "whole"))
-    same = ("test_error", "layer_errors", "head_error", "epochs", "hidden", "seed")
+    same = ("test_error", "layer_errors", "head_error", "epochs", "widths", "seed")
     assert [summary[key] for key in same] == [expected[key] for key in same]
     assert _epochs_logged("run") == _epochs_logged("whole") == 6
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import forwardforward as ff
 from forwardforward.batches import Batch, LabelledInput
-from forwardforward.labels import (
+from forwardforward.label_encoders import (
     Concatenation,
     LabelChannel,
     LabelEncoder,
@@ -269,7 +269,7 @@ def stacks(encoder: str, normalization: str, **options: Any) -> tuple[ff.FFSeque
             loss=ff.losses.SymBa(),
             normalization=NORMS[normalization](),
             labels=copy.deepcopy(labels),
-            classifier=ff.classifiers.Goodness(),
+            classifier=ff.classifiers.SumOverLayers(),
         ).double()
 
     shared, joined = stack(FFConv2d), stack(Joining)
@@ -387,7 +387,7 @@ def test_label_maps_are_convolved_once_a_class(
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         normalization=NORMS[normalization](),
-        labels=LearnedChannel(3, SIZE),
+        label_encoder=LearnedChannel(3, SIZE),
     )
     images, labels = torch.rand(20, 1, *SIZE), torch.arange(20) % 3
     model.layer_goodness(images[:1])  # measures the activations' size once

@@ -73,7 +73,7 @@ def network() -> tuple[ff.FFSequential, tuple[Tensor, Tensor]]:
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.Threshold(theta="width"),
         normalization=ff.normalization.RMSNorm(),
-        labels=ff.labels.Overlay(4),
+        label_encoder=ff.label_encoders.Overlay(4),
     )
     return model, (torch.rand(20, 12), torch.randint(4, (20,)))
 

@@ -27,7 +27,7 @@ def data(convolutional: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(shape, generator=generator) + labels.view(-1, *[1] * (len(shape) - 1)), labels
 
 
-@pytest.mark.parametrize("hidden", [0, 5])
+@pytest.mark.parametrize("widths", [0, 5])
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_a_probe_reads_each_layer_and_leaves_the_model_alone(convolutional: bool, hidden: int) -> None:
     model, (x, y) = network(convolutional), data(convolutional)
@@ -62,7 +62,7 @@ def test_a_probe_needs_labels() -> None:
         probe(network(), ff.TensorData(data()[0]), data())
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"hidden": -1}])
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"widths": -1}])
 def test_a_probe_needs_whole_numbers(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         probe(network(), data(), data(), **wrong)

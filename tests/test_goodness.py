@@ -333,7 +333,7 @@ def test_goodness_by_position_classifies():
         ff.FFConv2d(2, 4, 3),
         goodness=MeanOfSquaresByPosition(),
         loss=ff.losses.SymBa(),
-        labels=ff.labels.RandomChannel(3, 6),
+        label_encoder=ff.label_encoders.RandomChannel(3, 6),
     )
     images = torch.rand(5, 1, 6, 6)
     found = model.layer_goodness(images)

@@ -90,7 +90,7 @@ def ours(negatives: Given) -> tuple[ff.FFSequential, ff.LocalOptimizer]:
         loss=ff.losses.Threshold(theta="width"),
         normalization=ff.normalization.RMSNorm(eps=1e-30),
         peer=ff.normalization.PeerNormalization(),
-        labels=ff.labels.Overlay(CLASSES),
+        label_encoder=ff.label_encoders.Overlay(CLASSES),
         negatives=negatives,
         head=ff.classifiers.LinearHead(CLASSES),
     ).double()

@@ -8,7 +8,7 @@ from torch import nn
 import forwardforward as ff
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
-from forwardforward.labels import Border, Concatenation, Overlay
+from forwardforward.label_encoders import Border, Concatenation, Overlay
 from forwardforward.layers import FFLayer, FFLinear
 from forwardforward.losses import SymBa, Threshold
 from forwardforward.normalization import BatchNorm, GroupNorm, Identity, LayerNorm, PeerNormalization, RMSNorm
@@ -147,7 +147,7 @@ def test_peer_normalization_needs_visible_pre_activations():
             FFLayer(block, features=3),
             goodness=SumOfSquares(),
             loss=SymBa(),
-            labels=Overlay(2),
+            label_encoder=Overlay(2),
             peer=PeerNormalization(),
         )
     FFLayer(nn.Linear(4, 3), activation=nn.ReLU(), features=3, peer=PeerNormalization())
@@ -159,7 +159,7 @@ def test_peer_normalization_needs_the_width():
             FFLayer(nn.Sequential(nn.Linear(4, 3), nn.Flatten()), activation=nn.ReLU()),
             goodness=SumOfSquares(),
             loss=SymBa(),
-            labels=Overlay(2),
+            label_encoder=Overlay(2),
             peer=PeerNormalization(),
         )
 
@@ -218,7 +218,7 @@ def test_a_users_callables():
         goodness=goodness,
         loss=loss,
         normalization=normalization,
-        labels=Overlay(3),
+        label_encoder=Overlay(3),
         classifier=lambda model, images: model.layer_goodness(images)[:, -1],
     )
     images, labels = torch.rand(4, 8), torch.tensor([0, 1, 2, 0])
@@ -258,7 +258,7 @@ def test_a_block_of_any_shape():
         goodness=MeanOfSquares(),
         loss=SymBa(),
         normalization=RMSNorm(),
-        labels=Overlay(3),
+        label_encoder=Overlay(3),
         peer=PeerNormalization(),
     )
     images, labels = torch.rand(4, 1, 6, 6), torch.tensor([0, 1, 2, 0])
@@ -269,7 +269,7 @@ def test_a_block_of_any_shape():
 
 
 def test_repr_shows_the_plugins_once():
-    model = ff.FFSequential(FFLinear(4, 3, goodness=SumOfSquares(), loss=SymBa()), labels=Overlay(2))
+    model = ff.FFSequential(FFLinear(4, 3, goodness=SumOfSquares(), loss=SymBa()), label_encoder=Overlay(2))
     text = repr(model)
     assert "None" not in text
     assert text.count("SumOfSquares()") == text.count("SymBa(alpha=4.0)") == 1
@@ -282,7 +282,7 @@ def test_maps_are_known_inside_a_sequence_of_blocks():
     assert FFLayer(nn.Sequential(nn.Linear(3, 4), nn.ELU())).space == 0
     model = ff.FFSequential(
         FFLayer(nn.Conv2d(2, 1, 1)), layer, goodness=SumOfSquares(), loss=SymBa(),
-        labels=ff.labels.RandomChannel(3, 8), negatives=ff.negatives.HardLabel(),
+        label_encoder=ff.label_encoders.RandomChannel(3, 8), negatives=ff.negatives.HardLabel(),
     )  # fmt: skip
     assert model.head_logits(torch.rand(2, 1, 8, 8)).shape == (2, 3)
 
@@ -290,12 +290,14 @@ def test_maps_are_known_inside_a_sequence_of_blocks():
 def test_peer_normalization_needs_the_pre_activations():
     layer = FFLayer(nn.Linear(4, 3), activation=nn.ReLU(inplace=True))
     with pytest.raises(ValueError, match=r"acts on pre-activations, which .* overwrites: use inplace=False"):
-        ff.FFSequential(layer, goodness=SumOfSquares(), loss=SymBa(), labels=Overlay(2), peer=PeerNormalization())
+        ff.FFSequential(
+            layer, goodness=SumOfSquares(), loss=SymBa(), label_encoder=Overlay(2), peer=PeerNormalization()
+        )
 
 
 def test_one_layer_may_do_without_the_stacks_peer_normalization():
     model = ff.FFSequential(
         FFLinear(4, 3), FFLinear(3, 3, peer=False), goodness=SumOfSquares(), loss=SymBa(),
-        labels=Overlay(2), peer=PeerNormalization(),
+        label_encoder=Overlay(2), peer=PeerNormalization(),
     )  # fmt: skip
     assert [layer.peer is None for layer in model.stack] == [False, True]

@@ -86,7 +86,7 @@ def test_a_stack_of_local_fields_learns() -> None:
         loss=ff.losses.SymBa(),
         normalization=ff.normalization.BatchNorm(),
         peer=ff.normalization.PeerNormalization(),
-        labels=ff.labels.RandomChannel(3, 6),
+        label_encoder=ff.label_encoders.RandomChannel(3, 6),
     )
     batch = torch.rand(9, 1, 6, 6), torch.arange(9) % 3
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.05)

@@ -19,6 +19,7 @@ from forwardforward.losses import (
     TwoThreshold,
     Uniform,
 )
+from forwardforward.lr_schedules import Ramp
 from forwardforward.objectives import (
     BatchObjective,
     ClassObjective,
@@ -27,7 +28,6 @@ from forwardforward.objectives import (
     SumObjective,
     objective,
 )
-from forwardforward.optimizers import Ramp
 from forwardforward.pooling import SpatialPool
 
 
@@ -185,7 +185,7 @@ def threshold_stack(loss):
         ff.FFLinear(6, 6),
         goodness=SumOfSquares(),
         loss=loss,
-        labels=ff.labels.Concatenation(num_classes=2),
+        label_encoder=ff.label_encoders.Concatenation(num_classes=2),
         negatives=ff.negatives.RandomLabel(),
     )
 

@@ -19,7 +19,7 @@ def network(**changes: Any) -> ff.FFSequential:
         "goodness": ff.goodness.MeanOfSquares(),
         "loss": ff.losses.SymBa(),
         "normalization": ff.normalization.RMSNorm(),
-        "labels": ff.labels.Overlay(3),
+        "labels": ff.label_encoders.Overlay(3),
     }
     return ff.FFSequential(*(ff.FFLinear(*sizes) for sizes in LAYERS), **{**plugins, **changes})
 
@@ -36,7 +36,7 @@ def test_labels_beside_negatives_that_use_none_are_refused(negatives: Any) -> No
         ("goodness", ff.goodness.MeanOfSquares),
         ("loss", ff.losses.SymBa),
         ("normalization", ff.normalization.RMSNorm),
-        ("labels", ff.labels.Overlay),
+        ("labels", ff.label_encoders.Overlay),
         ("negatives", ff.negatives.RandomLabel),
         ("head", ff.classifiers.LinearHead),
     ],
@@ -95,7 +95,7 @@ def test_a_loss_that_is_not_one_number_is_refused() -> None:
 
 def test_layers_of_a_classifier_are_a_slice() -> None:
     with pytest.raises(TypeError, match="^layers must be a slice"):
-        ff.classifiers.Goodness(1)  # type: ignore[arg-type]
+        ff.classifiers.SumOverLayers(1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("loss", [nn.functional.cross_entropy, nn.CrossEntropyLoss()], ids=["function", "module"])
@@ -139,7 +139,10 @@ def test_plain_blocks_serve_plug_ins_that_are_shaped_by_them() -> None:
 def test_features_of_a_users_own_are_not_blanked(tmp_path: Path) -> None:
     """The first feature alone tells the class, where an overlay would put the label."""
     for name in ("hinton", "symba", "best-mlp"):
-        recipe = ff.recipes.get(name).on(str(tmp_path / "own.npz"))
-        model = recipe.with_(hidden=(8,)).model((6,), 3)
-        assert isinstance(model.labels, ff.labels.Concatenation)
-        assert isinstance(ff.recipes.get(name).on("mnist").with_(hidden=(8,)).model((6,), 3).labels, ff.labels.Overlay)
+        recipe = ff.recipes.get(name).for_dataset(str(tmp_path / "own.npz"))
+        model = recipe.replace(widths=(8,)).model((6,), 3)
+        assert isinstance(model.labels, ff.label_encoders.Concatenation)
+        assert isinstance(
+            ff.recipes.get(name).for_dataset("mnist").replace(widths=(8,)).model((6,), 3).labels,
+            ff.label_encoders.Overlay,
+        )

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forwardforward as ff
-from forwardforward.labels import Overlay
+from forwardforward.label_encoders import Overlay
 from forwardforward.negatives import HardGoodness, HardLabel, HybridMask, LabelNegatives, RandomLabel, SelfContrast
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forwardforward as ff
-from forwardforward.labels import Border, Concatenation, Overlay
+from forwardforward.label_encoders import Border, Concatenation, Overlay
 from forwardforward.normalization import (
     BatchNorm,
     GroupNorm,
@@ -278,7 +278,7 @@ def test_torchs_own_normalizations_serve_in_front_of_labels():
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         normalization=torch.nn.BatchNorm1d(6),
-        labels=Concatenation(2),
+        label_encoder=Concatenation(2),
     )
     assert model.layer_goodness(torch.rand(3, 4)).shape == (3, 1, 2)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import forwardforward as ff
-from forwardforward.optimizers import Cooldown, Cosine, LocalOptimizer, SmoothedSGD, Steps
+from forwardforward.lr_schedules import Cooldown, Cosine, Steps
+from forwardforward.optimizers import LocalOptimizer, SmoothedSGD
 
 
 class Units(nn.Module):
@@ -19,7 +20,7 @@ class Units(nn.Module):
         super().__init__()
         self.parts = nn.ModuleDict({name: nn.Linear(3, 2) for name in ("0", "1", "head")})
 
-    def units(self):
+    def parameter_groups(self):
         return dict(self.parts.items())
 
     def backward(self):
@@ -129,7 +130,7 @@ def test_any_optimizer_makes_the_same_steps_as_by_itself(factory, options):
     model = Units()
     other = copy.deepcopy(model)
     local = LocalOptimizer(factory, **options).attach(model)
-    alone = [factory(list(part.parameters()), **options) for part in other.units().values()]
+    alone = [factory(list(part.parameters()), **options) for part in other.parameter_groups().values()]
     for seed in range(3):
         for one in (model, other):
             torch.manual_seed(seed)
@@ -153,7 +154,7 @@ def test_state_round_trip(factory, options):
     other = copy.deepcopy(model)
     two = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(other)
     two.load_state_dict(copy.deepcopy(one.state_dict()))
-    assert two.learning_rates() == one.learning_rates() == pytest.approx(dict.fromkeys(model.units(), 0.005))
+    assert two.learning_rates() == one.learning_rates() == pytest.approx(dict.fromkeys(model.parameter_groups(), 0.005))
     for seed in (1, 2):
         for net, optimizer in ((model, one), (other, two)):
             torch.manual_seed(seed)
@@ -161,7 +162,7 @@ def test_state_round_trip(factory, options):
             net.backward()
             optimizer.set_progress(0.6)
             optimizer.step()
-    assert two.learning_rates() == pytest.approx(dict.fromkeys(model.units(), 0.004))
+    assert two.learning_rates() == pytest.approx(dict.fromkeys(model.parameter_groups(), 0.004))
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -238,7 +239,7 @@ def test_options_of_a_layer_reach_its_optimizer():
         ff.FFLinear(3, 3),
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.SymBa(),
-        labels=ff.labels.Overlay(2),
+        label_encoder=ff.label_encoders.Overlay(2),
     )
     optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1).attach(model)
     assert optimizer.learning_rates() == {"0": 0.5, "1": 0.1}

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import forwardforward as ff
-from forwardforward.schedules import EndToEnd, Greedy, Group, Joint, Overlapping, Staggered
+from forwardforward.update_schedules import EndToEnd, Greedy, Group, Joint, Overlapping, Staggered
 
 
 def network(
-    depth: int = 4, labels: ff.labels.LabelEncoder | None = None, convolutions: bool = False
+    depth: int = 4, labels: ff.label_encoders.LabelEncoder | None = None, convolutions: bool = False
 ) -> ff.FFSequential:
     torch.manual_seed(0)
     if convolutions:
@@ -27,7 +27,7 @@ def network(
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         normalization=ff.normalization.RMSNorm(),
-        labels=labels or ff.labels.Overlay(4),
+        labels=labels or ff.label_encoders.Overlay(4),
     ).double()
 
 
@@ -77,7 +77,7 @@ def step_gradients(model: ff.FFSequential, groups: list[Group | range], seed: in
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 @pytest.mark.parametrize("alternate", ["epoch", "step", None])
 def test_gradients_are_those_of_the_groups_own_graphs(size: int, alternate: str | None, convolutions: bool) -> None:
-    labels = ff.labels.LearnedChannel(4, 4) if convolutions else None
+    labels = ff.label_encoders.LearnedChannel(4, 4) if convolutions else None
     model = network(labels=labels, convolutions=convolutions)
     schedule = Overlapping(size, alternate)
     for phase in range(size if alternate else 1):
@@ -128,7 +128,7 @@ def test_updates_use_activations_of_before_the_step(alternate: str | None) -> No
 
 
 def test_learned_labels_move_with_the_first_layer_alone() -> None:
-    model = network(labels=ff.labels.LearnedChannel(4, 4), convolutions=True)
+    model = network(label_encoder=ff.label_encoders.LearnedChannel(4, 4), convolutions=True)
     before = model.labels.codebook.detach().clone()
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=1.0)
     model.step(batch(), optimizer, groups=[range(1, 2)])
@@ -150,7 +150,7 @@ def test_each_grouping_has_an_optimizer_state_of_its_own() -> None:
 
 
 def test_learned_labels_share_the_optimizer_of_the_first_layers_group() -> None:
-    model = network(labels=ff.labels.LearnedChannel(4, 4), convolutions=True)
+    model = network(label_encoder=ff.label_encoders.LearnedChannel(4, 4), convolutions=True)
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=1e-3)
     olu = Overlapping(2, "step")
     for step in range(3):
@@ -164,7 +164,7 @@ def test_a_run_with_overlapping_updates_resumes_bit_for_bit(tmp_path) -> None:  
 
     def run(epochs: int, path, resume: bool = False) -> ff.FFSequential:  # type: ignore[no-untyped-def]
         torch.manual_seed(0)
-        model = network(labels=ff.labels.LearnedChannel(4, 4), convolutions=True)
+        model = network(label_encoder=ff.label_encoders.LearnedChannel(4, 4), convolutions=True)
         ff.fit(
             model,
             data,

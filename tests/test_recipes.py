@@ -22,7 +22,7 @@ GROUPED = {"class-groups": (20, 20), "cwcomp": (20, 20, 20, 20), "deeperforward"
 
 
 def small(name: str) -> Recipe:
-    return RECIPES[name].with_(hidden=GROUPED.get(name, (12, 12)))
+    return RECIPES[name].replace(widths=GROUPED.get(name, (12, 12)))
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,7 +56,7 @@ def test_models_of_one_recipe_share_nothing(name: str) -> None:
 
 def test_hinton_is_the_papers_table() -> None:
     recipe = RECIPES["hinton"]
-    assert (recipe.hidden, recipe.epochs, recipe.batch_size) == ((1000, 1000, 1000), 60, 100)
+    assert (recipe.widths, recipe.epochs, recipe.batch_size) == ((1000, 1000, 1000), 60, 100)
     optimizer = recipe.optimizer()
     assert optimizer.factory is ff.optimizers.SmoothedSGD
     assert optimizer.options == {"lr": 0.005, "weight_cost": 0.002}
@@ -69,12 +69,12 @@ def test_hinton_is_the_papers_table() -> None:
     for layer in model.stack:
         assert isinstance(layer.normalization, ff.normalization.RMSNorm)
         assert isinstance(layer.peer, ff.normalization.PeerNormalization)
-    assert RECIPES["hinton-2000"].hidden == (2000,) * 4
+    assert RECIPES["hinton-2000"].widths == (2000,) * 4
 
 
 def test_the_trifecta_is_the_papers_table() -> None:
     shallow, deep, dense = (RECIPES[name] for name in TRIFECTA)
-    assert [len(one.hidden) for one in (shallow, deep, dense)] == [6, 12, 6]
+    assert [len(one.widths) for one in (shallow, deep, dense)] == [6, 12, 6]
     assert [(one.epochs, one.lr, one.batch_size) for one in (shallow, deep)] == [(200, 1e-3, 512), (500, 1e-3, 512)]
     assert shallow.lr_schedule is not None
     assert deep.lr_schedule is not None
@@ -87,13 +87,15 @@ def test_the_trifecta_is_the_papers_table() -> None:
 
 @pytest.mark.parametrize("name", TRIFECTA)
 def test_the_trifecta_on_small_images_and_its_label(name: str) -> None:
-    recipe = RECIPES[name].on("digits")
-    model = recipe.with_(hidden=tuple(4 for _ in recipe.hidden)).model(SHAPE, 10)
+    recipe = RECIPES[name].for_dataset("digits")
+    model = recipe.replace(widths=tuple(4 for _ in recipe.widths)).model(SHAPE, 10)
     assert isinstance(model, ff.FFSequential)
     assert all(isinstance(layer.normalization, ff.normalization.BatchNorm) for layer in model.stack)
     assert all(layer.normalization.weight is not None for layer in model.stack)
     assert repr(model.classifier) == "Goodness(slice(-1, None, None))"
-    assert ("labels" in model.units()) == (name != "trifecta-fcn")  # learned maps; a one-hot code behind the image
+    assert ("labels" in model.parameter_groups()) == (
+        name != "trifecta-fcn"
+    )  # learned maps; a one-hot code behind the image
     assert model.predict(torch.rand(3, *SHAPE)).shape == (3,)
 
 
@@ -104,7 +106,7 @@ def test_contracts() -> None:
         "scff",
     }
     assert isinstance(small("backprop").model(SHAPE, 10), ff.baselines.Backpropagation)
-    unsupervised = small("unsupervised").with_(hidden=(12, 12, 12)).model(SHAPE, 10)
+    unsupervised = small("unsupervised").replace(widths=(12, 12, 12)).model(SHAPE, 10)
     assert isinstance(unsupervised, ff.FFSequential)
     assert unsupervised.labels is None
     assert unsupervised.head is not None
@@ -119,7 +121,7 @@ def test_any_number_of_classes(classes: int) -> None:
 
 
 def test_a_label_code_behind_the_image_widens_the_first_layer() -> None:
-    model = small("hinton").with_(labels=ff.labels.Concatenation).model(SHAPE, 10)
+    model = small("hinton").replace(label_encoder=ff.label_encoders.Concatenation).model(SHAPE, 10)
     assert model.layers[0].block.in_features == 74
 
 
@@ -130,45 +132,45 @@ def test_too_many_classes_for_the_label_name_the_argument() -> None:
 
 def test_with_changes_some_fields_of_a_copy() -> None:
     recipe = RECIPES["hinton"]
-    other = recipe.with_(hidden=(7,), epochs=3)
-    assert (other.hidden, other.epochs, other.lr) == ((7,), 3, recipe.lr)
-    assert recipe.hidden == (1000, 1000, 1000)
+    other = recipe.replace(widths=(7,), epochs=3)
+    assert (other.widths, other.epochs, other.lr) == ((7,), 3, recipe.lr)
+    assert recipe.widths == (1000, 1000, 1000)
     with pytest.raises(ValueError, match="width"):
-        recipe.with_(width=3)
+        recipe.replace(width=3)
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.epochs = 3  # type: ignore[misc]
 
 
 def test_settings_of_a_data_set() -> None:
-    recipe = RECIPES["hinton"].with_(data_settings={"digits": {"epochs": 2}})
-    assert recipe.on("digits").epochs == 2
-    assert recipe.on("mnist").epochs == 60
+    recipe = RECIPES["hinton"].replace(data_settings={"digits": {"epochs": 2}})
+    assert recipe.for_dataset("digits").epochs == 2
+    assert recipe.for_dataset("mnist").epochs == 60
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_images_of_ones_own_are_not_augmented(name: str) -> None:
-    assert EVERY[name].on("somewhere/own.npz").augment is None
+    assert EVERY[name].for_dataset("somewhere/own.npz").augment is None
 
 
 def test_a_data_set_of_ones_own_may_have_settings_by_its_name() -> None:
-    own = {"letters.npz": {"hidden": (8, 8), "augment": None}, "*.npz": {"hidden": (9, 9)}}
-    recipe = RECIPES["mono-conv"].with_(data_settings=own)
-    assert recipe.on("letters.npz").hidden == (8, 8)
-    assert recipe.on("digits.npz").hidden == (9, 9)
+    own = {"letters.npz": {"widths": (8, 8), "augment": None}, "*.npz": {"widths": (9, 9)}}
+    recipe = RECIPES["mono-conv"].replace(data_settings=own)
+    assert recipe.for_dataset("letters.npz").widths == (8, 8)
+    assert recipe.for_dataset("digits.npz").widths == (9, 9)
     assert list(recipe.differences()) == ["*.npz", "letters.npz"]
 
 
 def test_the_programs_own_figures() -> None:
     assert RECIPES["cwcomp"].table()["normalization"].startswith("BatchNorm(momentum=0.1, eps=0.0001, affine=True")
     assert "penalty=(0.0012, 0.0007, 0.0005)" in RECIPES["scff"].table()["loss"]
-    scff = RECIPES["scff"].with_(hidden=(4, 4, 4)).model((3, 8, 8), 10)
+    scff = RECIPES["scff"].replace(widths=(4, 4, 4)).model((3, 8, 8), 10)
     assert isinstance(scff, ff.FFSequential)
     assert scff[0].run(torch.rand(1, 3, 8, 8)).read.shape[2:] == (8, 8)  # the goodness is read before the pool
 
 
 def test_hcl_ff_trains_as_long_as_in_the_paper() -> None:
     recipe = RECIPES["hcl-ff"]
-    assert [recipe.on(data).epochs for data in ("cifar10", "cifar100", "mnist")] == [1000, 1000, 150]
+    assert [recipe.for_dataset(data).epochs for data in ("cifar10", "cifar100", "mnist")] == [1000, 1000, 150]
 
 
 def test_what_differs_on_a_data_set_in_words() -> None:
@@ -177,8 +179,8 @@ def test_what_differs_on_a_data_set_in_words() -> None:
     assert list(differences) == ["*.npz", "digits", "fashion-mnist", "mnist", "svhn"]
     assert differences["*.npz"] == {"augment": "none"}
     assert differences["mnist"] == {"augment": "RandomCrop(padding=2, fill=0.0)"}
-    assert differences["digits"] == {"hidden": "(20, 40, 80)", "augment": "none", "batch_size": "50"}
-    assert RECIPES["mono"].with_(data_settings={}).differences() == {}
+    assert differences["digits"] == {"widths": "(20, 40, 80)", "augment": "none", "batch_size": "50"}
+    assert RECIPES["mono"].replace(data_settings={}).differences() == {}
 
 
 @pytest.mark.parametrize("name", ["deeperforward", "hcl-ff", "mono-conv", "trifecta-s", "trifecta-d"])
@@ -223,7 +225,7 @@ def test_a_recipe_tells_a_zero_and_no_addresses() -> None:
     def mine() -> None:
         """Stands for a plug-in of a user's."""
 
-    table = EVERY["hinton"].with_(lr=0.0, options={"hook": mine}).table()
+    table = EVERY["hinton"].replace(lr=0.0, options={"hook": mine}).table()
     assert table["lr"] == "0.0"
     assert "mine" in table["options"]
     assert "0x" not in table["options"]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import forwardforward as ff
-from forwardforward import models
 from forwardforward.layers import FFConv2d, FFLayer, Shortcut, Skip
-from forwardforward.schedules import EndToEnd, Group, Joint, Overlapping
+from forwardforward.recipes import architectures
+from forwardforward.update_schedules import EndToEnd, Group, Joint, Overlapping
 
 # Inside a layer
 
@@ -214,7 +214,7 @@ def test_a_head_before_the_end_of_a_skip_leaves_nothing_under_way() -> None:
     skip = Skip()
     model = ff.FFSequential(
         ff.FFLinear(6, 5, tap=skip), ff.FFLinear(5, 5, shortcut=skip),
-        goodness=ff.goodness.MeanActivation(), loss=ff.losses.SymBa(), labels=ff.labels.Concatenation(2),
+        goodness=ff.goodness.MeanActivation(), loss=ff.losses.SymBa(), label_encoder=ff.label_encoders.Concatenation(2),
         head=ff.classifiers.LinearHead(2, layers=slice(0, 1)),
     )  # fmt: skip
     model.head_logits(torch.rand(3, 4))
@@ -245,7 +245,7 @@ def test_a_skip_over_odd_sides(side: int) -> None:
 
 
 def test_deeperforward_takes_images_of_28_pixels() -> None:
-    model = classes(*models.deeperforward(1, width=10), labels=10)
+    model = classes(*architectures.deeperforward(1, width=10), labels=10)
     assert model(torch.rand(1, 1, 28, 28)).shape == (1, 80, 4, 4)
 
 
@@ -310,7 +310,7 @@ def residual(depth: int, kind: str) -> ff.FFSequential:
             begin.tap = end.shortcut = Skip()
     if kind == "label channels":
         layers[0] = FFConv2d(5, 4, 3, padding=1, bias=False)
-        labels, negatives = ff.labels.LearnedChannel(4, 8), ff.negatives.HardGoodness()
+        labels, negatives = ff.label_encoders.LearnedChannel(4, 8), ff.negatives.HardGoodness()
         goodness, loss = ff.goodness.MeanOfSquares(), ff.losses.SymBa()
     else:
         goodness, loss = ff.goodness.ClassGroups(4), ff.losses.CrossEntropy()
@@ -360,7 +360,7 @@ def test_deeperforward_holds_what_one_of_its_layers_needs() -> None:
     """Each stage's maps are half the size of the last one's, so the first stage needs most."""
 
     def most(widths: tuple[int, ...]) -> int:
-        layers = models.DeeperForward()((1, 16, 16), widths, 10)
+        layers = architectures.DeeperForward()((1, 16, 16), widths, 10)
         model = classes(*layers, labels=10)
         batch = torch.rand(7, 1, 16, 16), torch.arange(7)
         with Alive(7) as counted:
@@ -412,7 +412,7 @@ def test_a_step_with_a_head_holds_no_more_in_a_deeper_network() -> None:
     maps, row = 7 * 8 * 16 * 16, 7 * 8 * 4
     for negatives, labels in (
         (ff.negatives.SelfContrast(), None),
-        (ff.negatives.HardLabel(), ff.labels.RandomChannel(3, 16)),
+        (ff.negatives.HardLabel(), ff.label_encoders.RandomChannel(3, 16)),
     ):
         more = most(12, negatives, labels) - most(4, negatives, labels)
         assert more <= 4 * 8 * row < 2 * maps

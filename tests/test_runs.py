@@ -17,7 +17,7 @@ from forwardforward.training import CheckpointError, load_checkpoint
 
 pytest.importorskip("sklearn")
 
-RECIPE = get("hinton").on("digits").with_(hidden=(12, 12), epochs=2, batch_size=100)
+RECIPE = get("hinton").for_dataset("digits").replace(widths=(12, 12), epochs=2, batch_size=100)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def config(**changes: Any) -> RunConfig:
     values: dict[str, Any] = {
         "data": "digits",
         "recipe": "hinton",
-        "hidden": (12, 12),
+        "widths": (12, 12),
         "epochs": 2,
         "batch_size": 100,
         "seed": 3,
@@ -67,7 +67,7 @@ def test_a_run_leaves_its_files(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_trains_no_further(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", config(epochs=1, table=RECIPE.with_(epochs=1).table()))
+    run = Run.create(tmp_path / "run", config(epochs=1, table=RECIPE.replace(epochs=1).table()))
     assert run.train(progress=False) == run.train(progress=False)
 
 
@@ -102,7 +102,7 @@ def test_what_is_not_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": "2"}, {"hidden": 12}, {"hidden": ["a"]}, {"extra": 1}, {"seed": True}, None]
+    "change", [{"epochs": "2"}, {"widths": 12}, {"widths": ["a"]}, {"extra": 1}, {"seed": True}, None]
 )
 def test_a_damaged_configuration(tmp_path: Path, change: dict[str, Any] | None) -> None:
     path = tmp_path / "config.json"

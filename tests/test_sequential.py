@@ -10,12 +10,12 @@ from torch import nn
 import forwardforward as ff
 from forwardforward.batches import Batch
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, Negated, SumOfSquares
-from forwardforward.labels import Concatenation, Overlay
+from forwardforward.label_encoders import Concatenation, Overlay
 from forwardforward.losses import CrossEntropy, Pyramidal, SupervisedContrastive, SymBa, Threshold
 from forwardforward.negatives import HardGoodness, HardLabel, HybridMask, LabelNegatives, RandomLabel
 from forwardforward.normalization import BatchNorm, Identity, LayerNorm, PeerNormalization, RMSNorm
 from forwardforward.objectives import BatchObjective, ClassObjective, PairObjective
-from forwardforward.schedules import EndToEnd, Greedy, Joint
+from forwardforward.update_schedules import EndToEnd, Greedy, Joint
 
 F64 = torch.float64
 WIDTHS = (8, 7, 6)
@@ -346,7 +346,7 @@ def test_modes_are_restored_after_an_error():
     def failing(activations):
         raise RuntimeError("no goodness today")
 
-    model = ff.FFSequential(ff.FFLinear(12, 4), goodness=failing, loss=SymBa(), labels=Overlay(3))
+    model = ff.FFSequential(ff.FFLinear(12, 4), goodness=failing, loss=SymBa(), label_encoder=Overlay(3))
     with pytest.raises(RuntimeError, match="no goodness today"):
         model.predict(torch.rand(2, 12))
     assert all(module.training for module in model.modules())
@@ -654,7 +654,7 @@ def test_a_batch_objective_alone_classifies_by_a_head():
             lambda: paired(ff.FFLinear(12, 8), ff.FFLinear(8, 7, goodness=LearnedProjection(3), loss=CrossEntropy())),
             "^layers must all have pair objectives or none",
         ),
-        (lambda: classes(labels=Overlay(3)), "^labels must be None"),
+        (lambda: classes(label_encoder=Overlay(3)), "^labels must be None"),
         (lambda: classes(negatives=RandomLabel()), "^negatives must be None"),
         (lambda: paired(labels=None), r"^labels must be given for RandomLabel\(\)"),
         (lambda: paired(labels=None, negatives=HardLabel()), r"^labels must be given for HardLabel\(\)"),
@@ -743,8 +743,8 @@ def test_the_same_generator_gives_the_same_step():
 
 
 def test_units_are_the_layers_and_the_head():
-    assert list(paired().units()) == ["0", "1", "2"]
-    assert list(paired(negatives=HardLabel()).units()) == ["0", "1", "2", "head"]
+    assert list(paired().parameter_groups()) == ["0", "1", "2"]
+    assert list(paired(negatives=HardLabel()).parameter_groups()) == ["0", "1", "2", "head"]
     assert len(paired()) == 3
 
 

@@ -11,10 +11,10 @@ from forwardforward.batches import LabelledInput
 
 N = ff.normalization
 ENCODERS = {
-    "overlay": lambda: ff.labels.Overlay(4),
-    "strong overlay": lambda: ff.labels.Overlay(4, scale=3.0),
-    "concatenation": lambda: ff.labels.Concatenation(4),
-    "border": lambda: ff.labels.Border(4),
+    "overlay": lambda: ff.label_encoders.Overlay(4),
+    "strong overlay": lambda: ff.label_encoders.Overlay(4, scale=3.0),
+    "concatenation": lambda: ff.label_encoders.Concatenation(4),
+    "border": lambda: ff.label_encoders.Border(4),
 }
 NORMALIZATIONS = {
     "rms": lambda n: N.RMSNorm(),
@@ -49,7 +49,7 @@ def stacks(encoder: str, normalization: str) -> tuple[ff.FFSequential, ff.FFSequ
             loss=ff.losses.SymBa(),
             normalization=NORMALIZATIONS[normalization](inputs),
             labels=copy.deepcopy(code),
-            classifier=ff.classifiers.Goodness(),
+            classifier=ff.classifiers.SumOverLayers(),
         ).double()
 
     shared, unshared = stack(ff.FFLinear), stack(Unshared)

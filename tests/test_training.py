@@ -46,7 +46,7 @@ def network(kind: str = "pair", seed: int = 0) -> ff.FFSequential:
         "goodness": ff.goodness.MeanOfSquares(),
         "loss": ff.losses.SwishSymBa(4.0),
         "normalization": ff.normalization.RMSNorm(),
-        "labels": ff.labels.Overlay(3),
+        "labels": ff.label_encoders.Overlay(3),
     }
     layers: list[nn.Module] = [ff.FFLinear(16, 24), ff.FFLinear(24, 20)]
     if kind == "hard":
@@ -70,7 +70,7 @@ def network(kind: str = "pair", seed: int = 0) -> ff.FFSequential:
 
 
 def optimizer() -> ff.LocalOptimizer:
-    return ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, lr_schedule=ff.optimizers.Cooldown(0.5))
+    return ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, lr_schedule=ff.lr_schedules.Cooldown(0.5))
 
 
 def fit(model: nn.Module, train: object, **options: object) -> ff.training.History:
@@ -92,10 +92,10 @@ class KillAtStep:
     def __init__(self, epoch: int, step: int) -> None:
         self.at = (epoch, step)
 
-    def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> ff.schedules.Groups:
+    def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> ff.update_schedules.Groups:
         if (epoch, step) == self.at:
             raise Killed
-        return ff.schedules.Joint()(depth, epoch, step, epochs)
+        return ff.update_schedules.Joint()(depth, epoch, step, epochs)
 
     def __repr__(self) -> str:
         return "Joint()"
@@ -572,11 +572,11 @@ def test_another_seed_than_the_checkpoints_is_refused(tmp_path: Path) -> None:
 
 def test_greedy_needs_an_epoch_per_layer() -> None:
     with pytest.raises(ValueError, match=r"epochs must be at least one per layer for Greedy\(\), got 1 for 2 layers"):
-        fit(network(), data(), epochs=1, schedule=ff.schedules.Greedy())
+        fit(network(), data(), epochs=1, schedule=ff.update_schedules.Greedy())
 
 
 def test_greedy_trains_one_layer_after_the_other() -> None:
-    history = fit(network(), data(), epochs=4, schedule=ff.schedules.Greedy())
+    history = fit(network(), data(), epochs=4, schedule=ff.update_schedules.Greedy())
     assert [[layer is not None for layer in record["layers"]] for record in history] == [
         [True, False],
         [True, False],
@@ -585,7 +585,7 @@ def test_greedy_trains_one_layer_after_the_other() -> None:
     ]
 
 
-@pytest.mark.parametrize("schedule", [None, ff.schedules.EndToEnd()])
+@pytest.mark.parametrize("schedule", [None, ff.update_schedules.EndToEnd()])
 def test_baselines_train_through_the_same_fit(schedule: object, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model: nn.Module = ff.baselines.Backpropagation(ff.FFLinear(16, 24), ff.FFLinear(24, 20), num_classes=3)

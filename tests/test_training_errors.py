@@ -29,7 +29,7 @@ def mk(**changes: Any) -> ff.FFSequential:
         "goodness": ff.goodness.MeanOfSquares(),
         "loss": ff.losses.SwishSymBa(4.0),
         "normalization": ff.normalization.RMSNorm(),
-        "labels": ff.labels.Overlay(3),
+        "labels": ff.label_encoders.Overlay(3),
     }
     return ff.FFSequential(ff.FFLinear(64, 30), ff.FFLinear(30, 20), **{**plugins, **changes})
 
@@ -76,9 +76,11 @@ def test_callbacks_are_instances() -> None:
 
 
 def test_a_schedule_is_an_instance() -> None:
-    refused(TypeError, r"^schedule must be one such as ff.schedules.Greedy\(\), got 'greedy'", schedule="greedy")
+    refused(TypeError, r"^schedule must be one such as ff.update_schedules.Greedy\(\), got 'greedy'", schedule="greedy")
     refused(
-        TypeError, r"^schedule must be an instance, such as Joint\(\), got the class Joint", schedule=ff.schedules.Joint
+        TypeError,
+        r"^schedule must be an instance, such as Joint\(\), got the class Joint",
+        schedule=ff.update_schedules.Joint,
     )
 
 
@@ -224,13 +226,13 @@ def settle(path: Path, model: nn.Module | None = None, **options: Any) -> None:
             {"optimizer": ff.LocalOptimizer(torch.optim.SGD, lr=1e-3)},
             r"^optimizer must be .*LocalOptimizer\(Adam, lr=0.001\), got LocalOptimizer\(SGD, lr=0.001\)",
         ),
-        ({"optimizer": adam(lr_schedule=ff.optimizers.Cooldown(0.5))}, r"^optimizer must be .*=Cooldown\(0\.5\)"),
+        ({"optimizer": adam(lr_schedule=ff.lr_schedules.Cooldown(0.5))}, r"^optimizer must be .*=Cooldown\(0\.5\)"),
         ({"optimizer": adam(overrides={"0": {"lr": 0.1}})}, r"^optimizer must be .*overrides=\{'0': \{'lr': 0\.1\}\}"),
         ({"train": (X[:40], Y[:40])}, r"^samples must be that of the checkpoint .*, 50, got 40"),
         ({"precision": "bf16"}, r"^precision must be .*, 'float32', got 'bf16'"),
         ({"seed": 1}, r"^seed must be that of the checkpoint .*, 0, got 1"),
         ({"batch_size": 5}, r"^batch_size must be .*, 10, got 5"),
-        ({"schedule": ff.schedules.Greedy()}, r"^schedule must be .*, Joint\(\), got Greedy\(\)"),
+        ({"schedule": ff.update_schedules.Greedy()}, r"^schedule must be .*, Joint\(\), got Greedy\(\)"),
         ({"augment": functools.partial(torch.add)}, r"^augment must be .*, None, got functools\.partial\("),
         (
             {"model": {"loss": ff.losses.SymBa(4.0)}},
@@ -243,7 +245,7 @@ def settle(path: Path, model: nn.Module | None = None, **options: Any) -> None:
         ),
         ({"model": {"goodness": squares}}, r"^layers\.0\.objective\.goodness must be .*<function squares>"),
         ({"model": {"normalization": ff.normalization.Identity()}}, r"^layers\.0\.normalization must be .*RMSNorm\("),
-        ({"model": {"labels": ff.labels.Overlay(3, scale=2.0)}}, r"^labels must be .*Overlay\(.*Overlay\("),
+        ({"model": {"labels": ff.label_encoders.Overlay(3, scale=2.0)}}, r"^labels must be .*Overlay\(.*Overlay\("),
         (
             {"model": {"negatives": ff.negatives.HardGoodness()}},
             r"^negatives must be .*, RandomLabel\(\), got HardGoodness\(temperature=1\.0\)",
@@ -265,7 +267,11 @@ def test_a_run_goes_on_as_it_began(changed: dict[str, Any], message: str, tmp_pa
 
 def test_a_layers_own_options_are_compared(tmp_path: Path) -> None:
     def made(lr: float) -> ff.FFSequential:
-        plugins = {"goodness": ff.goodness.MeanOfSquares(), "loss": ff.losses.SymBa(), "labels": ff.labels.Overlay(3)}
+        plugins = {
+            "goodness": ff.goodness.MeanOfSquares(),
+            "loss": ff.losses.SymBa(),
+            "labels": ff.label_encoders.Overlay(3),
+        }
         return ff.FFSequential(ff.FFLinear(64, 9, optimizer={"lr": lr}), **plugins)
 
     settle(tmp_path / "c.pt", made(0.1))

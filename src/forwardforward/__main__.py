@@ -14,20 +14,20 @@ from typing import Any
 import torch
 
 from forwardforward import __version__
-from forwardforward._checks import InputShapeError
-from forwardforward._options import (
+from forwardforward._utils.checks import InputShapeError
+from forwardforward._utils.options import (
     USER_ERRORS,
     Parser,
     bounded,
     chosen_device,
+    one_line,
     plain_warnings,
-    said,
     saying_what_saves_memory,
     widths,
 )
 from forwardforward.data import Splits, available
-from forwardforward.models import Dense
 from forwardforward.recipes import RECIPES, Recipe, get
+from forwardforward.recipes.architectures import Dense
 from forwardforward.runs import Run, RunConfig
 
 __all__ = ["main"]
@@ -48,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words)
     try:
-        with plain_warnings("forwardforward"), saying_what_saves_memory("--hidden or --batch-size"):
+        with plain_warnings("forwardforward"), saying_what_saves_memory("--widths or --batch-size"):
             options.action(options, words)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains on its way out
         return 1
     except USER_ERRORS as error:
-        return _end(said(error), 2)
+        return _end(one_line(error), 2)
     except KeyboardInterrupt:
         run = getattr(options, "run", None)
         return _end("interrupted" if run is None else f"interrupted; go on with: {run.resume_command}", 130)
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", help="see `forwardforward recipes` (default: hinton; imdb-bag for imdb)")
     train.add_argument("--epochs", type=bounded(int, 1), help="passes over the training data (default: the recipe's)")
     train.add_argument("--batch-size", type=bounded(int, 1), help="samples a step (default: the recipe's)")
-    train.add_argument("--hidden", type=widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
+    train.add_argument("--widths", type=widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
     train.add_argument(
         "--seed",
         type=bounded(int, 0, 2**63 - 1),
@@ -174,7 +174,7 @@ def _shown(value: Any) -> str:
 
 def _threads(recipe: Recipe) -> int:
     """One thread for dense layers of few activations a step: two would spend their time waiting for each other."""
-    small = isinstance(recipe.architecture, Dense) and recipe.batch_size * max(recipe.hidden) < 2**15
+    small = isinstance(recipe.architecture, Dense) and recipe.batch_size * max(recipe.widths) < 2**15
     return 1 if small else torch.get_num_threads()
 
 
@@ -186,14 +186,14 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     vectors = os.path.abspath(options.vectors) if options.vectors else None
     if vectors is not None and not os.path.isfile(vectors):
         raise FileNotFoundError(f"--vectors: there is no file {options.vectors}")
-    recipe = get(name).on(data)
+    recipe = get(name).for_dataset(data)
     try:
         recipe = recipe.with_vectors(vectors)
     except ValueError as error:
         raise ValueError(f"--{error}") from error
-    sizes = ("hidden", "epochs", "batch_size")
+    sizes = ("widths", "epochs", "batch_size")
     chosen = {size: getattr(options, size) or getattr(recipe, size) for size in sizes}
-    recipe = recipe.with_(**chosen)
+    recipe = recipe.replace(**chosen)
     seed = options.seed or 0
     config = RunConfig(
         data=_found(data),
@@ -215,7 +215,7 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
     run = Run(out, config)
     run.check_free()
     splits = run.splits(progress=not options.no_progress)
-    _check_fit(run, splits, "" if options.hidden else " (the default)")  # before anything is written
+    _check_fit(run, splits, "" if options.widths else " (the default)")  # before anything is written
     run.begin()
     return run
 
@@ -236,7 +236,7 @@ def _check_fit(run: Run, splits: Splits, whose: str) -> None:
         raise ValueError(f"data {Path(config.data).name} do not fit recipe {config.recipe}: {error}") from error
     except ValueError as error:
         raise ValueError(
-            f"--hidden {_shown(config.hidden)}{whose} do not fit recipe {config.recipe} on data with "
+            f"--widths {_shown(config.widths)}{whose} do not fit recipe {config.recipe} on data with "
             f"{splits.num_classes} classes: {error}"
         ) from error
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from forwardforward.labels.encoder import check_labels
+from forwardforward.label_encoders.encoder import check_labels
 
 
 def check_images(images: Any, looks_up: bool = False) -> None:
@@ -47,7 +47,7 @@ def check_labels_of(images: Tensor, labels: Tensor, num_classes: int | None) -> 
         check_labels(labels, num_classes)
 
 
-def sound(scores: Tensor) -> Tensor:
+def check_finite(scores: Tensor) -> Tensor:
     """Return scores by which one can classify.
 
     Raises:

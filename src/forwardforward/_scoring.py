@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from forwardforward.batches import LabelledInput
-from forwardforward.labels import LabelEncoder
+from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.objectives import Objective
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabelledInput
-from forwardforward.modes import evaluating, products_in
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.schedules import Group, Groups
+from forwardforward.update_schedules import Group, Groups
 
 if TYPE_CHECKING:
     from forwardforward.sequential import FFSequential
@@ -107,14 +107,14 @@ class Walk:
     def pass_on(self, stop: int) -> None:
         """Run the layers before ``stop`` that have not run yet, which stand still in this step."""
         if self._position < stop:
-            with products_in(self._autocast, self._device), torch.no_grad(), evaluating(self._model):
+            with autocast_to(self._autocast, self._device), torch.no_grad(), eval_mode(self._model):
                 for layer in range(self._position, stop):
                     self._go_on(layer, self._stack[layer](self._x))
 
     def _visit(self, layer: int, relayed: bool) -> None:
         leaf = self._x.detach().requires_grad_() if relayed and isinstance(self._x, Tensor) else self._x
         self._optimizer.zero_grad(*self._units(layer))
-        with products_in(self._autocast, self._device):
+        with autocast_to(self._autocast, self._device):
             h, local = self._stack[layer].local_loss(leaf, self._batch)
         self._visited[layer] = _Visited(leaf, h, local.loss)
         self.result.layers[layer] = local._replace(loss=local.loss.detach())
@@ -125,7 +125,7 @@ class Walk:
         self._position = layer + 1
         head = self._model.head
         if head is not None and self._model.labels is None and layer in head.indices:
-            with products_in(self._autocast, self._device):
+            with autocast_to(self._autocast, self._device):
                 self.rows[layer] = head.rows(h[: self._samples])
 
     def _backward(self, group: Group, keep: set[int]) -> None:
@@ -160,7 +160,7 @@ class Walk:
 
     def _units(self, layer: int) -> list[str]:
         """Return what a layer is updated with: itself, and labels that are learned with the first."""
-        return [str(layer), "labels"] if layer == 0 and "labels" in self._model.units() else [str(layer)]
+        return [str(layer), "labels"] if layer == 0 and "labels" in self._model.parameter_groups() else [str(layer)]
 
     def _learning(self, layer: int) -> list[nn.Parameter]:
         return [p for p in self._stack[layer].parameters() if p.requires_grad]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_num_classes
+from forwardforward._utils.checks import check_num_classes
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
 

@@ -13,9 +13,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from forwardforward._checks import check_positive, check_whole
+from forwardforward._utils.checks import check_positive, check_whole
 from forwardforward.batches import Batch
-from forwardforward.labels import LabelEncoder
+from forwardforward.label_encoders import LabelEncoder
 
 __all__ = ["HardGoodness", "HardLabel", "HybridMask", "LabelNegatives", "Negatives", "RandomLabel", "SelfContrast"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_whole
-from forwardforward._precision import unlowered
+from forwardforward._utils.checks import check_whole
+from forwardforward._utils.numerics import full_precision
 from forwardforward.batches import Batch
 from forwardforward.goodness import PerClassGoodness
 from forwardforward.pooling import SpatialPool
@@ -213,7 +213,7 @@ class Embedding(nn.Module):
                 f"activations must come to {self.features} features a sample for the embedding, got {rows.shape[1]}; "
                 "give Embedding(pool=SpatialPool(2)) on maps, or features="
             )
-        with unlowered(rows):
+        with full_precision(rows):
             embeddings: Tensor = self.linear(self.normalization(rows.to(self.linear.weight.dtype)))
         return embeddings
 

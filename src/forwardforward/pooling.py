@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 
 __all__ = ["SequencePool", "SpatialPool"]
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from forwardforward import diagnostics
-from forwardforward._files import replacing
+from forwardforward._utils.files import replacing
 from forwardforward.data import Splits
 from forwardforward.recipes import Recipe, get
 from forwardforward.training import (
@@ -45,7 +45,7 @@ class RunConfig:
     Attributes:
         data: Name of a data set, or path of an ``.npz``.
         recipe: Name of a recipe.
-        hidden: Widths of the layers.
+        widths: Widths of the layers.
         epochs: Passes over the training data.
         batch_size: Samples a step.
         seed: Of weights, order and draws; the data's splits do not depend on it.
@@ -63,7 +63,7 @@ class RunConfig:
 
     data: str
     recipe: str
-    hidden: tuple[int, ...]
+    widths: tuple[int, ...]
     epochs: int
     batch_size: int
     seed: int
@@ -79,8 +79,8 @@ class RunConfig:
 
     def sized_recipe(self) -> Recipe:
         """Return the recipe of this name with the run's sizes."""
-        recipe = get(self.recipe).on(self.data).with_vectors(self.vectors)
-        return recipe.with_(hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
+        recipe = get(self.recipe).for_dataset(self.data).with_vectors(self.vectors)
+        return recipe.replace(widths=self.widths, epochs=self.epochs, batch_size=self.batch_size)
 
     def bound_recipe(self) -> Recipe:
         """Return the recipe with this run's sizes, to train by.
@@ -107,10 +107,10 @@ class RunConfig:
         if not isinstance(values, dict) or set(values) != set(names):
             raise ValueError(f"it must hold {', '.join(names)}")
         numbers = {name: values[name] for name in ("epochs", "batch_size", "seed", "threads")}
-        for name, value in [*numbers.items(), *(("hidden", width) for width in list(values["hidden"]))]:
+        for name, value in [*numbers.items(), *(("widths", width) for width in list(values["widths"]))]:
             if type(value) is not int:
                 raise ValueError(f"{name} must be whole, got {value!r}")
-        return cls(**{**values, "hidden": tuple(values["hidden"])})
+        return cls(**{**values, "widths": tuple(values["widths"])})
 
 
 @contextlib.contextmanager
@@ -298,7 +298,7 @@ class Run:
         return {
             "data": self.config.data,
             "recipe": self.config.recipe,
-            "hidden": list(self.config.hidden),
+            "widths": list(self.config.widths),
             "epochs": len(history),
             "batch_size": self.config.batch_size,
             "seed": self.config.seed,

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward import classifiers
-from forwardforward._inputs import check_images, check_labels_of, sound
+from forwardforward._inputs import check_finite, check_images, check_labels_of
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of, widest_of
 from forwardforward._updates import StepResult, Walk
+from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabelledInput
-from forwardforward.labels import LabelEncoder
+from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.layers.layer import check_made
-from forwardforward.modes import evaluating, products_in
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.pooling import SequencePool, SpatialPool
-from forwardforward.schedules import Groups, Joint
+from forwardforward.update_schedules import Groups, Joint
 
 __all__ = ["FFSequential", "StepResult"]
 
@@ -60,7 +60,7 @@ class FFSequential(nn.Module):
         ...     goodness=ff.goodness.SumOfSquares(),
         ...     loss=ff.losses.Threshold(theta="width"),
         ...     normalization=ff.normalization.RMSNorm(),
-        ...     labels=ff.labels.Overlay(num_classes=10),
+        ...     label_encoder=ff.label_encoders.Overlay(num_classes=10),
         ... )
         >>> model.predict(torch.zeros(3, 784)).shape
         torch.Size([3])
@@ -112,7 +112,9 @@ class FFSequential(nn.Module):
         if wanted not in (None, "head", "goodness"):
             raise ValueError(f"negatives must have scores of None, 'head' or 'goodness', got {wanted!r}")
         if self.paired and labels is None and getattr(self.negatives, "needs_labels", False):
-            raise ValueError(f"labels must be given for {self.negatives!r}, such as labels.Overlay(num_classes=10)")
+            raise ValueError(
+                f"labels must be given for {self.negatives!r}, such as label_encoders.Overlay(num_classes=10)"
+            )
         if labels is not None and not getattr(self.negatives, "needs_labels", True):
             raise ValueError(f"labels must be None for {self.negatives!r}, which makes samples without labels")
         known = [labels.num_classes if labels else None, num_classes, head.num_classes if head else None]
@@ -143,7 +145,7 @@ class FFSequential(nn.Module):
         """Return the layer of that number, counted from 0 or, if negative, from the end."""
         return self.stack[operator.index(index)]
 
-    def units(self) -> Mapping[str, nn.Module]:
+    def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return what is updated separately: the layers by their number, the head, and labels that are learned."""
         units: dict[str, nn.Module] = {str(i): layer for i, layer in enumerate(self.stack)}
         if self.labels is not None and any(True for _ in self.labels.parameters()):
@@ -170,7 +172,7 @@ class FFSequential(nn.Module):
         Args:
             batch: Images ``(batch, ...)`` and labels ``(batch,)``; labels may be None where nothing asks for them.
             optimizer: Local optimizers; attached to this model if they are not yet.
-            groups: Which layers to update, see :mod:`forwardforward.schedules`; each by itself unless given.
+            groups: Which layers to update, see :mod:`forwardforward.update_schedules`; each by itself unless given.
             generator: Source of randomness for the negatives, on the images' device.
             autocast: Precision of the products, such as ``torch.bfloat16``; goodness and weights keep theirs.
             monitor: Also measure gradient norms.
@@ -180,7 +182,7 @@ class FFSequential(nn.Module):
         """
         images, labels = self._checked(batch)
         optimizer.attach(self)
-        with products_in(autocast, images.device):
+        with autocast_to(autocast, images.device):
             features, scores = self._score(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
         walk = Walk(self, optimizer, made, autocast, monitor, len(images))
@@ -209,14 +211,14 @@ class FFSequential(nn.Module):
         wanted = getattr(self.negatives, "scores", None)
         if self.labels is None or (self.head is None and wanted is None):
             return None, None
-        with evaluating(self), torch.no_grad():
+        with eval_mode(self), torch.no_grad():
             features = None if self.head is None else self._head_features(images, generator)
             if wanted == "head":
                 assert self.head is not None
                 assert features is not None
                 return features, self.head(features.to(self.head.linear.weight.dtype))
             if wanted == "goodness":
-                return features, classifiers.Goodness(self._voters())(self, images)
+                return features, classifiers.SumOverLayers(self._voters())(self, images)
             return features, None
 
     def _make_batch(
@@ -276,7 +278,7 @@ class FFSequential(nn.Module):
         self._check(images, labels)
         self._check_goodness()
         labels, at_once = labels.long(), self.rows_at_once(images)
-        with evaluating(self):
+        with eval_mode(self):
             if self.labels is None:
                 goodness = goodness_by_class(self.stack, images, at_once)
                 return goodness.gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2)
@@ -298,7 +300,7 @@ class FFSequential(nn.Module):
         """
         self._check(images, None, training=False)
         self._check_goodness()
-        with evaluating(self):
+        with eval_mode(self):
             if self.labels is None:
                 return goodness_by_class(self.stack, images, self.rows_at_once(images))
             return goodness_by_label(self.stack, images, self.labels, self.rows_at_once(images))
@@ -311,7 +313,7 @@ class FFSequential(nn.Module):
         """
         shape = tuple(images.shape[1:])
         if shape not in self._sizes:
-            with evaluating(self):
+            with eval_mode(self):
                 self._sizes[shape] = max(images[0].numel(), widest_of(self.stack, self._input(images[:1])))
         return max(1, self.chunk // self._sizes[shape])
 
@@ -333,7 +335,7 @@ class FFSequential(nn.Module):
             generator: Source of randomness for the negatives, on the images' device.
         """
         images, labels = self._checked(batch)
-        with evaluating(self):
+        with eval_mode(self):
             _, scores = self._score(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
             x: Tensor | LabelledInput = made.inputs
@@ -359,7 +361,7 @@ class FFSequential(nn.Module):
             raise ValueError("this network has no head: FFSequential(..., head=classifiers.LinearHead(num_classes))")
         if generator is None and self.head.label == "random":
             generator = torch.Generator(images.device).manual_seed(0)
-        with evaluating(self):
+        with eval_mode(self):
             parts = [
                 self.head(self._head_features(part, generator)) for part in images.split(self.rows_at_once(images))
             ]
@@ -386,11 +388,11 @@ class FFSequential(nn.Module):
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the class of each image, ``(batch,)``."""
-        return sound(self.scores(images)).argmax(1)
+        return check_finite(self.scores(images)).argmax(1)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Return the softmax of the scores, ``(batch, classes)``; summed goodness makes them overconfident."""
-        return sound(self.scores(images)).softmax(1)
+        return check_finite(self.scores(images)).softmax(1)
 
     # Helpers
 
@@ -424,7 +426,7 @@ class FFSequential(nn.Module):
         return head
 
     def _default_classifier(self) -> Callable[[FFSequential, Tensor], Tensor]:
-        return classifiers.Goodness(self._voters()) if self.layers_classify else classifiers.Head()
+        return classifiers.SumOverLayers(self._voters()) if self.layers_classify else classifiers.Head()
 
     def _check_goodness(self) -> None:
         if self.paired and self.labels is None:

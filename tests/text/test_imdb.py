@@ -42,7 +42,7 @@ QUICK = [
     "--device",
     "cpu",
     "--no-progress",
-    "--hidden",
+    "--widths",
     "12,12",
 ]
 
@@ -174,7 +174,7 @@ def test_layers_check_what_they_are_given(layer: type[ff.FFLayer]) -> None:
 
 
 def test_a_stack_checks_what_it_is_given() -> None:
-    model = RECIPES["imdb-bag"].with_(hidden=(4, 4)).model((5,), 2)
+    model = RECIPES["imdb-bag"].replace(widths=(4, 4)).model((5,), 2)
     for images in (torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.bool)):
         with pytest.raises(TypeError, match="images must be a tensor of whole numbers, which the first layer looks up"):
             model.predict(images)
@@ -229,8 +229,8 @@ def of(name: str, reviews: Path) -> tuple[Recipe, Splits]:
         write_vectors(reviews / "vectors", WordVectors(words, matrix))
         representation = MeanVectors(reviews / "vectors", recipe.representation.weighting)
     if representation.entries is not None:
-        recipe = recipe.with_(architecture=dataclasses.replace(recipe.architecture, entries=representation.entries))
-    recipe = recipe.with_(representation=representation, hidden=(16,) * min(3, len(recipe.hidden)))
+        recipe = recipe.replace(architecture=dataclasses.replace(recipe.architecture, entries=representation.entries))
+    recipe = recipe.replace(representation=representation, widths=(16,) * min(3, len(recipe.widths)))
     splits = load("imdb", reviews, representation=recipe.representation, progress=False)
     return recipe, splits.standardized() if recipe.standardize else splits
 
@@ -240,7 +240,7 @@ def test_recipes_learn_the_sentences(name: str, reviews: Path) -> None:
     recipe, splits = of(name, reviews)
     torch.manual_seed(0)
     model = recipe.model(splits.input_shape, splits.num_classes)
-    optimizer = recipe.with_(lr=1e-2).optimizer()
+    optimizer = recipe.replace(lr=1e-2).optimizer()
     ff.fit(model, splits.train_and_validation, epochs=15, batch_size=8, optimizer=optimizer, progress=False)
     # A word that is in no training review weighs most in a mean of random vectors.
     means = isinstance(recipe.representation, MeanVectors)

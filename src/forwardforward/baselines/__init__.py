@@ -1,7 +1,7 @@
 """Baselines: the same stack trained otherwise, by cross-entropy of one linear layer on top.
 
 Backpropagation of the summed goodness losses needs no class of its own: it is
-:class:`~forwardforward.schedules.EndToEnd`.
+:class:`~forwardforward.update_schedules.EndToEnd`.
 """
 
 from forwardforward.baselines.backpropagation import Backpropagation

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_num_classes
-from forwardforward._inputs import check_images, check_labels_of, sound
-from forwardforward._precision import accumulator
+from forwardforward._inputs import check_finite, check_images, check_labels_of
 from forwardforward._updates import StepResult, gradient_norm
+from forwardforward._utils.checks import check_num_classes
+from forwardforward._utils.modes import autocast_to, eval_mode
+from forwardforward._utils.numerics import accumulator
 from forwardforward.layers import FFLayer, Skip
-from forwardforward.modes import evaluating, products_in
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.schedules import Groups
+from forwardforward.update_schedules import Groups
 
 __all__ = ["Baseline"]
 
@@ -63,7 +63,7 @@ class Baseline(nn.Module):
         """Return the number of layers, without the output layer."""
         return len(self.layers)
 
-    def units(self) -> Mapping[str, nn.Module]:
+    def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the whole network as the one unit that is updated."""
         return {"network": self}
 
@@ -82,7 +82,7 @@ class Baseline(nn.Module):
             labels: Class indices, ``(batch,)``.
             autocast: Precision of the products.
         """
-        with products_in(autocast, images.device):
+        with autocast_to(autocast, images.device):
             logits = self(images)
         cross_entropy(logits, labels).backward()
         return logits.detach()  # type: ignore[no-any-return]
@@ -116,16 +116,16 @@ class Baseline(nn.Module):
     def scores(self, images: Tensor) -> Tensor:
         """Return the logits in evaluation mode, ``(batch, classes)``."""
         check_images(images, getattr(self.layers[0], "reads_entries", False))
-        with evaluating(self):
+        with eval_mode(self):
             return self(images)  # type: ignore[no-any-return]
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the class of each image, ``(batch,)``."""
-        return sound(self.scores(images)).argmax(1)
+        return check_finite(self.scores(images)).argmax(1)
 
     def predict_proba(self, images: Tensor) -> Tensor:
         """Return the class probabilities, ``(batch, classes)``."""
-        return sound(self.scores(images)).softmax(1)
+        return check_finite(self.scores(images)).softmax(1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

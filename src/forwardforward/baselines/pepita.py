@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_positive
-from forwardforward._precision import accumulator
+from forwardforward._utils.checks import check_positive
+from forwardforward._utils.modes import autocast_to
+from forwardforward._utils.numerics import accumulator
 from forwardforward.baselines.baseline import Baseline, Product, products
 from forwardforward.layers import FFLayer
-from forwardforward.modes import products_in
 
 __all__ = ["Pepita"]
 
@@ -126,7 +126,7 @@ class Pepita(Baseline):
             autocast: Precision of the products.
         """
         devices = [images.device] if images.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.no_grad(), products_in(autocast, images.device):
+        with torch.random.fork_rng(devices), torch.no_grad(), autocast_to(autocast, images.device):
             x, activated = images, []
             for layer in self._stack:
                 found = layer.run(x, pool_first=False)
@@ -137,7 +137,7 @@ class Pepita(Baseline):
         error = error - nn.functional.one_hot(labels, self.num_classes)
         x = images + (error.to(images.dtype) @ self.projection(images).T).view_as(images)
         for i, layer in enumerate(self._stack):
-            with _outputs_of(products(layer, i, "PEPITA")) as outputs, products_in(autocast, images.device):
+            with _outputs_of(products(layer, i, "PEPITA")) as outputs, autocast_to(autocast, images.device):
                 found = layer.run(x.detach(), pool_first=False)
                 h, x = found.activated, found.out
             for product, z in outputs:
@@ -147,7 +147,7 @@ class Pepita(Baseline):
                         f"{tuple(h.shape)} of {tuple(z.shape)}"
                     )
                 _follow(product, z, (activated[i] - h) / len(images))
-        with products_in(autocast, images.device):
+        with autocast_to(autocast, images.device):
             z = self.output(x.detach().flatten(1))
         _follow(self.output, z, error / len(images))
         return logits

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 
 __all__ = ["TensorData"]
 

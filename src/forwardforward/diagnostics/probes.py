@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
+from forwardforward._utils.modes import eval_mode
 from forwardforward.diagnostics._figure import new_figure, save
-from forwardforward.modes import evaluating
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
 from forwardforward.training import Evaluation
@@ -94,7 +94,7 @@ def _features(model: Any, layer: int, pool: SpatialPool, data: Data) -> tuple[Te
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     normalization = RMSNorm()
-    with evaluating(model):
+    with eval_mode(model):
         for x, y in source_for(model, data, 500).batches(None):
             if y is None:
                 raise ValueError("data must have labels for a probe, got none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from forwardforward._precision import accumulator
+from forwardforward._utils.numerics import accumulator
 
 
 class GoodnessByPosition(nn.Module):

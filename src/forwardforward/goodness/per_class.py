@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_num_classes
-from forwardforward._precision import accumulator, unlowered
+from forwardforward._utils.checks import check_num_classes
+from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
 from forwardforward.pooling import SpatialPool
@@ -127,7 +127,7 @@ class _Projection(PerClassGoodness):
 
     @staticmethod
     def _product(rows: Tensor, weight: Tensor) -> Tensor:
-        with unlowered(rows):
+        with full_precision(rows):
             return nn.functional.linear(rows, weight.to(rows.dtype))
 
     def _shape(self, features: int) -> None:

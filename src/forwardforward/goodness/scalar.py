@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._precision import accumulator
+from forwardforward._utils.numerics import accumulator
 
 
 class _SquaredNorm(torch.autograd.Function):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 from forwardforward.batches import LabelledInput
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
@@ -25,7 +25,7 @@ class FFConv2d(SharedInput):
     r"""A convolutional layer with a local objective: normalize, convolve, activate, pool.
 
     Arguments mean what they mean for :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to label
-    channels (see :class:`~forwardforward.labels.LabelChannel`) is computed once a class, that to the images once an
+    channels (see :class:`~forwardforward.label_encoders.LabelChannel`) is computed once a class, that to the images once an
     image, whatever the number of samples that are made of them.
 
     Args:
@@ -82,7 +82,7 @@ class FFConv2d(SharedInput):
         channels = x.features if isinstance(x, LabelledInput) else (x.shape[1] if x.dim() > 1 else 0)
         if images.dim() == 2 and isinstance(x, LabelledInput):
             raise ValueError(
-                "labels must be channels in front of a convolution, such as labels.LearnedChannel(num_classes, size), "
+                "labels must be channels in front of a convolution, such as label_encoders.LearnedChannel(num_classes, size), "
                 f"got an encoder that makes rows of shape {tuple(images.shape)}"
             )
         if images.dim() != 4 or channels != self.block.in_channels:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 from forwardforward.batches import LabelledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Identity

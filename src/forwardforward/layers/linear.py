@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 from forwardforward.batches import LabelledInput
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine

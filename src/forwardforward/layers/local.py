@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 
 __all__ = ["LocallyConnected2d"]
 

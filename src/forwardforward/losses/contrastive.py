@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_positive
-from forwardforward._precision import accumulator, unlowered
+from forwardforward._utils.checks import check_positive
+from forwardforward._utils.numerics import accumulator, full_precision
 
 
 class SupervisedContrastive(nn.Module):
@@ -43,7 +43,7 @@ class SupervisedContrastive(nn.Module):
         """Return the loss of embeddings ``(batch, dimensions)`` with labels ``(batch,)``."""
         units = F.normalize(embeddings.flatten(1).to(accumulator(embeddings)), dim=1)
         itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
-        with unlowered(units):
+        with full_precision(units):
             similarity = (units @ units.T / self.temperature).masked_fill(itself, float("-inf"))
         log_share = similarity - similarity.logsumexp(1, keepdim=True)
         same = (targets[:, None] == targets[None, :]) & ~itself

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_not_negative, check_positive
+from forwardforward._utils.checks import check_not_negative, check_positive
 from forwardforward.losses.thresholds import OwnTheta, Theta, computed, of_layer, reads_scale
 
 
@@ -42,7 +42,7 @@ class Threshold(PairLoss):
             :class:`Uniform` or :class:`Pyramidal`, computes it; a sequence holds one of these for each layer.
         temperature: :math:`T`, in units of goodness.
         theta_schedule: Factor on the threshold, ``progress -> factor`` with progress from 0 to 1 through the training,
-            such as ``optimizers.Ramp(0.2, 1.0)``; ``fit`` sets it at each epoch's middle.
+            such as ``lr_schedules.Ramp(0.2, 1.0)``; ``fit`` sets it at each epoch's middle.
         learned: Whether the threshold is multiplied with :math:`e^b`, where :math:`b`, at first 0, is learned with the
             layer.
 

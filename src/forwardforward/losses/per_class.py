@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_positive
-from forwardforward._precision import accumulator, unlowered
+from forwardforward._utils.checks import check_positive
+from forwardforward._utils.numerics import accumulator, full_precision
 
 
 class CrossEntropy(nn.Module):
@@ -80,7 +80,7 @@ class SuperclassCrossEntropy(CrossEntropy):
             )
         members = F.one_hot(self.superclasses)
         goodness = goodness.to(accumulator(goodness))
-        with unlowered(goodness):
+        with full_precision(goodness):
             means = goodness @ members.to(goodness.dtype)
         return super().forward(means / members.sum(0), self.superclasses[targets])
 

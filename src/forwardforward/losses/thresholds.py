@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from forwardforward._checks import check_positive
+from forwardforward._utils.checks import check_positive
 
 OwnTheta = float | str | Callable[[float, int], float]
 Theta = OwnTheta | Sequence[OwnTheta]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_not_negative
+from forwardforward._utils.checks import check_not_negative
 
 
 class PeerNormalization(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._checks import check_positive, check_whole
-from forwardforward._precision import accumulator
+from forwardforward._utils.checks import check_positive, check_whole
+from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import LabelledInput
 from forwardforward.normalization.affine import EPS, Affine
 

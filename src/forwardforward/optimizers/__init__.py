@@ -1,7 +1,6 @@
-"""Optimizers: one for each layer, Hinton's own, and factors on the learning rate over a training."""
+"""Optimizers: one for each layer, and Hinton's own."""
 
-from forwardforward.optimizers.factors import Cooldown, Cosine, Ramp, Steps
 from forwardforward.optimizers.local import LocalOptimizer
 from forwardforward.optimizers.smoothed_sgd import SmoothedSGD
 
-__all__ = ["Cooldown", "Cosine", "LocalOptimizer", "Ramp", "SmoothedSGD", "Steps"]
+__all__ = ["LocalOptimizer", "SmoothedSGD"]

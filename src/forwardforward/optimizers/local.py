@@ -12,7 +12,7 @@ from torch import nn
 class HasUnits(Protocol):
     """A model whose parameters are updated in separate units, such as layers."""
 
-    def units(self) -> Mapping[str, nn.Module]:
+    def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the units by name."""
         ...
 
@@ -20,7 +20,7 @@ class HasUnits(Protocol):
 class LocalOptimizer:
     """One torch optimizer per unit (a layer, the head), with their state, learning rates and steps in one place.
 
-    Units that a schedule updates together, such as the groups of :class:`~forwardforward.schedules.Overlapping`, have
+    Units that a schedule updates together, such as the groups of :class:`~forwardforward.update_schedules.Overlapping`, have
     an optimizer of their own together, with its own state: a layer's moments under one grouping do not mix with those
     under another.
 
@@ -36,7 +36,7 @@ class LocalOptimizer:
 
     Example:
         >>> import torch, forwardforward as ff
-        >>> optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=1e-3, lr_schedule=ff.optimizers.Cooldown(0.5))
+        >>> optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=1e-3, lr_schedule=ff.lr_schedules.Cooldown(0.5))
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LocalOptimizer:
         """
         if self._model is model:
             return self
-        units = model.units()
+        units = model.parameter_groups()
         unknown = set(self.overrides) - set(units)
         if unknown:
             raise ValueError(f"overrides must name units of the model, got {sorted(unknown)}; it has {list(units)}")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from forwardforward._checks import check_not_negative
+from forwardforward._utils.checks import check_not_negative
 
 
 class SmoothedSGD(torch.optim.SGD):

@@ -2,7 +2,7 @@
 
 A recipe holds plug-ins and numbers, and makes a fresh model and fresh optimizers whenever it is asked:
 
-    >>> recipe = get("hinton").on("digits").with_(hidden=(100, 100), epochs=5)
+    >>> recipe = get("hinton").for_dataset("digits").replace(widths=(100, 100), epochs=5)
     >>> data = recipe.splits("digits")
     >>> model = recipe.model(data.input_shape, data.num_classes)
     >>> history = recipe.fit(model, data.train, validation=data.validation, progress=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
-from forwardforward.optimizers import Cooldown, Steps
+from forwardforward.lr_schedules import Cooldown, Steps
 from forwardforward.recipes.pairs import HINTON
 from forwardforward.recipes.recipe import Recipe
-from forwardforward.schedules import EndToEnd
+from forwardforward.update_schedules import EndToEnd
 
 __all__ = ["RECIPES"]
 
@@ -17,21 +17,21 @@ BACKPROP = Recipe(
     summary="baseline: the same stack trained end to end by cross-entropy",
     source="backpropagation",
     baseline=Backpropagation,
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
     epochs=20,
-    data_settings={"digits": {"hidden": (300, 300, 300), "epochs": 20, "batch_size": 50}},
+    data_settings={"digits": {"widths": (300, 300, 300), "epochs": 20, "batch_size": 50}},
 )
 
-BACKPROP_GOODNESS = HINTON.with_(
+BACKPROP_GOODNESS = HINTON.replace(
     name="backprop-goodness",
     summary="baseline: hinton's summed local losses, backpropagated through all layers",
     source="backpropagation of the losses of Hinton (2022), arXiv 2212.13345",
     schedule=EndToEnd(),
 )
 
-FEEDBACK_ALIGNMENT = BACKPROP.with_(
+FEEDBACK_ALIGNMENT = BACKPROP.replace(
     name="feedback-alignment",
     summary="baseline: the same stack, errors sent backward through fixed random weights",
     source="Lillicrap et al. (2016), Nature Communications 7:13276",
@@ -44,15 +44,15 @@ PEPITA = Recipe(
     name="pepita",
     summary="baseline: a second forward pass on an input that the output's error has changed",
     source="Dellaferrera and Kreiman (2022), arXiv 2201.11665, without dropout",
-    hidden=(1024,),
+    widths=(1024,),
     baseline=Pepita,
-    rule=torch.optim.SGD,
+    optimizer=torch.optim.SGD,
     lr=0.1,
     options={"momentum": 0.9},
     lr_schedule=Steps({0.6: 0.1}),
     epochs=100,
     batch_size=64,
-    data_settings={"digits": {"hidden": (300,), "epochs": 40, "batch_size": 50}},
+    data_settings={"digits": {"widths": (300,), "epochs": 40, "batch_size": 50}},
 )
 
 RECIPES = (BACKPROP, BACKPROP_GOODNESS, FEEDBACK_ALIGNMENT, PEPITA)

@@ -21,15 +21,15 @@ from forwardforward.goodness import (
 )
 from forwardforward.layers import FFLayer
 from forwardforward.losses import CrossEntropy, SuperclassCrossEntropy, SupervisedContrastive, TwoThreshold
-from forwardforward.models import PER_CLASS, Architecture, Convolutions, DeeperForward
+from forwardforward.lr_schedules import Cosine
 from forwardforward.negatives import SelfContrast
 from forwardforward.normalization import BatchNorm
 from forwardforward.objectives import BatchObjective, ClassObjective, Embedding
-from forwardforward.optimizers import Cosine
 from forwardforward.pooling import SpatialPool
+from forwardforward.recipes.architectures import PER_CLASS, Architecture, Convolutions, DeeperForward
 from forwardforward.recipes.per_class import DEEPERFORWARD, MONO_CONV
 from forwardforward.recipes.recipe import Recipe
-from forwardforward.schedules import Overlapping
+from forwardforward.update_schedules import Overlapping
 
 __all__ = ["RECIPES", "Contrastive"]
 
@@ -81,7 +81,7 @@ NETWORK = Contrastive(DeeperForward(), partial(ClassGroups, goodness=MeanActivat
 #: of the linear classifier on top of a network that it has trained before.
 CIFAR10_CLUSTERS = ((0, 0, 1, 1, 1, 1, 1, 1, 0, 0), (1, 0, 3, 2, 3, 2, 2, 4, 1, 0))
 
-HCL_FF = DEEPERFORWARD.with_(
+HCL_FF = DEEPERFORWARD.replace(
     name="hcl-ff",
     summary="deeperforward with superclasses in early layers, a contrastive head in each, and augmentation",
     source="HCL-FF (CVPR 2026), arXiv 2605.24797; its learning rate, temperature and crops differ by source",
@@ -91,21 +91,21 @@ HCL_FF = DEEPERFORWARD.with_(
     data_settings={
         # The network's first stage has five layers, the others four.
         "cifar10": {"architecture": replace(NETWORK, superclasses=CIFAR10_CLUSTERS[:1] * 5 + CIFAR10_CLUSTERS[1:] * 4)},
-        "digits": {"hidden": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},
+        "digits": {"widths": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},
         "mnist": {"augment": RandomCrop(2), "epochs": 150},
         "fashion-mnist": {"augment": Compose(RandomCrop(2), RandomFlip())},
         "svhn": {"augment": RandomCrop(4)},
     },
 )
 
-MONO_CONV_WIDE = MONO_CONV.with_(
+MONO_CONV_WIDE = MONO_CONV.replace(
     name="mono-conv-wide",
     summary="mono-conv with five wider layers, a contrastive head in each and overlapping updates",
     source="Mono-Forward (arXiv 2501.09238), the contrast of HCL-FF (arXiv 2605.24797), the Trifecta's updates",
     architecture=Contrastive(
         replace(PER_CLASS, pools=(1, 2, 4, 5)), partial(LearnedProjection, pool=SpatialPool(2)), pool=2
     ),
-    hidden=(64, 128, 256, 256, 512),
+    widths=(64, 128, 256, 256, 512),
     goodness=None,
     loss=None,
     schedule=Overlapping(2, "step"),
@@ -120,13 +120,13 @@ SCFF = Recipe(
     summary="no labels: an image with itself against an image with another, linear readout",
     source="Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025); filters and pools differ",
     architecture=Convolutions(pools=(1, 2, 3), order=GOODNESS_BEFORE_POOL),
-    hidden=(96, 384, 1536),
+    widths=(96, 384, 1536),
     goodness=MeanOfSquaresByPosition(),
     loss=TwoThreshold((0.0, 5.0, 6.0), (1.0, 9.0, 10.0), penalty=(0.0012, 0.0007, 0.0005)),
     normalization=BatchNorm(),
     negatives=SelfContrast(),
     head=partial(LinearHead, layers=slice(None), pool=SpatialPool(2)),
-    rule=SGD,
+    optimizer=SGD,
     lr=0.02,
     options={"momentum": 0.9},
     overrides={"head": {"lr": 0.1}},
@@ -134,7 +134,7 @@ SCFF = Recipe(
     standardize=True,
     epochs=20,
     batch_size=100,
-    data_settings={"digits": {"hidden": (32, 64, 128), "batch_size": 50}},
+    data_settings={"digits": {"widths": (32, 64, 128), "batch_size": 50}},
 )
 
 RECIPES = (HCL_FF, MONO_CONV_WIDE, SCFF)

@@ -6,11 +6,12 @@ import torch
 
 from forwardforward.classifiers import LinearHead
 from forwardforward.goodness import MeanOfSquares, SumOfSquares
-from forwardforward.labels import Concatenation, Overlay
+from forwardforward.label_encoders import Concatenation, Overlay
 from forwardforward.losses import SwishSymBa, SymBa, Threshold
+from forwardforward.lr_schedules import Cooldown
 from forwardforward.negatives import HardLabel, HybridMask, RandomLabel
 from forwardforward.normalization import PeerNormalization, RMSNorm
-from forwardforward.optimizers import Cooldown, SmoothedSGD
+from forwardforward.optimizers import SmoothedSGD
 from forwardforward.recipes.recipe import Recipe
 
 __all__ = ["RECIPES"]
@@ -19,14 +20,14 @@ HINTON = Recipe(
     name="hinton",
     summary="supervised, threshold = width, hard wrong labels, peer normalization",
     source="Hinton (2022), arXiv 2212.13345, and its Matlab program",
-    hidden=(1000, 1000, 1000),
+    widths=(1000, 1000, 1000),
     goodness=SumOfSquares(),
     loss=Threshold(theta="width"),
     normalization=RMSNorm(),
     peer=PeerNormalization(),
-    labels=Overlay,
+    label_encoder=Overlay,
     negatives=HardLabel(),
-    rule=SmoothedSGD,
+    optimizer=SmoothedSGD,
     lr=0.005,
     options={"weight_cost": 0.002},
     overrides={"head": {"lr": 0.1, "weight_cost": 0.003}},
@@ -35,24 +36,24 @@ HINTON = Recipe(
     batch_size=100,
     data_settings={
         "*.npz": {"labels": Concatenation},  # an overlay would blank features that say something
-        "digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20},
+        "digits": {"widths": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20},
     },
 )
 
-HINTON_2000 = HINTON.with_(
-    name="hinton-2000", summary="hinton with the paper's four layers of 2000", hidden=(2000, 2000, 2000, 2000)
+HINTON_2000 = HINTON.replace(
+    name="hinton-2000", summary="hinton with the paper's four layers of 2000", widths=(2000, 2000, 2000, 2000)
 )
 
-UNSUPERVISED = HINTON.with_(
+UNSUPERVISED = HINTON.replace(
     name="unsupervised",
     summary="hybrid images as negatives, linear readout of the layers after the first",
     source="Hinton (2022), arXiv 2212.13345",
-    hidden=(2000, 2000, 2000, 2000),
-    labels=None,
+    widths=(2000, 2000, 2000, 2000),
+    label_encoder=None,
     negatives=HybridMask(),
     head=LinearHead,
     epochs=100,
-    data_settings={"digits": {"hidden": (300, 300, 300), "lr": 0.01, "epochs": 30, "batch_size": 20}},
+    data_settings={"digits": {"widths": (300, 300, 300), "lr": 0.01, "epochs": 30, "batch_size": 20}},
 )
 
 SYMBA = Recipe(
@@ -62,23 +63,23 @@ SYMBA = Recipe(
     goodness=MeanOfSquares(),
     loss=SymBa(alpha=4.0),
     normalization=RMSNorm(),
-    labels=Overlay,
+    label_encoder=Overlay,
     negatives=RandomLabel(),
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
     epochs=60,
     data_settings={
         "*.npz": {"labels": Concatenation},  # an overlay would blank features that say something
-        "digits": {"hidden": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50},
+        "digits": {"widths": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50},
     },
 )
 
-BEST_MLP = SYMBA.with_(
+BEST_MLP = SYMBA.replace(
     name="best-mlp",
     summary="the pair objective that a validation split of MNIST likes best",
     source="swish form of SymBa (arXiv 2303.08418) with Hinton's hard wrong labels (arXiv 2212.13345)",
-    hidden=(1000, 1000),
+    widths=(1000, 1000),
     loss=SwishSymBa(alpha=4.0),
     negatives=HardLabel(),
     overrides={"head": {"lr": 1e-3}},

@@ -11,12 +11,12 @@ from forwardforward.classifiers import BestInterval, Goodness
 from forwardforward.data import Compose, RandomCrop, RandomFlip
 from forwardforward.goodness import ClassGroups, LearnedProjection, MeanActivation, Prototypes, RandomProjection
 from forwardforward.losses import CrossEntropy
-from forwardforward.models import CWCOMP, PER_CLASS, DeeperForward
+from forwardforward.lr_schedules import Cooldown, Cosine
 from forwardforward.normalization import BatchNorm, RMSNorm
-from forwardforward.optimizers import Cooldown, Cosine
 from forwardforward.pooling import SpatialPool
+from forwardforward.recipes.architectures import CWCOMP, PER_CLASS, DeeperForward
 from forwardforward.recipes.recipe import Recipe
-from forwardforward.schedules import Staggered
+from forwardforward.update_schedules import Staggered
 
 __all__ = ["RECIPES"]
 
@@ -27,11 +27,11 @@ MONO = Recipe(
     goodness=LearnedProjection,
     loss=CrossEntropy(),
     normalization=RMSNorm(),
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
     epochs=10,
-    data_settings={"digits": {"hidden": (300, 300, 300), "epochs": 20, "batch_size": 50}},
+    data_settings={"digits": {"widths": (300, 300, 300), "epochs": 20, "batch_size": 50}},
 )
 
 MONO_CONV = Recipe(
@@ -39,12 +39,12 @@ MONO_CONV = Recipe(
     summary="four convolutions, each with a learned projection of its pooled maps to the classes",
     source="Mono-Forward (arXiv 2501.09238), with batch normalization and pooled maps",
     architecture=PER_CLASS,
-    hidden=(40, 100, 160, 200),
+    widths=(40, 100, 160, 200),
     goodness=partial(LearnedProjection, pool=SpatialPool(2)),
     loss=CrossEntropy(),
     normalization=BatchNorm(affine=True),
     classifier=Goodness(slice(-2, None)),
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=3e-3,
     lr_schedule=Cosine(warmup=0.1),
     standardize=True,
@@ -52,30 +52,30 @@ MONO_CONV = Recipe(
     epochs=15,
     batch_size=128,
     data_settings={
-        "digits": {"hidden": (20, 40, 80), "augment": None, "batch_size": 50},
+        "digits": {"widths": (20, 40, 80), "augment": None, "batch_size": 50},
         "mnist": {"augment": RandomCrop(2)},
         "fashion-mnist": {"augment": Compose(RandomCrop(2), RandomFlip())},
         "svhn": {"augment": RandomCrop(4)},
     },
 )
 
-CLASS_GROUPS = MONO_CONV.with_(
+CLASS_GROUPS = MONO_CONV.replace(
     name="class-groups",
     summary="the same network with a group of channels a class in place of the projection",
     source="the goodness of CwComp (arXiv 2312.12668) and its order of operations",
     architecture=replace(PER_CLASS, order=CWCOMP.order),
     goodness=ClassGroups,
-    data_settings={**MONO_CONV.data_settings, "cifar100": {"hidden": (100, 100, 200, 200)}},
+    data_settings={**MONO_CONV.data_settings, "cifar100": {"widths": (100, 100, 200, 200)}},
 )
 
-ASGE = MONO_CONV.with_(
+ASGE = MONO_CONV.replace(
     name="asge",
     summary="the same network with a fixed random projection of pooled root mean squares",
     source="the goodness of ASGE (2025), arXiv 2509.12394; its exact patches are not published",
     goodness=partial(RandomProjection, pool=SpatialPool(2, "rms")),
 )
 
-HFF = MONO_CONV.with_(
+HFF = MONO_CONV.replace(
     name="hff",
     summary="the same network with the cosine to a learned prototype a class",
     source="the goodness of HFF (2026), arXiv 2605.00082",
@@ -87,20 +87,20 @@ CWCOMP_RECIPE = Recipe(
     summary="a group of channels a class, every second layer's filters apart by class, layers in staggered windows",
     source="Papachristodoulou et al., CwComp (AAAI 2024), arXiv 2312.12668, and its program",
     architecture=CWCOMP,
-    hidden=(20, 80, 240, 480),
+    widths=(20, 80, 240, 480),
     goodness=ClassGroups,
     loss=CrossEntropy(),
     normalization=BatchNorm(affine=True, eps=1e-4),
     classifier=Goodness(slice(-1, None)),
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=0.01,
     schedule=Staggered([(0, 0.55), (0.1, 0.9), (0.2, 1), (0.3, 1)]),
     standardize=True,
     epochs=20,
     batch_size=128,
     data_settings={
-        "cifar100": {"hidden": (100, 200, 400, 800)},
-        "digits": {"hidden": (20, 40, 40, 80), "epochs": 40, "batch_size": 50},
+        "cifar100": {"widths": (100, 200, 400, 800)},
+        "digits": {"widths": (20, 40, 40, 80), "epochs": 40, "batch_size": 50},
     },
 )
 
@@ -109,18 +109,18 @@ DEEPERFORWARD = Recipe(
     summary="17 residual convolutions, mean activation of a group of channels a class, layers chosen by validation",
     source="Sun et al., DeeperForward (ICLR 2025); without its dropout",
     architecture=DeeperForward(),
-    hidden=(100, 200, 400, 800),
+    widths=(100, 200, 400, 800),
     goodness=partial(ClassGroups, goodness=MeanActivation()),
     loss=CrossEntropy(),
     classifier=BestInterval(),
-    rule=torch.optim.AdamW,
+    optimizer=torch.optim.AdamW,
     lr=0.08,
     options={"weight_decay": 5e-4},
     lr_schedule=Cosine(floor=0.1),
     standardize=True,
     epochs=150,
     batch_size=128,
-    data_settings={"digits": {"hidden": (20, 40), "epochs": 20, "batch_size": 50}},
+    data_settings={"digits": {"widths": (20, 40), "epochs": 20, "batch_size": 50}},
 )
 
 RECIPES = (MONO, MONO_CONV, CLASS_GROUPS, ASGE, HFF, CWCOMP_RECIPE, DEEPERFORWARD)

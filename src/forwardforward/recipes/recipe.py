@@ -14,21 +14,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from forwardforward._checks import check_image_shape
+from forwardforward._utils.checks import check_image_shape
 from forwardforward.classifiers import LinearHead
 from forwardforward.data import Splits, load
 from forwardforward.data.text import MeanVectors, Representation
-from forwardforward.labels import LabelEncoder
+from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
-from forwardforward.models import Architecture, Dense
 from forwardforward.negatives import Negatives
 from forwardforward.normalization import PeerNormalization
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.schedules import Joint, Schedule
+from forwardforward.recipes.architectures import Architecture, Dense
 from forwardforward.sequential import FFSequential
 from forwardforward.training import History, fit
 from forwardforward.training.settings import described
 from forwardforward.training.sources import Data
+from forwardforward.update_schedules import Joint, Schedule
 
 __all__ = ["Recipe"]
 
@@ -46,8 +46,8 @@ class Recipe:
         name: What the command line calls it.
         summary: One line.
         source: Paper or program.
-        architecture: ``(input_shape, widths, num_classes) -> layers``, see :mod:`forwardforward.models`.
-        hidden: Widths of the layers (channels, where they are convolutions).
+        architecture: ``(input_shape, widths, num_classes) -> layers``, see :mod:`forwardforward.recipes.architectures`.
+        widths: Widths of the layers (channels, where they are convolutions).
         goodness: Scalar goodness, or ``num_classes -> per-class goodness``.
         loss: Loss over the goodness.
         normalization: Of each layer's input, the first's too.
@@ -59,7 +59,7 @@ class Recipe:
         classifier: What ``predict`` asks; the stack's choice unless given.
         baseline: A class of :mod:`forwardforward.baselines` that trains the stack otherwise, without labels in the
             input and with no use for the plug-ins above but the normalization.
-        rule: Torch optimizer class of every layer.
+        optimizer: Torch optimizer class of every layer.
         lr: Its learning rate.
         options: Its other options.
         overrides: Options that differ for a unit, by its name, such as ``"head"``.
@@ -71,14 +71,14 @@ class Recipe:
         augment: Changes the images of each training batch, see :mod:`forwardforward.data`.
         epochs: Passes over the training data.
         batch_size: Samples a step.
-        data_settings: Fields that differ on a data set, by its name, ``"*.npz"`` for a user's own; see :meth:`on`.
+        data_settings: Fields that differ on a data set, by its name, ``"*.npz"`` for a user's own; see :meth:`for_dataset`.
     """
 
     name: str
     summary: str
     source: str
     architecture: Architecture = field(default_factory=Dense)
-    hidden: tuple[int, ...] = (1000, 1000, 1000)
+    widths: tuple[int, ...] = (1000, 1000, 1000)
     goodness: nn.Module | Callable[[int], nn.Module] | None = None
     loss: nn.Module | None = None
     normalization: nn.Module | None = None
@@ -88,7 +88,7 @@ class Recipe:
     head: Callable[[int], LinearHead] | None = None
     classifier: Callable[..., torch.Tensor] | None = None
     baseline: Callable[..., nn.Module] | None = None
-    rule: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr: float = 1e-3
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Recipe:
         if encoder is not None:
             labelled = encoder.neutral(blank)
             shape = (labelled.features, *labelled.images.shape[2:])
-        layers = self.architecture(shape, self.hidden, num_classes)
+        layers = self.architecture(shape, self.widths, num_classes)
         if self.baseline is not None:
             for layer in layers:
                 if layer.normalization is None and self.normalization is not None:
@@ -150,7 +150,9 @@ class Recipe:
     def optimizer(self) -> LocalOptimizer:
         """Return new local optimizers, not yet attached to a model."""
         overrides = {} if self.baseline else self.overrides  # a baseline is one unit
-        return LocalOptimizer(self.rule, lr_schedule=self.lr_schedule, overrides=overrides, lr=self.lr, **self.options)
+        return LocalOptimizer(
+            self.optimizer, lr_schedule=self.lr_schedule, overrides=overrides, lr=self.lr, **self.options
+        )
 
     def fit(self, model: nn.Module, train: Data, **options: Any) -> History:
         """Train a model as the recipe says: with its optimizers, schedule, augmentation, epochs and batch size.
@@ -163,7 +165,7 @@ class Recipe:
         own = {name: getattr(self, name) for name in ("schedule", "augment", "epochs", "batch_size")}
         return fit(model, train, **{"optimizer": self.optimizer(), **own, **options})
 
-    def with_(self, **changes: Any) -> Recipe:
+    def replace(self, **changes: Any) -> Recipe:
         """Return the recipe with other values in some fields.
 
         Raises:
@@ -174,7 +176,7 @@ class Recipe:
             raise ValueError(f"changes must name fields of a recipe, got {', '.join(unknown)}")
         return dataclasses.replace(self, **changes)
 
-    def on(self, data: str) -> Recipe:
+    def for_dataset(self, data: str) -> Recipe:
         """Return the recipe with the settings that it names for a data set, the same recipe where it names none.
 
         A user's own images are not augmented unless the recipe says how, since a flipped letter is another one.
@@ -185,7 +187,7 @@ class Recipe:
         settings = self.data_settings.get(data)
         if data.endswith(".npz"):
             settings = {"augment": None, **(self.data_settings.get(OWN_DATA, {}) if settings is None else settings)}
-        return self.with_(**(settings or {}))
+        return self.replace(**(settings or {}))
 
     def with_vectors(self, path: str | None) -> Recipe:
         """Return the recipe with word vectors from a file in place of those that it trains.
@@ -200,19 +202,19 @@ class Recipe:
             return self
         if not isinstance(self.representation, MeanVectors):
             raise ValueError(f"vectors must be left out for the recipe {self.name}, which reads none, got {path}")
-        return self.with_(representation=dataclasses.replace(self.representation, vectors=path))
+        return self.replace(representation=dataclasses.replace(self.representation, vectors=path))
 
     def table(self) -> dict[str, str]:
         """Return what the recipe sets, field by field, in words; fields that are not used are left out."""
-        hidden = {"name", "summary", "source", "data_settings"}
-        values = {name: getattr(self, name) for name in self._fields() if name not in hidden}
+        widths = {"name", "summary", "source", "data_settings"}
+        values = {name: getattr(self, name) for name in self._fields() if name not in widths}
         return {name: _words(value) for name, value in values.items() if not _unused(value)}
 
     def differences(self) -> dict[str, dict[str, str]]:
         """Return what the recipe sets otherwise, data set by data set and field by field, in words."""
         here, found = self.table(), {}
         for data in sorted({OWN_DATA, *self.data_settings}):
-            there = self.on(data).table()
+            there = self.for_dataset(data).table()
             changed = [name for name in self._fields() if here.get(name) != there.get(name)]
             found[data] = {name: there.get(name, "none") for name in changed}
         return {data: changes for data, changes in found.items() if changes}

@@ -10,13 +10,13 @@ from forwardforward.baselines import Backpropagation
 from forwardforward.classifiers import LinearHead
 from forwardforward.data.text import MeanVectors, NGrams, WordSequence
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
-from forwardforward.labels import Concatenation
+from forwardforward.label_encoders import Concatenation
 from forwardforward.losses import CrossEntropy, Pyramidal, SymBa, Threshold
-from forwardforward.models import EntryBag, WordConvolutions
+from forwardforward.lr_schedules import Cooldown
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import RMSNorm
-from forwardforward.optimizers import Cooldown
 from forwardforward.pooling import SequencePool
+from forwardforward.recipes.architectures import EntryBag, WordConvolutions
 from forwardforward.recipes.recipe import Recipe
 
 __all__ = ["RECIPES"]
@@ -29,14 +29,14 @@ IMDB_SYMBA = Recipe(
     name="imdb-symba",
     summary="mean word vectors with the label behind them, symmetric loss, linear head beside",
     source="Gandhi et al. (2023), arXiv 2307.04205, with the loss of SymBa (arXiv 2303.08418)",
-    hidden=(2000, 2000, 2000, 2000),
+    widths=(2000, 2000, 2000, 2000),
     goodness=MeanOfSquares(),
     loss=SymBa(alpha=4.0),
     normalization=RMSNorm(),
-    labels=partial(Concatenation, scale=5.0),
+    label_encoder=partial(Concatenation, scale=5.0),
     negatives=RandomLabel(),
     head=LinearHead,
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=1e-3,
     options={"fused": True},
     lr_schedule=Cooldown(0.5),
@@ -46,7 +46,7 @@ IMDB_SYMBA = Recipe(
     batch_size=100,
 )
 
-IMDB_THRESHOLD = IMDB_SYMBA.with_(
+IMDB_THRESHOLD = IMDB_SYMBA.replace(
     name="imdb-threshold",
     summary="mean word vectors with the label behind them, thresholds that grow with depth, linear head beside",
     source="Gandhi et al., Extending the Forward Forward Algorithm (2023), arXiv 2307.04205",
@@ -58,11 +58,11 @@ IMDB_MONO = Recipe(
     name="imdb-mono",
     summary="mean word vectors, per-class goodness by a learned projection in every layer",
     source="the objective of Mono-Forward (arXiv 2501.09238) on the input of arXiv 2307.04205",
-    hidden=(500, 500),
+    widths=(500, 500),
     goodness=LearnedProjection,
     loss=CrossEntropy(),
     normalization=RMSNorm(),
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=1e-3,
     options={"fused": True},
     lr_schedule=Cooldown(0.5),
@@ -72,42 +72,42 @@ IMDB_MONO = Recipe(
     batch_size=100,
 )
 
-IMDB_BAG = IMDB_MONO.with_(
+IMDB_BAG = IMDB_MONO.replace(
     name="imdb-bag",
     summary="a bag of embedded words and word pairs, then dense layers, per-class goodness in every layer",
     source="the input of fastText (arXiv 1607.01759) and the objective of Mono-Forward (arXiv 2501.09238)",
     architecture=EntryBag(entries=NGRAMS.entries, drop=0.3, std=0.1),
-    hidden=(32, 200),
+    widths=(32, 200),
     lr=5e-3,
     representation=NGRAMS,
     standardize=False,
     epochs=4,
 )
 
-IMDB_SEQUENCE = IMDB_MONO.with_(
+IMDB_SEQUENCE = IMDB_MONO.replace(
     name="imdb-sequence",
     summary="words in their order: an embedding, then convolutions, per-class goodness in every layer",
     source="the objective of Mono-Forward (arXiv 2501.09238) on convolutions over words (Kim 2014, arXiv 1408.5882)",
     architecture=WordConvolutions(entries=SEQUENCE.entries, std=0.1),
-    hidden=(64, 128, 128),
+    widths=(64, 128, 128),
     goodness=partial(LearnedProjection, pool=SequencePool(1, "max")),
     representation=SEQUENCE,
     standardize=False,
 )
 
-IMDB_BACKPROP = IMDB_SYMBA.with_(
+IMDB_BACKPROP = IMDB_SYMBA.replace(
     name="imdb-backprop",
     summary="baseline: mean word vectors, the network of imdb-symba trained end to end by cross-entropy",
     source="backpropagation",
     goodness=None,
     loss=None,
-    labels=None,
+    label_encoder=None,
     negatives=None,
     head=None,
     baseline=Backpropagation,
 )
 
-IMDB_BAG_BACKPROP = IMDB_BAG.with_(
+IMDB_BAG_BACKPROP = IMDB_BAG.replace(
     name="imdb-bag-backprop",
     summary="baseline: the network of imdb-bag trained end to end by cross-entropy",
     source="backpropagation",

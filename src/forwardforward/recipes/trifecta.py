@@ -7,14 +7,14 @@ import torch
 from forwardforward.classifiers import Goodness
 from forwardforward.data import Compose, RandomCrop, RandomRotation
 from forwardforward.goodness import MeanOfSquares
-from forwardforward.labels import Concatenation, LearnedChannel
+from forwardforward.label_encoders import Concatenation, LearnedChannel
 from forwardforward.losses import SymBa
-from forwardforward.models import TRIFECTA_DEEP, TRIFECTA_FCN, TRIFECTA_SHALLOW, Convolutions, Dense
+from forwardforward.lr_schedules import Steps
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import BatchNorm
-from forwardforward.optimizers import Steps
+from forwardforward.recipes.architectures import TRIFECTA_DEEP, TRIFECTA_FCN, TRIFECTA_SHALLOW, Convolutions, Dense
 from forwardforward.recipes.recipe import Recipe
-from forwardforward.schedules import Overlapping
+from forwardforward.update_schedules import Overlapping
 
 __all__ = ["RECIPES"]
 
@@ -23,14 +23,14 @@ SHALLOW = Recipe(
     summary="convolutions, symmetric loss, batch normalization, overlapping updates: the shallow network of 6 layers",
     source="Dooms, Tsang and Oramas, The Trifecta (2023), arXiv 2311.18130, and its program",
     architecture=Convolutions(pools=(1, 3, 6)),
-    hidden=TRIFECTA_SHALLOW,
+    widths=TRIFECTA_SHALLOW,
     goodness=MeanOfSquares(),
     loss=SymBa(alpha=4.0),
     normalization=BatchNorm(affine=True),
-    labels=LearnedChannel,
+    label_encoder=LearnedChannel,
     negatives=RandomLabel(),
     classifier=Goodness(slice(-1, None)),
-    rule=torch.optim.Adam,
+    optimizer=torch.optim.Adam,
     lr=1e-3,
     lr_schedule=Steps({0.75: 0.1}),
     schedule=Overlapping(size=2, alternate="step"),
@@ -39,30 +39,30 @@ SHALLOW = Recipe(
     epochs=200,
     batch_size=512,
     data_settings={
-        "digits": {"hidden": (32, 32, 64, 64, 64, 128), "augment": None, "epochs": 30, "batch_size": 50},
+        "digits": {"widths": (32, 32, 64, 64, 64, 128), "augment": None, "epochs": 30, "batch_size": 50},
     },
 )
 
-DEEP = SHALLOW.with_(
+DEEP = SHALLOW.replace(
     name="trifecta-d",
     summary="the same with the deep network of 12 layers",
     architecture=Convolutions(pools=(2, 6, 10)),
-    hidden=TRIFECTA_DEEP,
+    widths=TRIFECTA_DEEP,
     lr_schedule=Steps({0.4: 0.5, 0.8: 0.1}),
     epochs=500,
     data_settings={
-        "digits": {"hidden": (16, *[32] * 4, *[64] * 4, *[128] * 3), "augment": None, "epochs": 30, "batch_size": 50},
+        "digits": {"widths": (16, *[32] * 4, *[64] * 4, *[128] * 3), "augment": None, "epochs": 30, "batch_size": 50},
     },
 )
 
-FCN = SHALLOW.with_(
+FCN = SHALLOW.replace(
     name="trifecta-fcn",
     summary="the same with 6 dense layers, the label behind the image",
     architecture=Dense(),
-    hidden=TRIFECTA_FCN,
-    labels=Concatenation,
+    widths=TRIFECTA_FCN,
+    label_encoder=Concatenation,
     data_settings={
-        "digits": {"hidden": (300,) * 6, "augment": None, "epochs": 30, "batch_size": 50},
+        "digits": {"widths": (300,) * 6, "augment": None, "epochs": 30, "batch_size": 50},
     },
 )
 

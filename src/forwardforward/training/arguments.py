@@ -39,7 +39,7 @@ def check_schedule(schedule: Any) -> None:
     if isinstance(schedule, type):
         raise TypeError(f"schedule must be an instance, such as {schedule.__name__}(), got {_named(schedule)}")
     if not callable(schedule):
-        raise TypeError(f"schedule must be one such as ff.schedules.Greedy(), got {_named(schedule)}")
+        raise TypeError(f"schedule must be one such as ff.update_schedules.Greedy(), got {_named(schedule)}")
 
 
 def checked_callbacks(callbacks: Any) -> list[Callback]:

@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import nn
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.schedules import Schedule
 from forwardforward.training.checkpoints import save_checkpoint
 from forwardforward.training.history import History
 from forwardforward.training.settings import described
+from forwardforward.update_schedules import Schedule
 
 __all__ = ["CSVLog", "Callback", "Checkpoint", "EarlyStopping", "FitState", "JSONLog", "StopOnNaN", "TrainingDiverged"]
 

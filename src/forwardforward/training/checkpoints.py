@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from forwardforward._files import replacing
+from forwardforward._utils.files import replacing
 
 __all__ = ["CheckpointError", "load_checkpoint", "load_weights", "save_checkpoint"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_whole
-from forwardforward.labels.encoder import check_labels
+from forwardforward._utils.checks import check_whole
+from forwardforward.label_encoders.encoder import check_labels
 from forwardforward.training.arguments import check_model, placed
 from forwardforward.training.randomness import derive_generator
 from forwardforward.training.sources import Data, source_for

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.schedules import Joint, Schedule
 from forwardforward.training.arguments import (
     check_checkpoint,
     check_model,
@@ -33,6 +32,7 @@ from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, derive_seed
 from forwardforward.training.settings import described, first_difference, model_settings
 from forwardforward.training.sources import Data, Source, source
+from forwardforward.update_schedules import Joint, Schedule
 
 __all__ = ["fit"]
 
@@ -77,7 +77,7 @@ def fit(
         batch_size: Samples a step. A last batch of one sample joins the batch before it, since some negatives and
             batch statistics need two.
         optimizer: Local optimizers; Adam with a learning rate of 0.001 unless given.
-        schedule: Which layers are updated when, see :mod:`forwardforward.schedules`; all of them in each step unless
+        schedule: Which layers are updated when, see :mod:`forwardforward.update_schedules`; all of them in each step unless
             given.
         seed: Decides order and draws. Weights are the model's own: call ``torch.manual_seed`` before making it.
         device: Where to train; where the model is unless given.
@@ -111,7 +111,7 @@ def fit(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
     schedule = Joint() if schedule is None else schedule
-    check_model(model, "step", "units", "layers", "__len__")
+    check_model(model, "step", "parameter_groups", "layers", "__len__")
     check_optimizer(optimizer)
     check_schedule(schedule)
     callbacks = checked_callbacks(callbacks)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from forwardforward._files import replacing
+from forwardforward._utils.files import replacing
 from forwardforward.data.sources._official import download_files
 from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData

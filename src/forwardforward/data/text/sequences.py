@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forwardforward._checks import check_whole
+from forwardforward._utils.checks import check_whole
 from forwardforward.data.text.corpus import Corpus, Representation
 from forwardforward.data.text.tokens import Documents
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from forwardforward._checks import check_whole
-from forwardforward._files import replacing
+from forwardforward._utils.checks import check_whole
+from forwardforward._utils.files import replacing
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.tokens import Documents
 

@@ -11,6 +11,6 @@ def accumulator(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def unlowered(x: Tensor) -> torch.autocast:
+def full_precision(x: Tensor) -> torch.autocast:
     """Return the context in which products with ``x`` keep its precision, whatever the layer's products have."""
     return torch.autocast(x.device.type, enabled=False)

@@ -10,8 +10,8 @@ below name the papers' networks with their sizes:
     ...     goodness=ff.goodness.MeanOfSquares(),
     ...     loss=ff.losses.SymBa(),
     ...     normalization=ff.normalization.BatchNorm(affine=True),
-    ...     labels=ff.labels.LearnedChannel(num_classes=10, size=32),
-    ...     classifier=ff.classifiers.Goodness(slice(-1, None)),
+    ...     label_encoder=ff.label_encoders.LearnedChannel(num_classes=10, size=32),
+    ...     classifier=ff.classifiers.SumOverLayers(slice(-1, None)),
     ... )
 """
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from forwardforward._checks import InputShapeError, check_image_shape
+from forwardforward._utils.checks import InputShapeError, check_image_shape
 from forwardforward.layers import (
     NORMALIZE_FIRST,
     FFConv2d,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_num_classes
-from forwardforward.labels.encoder import LabelEncoder
+from forwardforward._utils.checks import check_num_classes
+from forwardforward.label_encoders.encoder import LabelEncoder
 
 
 class LabelChannel(LabelEncoder):

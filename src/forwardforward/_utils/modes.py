@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["evaluating", "products_in"]
+__all__ = ["autocast_to", "eval_mode"]
 
 
 @contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
+def eval_mode(network: nn.Module) -> Iterator[None]:
     """Put every module into evaluation mode, and back into its own mode at the end.
 
     Args:
@@ -29,7 +29,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.__dict__["training"] = True
 
 
-def products_in(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+def autocast_to(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Return the context in which products are computed in another precision than the weights'.
 
     Args:

@@ -4,9 +4,9 @@ An encoder gives each class a code and says where in the input it goes. What it 
 :class:`~forwardforward.batches.LabelledInput`, keeps image and code apart until the first layer joins them.
 """
 
-from forwardforward.labels.channels import LabelChannel, LearnedChannel, RandomChannel, WaveChannel
-from forwardforward.labels.encoder import LabelEncoder
-from forwardforward.labels.pixels import Border, Concatenation, Overlay
+from forwardforward.label_encoders.channels import LabelChannel, LearnedChannel, RandomChannel, WaveChannel
+from forwardforward.label_encoders.encoder import LabelEncoder
+from forwardforward.label_encoders.pixels import Border, Concatenation, Overlay
 
 __all__ = [
     "Border",

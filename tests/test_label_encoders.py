@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forwardforward as ff
-from forwardforward.labels import (
+from forwardforward.label_encoders import (
     Border,
     Concatenation,
     LabelChannel,
@@ -16,7 +16,7 @@ from forwardforward.labels import (
     RandomChannel,
     WaveChannel,
 )
-from forwardforward.schedules import Group
+from forwardforward.update_schedules import Group
 
 
 def images(batch=4, size=5, channels=1):
@@ -344,9 +344,9 @@ def test_errors_reach_learned_maps_in_the_first_layers_group_alone(groups, reach
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         normalization=ff.normalization.RMSNorm(),
-        labels=LearnedChannel(4, 5),
+        label_encoder=LearnedChannel(4, 5),
     )
-    assert list(model.units()) == ["0", "1", "2", "labels"]
+    assert list(model.parameter_groups()) == ["0", "1", "2", "labels"]
     before = model.labels.codebook.detach().clone()
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"labels": {"lr": 1.0}})
     model.step((images(8), torch.arange(8) % 4), optimizer, groups=groups)
@@ -356,7 +356,7 @@ def test_errors_reach_learned_maps_in_the_first_layers_group_alone(groups, reach
     torch.testing.assert_close(model.labels.codebook.detach(), expected)
 
 
-@pytest.mark.parametrize("schedule", [ff.schedules.Joint(), ff.schedules.Overlapping(2, None)], ids=repr)
+@pytest.mark.parametrize("schedule", [ff.update_schedules.Joint(), ff.update_schedules.Overlapping(2, None)], ids=repr)
 @pytest.mark.parametrize("kind", [RandomChannel, WaveChannel])
 def test_fixed_maps_stand_still(kind, schedule):
     model = ff.FFSequential(
@@ -364,13 +364,13 @@ def test_fixed_maps_stand_still(kind, schedule):
         ff.FFConv2d(4, 4, 3),
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
-        labels=kind(4, 5),
+        label_encoder=kind(4, 5),
     )
     before = model.labels.codebook.clone()
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
     model.step((images(), torch.arange(4)), optimizer, groups=schedule(2, 0, 0, 1))
     assert torch.equal(model.labels.codebook, before)
-    assert list(model.units()) == ["0", "1"]
+    assert list(model.parameter_groups()) == ["0", "1"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwardforward import schedules
-from forwardforward.schedules import EndToEnd, Greedy, Group, Groups, Joint, Overlapping, Staggered
+from forwardforward.update_schedules import EndToEnd, Greedy, Group, Groups, Joint, Overlapping, Staggered
 
 depths = st.integers(1, 12)
 epochs = st.integers(1, 30)

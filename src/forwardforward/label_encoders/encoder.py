@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forwardforward._checks import check_num_classes, check_positive
+from forwardforward._utils.checks import check_num_classes, check_positive
 from forwardforward.batches import LabelledInput
 
 

@@ -60,7 +60,7 @@ def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return lambda text: tuple(dict.fromkeys(read(part) for part in text.split(",")))
 
 
-def said(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error in one line, in the words of a command line."""
     text = " ".join((str(error) or type(error).__name__).split())
     return text.replace("; pass download=True to download it", "; without --data-dir it is downloaded")
@@ -86,7 +86,7 @@ def ending_in_one_line(parser: argparse.ArgumentParser, options: str) -> Iterato
         with saying_what_saves_memory(options):
             yield
     except USER_ERRORS as error:
-        parser.exit(2, f"{parser.prog}: {said(error)}\n")
+        parser.exit(2, f"{parser.prog}: {one_line(error)}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from forwardforward.batches import LabelledInput
-from forwardforward.labels.encoder import LabelEncoder
+from forwardforward.label_encoders.encoder import LabelEncoder
 
 
 class Overlay(LabelEncoder):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import forwardforward as ff
-from forwardforward import models
+from forwardforward.recipes import architectures
 
 
 def parameters(layers: list[ff.FFLayer]) -> int:
@@ -14,26 +14,26 @@ def parameters(layers: list[ff.FFLayer]) -> int:
 
 
 def test_the_trifectas_parameter_counts() -> None:
-    assert round(parameters(models.trifecta_shallow(4)) / 1e6, 1) == 2.8
-    assert round(parameters(models.trifecta_deep(4)) / 1e6, 1) == 8.5
-    assert [len(models.trifecta_shallow(4)), len(models.trifecta_deep(4))] == [6, 12]
+    assert round(parameters(architectures.trifecta_shallow(4)) / 1e6, 1) == 2.8
+    assert round(parameters(architectures.trifecta_deep(4)) / 1e6, 1) == 8.5
+    assert [len(architectures.trifecta_shallow(4)), len(architectures.trifecta_deep(4))] == [6, 12]
     # The paper's 25.1 M are six 2048 x 2048 matrices; without biases, an input of 2048 gives just that.
-    weights = sum(layer.block.weight.numel() for layer in models.trifecta_fcn(2048))
+    weights = sum(layer.block.weight.numel() for layer in architectures.trifecta_fcn(2048))
     assert weights == 6 * 2048**2 == 25_165_824
 
 
 def test_the_per_class_networks_parameter_counts() -> None:
-    assert round(parameters(models.cwcomp(3)) / 1e6, 2) == 0.28
-    assert len(models.deeperforward(3, width=20)) == 17
-    assert round(parameters(models.deeperforward(3)) / 1e6, 1) == 30.6
+    assert round(parameters(architectures.cwcomp(3)) / 1e6, 2) == 0.28
+    assert len(architectures.deeperforward(3, width=20)) == 17
+    assert round(parameters(architectures.deeperforward(3)) / 1e6, 1) == 30.6
 
 
 def test_the_trifectas_maps_shrink_where_the_paper_pools() -> None:
-    shallow = [layer.pool is not None for layer in models.trifecta_shallow(4)]
-    deep = [layer.pool is not None for layer in models.trifecta_deep(4)]
+    shallow = [layer.pool is not None for layer in architectures.trifecta_shallow(4)]
+    deep = [layer.pool is not None for layer in architectures.trifecta_deep(4)]
     assert [i for i, pooled in enumerate(shallow, 1) if pooled] == [1, 3, 6]
     assert [i for i, pooled in enumerate(deep, 1) if pooled] == [2, 6, 10]
-    assert all(layer.block.bias is None for layer in models.trifecta_deep(4))
+    assert all(layer.block.bias is None for layer in architectures.trifecta_deep(4))
 
 
 def classes(layers: list[ff.FFLayer], goodness: torch.nn.Module | None = None) -> ff.FFSequential:
@@ -49,9 +49,9 @@ def classes(layers: list[ff.FFLayer], goodness: torch.nn.Module | None = None) -
 def test_per_class_networks_learn_a_batch_by_heart(name: str) -> None:
     torch.manual_seed(0)
     if name == "cwcomp":
-        model = classes(models.cwcomp(3))
+        model = classes(architectures.cwcomp(3))
     else:
-        model = classes(models.deeperforward(3, width=10), ff.goodness.MeanActivation())
+        model = classes(architectures.deeperforward(3, width=10), ff.goodness.MeanActivation())
     images, labels = torch.randn(10, 3, 16, 16), torch.arange(10)
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
     for _ in range(40):
@@ -61,7 +61,7 @@ def test_per_class_networks_learn_a_batch_by_heart(name: str) -> None:
 
 def test_deeperforward_reads_goodness_before_it_normalizes_and_joins() -> None:
     torch.manual_seed(0)
-    model = classes(models.deeperforward(1, width=10), ff.goodness.MeanActivation())
+    model = classes(architectures.deeperforward(1, width=10), ff.goodness.MeanActivation())
     x = torch.randn(2, 1, 8, 8)
     found = model.layer_goodness(x)
 
@@ -83,18 +83,18 @@ def test_deeperforward_reads_goodness_before_it_normalizes_and_joins() -> None:
 
 def test_convolutions_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\)"):
-        models.Convolutions()((784,), (8,), 10)
+        architectures.Convolutions()((784,), (8,), 10)
     with pytest.raises(ValueError, match="input_shape must be large enough for 3 pools"):
-        models.Convolutions(pools=(1, 2, 3))((1, 4, 4), (8, 8, 8), 10)
+        architectures.Convolutions(pools=(1, 2, 3))((1, 4, 4), (8, 8, 8), 10)
     with pytest.raises(ValueError, match="widths must double"):
-        models.DeeperForward()((1, 4, 4), (10, 30), 10)
+        architectures.DeeperForward()((1, 4, 4), (10, 30), 10)
 
 
 def test_dense_layers_have_the_activation_that_they_are_given() -> None:
-    plain = models.Dense()((2, 3), (4, 5), 10)
+    plain = architectures.Dense()((2, 3), (4, 5), 10)
     assert [type(layer.activation) for layer in plain] == [torch.nn.ReLU, torch.nn.ReLU]
-    assert repr(models.Dense()) == "Dense()"
-    architecture = models.Dense(torch.nn.LeakyReLU(0.2))
+    assert repr(architectures.Dense()) == "Dense()"
+    architecture = architectures.Dense(torch.nn.LeakyReLU(0.2))
     assert repr(architecture) == "Dense(activation=LeakyReLU(negative_slope=0.2))"
     first, second = architecture((2, 3), (4, 5), 10)
     assert first.activation is not second.activation
@@ -104,7 +104,7 @@ def test_dense_layers_have_the_activation_that_they_are_given() -> None:
 
 def test_residual_convolutions_add_their_input() -> None:
     torch.manual_seed(0)
-    layers = models.Convolutions(residual=True)((2, 6, 6), (4, 4, 6), 10)
+    layers = architectures.Convolutions(residual=True)((2, 6, 6), (4, 4, 6), 10)
     x = torch.randn(3, 4, 6, 6)
     torch.testing.assert_close(layers[1](x), (layers[1].block(x) + x).relu())
     wider = layers[2].block(x)
@@ -114,8 +114,8 @@ def test_residual_convolutions_add_their_input() -> None:
 
 def test_groups_that_do_not_divide_are_refused_before_training() -> None:
     with pytest.raises(ValueError, match="^widths must be multiples of the 7 classes around layers"):
-        models.cwcomp(3, num_classes=7)
+        architectures.cwcomp(3, num_classes=7)
     with pytest.raises(ValueError, match="^num_classes must divide the layer's features"):
         classes([ff.FFConv2d(3, 12, 3)])
     for name in ("cwcomp", "class-groups", "deeperforward"):
-        assert len(ff.recipes.get(name).on("cifar100").model((3, 32, 32), 100)) >= 4
+        assert len(ff.recipes.get(name).for_dataset("cifar100").model((3, 32, 32), 100)) >= 4

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+__all__ = ["Cooldown", "Cosine", "Ramp", "Steps"]
+
 
 @dataclass(frozen=True)
 class Cooldown:
