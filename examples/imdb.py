@@ -39,12 +39,14 @@ else:
 # The vocabulary of words and pairs is that of the training texts.
 bags, corpus = NGrams(vocabulary=20_000, longest=2, length=256), Corpus(train_texts, test_texts)
 encode = bags(corpus)
-train = ff.TensorData(encode(corpus.train), torch.tensor(train_labels), num_classes=2, entries=bags.entries)
-test = ff.TensorData(encode(corpus.test), torch.tensor(test_labels), num_classes=2, entries=bags.entries)
+train = ff.TensorData(
+    encode(corpus.train), torch.tensor(train_labels), num_classes=2, num_embeddings=bags.num_embeddings
+)
+test = ff.TensorData(encode(corpus.test), torch.tensor(test_labels), num_classes=2, num_embeddings=bags.num_embeddings)
 
 torch.manual_seed(0)
 model = ff.FFSequential(
-    ff.layers.FFEmbeddingBag(bags.entries, 32, std=0.1),
+    ff.layers.FFEmbeddingBag(bags.num_embeddings, 32, init_std=0.1),
     ff.FFLinear(32, 100),
     goodness=ff.goodness.LearnedProjection(num_classes=2),
     loss=ff.losses.CrossEntropy(),
