@@ -23,7 +23,7 @@ from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.negatives import Negatives
 from forwardforward.network import Network
-from forwardforward.normalization import PeerNormalization
+from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Preprocessing
@@ -192,6 +192,11 @@ class Recipe:
         shape = tuple(input_shape)
         encoder = self._label_encoder(shape, num_classes)
         layers = self._layers(shape, num_classes, encoder)
+        if self.normalization is not None and all(_is_normalized(layer) for layer in layers):
+            raise ValueError(
+                f"normalization must be left out for the architecture {_description(self.architecture)}, whose layers "
+                f"have their own, got {self.normalization}"
+            )
         preprocessing = Preprocessing(standardize=self.standardize)
         if self.baseline is not None:
             return self.baseline(
@@ -352,6 +357,10 @@ def _check_names(argument: str, values: Mapping[str, Any]) -> None:
     unknown = sorted(set(values) - set(FIELDS))
     if unknown:
         raise ValueError(f"{argument} must be fields of a recipe ({', '.join(FIELDS)}), got {', '.join(unknown)}")
+
+
+def _is_normalized(layer: FFLayer) -> bool:
+    return layer.normalization is not None and not isinstance(layer.normalization, Identity)
 
 
 def _is_empty(value: Any) -> bool:
