@@ -387,7 +387,7 @@ def test_an_objective_refuses_goodness_and_loss_beside_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normalization": ff.normalization.BatchNorm()}, "^normalization must be left out for the architecture"),
+        ({"normalization": ff.normalization.BatchNorm()}, "^normalization must be left out beside the architecture"),
         ({"label_encoder": ff.label_encoders.Overlay}, "label_encoder"),
         ({"negatives": ff.negatives.RandomLabel()}, "negatives"),
     ],
@@ -397,6 +397,17 @@ def test_a_class_objective_and_a_finished_architecture_refuse_what_they_do_not_u
 ) -> None:
     with pytest.raises(ValueError, match=message):
         small("deeperforward").replace(**change).model(SHAPE, 10)
+
+
+def test_an_architecture_with_objectives_refuses_others_beside_it() -> None:
+    def architecture(input_shape: Any, widths: Any, num_classes: int) -> list[ff.FFLayer]:
+        goodness, loss = ff.goodness.ClassGroups(num_classes), ff.losses.CrossEntropy()
+        return [ff.FFLinear(64, 10, objective=ff.objectives.ClassObjective(goodness, loss))]
+
+    recipe = Recipe("mine", "", "", architecture=architecture)
+    assert recipe.model((64,), 10).scores(torch.rand(2, 64)).shape == (2, 10)
+    with pytest.raises(ValueError, match="^loss must be left out beside the architecture"):
+        recipe.replace(loss=ff.losses.CrossEntropy()).model((64,), 10)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.negatives import Negatives
-from forwardforward.network import Network
+from forwardforward.network import Classifier, Network
 from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import Objective
 from forwardforward.optimizers import LocalOptimizer
@@ -69,7 +69,8 @@ class Recipe:
             this name; None for networks without labels in the input.
         negatives: Sampler of positive and negative samples.
         head: ``num_classes -> linear head``; None adds a head only if another plug-in requires one.
-        classifier: Function of the goodness that classifies (default: that of :class:`~forwardforward.FFSequential`).
+        classifier: Function of the goodness that classifies, or ``"head"`` (default: the choice of
+            :class:`~forwardforward.FFSequential`).
         baseline: Class of :mod:`forwardforward.baselines` that trains the layers in place of local objectives.
         optimizer: Torch optimizer class.
         lr: Learning rate.
@@ -118,7 +119,7 @@ class Recipe:
     label_encoder: Callable[..., LabelEncoder] | None = None
     negatives: Negatives | None = None
     head: Callable[[int], LinearHead] | None = None
-    classifier: Callable[[torch.Tensor], torch.Tensor] | None = None
+    classifier: Classifier | None = None
     baseline: Callable[..., Network] | None = None
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr: float = 1e-3
@@ -192,11 +193,6 @@ class Recipe:
         shape = tuple(input_shape)
         encoder = self._label_encoder(shape, num_classes)
         layers = self._layers(shape, num_classes, encoder)
-        if self.normalization is not None and all(_is_normalized(layer) for layer in layers):
-            raise ValueError(
-                f"normalization must be left out for the architecture {_description(self.architecture)}, whose layers "
-                f"have their own, got {self.normalization}"
-            )
         preprocessing = Preprocessing(standardize=self.standardize)
         if self.baseline is not None:
             return self.baseline(
@@ -329,8 +325,15 @@ class Recipe:
 
     def _layers(self, input_shape: tuple[int, ...], num_classes: int, encoder: LabelEncoder | None) -> list[FFLayer]:
         if encoder is not None:  # the first layer receives images with their labels
-            input_shape = tuple(encoder.neutral(torch.zeros(1, *input_shape)).joined().shape[1:])
+            input_shape = tuple(encoder.neutral(torch.zeros(1, *input_shape)).shape[1:])
         layers = self.architecture(input_shape, self.widths, num_classes)
+        unused = ["normalization"] if all(_is_normalized(layer) for layer in layers) else []
+        unused += ["goodness", "loss", "objective"] if all(layer.objective is not None for layer in layers) else []
+        if unused := [name for name in unused if self._is_set(name)]:
+            raise ValueError(
+                f"{', '.join(unused)} must be left out beside the architecture {_description(self.architecture)}, whose "
+                f"layers have their own, got {self._arguments(unused)}"
+            )
         if self.objective is not None:
             for index, layer in enumerate(layers):
                 layer.objective = self.objective(num_classes, index)

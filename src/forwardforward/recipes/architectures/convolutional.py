@@ -88,7 +88,7 @@ class DeeperForward:
     Example:
         >>> layers = DeeperForward()((3, 32, 32), widths=(20, 40), num_classes=10)
         >>> len(layers), layers[2].residual
-        (9, SkipConnection(distance=2))
+        (9, SkipConnection(distance=2, pool=1, concatenate=False))
     """
 
     def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
