@@ -331,8 +331,8 @@ class Recipe:
         unused += ["goodness", "loss", "objective"] if all(layer.objective is not None for layer in layers) else []
         if unused := [name for name in unused if self._is_set(name)]:
             raise ValueError(
-                f"{', '.join(unused)} must be left out beside the architecture {_description(self.architecture)}, whose "
-                f"layers have their own, got {self._arguments(unused)}"
+                f"{', '.join(unused)} must be left out beside the architecture {_description(self.architecture)}, "
+                f"whose layers have their own, got {self._arguments(unused)}"
             )
         if self.objective is not None:
             for index, layer in enumerate(layers):
