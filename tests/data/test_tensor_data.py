@@ -226,6 +226,34 @@ def test_works_in_a_data_loader():
     assert len(list(numbered(5))) == 5
 
 
+# Embedding indices
+
+
+def test_indices_become_int32():
+    data = TensorData(torch.tensor([[0, 3]]), num_embeddings=4)
+    assert data.inputs.dtype == torch.int32
+    assert TensorData.concatenate(data, data).inputs.tolist() == [[0, 3]] * 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "num_embeddings", "error", "message"),
+    [
+        (torch.tensor([[0, 3]]), 3, ValueError, r"inputs must be embedding indices in 0\.\.2, got 0\.\.3"),
+        (torch.tensor([[0, -1]]), 3, ValueError, r"in 0\.\.2, got -1\.\.0"),
+        (torch.tensor([[0.5]]), 3, TypeError, "inputs must be integers if num_embeddings is set, got torch.float32"),
+        (torch.tensor([[True]]), 3, TypeError, "inputs must be integers"),
+        (torch.tensor([1]), 3, ValueError, "at least two dimensions"),
+        (torch.zeros(0, 2).int(), 3, ValueError, "must not be empty"),
+        (torch.tensor([[0, 2**33]]), 2**40, ValueError, r"num_embeddings must be an integer in 1\.\.2\*\*31"),
+        (torch.tensor([[0, 2]]), 10.5, ValueError, "num_embeddings must be an integer"),
+        (torch.tensor([[0, 2]]), None, TypeError, "for embedding indices, such as word indices, set num_embeddings="),
+    ],
+)
+def test_bad_indices_of_embeddings_are_refused(inputs, num_embeddings, error, message):
+    with pytest.raises(error, match=message):
+        TensorData(inputs, num_embeddings=num_embeddings)
+
+
 # Class names
 
 LABELS = ["dog", "cat", "élan", "dog"]
