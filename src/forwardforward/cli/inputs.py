@@ -230,14 +230,14 @@ def read_array(path: Path) -> NDArray[Any]:
         ValueError: If the file is of another kind or corrupted, or has no such array.
     """
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content as archive:
-            name = next((name for name in ("x", "x_test") if name in archive.files), None)
+        with open(path, "rb") as file:  # numpy leaves a corrupted archive open
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return content
+            name = next((name for name in ("x", "x_test") if name in content.files), None)
             if name is not None:
-                return np.asarray(archive[name])
-            found = ", ".join(archive.files) or "none"
+                return np.asarray(content[name])
+            found = ", ".join(content.files) or "none"
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         # numpy's own message recommends to allow pickles, which would run code from the file.
         raise ValueError(f"{path} is not an array of numbers, or it is corrupted") from error
