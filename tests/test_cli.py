@@ -383,9 +383,7 @@ def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[...
         assert message in fails("predict", run, word)
 
 
-def test_predict_rows_of_numbers(
-    tmp_path: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predict_rows_of_numbers(tmp_path: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", npz(tmp_path / "own.npz", (6,), 3), *QUICK, "--recipe", "mono", "--out", "run"]) == 0
     capsys.readouterr()
     assert main(["predict", "run", "own.npz"]) == 0

@@ -73,6 +73,8 @@ class Images:
             from PIL import Image
 
             image = Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
+        elif image.mode == "F":
+            raise ValueError("its pixels are floating-point numbers of unknown range")
         image = image.convert(self._mode)
         if image.size != self._size and self._resize:
             image = image.resize(self._size, resample=2)  # bilinear, with antialiasing
