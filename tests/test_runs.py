@@ -163,9 +163,7 @@ def npz(path: Path, *shape: int) -> str:
 def test_load_in_a_new_process_without_the_data_set(tmp_path: Path) -> None:
     data = npz(tmp_path / "own.npz", 4, 4)
     recipe = get("mono").for_dataset(data).replace(widths=(12, 12), epochs=2, standardize=True)
-    run = Run.create(
-        tmp_path / "run", RunConfig.from_recipe(recipe, data), recipe=get("mono").replace(standardize=True)
-    )
+    run = Run.create(tmp_path / "run", RunConfig.from_recipe(recipe, data), recipe=recipe)
     run.train(progress=False)
     Path(data).unlink()
     images = run.splits().test.inputs

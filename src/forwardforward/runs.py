@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from forwardforward import diagnostics
 from forwardforward._utils.files import replacing
 from forwardforward.data import Splits, TensorData, split
-from forwardforward.data.text import text_encoder_from_state
+from forwardforward.data.text import TextEncoder, text_encoder_from_state
 from forwardforward.network import Network
 from forwardforward.recipes import Recipe, get
 from forwardforward.training import (
@@ -465,8 +464,8 @@ class Run:
         """Whether the run's inputs are texts."""
         return self.recipe.representation is not None
 
-    def text_encoder(self) -> Callable[[Sequence[str]], Tensor]:
-        """Return the function from texts to the model's inputs, as it was fitted on the training texts.
+    def text_encoder(self) -> TextEncoder:
+        """Return the encoder from texts to the model's inputs, as it was fitted to the training texts.
 
         ``run.load().predict(run.text_encoder()(["A wonderful film."]))`` classifies a text.
 
@@ -480,7 +479,7 @@ class Run:
         if not path.is_file():
             raise CheckpointError(f"there is no text encoder {path}")
         try:
-            return text_encoder_from_state(torch.load(path, weights_only=True))
+            return text_encoder_from_state(torch.load(path, weights_only=True), type(self.recipe.representation))
         except Exception as error:  # torch.load raises many kinds of errors for a corrupted file
             raise CheckpointError(f"cannot read the text encoder {path}: {error}") from error
 
@@ -542,18 +541,21 @@ class Run:
             self._write_json("summary.json", summary)
         return summary
 
-    def evaluate(self, device: torch.device | str | None = None, data_dir: str | None = None) -> Evaluation:
+    def evaluate(
+        self, device: torch.device | str | None = None, data_dir: str | None = None, batch_size: int = 1000
+    ) -> Evaluation:
         """Measure the trained model on the test set.
 
         Args:
             device: Device; default: the configuration's.
             data_dir: Folder of the data set's files; default: the configuration's.
+            batch_size: Samples per batch; the errors do not depend on it.
 
         Raises:
             CheckpointError: If there is no checkpoint, or it is corrupted.
         """
         model = self.load(device or self.config.device)
-        return evaluate(model, self.splits(data_dir).test)
+        return evaluate(model, self.splits(data_dir).test, batch_size=batch_size)
 
     def plot(self, history: History | None = None) -> Path:
         """Draw the curves into ``curves.png`` and return its path.

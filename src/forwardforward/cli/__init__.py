@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words)
     try:
-        with short_warnings("forwardforward"), memory_errors("--widths or --batch-size"):
+        with short_warnings("forwardforward"), memory_errors(options.reduce):
             options.action(options, words)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -25,7 +25,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         description="Classify inputs with a trained run. Writes CSV: input, label, probability of the label, and the "
         "probability of each class.",
     )
-    parser.set_defaults(action=_predict)
+    parser.set_defaults(action=_predict, reduce="--batch-size")
     parser.add_argument("folder", metavar="RUN", help="run folder")
     parser.add_argument(
         "inputs",

@@ -11,7 +11,7 @@ from forwardforward.recipes import RECIPES, get
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("recipes", help="list the recipes")
-    parser.set_defaults(action=_recipes)
+    parser.set_defaults(action=_recipes, reduce="")
     parser.add_argument("name", nargs="?", help="show the hyperparameters of this recipe")
 
 

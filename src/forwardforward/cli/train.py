@@ -35,7 +35,7 @@ FIXED = (
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("train", help="train a recipe on a data set, in a run folder")
-    parser.set_defaults(action=_train)
+    parser.set_defaults(action=_train, reduce="--widths or --batch-size")
     add = parser.add_argument
     add("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz file (default: digits)")
     add("--recipe", help="see `forwardforward recipes` (default: hinton; imdb-bag for imdb)")
