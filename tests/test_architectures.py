@@ -1,44 +1,71 @@
-"""The papers' networks: their parameter counts, and that they train."""
+"""The papers' networks: their parameter counts, their shapes, and that they train."""
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 import forwardforward as ff
+from forwardforward import recipes
 from forwardforward.recipes import architectures
 
 
-def parameters(layers: list[ff.FFLayer]) -> int:
-    return sum(p.numel() for layer in layers for p in layer.block.parameters())
+def layers(name: str, input_shape: tuple[int, ...] = (3, 32, 32), **changes: Any) -> list[ff.FFLayer]:
+    return recipes.get(name).replace(**changes).layers(input_shape, 10)
+
+
+def parameters(network: list[ff.FFLayer]) -> int:
+    return sum(parameter.numel() for layer in network for parameter in layer.block.parameters())
+
+
+def pools(network: list[ff.FFLayer]) -> list[int]:
+    return [index for index, layer in enumerate(network) if layer.pool is not None]
 
 
 def test_the_trifectas_parameter_counts() -> None:
-    assert round(parameters(architectures.trifecta_shallow(4)) / 1e6, 1) == 2.8
-    assert round(parameters(architectures.trifecta_deep(4)) / 1e6, 1) == 8.5
-    assert [len(architectures.trifecta_shallow(4)), len(architectures.trifecta_deep(4))] == [6, 12]
-    # The paper's 25.1 M are six 2048 x 2048 matrices; without biases, an input of 2048 gives just that.
-    weights = sum(layer.block.weight.numel() for layer in architectures.trifecta_fcn(2048))
+    shallow, deep = layers("trifecta-s"), layers("trifecta-d")
+    assert round(parameters(shallow) / 1e6, 1) == 2.8
+    assert round(parameters(deep) / 1e6, 1) == 8.5
+    assert [len(shallow), len(deep)] == [6, 12]
+    # The paper's 25.1 M are six 2048 x 2048 matrices: with an input of 2048 numbers, label included, it is just that.
+    weights = sum(layer.block.weight.numel() for layer in layers("trifecta-fcn", (2038,)))
     assert weights == 6 * 2048**2 == 25_165_824
 
 
 def test_the_per_class_networks_parameter_counts() -> None:
-    assert round(parameters(architectures.cwcomp(3)) / 1e6, 2) == 0.28
-    assert len(architectures.deeperforward(3, width=20)) == 17
-    assert round(parameters(architectures.deeperforward(3)) / 1e6, 1) == 30.6
+    assert round(parameters(layers("cwcomp")) / 1e6, 2) == 0.28
+    assert len(layers("deeperforward", widths=(20, 40, 80, 160))) == 17
+    assert round(parameters(layers("deeperforward")) / 1e6, 1) == 30.6
 
 
 def test_the_trifectas_maps_shrink_where_the_paper_pools() -> None:
-    shallow = [layer.pool is not None for layer in architectures.trifecta_shallow(4)]
-    deep = [layer.pool is not None for layer in architectures.trifecta_deep(4)]
-    assert [i for i, pooled in enumerate(shallow, 1) if pooled] == [1, 3, 6]
-    assert [i for i, pooled in enumerate(deep, 1) if pooled] == [2, 6, 10]
-    assert all(layer.block.bias is None for layer in architectures.trifecta_deep(4))
+    deep = layers("trifecta-d")
+    assert pools(layers("trifecta-s")) == [0, 2, 5]
+    assert pools(deep) == [1, 5, 9]
+    assert all(layer.block.bias is None for layer in deep)
 
 
-def classes(layers: list[ff.FFLayer], goodness: torch.nn.Module | None = None) -> ff.FFSequential:
+def test_the_pools_and_groups_of_the_other_convolutional_recipes() -> None:
+    assert pools(layers("mono-conv")) == pools(layers("class-groups")) == pools(layers("scff")) == [0, 1, 2]
+    assert pools(layers("mono-conv-wide")) == [0, 1, 3, 4]
+    assert pools(layers("cwcomp")) == [1, 3]
+    assert [layer.block.groups for layer in layers("cwcomp")] == [1, 10, 1, 10]
+    assert [layer.block.groups for layer in layers("class-groups")] == [1, 1, 1, 1]
+
+
+def test_each_papers_network_is_stated_once() -> None:
+    functions = [name for name, value in vars(architectures).items() if inspect.isfunction(value)]
+    assert functions == []  # the sizes of a network are in its recipe alone
+    assert architectures.__all__ == sorted(architectures.__all__)
+
+
+def classes(network: list[ff.FFLayer], goodness: nn.Module | None = None) -> ff.FFSequential:
     return ff.FFSequential(
-        *layers,
+        *network,
         goodness=ff.goodness.ClassGroups(10, goodness),
         loss=ff.losses.CrossEntropy(),
         normalization=ff.normalization.BatchNorm(),
@@ -49,9 +76,11 @@ def classes(layers: list[ff.FFLayer], goodness: torch.nn.Module | None = None) -
 def test_per_class_networks_learn_a_batch_by_heart(name: str) -> None:
     torch.manual_seed(0)
     if name == "cwcomp":
-        model = classes(architectures.cwcomp(3))
+        model = classes(layers("cwcomp", (3, 16, 16)))
     else:
-        model = classes(architectures.deeperforward(3, width=10), ff.goodness.MeanActivation())
+        model = classes(
+            layers("deeperforward", (3, 16, 16), widths=(10, 20, 40, 80)), goodness=ff.goodness.MeanActivation()
+        )
     images, labels = torch.randn(10, 3, 16, 16), torch.arange(10)
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
     for _ in range(40):
@@ -59,63 +88,96 @@ def test_per_class_networks_learn_a_batch_by_heart(name: str) -> None:
     assert result.layers[len(model) - 1].accuracy > 0.85
 
 
-def test_deeperforward_reads_goodness_before_it_normalizes_and_joins() -> None:
-    torch.manual_seed(0)
-    model = classes(architectures.deeperforward(1, width=10), ff.goodness.MeanActivation())
-    x = torch.randn(2, 1, 8, 8)
-    found = model.layer_goodness(x)
+def test_deeperforwards_skip_connections() -> None:
+    network = layers("deeperforward", widths=(10, 20, 40))
+    skips = [(index, layer.residual) for index, layer in enumerate(network) if layer.residual is not None]
+    assert [index for index, _ in skips] == [2, 4, 6, 8, 10, 12]
+    assert all(skip.distance == 2 for _, skip in skips)
+    assert [index for index, skip in skips if skip.concatenate] == [4, 8]
+    assert [index for index, skip in skips if skip.pool == 2] == [6, 10]
+    strides = [next(m.stride for m in layer.block.modules() if isinstance(m, nn.Conv2d)) for layer in network]
+    assert [index for index, stride in enumerate(strides) if stride == (2, 2)] == [5, 9]
 
-    normalized = torch.nn.functional.layer_norm(x, x.shape[1:])
-    passed: list[torch.Tensor] = []
-    now = normalized
-    for i, layer in enumerate(model.stack):
-        convolution = layer.block[1] if i == 0 else layer.block
-        h = convolution(now).relu()
-        torch.testing.assert_close(found[:, i], h.view(2, 10, -1).mean(2), rtol=1e-4, atol=1e-6)
-        now = torch.nn.functional.group_norm(h, 10)
-        if i > 0 and i % 2 == 0:  # the second of two: from two layers earlier
-            held = passed[i - 2]
-            if held.shape[2] > now.shape[2]:
-                held = torch.nn.functional.avg_pool2d(held, 2)
-            now = torch.cat([now, held], 1) if i in (4, 8, 12) else now + held
-        passed.append(now)
+
+def test_deeperforward_computes_goodness_before_it_normalizes_and_concatenates() -> None:
+    torch.manual_seed(0)
+    network = architectures.DeeperForward()((1, 8, 8), (10, 20, 40, 80), 10)
+    model = classes(network, ff.goodness.MeanActivation())
+    x = torch.randn(2, 1, 8, 8)
+    goodness = model.layer_goodness(x)
+
+    outputs: list[torch.Tensor] = []
+    h = nn.functional.layer_norm(x, x.shape[1:])
+    for index, layer in enumerate(model.layers):
+        convolution = layer.block[1] if index == 0 else layer.block
+        activations = convolution(h).relu()
+        torch.testing.assert_close(goodness[:, index], activations.view(2, 10, -1).mean(2), rtol=1e-4, atol=1e-6)
+        h = nn.functional.group_norm(activations, 10)
+        if index > 0 and index % 2 == 0:
+            earlier = outputs[index - 2]
+            if earlier.shape[2] > h.shape[2]:
+                earlier = nn.functional.avg_pool2d(earlier, 2)
+            h = torch.cat([h, earlier], 1) if index in (4, 8, 12) else h + earlier
+        outputs.append(h)
 
 
 def test_convolutions_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\)"):
         architectures.Convolutions()((784,), (8,), 10)
     with pytest.raises(ValueError, match="input_shape must be large enough for 3 pools"):
-        architectures.Convolutions(pools=(1, 2, 3))((1, 4, 4), (8, 8, 8), 10)
+        architectures.Convolutions(pools=(0, 1, 2))((1, 4, 4), (8, 8, 8), 10)
     with pytest.raises(ValueError, match="widths must double"):
         architectures.DeeperForward()((1, 4, 4), (10, 30), 10)
+    # A pool after the last layer has no effect.
+    assert pools(architectures.Convolutions(pools=(0, 1, 2))((1, 4, 4), (8, 8), 10)) == [0, 1]
 
 
-def test_dense_layers_have_the_activation_that_they_are_given() -> None:
+def test_dense_layers_have_copies_of_the_activation() -> None:
     plain = architectures.Dense()((2, 3), (4, 5), 10)
-    assert [type(layer.activation) for layer in plain] == [torch.nn.ReLU, torch.nn.ReLU]
+    assert [type(layer.activation) for layer in plain] == [nn.ReLU, nn.ReLU]
     assert repr(architectures.Dense()) == "Dense()"
-    architecture = architectures.Dense(torch.nn.LeakyReLU(0.2))
+    architecture = architectures.Dense(nn.LeakyReLU(0.2))
     assert repr(architecture) == "Dense(activation=LeakyReLU(negative_slope=0.2))"
     first, second = architecture((2, 3), (4, 5), 10)
     assert first.activation is not second.activation
     x = torch.randn(3, 6)
-    torch.testing.assert_close(first(x), torch.nn.functional.leaky_relu(first.block(x), 0.2))
+    torch.testing.assert_close(first(x), nn.functional.leaky_relu(first.block(x), 0.2))
 
 
 def test_residual_convolutions_add_their_input() -> None:
     torch.manual_seed(0)
-    layers = architectures.Convolutions(residual=True)((2, 6, 6), (4, 4, 6), 10)
+    network = architectures.Convolutions(residual=True)((2, 6, 6), (4, 4, 6), 10)
+    assert network[0].residual is None
     x = torch.randn(3, 4, 6, 6)
-    torch.testing.assert_close(layers[1](x), (layers[1].block(x) + x).relu())
-    wider = layers[2].block(x)
+    torch.testing.assert_close(network[1](x), (network[1].block(x) + x).relu())
+    wider = network[2].block(x)
     wider[:, :4] += x
-    torch.testing.assert_close(layers[2](x), wider.relu())
+    torch.testing.assert_close(network[2](x), wider.relu())
+
+
+@pytest.mark.parametrize(
+    ("network", "kinds"),
+    [
+        (architectures.BagOfWords(12, dropout=0.3, init_std=0.1), ["FFEmbeddingBag", "FFLinear", "FFLinear"]),
+        (architectures.WordConvolutions(12, dropout=0.3, init_std=0.1), ["FFEmbedding", "FFLayer", "FFLayer"]),
+    ],
+)
+def test_networks_on_texts(network: architectures.Architecture, kinds: list[str]) -> None:
+    torch.manual_seed(0)
+    made = network((7,), (8, 6, 5), 2)
+    assert [type(layer).__name__ for layer in made] == kinds
+    h = torch.tensor([[3, 1, 4, 1, 5, 9, 0]] * 2)
+    for layer in made:
+        h = layer.eval()(h)
+    assert h.shape[:2] == (2, 5)
+    embeddings = next(made[0].block.parameters())
+    assert 0.05 < embeddings[1:].std() < 0.15
 
 
 def test_groups_that_do_not_divide_are_refused_before_training() -> None:
-    with pytest.raises(ValueError, match="^widths must be multiples of the 7 classes around layers"):
-        architectures.cwcomp(3, num_classes=7)
-    with pytest.raises(ValueError, match="^num_classes must divide the layer's features"):
-        classes([ff.FFConv2d(3, 12, 3)])
+    with pytest.raises(ValueError, match="^widths must be multiples of the 7 classes around layer 1"):
+        recipes.get("cwcomp").layers((3, 32, 32), 7)
+    with pytest.raises(ValueError, match="num_classes must divide"):
+        recipes.get("class-groups").replace(widths=(12,)).model((3, 32, 32), 10)
     for name in ("cwcomp", "class-groups", "deeperforward"):
-        assert len(ff.recipes.get(name).for_dataset("cifar100").model((3, 32, 32), 100)) >= 4
+        assert len(recipes.get(name).for_dataset("cifar100").layers((3, 32, 32), 100)) >= 4

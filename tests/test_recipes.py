@@ -1,23 +1,25 @@
-"""Recipes: what they hold, and that the models they make are right and their own."""
+"""Recipes: their values, the models they make, changes by the user, and fields without effect."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 import forwardforward as ff
 from forwardforward import recipes
-from forwardforward.recipes import RECIPES as EVERY
-from forwardforward.recipes import Recipe
+from forwardforward.recipes import RECIPES as ALL
+from forwardforward.recipes import ContrastiveObjective, Recipe
+from forwardforward.recipes.recipe import derive
 
-RECIPES = {name: recipe for name, recipe in EVERY.items() if recipe.representation is None}  # of images
+RECIPES = {name: recipe for name, recipe in ALL.items() if recipe.representation is None}  # on images
 SHAPE = (1, 8, 8)
 PAIRS = ("hinton", "hinton-2000", "symba", "unsupervised", "best-mlp", "backprop-goodness")
 TRIFECTA = ("trifecta-s", "trifecta-d", "trifecta-fcn")
-
-
+BASELINES = [name for name, recipe in ALL.items() if recipe.baseline is not None]
 GROUPED = {"class-groups": (20, 20), "cwcomp": (20, 20, 20, 20), "deeperforward": (10, 20), "hcl-ff": (10, 20)}
 
 
@@ -29,13 +31,14 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(40, *SHAPE), torch.arange(40) % 10
 
 
+# Models
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains_and_classifies(name: str) -> None:
     recipe = small(name)
     model = recipe.model(SHAPE, 10)
-    history = ff.fit(
-        model, data(), epochs=1, batch_size=20, optimizer=recipe.optimizer(), schedule=recipe.schedule, progress=False
-    )
+    history = recipe.fit(model, data(), epochs=1, batch_size=20, augment=None, progress=False)
     assert len(history) == 1
     assert model.predict(data()[0]).shape == (40,)
 
@@ -44,73 +47,16 @@ def test_every_recipe_trains_and_classifies(name: str) -> None:
 def test_models_of_one_recipe_share_nothing(name: str) -> None:
     recipe = small(name)
     torch.manual_seed(0)
-    one = recipe.model(SHAPE, 10)
+    first = recipe.model(SHAPE, 10)
     torch.manual_seed(0)
-    two = recipe.model(SHAPE, 10)
-    before = {key: value.clone() for key, value in two.state_dict().items()}
-    assert all(torch.equal(value, before[key]) for key, value in one.state_dict().items())
-    assert not {id(m) for m in one.modules()} & {id(m) for m in two.modules()}
-    ff.fit(one, data(), epochs=1, batch_size=20, optimizer=recipe.optimizer(), progress=False)
-    assert all(torch.equal(value, before[key]) for key, value in two.state_dict().items())
-
-
-def test_hinton_is_the_papers_table() -> None:
-    recipe = RECIPES["hinton"]
-    assert (recipe.widths, recipe.epochs, recipe.batch_size) == ((1000, 1000, 1000), 60, 100)
-    optimizer = recipe.optimizer()
-    assert optimizer.factory is ff.optimizers.SmoothedSGD
-    assert optimizer.options == {"lr": 0.005, "weight_cost": 0.002}
-    assert optimizer.overrides == {"head": {"lr": 0.1, "weight_cost": 0.003}}
-    assert optimizer.lr_schedule is not None
-    assert [optimizer.lr_schedule(t) for t in (0.0, 0.5, 0.75)] == [1, 1, 0.5]
-    model = small("hinton").model(SHAPE, 10)
-    assert isinstance(model, ff.FFSequential)
-    assert model.head is not None
-    for layer in model.stack:
-        assert isinstance(layer.normalization, ff.normalization.RMSNorm)
-        assert isinstance(layer.peer, ff.normalization.PeerNormalization)
-    assert RECIPES["hinton-2000"].widths == (2000,) * 4
-
-
-def test_the_trifecta_is_the_papers_table() -> None:
-    shallow, deep, dense = (RECIPES[name] for name in TRIFECTA)
-    assert [len(one.widths) for one in (shallow, deep, dense)] == [6, 12, 6]
-    assert [(one.epochs, one.lr, one.batch_size) for one in (shallow, deep)] == [(200, 1e-3, 512), (500, 1e-3, 512)]
-    assert shallow.lr_schedule is not None
-    assert deep.lr_schedule is not None
-    assert [shallow.lr_schedule((epoch + 0.5) / 200) for epoch in (0, 149, 150)] == [1, 1, 0.1]
-    assert [deep.lr_schedule((epoch + 0.5) / 500) for epoch in (0, 199, 200, 399, 400)] == [1, 1, 0.5, 0.5, 0.1]
-    assert repr(shallow.loss) == "SymBa(alpha=4.0)"
-    assert shallow.schedule(4, 0, 0, 1) != shallow.schedule(4, 0, 1, 1)  # it alternates by step
-    assert all(one.standardize and one.augment is not None for one in (shallow, deep, dense))
-
-
-@pytest.mark.parametrize("name", TRIFECTA)
-def test_the_trifecta_on_small_images_and_its_label(name: str) -> None:
-    recipe = RECIPES[name].for_dataset("digits")
-    model = recipe.replace(widths=tuple(4 for _ in recipe.widths)).model(SHAPE, 10)
-    assert isinstance(model, ff.FFSequential)
-    assert all(isinstance(layer.normalization, ff.normalization.BatchNorm) for layer in model.stack)
-    assert all(layer.normalization.weight is not None for layer in model.stack)
-    assert repr(model.classifier) == "Goodness(slice(-1, None, None))"
-    assert ("labels" in model.parameter_groups()) == (
-        name != "trifecta-fcn"
-    )  # learned maps; a one-hot code behind the image
-    assert model.predict(torch.rand(3, *SHAPE)).shape == (3,)
-
-
-def test_contracts() -> None:
-    assert {name for name in RECIPES if getattr(small(name).model(SHAPE, 10), "paired", False)} == {
-        *PAIRS,
-        *TRIFECTA,
-        "scff",
-    }
-    assert isinstance(small("backprop").model(SHAPE, 10), ff.baselines.Backpropagation)
-    unsupervised = small("unsupervised").replace(widths=(12, 12, 12)).model(SHAPE, 10)
-    assert isinstance(unsupervised, ff.FFSequential)
-    assert unsupervised.labels is None
-    assert unsupervised.head is not None
-    assert unsupervised.head.features == 24  # all layers but the first
+    second = recipe.model(SHAPE, 10)
+    before = {key: value.clone() for key, value in second.state_dict().items()}
+    state = first.state_dict()
+    assert state.keys() == before.keys()
+    assert all(torch.equal(value, before[key]) for key, value in state.items())
+    assert not {id(module) for module in first.modules()} & {id(module) for module in second.modules()}
+    recipe.fit(first, data(), epochs=1, batch_size=20, augment=None, progress=False)
+    assert all(torch.equal(value, before[key]) for key, value in second.state_dict().items())
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -120,9 +66,28 @@ def test_any_number_of_classes(classes: int) -> None:
         assert model.scores(torch.rand(3, 1, 4, 4)).shape == (3, classes)
 
 
-def test_a_label_code_behind_the_image_widens_the_first_layer() -> None:
-    model = small("hinton").replace(label_encoder=ff.label_encoders.Concatenation).model(SHAPE, 10)
-    assert model.layers[0].block.in_features == 74
+@pytest.mark.parametrize("name", ["mono", "backprop"])
+def test_a_model_knows_its_raw_input_shape_and_its_preprocessing(name: str) -> None:
+    model = small(name).replace(standardize=True).model(SHAPE, 10)
+    assert tuple(model.input_shape) == SHAPE
+    assert model.preprocessing.standardize
+    labelled = small("hinton").replace(label_encoder=ff.label_encoders.Concatenation).model(SHAPE, 10)
+    assert tuple(labelled.input_shape) == SHAPE
+    assert not labelled.preprocessing.standardize
+
+
+@pytest.mark.parametrize(
+    ("encoder", "features"), [(ff.label_encoders.Overlay, 64), (ff.label_encoders.Concatenation, 74)]
+)
+def test_the_first_layer_fits_the_labelled_image(encoder: Callable[[int], Any], features: int) -> None:
+    recipe = small("hinton").replace(label_encoder=encoder)
+    assert recipe.layers(SHAPE, 10)[0].block.in_features == features
+    assert recipe.model(SHAPE, 10).layers[0].block.in_features == features
+
+
+def test_layers_of_convolutions_include_the_label_channel() -> None:
+    assert small("trifecta-s").layers((3, 8, 8), 10)[0].block.in_channels == 4
+    assert small("mono-conv").layers((3, 8, 8), 10)[0].block.in_channels == 3
 
 
 def test_too_many_classes_for_the_label_name_the_argument() -> None:
@@ -130,102 +95,373 @@ def test_too_many_classes_for_the_label_name_the_argument() -> None:
         small("hinton").model((1, 2, 2), 10)
 
 
-def test_with_changes_some_fields_of_a_copy() -> None:
+@pytest.mark.parametrize("name", ["deeperforward", "hcl-ff", "mono-conv", "trifecta-s", "trifecta-d"])
+def test_recipes_for_images_refuse_other_inputs(name: str) -> None:
+    with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\) for .*, got \(16,\)"):
+        RECIPES[name].model((16,), 10)
+
+
+def test_kinds_of_models() -> None:
+    models = {name: small(name).model(SHAPE, 10) for name in RECIPES}
+    uses_negatives = {
+        name
+        for name, model in models.items()
+        if isinstance(model, ff.FFSequential) and model.layers[0].objective.uses_negatives
+    }
+    assert uses_negatives == {*PAIRS, *TRIFECTA, "scff"}
+    assert isinstance(models["backprop"], ff.baselines.Backpropagation)
+    unsupervised = RECIPES["unsupervised"].replace(widths=(12, 12, 12)).model(SHAPE, 10)
+    assert isinstance(unsupervised, ff.FFSequential)
+    assert unsupervised.label_encoder is None
+    assert unsupervised.head is not None
+
+
+# Values
+
+
+def test_hinton_is_the_papers_table() -> None:
     recipe = RECIPES["hinton"]
-    other = recipe.replace(widths=(7,), epochs=3)
+    assert (recipe.widths, recipe.epochs, recipe.batch_size) == ((1000, 1000, 1000), 60, 100)
+    optimizer = recipe.local_optimizer()
+    assert optimizer.options == {"lr": 0.005, "weight_cost": 0.002}
+    assert optimizer.overrides == {"head": {"lr": 0.1, "weight_cost": 0.003}}
+    assert recipe.optimizer is ff.optimizers.SmoothedSGD
+    assert recipe.lr_schedule is not None
+    assert [recipe.lr_schedule(progress) for progress in (0.0, 0.5, 0.75)] == [1, 1, 0.5]
+    model = small("hinton").model(SHAPE, 10)
+    assert isinstance(model, ff.FFSequential)
+    assert model.head is not None
+    for layer in model.layers:
+        assert isinstance(layer.normalization, ff.normalization.RMSNorm)
+        assert isinstance(layer.peer, ff.normalization.PeerNormalization)
+    assert RECIPES["hinton-2000"].widths == (2000,) * 4
+
+
+def test_optimizer_options_of_one_parameter_group() -> None:
+    recipe = small("hinton").replace(overrides={"head": {"lr": 0.3}, "0": {"lr": 0.2}}, lr_schedule=None)
+    rates = recipe.local_optimizer().attach(recipe.model(SHAPE, 10)).learning_rates()
+    assert rates == {"0": 0.2, "1": 0.005, "head": 0.3}
+
+
+def test_the_trifecta_is_the_papers_table() -> None:
+    shallow, deep, dense = (RECIPES[name] for name in TRIFECTA)
+    assert [len(recipe.widths) for recipe in (shallow, deep, dense)] == [6, 12, 6]
+    assert [(recipe.epochs, recipe.lr, recipe.batch_size) for recipe in (shallow, deep)] == [
+        (200, 1e-3, 512),
+        (500, 1e-3, 512),
+    ]
+    assert shallow.lr_schedule is not None
+    assert deep.lr_schedule is not None
+    assert [shallow.lr_schedule((epoch + 0.5) / 200) for epoch in (0, 149, 150)] == [1, 1, 0.1]
+    assert [deep.lr_schedule((epoch + 0.5) / 500) for epoch in (0, 199, 200, 399, 400)] == [1, 1, 0.5, 0.5, 0.1]
+    assert repr(shallow.loss) == "SymBa(alpha=4.0)"
+    assert shallow.schedule(4, 0, 0, 1) != shallow.schedule(4, 0, 1, 1)  # groups alternate by step
+    assert all(recipe.standardize and recipe.augment is not None for recipe in (shallow, deep, dense))
+
+
+@pytest.mark.parametrize("name", TRIFECTA)
+def test_the_trifecta_on_small_images_and_its_label(name: str) -> None:
+    recipe = RECIPES[name].for_dataset("digits")
+    model = recipe.replace(widths=tuple(4 for _ in recipe.widths)).model(SHAPE, 10)
+    assert isinstance(model, ff.FFSequential)
+    assert all(isinstance(layer.normalization, ff.normalization.BatchNorm) for layer in model.layers)
+    assert all(layer.normalization.weight is not None for layer in model.layers)
+    assert isinstance(model.classifier, ff.classifiers.SumOverLayers)
+    assert repr(model.classifier) == "SumOverLayers(slice(-1, None, None))"
+    # Label channels are learned, the one-hot code appended to an image is not.
+    assert ("label_encoder" in model.parameter_groups()) == (name != "trifecta-fcn")
+    assert model.predict(torch.rand(3, *SHAPE)).shape == (3,)
+
+
+def test_values_of_the_authors_programs() -> None:
+    assert RECIPES["cwcomp"].table()["normalization"].startswith("BatchNorm(momentum=0.1, eps=0.0001, affine=True")
+    assert "penalty=(0.0012, 0.0007, 0.0005)" in RECIPES["scff"].table()["loss"]
+    scff = RECIPES["scff"].replace(widths=(4, 4, 4)).model((3, 8, 8), 10)
+    assert isinstance(scff, ff.FFSequential)
+    assert scff.layers[0].outputs(torch.rand(1, 3, 8, 8)).goodness_input.shape[2:] == (8, 8)  # before the pool
+
+
+def test_hcl_ff_trains_as_long_as_in_the_paper() -> None:
+    recipe = RECIPES["hcl-ff"]
+    assert [recipe.for_dataset(name).epochs for name in ("cifar10", "cifar100", "mnist")] == [1000, 1000, 150]
+
+
+def test_recipes_with_one_network_differ_as_documented() -> None:
+    tables = {name: RECIPES[name].table() for name in ("mono-conv", "class-groups", "asge", "hff")}
+    mono = tables.pop("mono-conv")
+    differences = {name: {key for key in mono if table[key] != mono[key]} for name, table in tables.items()}
+    assert differences == {"class-groups": {"architecture", "goodness"}, "asge": {"goodness"}, "hff": {"goodness"}}
+    mono_network, group_network = RECIPES["mono-conv"].architecture, RECIPES["class-groups"].architecture
+    assert dataclasses.replace(group_network, order=mono_network.order) == mono_network  # type: ignore[type-var, union-attr]
+    assert group_network.order == RECIPES["cwcomp"].architecture.order  # type: ignore[union-attr]
+
+
+# Objectives
+
+
+@pytest.mark.parametrize("name", ["hcl-ff", "mono-conv-wide"])
+def test_every_layer_has_a_contrastive_loss_beside_its_goodness(name: str) -> None:
+    model = small(name).model(SHAPE, 10)
+    for layer in model.layers:
+        classes, contrast = layer.objective.objectives
+        assert isinstance(classes, ff.objectives.ClassObjective)
+        assert isinstance(contrast.loss, ff.losses.SupervisedContrastive)
+        assert contrast.loss.temperature == 0.2
+
+
+def test_superclasses_of_hcl_ff_on_cifar10() -> None:
+    recipe = RECIPES["hcl-ff"].for_dataset("cifar10").replace(widths=(10, 20, 40, 80))
+    layers = recipe.layers((3, 32, 32), 10)
+    losses = [type(layer.objective.objectives[0].loss).__name__ for layer in layers]
+    assert losses == ["SuperclassCrossEntropy"] * 9 + ["CrossEntropy"] * 8
+    with pytest.raises(ValueError, match="superclasses must contain one per class, 5, got 10 for layer 0"):
+        recipe.layers((3, 32, 32), 5)
+
+
+def test_an_objective_by_number_of_classes_and_layer() -> None:
+    calls = []
+
+    def objective(num_classes: int, layer: int) -> ff.objectives.Objective:
+        calls.append((num_classes, layer))
+        return ff.objectives.ClassObjective(ff.goodness.ClassGroups(num_classes), ff.losses.CrossEntropy())
+
+    recipe = Recipe("mine", "", "", widths=(20, 10), objective=objective)
+    model = recipe.model(SHAPE, 5)
+    assert calls == [(5, 0), (5, 1)]
+    assert model.scores(torch.rand(3, *SHAPE)).shape == (3, 5)
+
+
+# The user's changes
+
+
+def test_replace_changes_fields_of_a_copy() -> None:
+    recipe = RECIPES["hinton"]
+    other = recipe.replace(widths=[7], epochs=3)
     assert (other.widths, other.epochs, other.lr) == ((7,), 3, recipe.lr)
     assert recipe.widths == (1000, 1000, 1000)
-    with pytest.raises(ValueError, match="width"):
+    with pytest.raises(ValueError, match=r"changes must be fields of a recipe \(name, .*\), got width"):
         recipe.replace(width=3)
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda recipe: recipe.replace(widths=(50, 50), epochs=3).for_dataset("digits"),
+        lambda recipe: recipe.for_dataset("digits").replace(widths=(50, 50), epochs=3),
+        lambda recipe: recipe.replace(widths=(50, 50)).for_dataset("digits").replace(epochs=3),
+        lambda recipe: recipe.replace(widths=(50, 50)).replace(epochs=3).for_dataset("mnist").for_dataset("digits"),
+    ],
+)
+def test_the_users_changes_win_over_a_data_set_whatever_the_order(change: Callable[[Recipe], Recipe]) -> None:
+    recipe = change(RECIPES["hinton"])
+    assert (recipe.widths, recipe.epochs) == ((50, 50), 3)
+    assert recipe.batch_size == 20  # the data set's, since the user did not change it
+    assert recipe.label_encoder is ff.label_encoders.Concatenation
+
+
+def test_a_change_to_the_recipes_own_value_wins_too() -> None:
+    recipe = RECIPES["hinton"]
+    assert recipe.replace(epochs=recipe.epochs).for_dataset("digits").epochs == recipe.epochs
+    own = RECIPES["trifecta-s"]
+    assert own.replace(augment=own.augment).for_dataset("own.npz").augment is own.augment
+
+
+def test_a_second_data_set_starts_from_the_base_recipe() -> None:
+    recipe = RECIPES["mono-conv"]
+    assert recipe.for_dataset("digits").for_dataset("mnist") == recipe.for_dataset("mnist")
+    assert recipe.for_dataset("digits").for_dataset("cifar10") == recipe
+    changed = recipe.for_dataset("digits").replace(epochs=3).for_dataset("mnist")
+    assert changed == recipe.for_dataset("mnist").replace(epochs=3)
+    assert changed.widths == recipe.widths
+
+
+def test_a_recipe_derived_from_another_has_no_changes_by_a_user() -> None:
+    assert derive(RECIPES["hinton"], epochs=7).for_dataset("digits").epochs == 30
+    assert RECIPES["trifecta-d"].for_dataset("digits").epochs == 30
+    assert derive(RECIPES["hinton"].for_dataset("digits"), name="small").for_dataset("mnist").epochs == 30
+
+
+# Data sets
 
 
 def test_settings_of_a_data_set() -> None:
     recipe = RECIPES["hinton"].replace(data_settings={"digits": {"epochs": 2}})
     assert recipe.for_dataset("digits").epochs == 2
     assert recipe.for_dataset("mnist").epochs == 60
+    with pytest.raises(ValueError, match=r"data_settings\['digits'\] must be fields of a recipe .*, got epoch"):
+        RECIPES["hinton"].replace(data_settings={"digits": {"epoch": 2}})
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_images_of_ones_own_are_not_augmented(name: str) -> None:
-    assert EVERY[name].for_dataset("somewhere/own.npz").augment is None
+@pytest.mark.parametrize("name", ALL)
+def test_every_recipe_suits_its_data_sets(name: str) -> None:
+    recipe = ALL[name]
+    for settings in [*recipe.data_settings, "own.npz"]:
+        assert recipe.for_dataset(settings).name == name
 
 
-def test_a_data_set_of_ones_own_may_have_settings_by_its_name() -> None:
-    own = {"letters.npz": {"widths": (8, 8), "augment": None}, "*.npz": {"widths": (9, 9)}}
-    recipe = RECIPES["mono-conv"].replace(data_settings=own)
+@pytest.mark.parametrize("name", ALL)
+def test_a_users_own_images_are_not_augmented(name: str) -> None:
+    assert ALL[name].for_dataset("somewhere/own.npz").augment is None
+
+
+def test_a_users_own_data_set_may_have_settings_by_its_name() -> None:
+    settings = {"letters.npz": {"widths": (8, 8), "augment": None}, "*.npz": {"widths": (9, 9)}}
+    recipe = RECIPES["mono-conv"].replace(data_settings=settings)
     assert recipe.for_dataset("letters.npz").widths == (8, 8)
     assert recipe.for_dataset("digits.npz").widths == (9, 9)
     assert list(recipe.differences()) == ["*.npz", "letters.npz"]
 
 
-def test_the_programs_own_figures() -> None:
-    assert RECIPES["cwcomp"].table()["normalization"].startswith("BatchNorm(momentum=0.1, eps=0.0001, affine=True")
-    assert "penalty=(0.0012, 0.0007, 0.0005)" in RECIPES["scff"].table()["loss"]
-    scff = RECIPES["scff"].replace(widths=(4, 4, 4)).model((3, 8, 8), 10)
-    assert isinstance(scff, ff.FFSequential)
-    assert scff[0].run(torch.rand(1, 3, 8, 8)).read.shape[2:] == (8, 8)  # the goodness is read before the pool
-
-
-def test_hcl_ff_trains_as_long_as_in_the_paper() -> None:
-    recipe = RECIPES["hcl-ff"]
-    assert [recipe.for_dataset(data).epochs for data in ("cifar10", "cifar100", "mnist")] == [1000, 1000, 150]
-
-
-def test_what_differs_on_a_data_set_in_words() -> None:
+def test_differences_on_a_data_set_as_text() -> None:
     recipe = RECIPES["mono-conv"]
     differences = recipe.differences()
     assert list(differences) == ["*.npz", "digits", "fashion-mnist", "mnist", "svhn"]
     assert differences["*.npz"] == {"augment": "none"}
     assert differences["mnist"] == {"augment": "RandomCrop(padding=2, fill=0.0)"}
     assert differences["digits"] == {"widths": "(20, 40, 80)", "augment": "none", "batch_size": "50"}
+    assert recipe.replace(widths=(8, 8)).differences()["digits"] == {"augment": "none", "batch_size": "50"}
     assert RECIPES["mono"].replace(data_settings={}).differences() == {}
 
 
-@pytest.mark.parametrize("name", ["deeperforward", "hcl-ff", "mono-conv", "trifecta-s", "trifecta-d"])
-def test_what_reads_images_says_so(name: str) -> None:
-    with pytest.raises(ValueError, match=r"input_shape must be \(channels, height, width\) for .*, got \(16,\)"):
-        RECIPES[name].model((16,), 10)
+def test_splits_are_raw_and_the_model_standardizes() -> None:
+    recipe = RECIPES["mono"].replace(standardize=True)
+    images = recipe.splits("digits").train.inputs.float()
+    assert images.min() == 0  # as in the file, of which standardized images would have negative pixels
 
 
-def test_the_recipes_of_one_network_differ_in_what_the_page_says() -> None:
-    networks = {name: RECIPES[name].table() for name in ("mono-conv", "class-groups", "asge", "hff")}
-    mono = networks.pop("mono-conv")
-    differ = {name: {key for key in mono if table[key] != mono[key]} for name, table in networks.items()}
-    assert differ == {"class-groups": {"architecture", "goodness"}, "asge": {"goodness"}, "hff": {"goodness"}}
-    ours, theirs = RECIPES["mono-conv"].architecture, RECIPES["class-groups"].architecture
-    assert dataclasses.replace(theirs, order=ours.order) == ours  # type: ignore[type-var, union-attr]
-    assert theirs.order == RECIPES["cwcomp"].architecture.order  # type: ignore[union-attr]
+# Fields without effect
+
+UNUSED: dict[str, Any] = {
+    "goodness": ff.goodness.SumOfSquares(),
+    "loss": ff.losses.SymBa(),
+    "objective": ContrastiveObjective(ff.goodness.ClassGroups),
+    "peer": ff.normalization.PeerNormalization(),
+    "label_encoder": ff.label_encoders.Overlay,
+    "negatives": ff.negatives.RandomLabel(),
+    "head": ff.heads.LinearHead,
+    "classifier": ff.classifiers.SumOverLayers(),
+    "overrides": {"head": {"lr": 0.1}},
+    "schedule": ff.update_schedules.Greedy(),
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_a_baseline_refuses_what_it_does_not_use(name: str) -> None:
+    message = rf"^{name} must be left out beside baseline=Backpropagation, which does not use .*, got {name}="
+    with pytest.raises(ValueError, match=message):
+        RECIPES["backprop"].replace(**{name: UNUSED[name]})
+    with pytest.raises(ValueError, match=message):
+        Recipe("mine", "", "", baseline=ff.baselines.Backpropagation, **{name: UNUSED[name]})
+
+
+def test_one_error_names_every_unused_field() -> None:
+    with pytest.raises(ValueError, match="^goodness, loss, classifier must be left out beside baseline=Pepita"):
+        RECIPES["mono-conv"].replace(baseline=ff.baselines.Pepita)
+    recipe = RECIPES["mono-conv"].replace(
+        baseline=ff.baselines.Backpropagation, goodness=None, loss=None, classifier=None
+    )
+    assert isinstance(recipe.for_dataset("digits").model(SHAPE, 10), ff.baselines.Backpropagation)
+
+
+def test_a_change_to_a_baseline_wins_over_a_data_sets_label_encoder() -> None:
+    unused = dict.fromkeys(("goodness", "loss", "peer", "label_encoder", "negatives"))
+    recipe = RECIPES["hinton"].replace(baseline=ff.baselines.Backpropagation, overrides={}, **unused)
+    assert recipe.for_dataset("digits").label_encoder is None
+
+
+def test_a_baseline_uses_the_normalization() -> None:
+    recipe = small("backprop").replace(normalization=ff.normalization.RMSNorm())
+    model = recipe.model(SHAPE, 10)
+    assert all(isinstance(layer.normalization, ff.normalization.RMSNorm) for layer in model.layers)
+    assert model.layers[0].normalization is not model.layers[1].normalization
+
+
+@pytest.mark.parametrize("name", ["goodness", "loss"])
+def test_an_objective_refuses_goodness_and_loss_beside_it(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be left out beside objective, .*, got {name}="):
+        RECIPES["hcl-ff"].replace(**{name: UNUSED[name]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalization": ff.normalization.BatchNorm()}, "^normalization must be left out beside the architecture"),
+        ({"label_encoder": ff.label_encoders.Overlay}, "label_encoder"),
+        ({"negatives": ff.negatives.RandomLabel()}, "negatives"),
+    ],
+)
+def test_a_class_objective_and_a_finished_architecture_refuse_what_they_do_not_use(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        small("deeperforward").replace(**change).model(SHAPE, 10)
+
+
+def test_an_architecture_with_objectives_refuses_others_beside_it() -> None:
+    def architecture(input_shape: Any, widths: Any, num_classes: int) -> list[ff.FFLayer]:
+        goodness, loss = ff.goodness.ClassGroups(num_classes), ff.losses.CrossEntropy()
+        return [ff.FFLinear(64, 10, objective=ff.objectives.ClassObjective(goodness, loss))]
+
+    recipe = Recipe("mine", "", "", architecture=architecture)
+    assert recipe.model((64,), 10).scores(torch.rand(2, 64)).shape == (2, 10)
+    with pytest.raises(ValueError, match="^loss must be left out beside the architecture"):
+        recipe.replace(loss=ff.losses.CrossEntropy()).model((64,), 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"widths": ()}, "widths must contain at least one layer"),
+        ({"widths": (3, 0)}, "widths must be at least 1, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"optimizer_options": {"lr": 0.1}}, "optimizer_options must leave lr to the recipe's field"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RECIPES["mono"].replace(**changes)
+
+
+# Text
 
 
 def test_get() -> None:
     assert recipes.get("mono") is RECIPES["mono"]
-    with pytest.raises(ValueError, match=r"recipe must be one of hinton, .*got 'monno'"):
-        recipes.get("monno")
+    with pytest.raises(ValueError, match=r"recipe must be the name of a recipe, got 'hintn': did you mean 'hinton'\?"):
+        recipes.get("hintn")
+    with pytest.raises(ValueError, match="did you mean 'mono-conv'"):
+        recipes.get("Mono-Conv")
+    with pytest.raises(ValueError, match=r"recipe must be one of hinton, .*got 'xyz'"):
+        recipes.get("xyz")
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_in_words(name: str) -> None:
-    recipe = RECIPES[name]
+@pytest.mark.parametrize("name", ALL)
+def test_recipes_as_text(name: str) -> None:
+    recipe = ALL[name]
     assert recipe.name == name
     assert recipe.summary
     assert recipe.source
     table = recipe.table()
     assert table["epochs"] == str(recipe.epochs)
-    assert not any(" at 0x" in value for value in table.values())  # the same in every process
+    assert not any(" at 0x" in text for text in table.values())  # the same in every process
+    assert not any("forwardforward." in text or "functools" in text for text in table.values())
+    assert not any(name.startswith("_") for name in table)
 
 
-def test_a_recipe_names_its_parts_without_the_places_they_are_written_in() -> None:
-    for recipe in EVERY.values():
-        assert not any("forwardforward." in words or "functools" in words for words in recipe.table().values())
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_table_of_a_baseline_shows_only_what_it_uses(name: str) -> None:
+    assert not set(ALL[name].table()) & set(UNUSED)
+    assert "schedule" in ALL["mono"].table()
 
 
-def test_a_recipe_tells_a_zero_and_no_addresses() -> None:
-    def mine() -> None:
-        """Stands for a plug-in of a user's."""
+def test_a_table_shows_a_zero_and_no_addresses() -> None:
+    def hook() -> None:
+        """Stands for a user's function."""
 
-    table = EVERY["hinton"].replace(lr=0.0, options={"hook": mine}).table()
+    table = ALL["hinton"].replace(lr=0.0, optimizer_options={"hook": hook}).table()
     assert table["lr"] == "0.0"
-    assert "mine" in table["options"]
-    assert "0x" not in table["options"]
+    assert "hook" in table["optimizer_options"]
+    assert "0x" not in table["optimizer_options"]

@@ -1,6 +1,6 @@
-"""Recipes: whole trainings that read like a paper's table of hyperparameters.
+"""Recipes: complete training runs that read like a paper's table of hyperparameters.
 
-A recipe holds plug-ins and numbers, and makes a fresh model and fresh optimizers whenever it is asked:
+A recipe consists of plug-ins and numbers, and makes a new model and new optimizers at each call:
 
     >>> recipe = get("hinton").for_dataset("digits").replace(widths=(100, 100), epochs=5)
     >>> data = recipe.splits("digits")
@@ -10,28 +10,37 @@ A recipe holds plug-ins and numbers, and makes a fresh model and fresh optimizer
 
 from __future__ import annotations
 
+import difflib
 import itertools
 
-from forwardforward.recipes import backward, contrastive, pairs, per_class, text, trifecta
+from forwardforward.recipes import baselines, contrastive, pairs, per_class, text, trifecta
+from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.recipe import Recipe
 
-__all__ = ["RECIPES", "Recipe", "get"]
+__all__ = ["RECIPES", "ContrastiveObjective", "Recipe", "get"]
 
-#: The recipes by their names.
+#: The recipes by name.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in itertools.chain.from_iterable(
-        module.RECIPES for module in (pairs, per_class, contrastive, trifecta, text, backward)
+        module.RECIPES for module in (pairs, per_class, contrastive, trifecta, text, baselines)
     )
 }
 
 
 def get(name: str) -> Recipe:
-    """Return a recipe by its name.
+    """Return a recipe by name.
 
     Raises:
-        ValueError: If there is none of this name.
+        ValueError: If there is no recipe of this name.
+
+    Example:
+        >>> get("hinton").widths
+        (1000, 1000, 1000)
     """
-    if name not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}")
-    return RECIPES[name]
+    if name in RECIPES:
+        return RECIPES[name]
+    nearest = difflib.get_close_matches(name.lower(), RECIPES, n=1)
+    if nearest:
+        raise ValueError(f"recipe must be the name of a recipe, got {name!r}: did you mean {nearest[0]!r}?")
+    raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}")

@@ -1,24 +1,24 @@
-"""Dense networks that learn from positive and negative samples."""
+"""Dense networks trained on positive and negative samples."""
 
 from __future__ import annotations
 
 import torch
 
-from forwardforward.classifiers import LinearHead
 from forwardforward.goodness import MeanOfSquares, SumOfSquares
+from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import Concatenation, Overlay
 from forwardforward.losses import SwishSymBa, SymBa, Threshold
 from forwardforward.lr_schedules import Cooldown
 from forwardforward.negatives import HardLabel, HybridMask, RandomLabel
 from forwardforward.normalization import PeerNormalization, RMSNorm
 from forwardforward.optimizers import SmoothedSGD
-from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.recipe import Recipe, derive
 
 __all__ = ["RECIPES"]
 
 HINTON = Recipe(
     name="hinton",
-    summary="supervised, threshold = width, hard wrong labels, peer normalization",
+    summary="dense network, threshold equal to the width, hard negative labels, peer normalization",
     source="Hinton (2022), arXiv 2212.13345, and its Matlab program",
     widths=(1000, 1000, 1000),
     goodness=SumOfSquares(),
@@ -29,24 +29,25 @@ HINTON = Recipe(
     negatives=HardLabel(),
     optimizer=SmoothedSGD,
     lr=0.005,
-    options={"weight_cost": 0.002},
+    optimizer_options={"weight_cost": 0.002},
     overrides={"head": {"lr": 0.1, "weight_cost": 0.003}},
     lr_schedule=Cooldown(0.5),
     epochs=60,
     batch_size=100,
     data_settings={
-        "*.npz": {"labels": Concatenation},  # an overlay would blank features that say something
-        "digits": {"widths": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 20},
+        "*.npz": {"label_encoder": Concatenation},  # an overlay would replace features that may carry information
+        "digits": {"widths": (300, 300, 300), "label_encoder": Concatenation, "epochs": 30, "batch_size": 20},
     },
 )
 
-HINTON_2000 = HINTON.replace(
-    name="hinton-2000", summary="hinton with the paper's four layers of 2000", widths=(2000, 2000, 2000, 2000)
+HINTON_2000 = derive(
+    HINTON, name="hinton-2000", summary="hinton with the paper's four layers of 2000 units", widths=(2000,) * 4
 )
 
-UNSUPERVISED = HINTON.replace(
+UNSUPERVISED = derive(
+    HINTON,
     name="unsupervised",
-    summary="hybrid images as negatives, linear readout of the layers after the first",
+    summary="no labels in training: hybrid images as negatives, linear head on all layers but the first",
     source="Hinton (2022), arXiv 2212.13345",
     widths=(2000, 2000, 2000, 2000),
     label_encoder=None,
@@ -58,7 +59,7 @@ UNSUPERVISED = HINTON.replace(
 
 SYMBA = Recipe(
     name="symba",
-    summary="supervised, symmetric loss without a threshold, random wrong labels",
+    summary="dense network, symmetric loss without a threshold, random negative labels",
     source="Lee and Song (2023), arXiv 2303.08418; its random class pattern replaced by Hinton's one-hot overlay",
     goodness=MeanOfSquares(),
     loss=SymBa(alpha=4.0),
@@ -70,15 +71,16 @@ SYMBA = Recipe(
     lr_schedule=Cooldown(0.5),
     epochs=60,
     data_settings={
-        "*.npz": {"labels": Concatenation},  # an overlay would blank features that say something
-        "digits": {"widths": (300, 300, 300), "labels": Concatenation, "epochs": 30, "batch_size": 50},
+        "*.npz": {"label_encoder": Concatenation},  # an overlay would replace features that may carry information
+        "digits": {"widths": (300, 300, 300), "label_encoder": Concatenation, "epochs": 30, "batch_size": 50},
     },
 )
 
-BEST_MLP = SYMBA.replace(
+BEST_MLP = derive(
+    SYMBA,
     name="best-mlp",
-    summary="the pair objective that a validation split of MNIST likes best",
-    source="swish form of SymBa (arXiv 2303.08418) with Hinton's hard wrong labels (arXiv 2212.13345)",
+    summary="best pair objective on the validation split of MNIST: swish form of SymBa, hard negative labels",
+    source="swish form of SymBa (arXiv 2303.08418) with Hinton's hard negative labels (arXiv 2212.13345)",
     widths=(1000, 1000),
     loss=SwishSymBa(alpha=4.0),
     negatives=HardLabel(),

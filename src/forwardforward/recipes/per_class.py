@@ -1,28 +1,32 @@
-"""Networks whose layers each say a goodness for every class: one pass, no negatives."""
+"""Networks in which every layer computes a goodness per class: one pass, no negatives."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import torch
 
-from forwardforward.classifiers import BestInterval, Goodness
+from forwardforward.classifiers import BestInterval, SumOverLayers
 from forwardforward.data import Compose, RandomCrop, RandomFlip
 from forwardforward.goodness import ClassGroups, LearnedProjection, MeanActivation, Prototypes, RandomProjection
 from forwardforward.losses import CrossEntropy
 from forwardforward.lr_schedules import Cooldown, Cosine
 from forwardforward.normalization import BatchNorm, RMSNorm
 from forwardforward.pooling import SpatialPool
-from forwardforward.recipes.architectures import CWCOMP, PER_CLASS, DeeperForward
-from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.architectures import Convolutions, DeeperForward
+from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import Staggered
 
 __all__ = ["RECIPES"]
 
+#: Pool before normalization and activation, which then process a quarter of the positions.
+POOL_FIRST = ("transform", "pool", "normalize", "add", "activate", "goodness")
+#: The order of CwComp's program; the goodness is that of the layer's output.
+CWCOMP_ORDER = ("transform", "add", "activate", "pool", "normalize", "goodness")
+
 MONO = Recipe(
     name="mono",
-    summary="no negatives: cross-entropy of a learned projection to the classes in every layer",
+    summary="dense network, cross-entropy of a learned projection to the classes in every layer",
     source="Gong, Li and Abdulla (2025), Mono-Forward, arXiv 2501.09238",
     goodness=LearnedProjection,
     loss=CrossEntropy(),
@@ -36,14 +40,14 @@ MONO = Recipe(
 
 MONO_CONV = Recipe(
     name="mono-conv",
-    summary="four convolutions, each with a learned projection of its pooled maps to the classes",
+    summary="4 convolutions, cross-entropy of a learned projection of the pooled maps in every layer",
     source="Mono-Forward (arXiv 2501.09238), with batch normalization and pooled maps",
-    architecture=PER_CLASS,
+    architecture=Convolutions(pools=(0, 1, 2), order=POOL_FIRST),
     widths=(40, 100, 160, 200),
     goodness=partial(LearnedProjection, pool=SpatialPool(2)),
     loss=CrossEntropy(),
     normalization=BatchNorm(affine=True),
-    classifier=Goodness(slice(-2, None)),
+    classifier=SumOverLayers(slice(-2, None)),
     optimizer=torch.optim.Adam,
     lr=3e-3,
     lr_schedule=Cosine(warmup=0.1),
@@ -59,39 +63,42 @@ MONO_CONV = Recipe(
     },
 )
 
-CLASS_GROUPS = MONO_CONV.replace(
+CLASS_GROUPS = derive(
+    MONO_CONV,
     name="class-groups",
-    summary="the same network with a group of channels a class in place of the projection",
+    summary="mono-conv with one group of channels per class in place of the projection",
     source="the goodness of CwComp (arXiv 2312.12668) and its order of operations",
-    architecture=replace(PER_CLASS, order=CWCOMP.order),
+    architecture=Convolutions(pools=(0, 1, 2), order=CWCOMP_ORDER),
     goodness=ClassGroups,
     data_settings={**MONO_CONV.data_settings, "cifar100": {"widths": (100, 100, 200, 200)}},
 )
 
-ASGE = MONO_CONV.replace(
+ASGE = derive(
+    MONO_CONV,
     name="asge",
-    summary="the same network with a fixed random projection of pooled root mean squares",
+    summary="mono-conv with a fixed random projection of pooled root mean squares",
     source="the goodness of ASGE (2025), arXiv 2509.12394; its exact patches are not published",
     goodness=partial(RandomProjection, pool=SpatialPool(2, "rms")),
 )
 
-HFF = MONO_CONV.replace(
+HFF = derive(
+    MONO_CONV,
     name="hff",
-    summary="the same network with the cosine to a learned prototype a class",
+    summary="mono-conv with the cosine similarity to one learned prototype per class",
     source="the goodness of HFF (2026), arXiv 2605.00082",
     goodness=partial(Prototypes, pool=SpatialPool(2)),
 )
 
 CWCOMP_RECIPE = Recipe(
     name="cwcomp",
-    summary="a group of channels a class, every second layer's filters apart by class, layers in staggered windows",
+    summary="4 convolutions, one group of channels per class, every second one grouped by class, staggered updates",
     source="Papachristodoulou et al., CwComp (AAAI 2024), arXiv 2312.12668, and its program",
-    architecture=CWCOMP,
+    architecture=Convolutions(pools=(1, 3), grouped=(1, 3), order=CWCOMP_ORDER, bias=True),
     widths=(20, 80, 240, 480),
     goodness=ClassGroups,
     loss=CrossEntropy(),
     normalization=BatchNorm(affine=True, eps=1e-4),
-    classifier=Goodness(slice(-1, None)),
+    classifier=SumOverLayers(slice(-1, None)),
     optimizer=torch.optim.Adam,
     lr=0.01,
     schedule=Staggered([(0, 0.55), (0.1, 0.9), (0.2, 1), (0.3, 1)]),
@@ -106,7 +113,7 @@ CWCOMP_RECIPE = Recipe(
 
 DEEPERFORWARD = Recipe(
     name="deeperforward",
-    summary="17 residual convolutions, mean activation of a group of channels a class, layers chosen by validation",
+    summary="17 residual convolutions, mean activation of one group of channels per class, layers chosen on validation",
     source="Sun et al., DeeperForward (ICLR 2025); without its dropout",
     architecture=DeeperForward(),
     widths=(100, 200, 400, 800),
@@ -115,7 +122,7 @@ DEEPERFORWARD = Recipe(
     classifier=BestInterval(),
     optimizer=torch.optim.AdamW,
     lr=0.08,
-    options={"weight_decay": 5e-4},
+    optimizer_options={"weight_decay": 5e-4},
     lr_schedule=Cosine(floor=0.1),
     standardize=True,
     epochs=150,

@@ -1,4 +1,4 @@
-"""What a recipe is."""
+"""The recipe: hyperparameters of a training run, and the model and optimizers that they describe."""
 
 from __future__ import annotations
 
@@ -14,64 +14,96 @@ from typing import Any
 import torch
 from torch import nn
 
-from forwardforward._utils.checks import check_image_shape
-from forwardforward.classifiers import LinearHead
+from forwardforward._utils.checks import check_image_shape, check_whole
 from forwardforward.data import Splits, load
+from forwardforward.data.batching import Data
 from forwardforward.data.text import MeanVectors, Representation
+from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.negatives import Negatives
-from forwardforward.normalization import PeerNormalization
+from forwardforward.network import Classifier, Network
+from forwardforward.normalization import Identity, PeerNormalization
+from forwardforward.objectives import Objective
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.preprocessing import Preprocessing
 from forwardforward.recipes.architectures import Architecture, Dense
 from forwardforward.sequential import FFSequential
 from forwardforward.training import History, fit
 from forwardforward.training.settings import described
-from forwardforward.training.sources import Data
 from forwardforward.update_schedules import Joint, Schedule
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "derive"]
 
-OWN_DATA = "*.npz"
+#: The key of ``data_settings`` for a user's own ``.npz`` files.
+USER_DATA = "*.npz"
+
+#: Fields that a baseline does not use: it trains all layers together, by the cross-entropy of an output layer.
+UNUSED_BY_BASELINES = (
+    *("goodness", "loss", "objective", "peer", "label_encoder", "negatives", "head", "classifier"),
+    *("overrides", "schedule"),
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training's hyperparameters.
+    """The hyperparameters of a training run, as in a paper's table.
 
-    Plug-ins that depend on the number of classes are given as something to call with it, such as a class; all
-    others are instances, of which each model gets copies.
+    Plug-ins that depend on the number of classes are given as a function of it, such as a class; all others as
+    instances, which each model copies. Every field takes effect: combinations in which one would not be used are
+    refused.
 
     Args:
-        name: What the command line calls it.
-        summary: One line.
+        name: Name for :func:`~forwardforward.recipes.get` and the command line.
+        summary: Description in one line.
         source: Paper or program.
         architecture: ``(input_shape, widths, num_classes) -> layers``, see :mod:`forwardforward.recipes.architectures`.
-        widths: Widths of the layers (channels, where they are convolutions).
+        widths: Widths of the layers (numbers of channels for convolutions).
         goodness: Scalar goodness, or ``num_classes -> per-class goodness``.
         loss: Loss over the goodness.
-        normalization: Of each layer's input, the first's too.
+        objective: ``(num_classes, layer index) -> objective`` in place of ``goodness`` and ``loss``, for objectives
+            that are sums or differ by layer.
+        normalization: Normalization of every layer that the architecture gives none.
         peer: Peer normalization.
-        labels: ``num_classes -> label encoder``, given the images' ``size`` too where it asks for it; None for a
-            network that sees images alone.
-        negatives: Makes positive and negative samples.
-        head: ``num_classes -> one-pass linear head``; None adds a head only where something needs one.
-        classifier: What ``predict`` asks; the stack's choice unless given.
-        baseline: A class of :mod:`forwardforward.baselines` that trains the stack otherwise, without labels in the
-            input and with no use for the plug-ins above but the normalization.
-        optimizer: Torch optimizer class of every layer.
-        lr: Its learning rate.
-        options: Its other options.
-        overrides: Options that differ for a unit, by its name, such as ``"head"``.
+        label_encoder: ``num_classes -> label encoder``, also called with the images' ``size`` if it has a parameter of
+            this name; None for networks without labels in the input.
+        negatives: Sampler of positive and negative samples.
+        head: ``num_classes -> linear head``; None adds a head only if another plug-in requires one.
+        classifier: Function of the goodness that classifies, or ``"head"`` (default: the choice of
+            :class:`~forwardforward.FFSequential`).
+        baseline: Class of :mod:`forwardforward.baselines` that trains the layers in place of local objectives.
+        optimizer: Torch optimizer class.
+        lr: Learning rate.
+        optimizer_options: Other options of the optimizer.
+        overrides: Optimizer options that differ for a parameter group, by its name: ``"head"``, ``"label_encoder"``, or
+            a layer's index such as ``"0"``.
         lr_schedule: Learning-rate factor, ``progress -> factor``.
-        schedule: Which layers are updated when.
-        representation: What the network reads of a data set's texts, see :mod:`forwardforward.data.text`; for sets
-            that hold text alone.
-        standardize: Whether each channel of the data is shifted and scaled to mean 0 and variance 1.
-        augment: Changes the images of each training batch, see :mod:`forwardforward.data`.
+        schedule: Update schedule, see :mod:`forwardforward.update_schedules`.
+        representation: Representation of texts as inputs, see :mod:`forwardforward.data.text`.
+        standardize: Whether the model standardizes each channel of its inputs.
+        augment: Random changes of each training batch, see :mod:`forwardforward.data`.
         epochs: Passes over the training data.
-        batch_size: Samples a step.
-        data_settings: Fields that differ on a data set, by its name, ``"*.npz"`` for a user's own; see :meth:`for_dataset`.
+        batch_size: Samples per step.
+        data_settings: Fields with other values on a data set, by its name, or ``"*.npz"`` for a user's own files; see
+            :meth:`for_dataset`.
+
+    Raises:
+        ValueError: If a field would have no effect, such as ``goodness`` beside ``objective`` or ``baseline``, or a
+            number is out of range.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> recipe = Recipe(
+        ...     name="symba-small",
+        ...     summary="symmetric loss, label appended to the image",
+        ...     source="Lee and Song (2023), arXiv 2303.08418",
+        ...     widths=(100, 100),
+        ...     goodness=ff.goodness.MeanOfSquares(),
+        ...     loss=ff.losses.SymBa(),
+        ...     label_encoder=ff.label_encoders.Concatenation,
+        ... )
+        >>> recipe.model(input_shape=(1, 8, 8), num_classes=10).layers[0].block
+        Linear(in_features=74, out_features=100, bias=True)
     """
 
     name: str
@@ -81,16 +113,17 @@ class Recipe:
     widths: tuple[int, ...] = (1000, 1000, 1000)
     goodness: nn.Module | Callable[[int], nn.Module] | None = None
     loss: nn.Module | None = None
+    objective: Callable[[int, int], Objective] | None = None
     normalization: nn.Module | None = None
     peer: PeerNormalization | None = None
-    labels: Callable[..., LabelEncoder] | None = None
+    label_encoder: Callable[..., LabelEncoder] | None = None
     negatives: Negatives | None = None
     head: Callable[[int], LinearHead] | None = None
-    classifier: Callable[..., torch.Tensor] | None = None
-    baseline: Callable[..., nn.Module] | None = None
+    classifier: Classifier | None = None
+    baseline: Callable[..., Network] | None = None
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr: float = 1e-3
-    options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lr_schedule: Callable[[float], float] | None = None
     schedule: Schedule = field(default_factory=Joint)
@@ -100,162 +133,250 @@ class Recipe:
     epochs: int = 60
     batch_size: int = 100
     data_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # A recipe is its base with a data set's settings and, above those, the user's changes. The three are kept apart so
+    # that the order in which `replace` and `for_dataset` are called makes no difference.
+    _base: Recipe | None = field(default=None, init=False, repr=False, compare=False)
+    _settings: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _changes: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def model(self, input_shape: Iterable[int], num_classes: int) -> nn.Module:
-        """Return a new, untrained model; ``torch.manual_seed`` before decides its weights.
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(check_whole("widths", width, 1) for width in self.widths))
+        if not self.widths:
+            raise ValueError("widths must contain at least one layer, got ()")
+        for name in ("epochs", "batch_size"):
+            check_whole(name, getattr(self, name), 1)
+        for data, settings in self.data_settings.items():
+            _check_names(f"data_settings[{data!r}]", settings)
+        if reserved := sorted({"lr", "lr_schedule", "overrides"} & set(self.optimizer_options)):
+            raise ValueError(
+                f"optimizer_options must leave {', '.join(reserved)} to the recipe's fields of these names"
+            )
+        if self.baseline is not None:
+            unused = [name for name in UNUSED_BY_BASELINES if self._is_set(name)]
+            if unused:
+                raise ValueError(
+                    f"{', '.join(unused)} must be left out beside baseline={_description(self.baseline)}, which does "
+                    f"not use them, got {self._arguments(unused)}"
+                )
+        elif self.objective is not None:
+            unused = [name for name in ("goodness", "loss") if self._is_set(name)]
+            if unused:
+                raise ValueError(
+                    f"{', '.join(unused)} must be left out beside objective, which contains its own, "
+                    f"got {self._arguments(unused)}"
+                )
+
+    def layers(self, input_shape: Iterable[int], num_classes: int) -> list[FFLayer]:
+        """Return new layers, with the objectives of :attr:`objective` if the recipe has it.
 
         Args:
-            input_shape: Shape of one input.
+            input_shape: Shape of one input, without its label.
             num_classes: Number of classes.
 
         Raises:
-            ValueError: If the input is not of the form that the layers or the label take, or the widths do not fit.
+            ValueError: As :meth:`model`.
         """
         shape = tuple(input_shape)
-        encoder = None if self.labels is None or self.baseline else self._encoder(num_classes, shape)
-        blank = torch.zeros(1, *shape)
-        if encoder is not None:
-            labelled = encoder.neutral(blank)
-            shape = (labelled.features, *labelled.images.shape[2:])
-        layers = self.architecture(shape, self.widths, num_classes)
+        return self._layers(shape, num_classes, self._label_encoder(shape, num_classes))
+
+    def model(self, input_shape: Iterable[int], num_classes: int) -> Network:
+        """Return a new, untrained model, whose initial weights follow ``torch.manual_seed``.
+
+        Args:
+            input_shape: Shape of one input, without its label.
+            num_classes: Number of classes.
+
+        Raises:
+            ValueError: If architecture, label encoder or plug-ins do not fit the input shape, the number of classes or
+                each other.
+        """
+        shape = tuple(input_shape)
+        encoder = self._label_encoder(shape, num_classes)
+        layers = self._layers(shape, num_classes, encoder)
+        preprocessing = Preprocessing(standardize=self.standardize)
         if self.baseline is not None:
-            for layer in layers:
-                if layer.normalization is None and self.normalization is not None:
-                    layer.normalize_by(copy.deepcopy(self.normalization))
-            return self.baseline(*layers, num_classes=num_classes, features=_width(layers, blank))
+            return self.baseline(
+                *layers,
+                num_classes=num_classes,
+                input_shape=shape,
+                preprocessing=preprocessing,
+                normalization=self.normalization,
+            )
+        goodness = self.goodness
         return FFSequential(
             *layers,
-            goodness=self._goodness(num_classes),
+            goodness=goodness if goodness is None or isinstance(goodness, nn.Module) else goodness(num_classes),
             loss=self.loss,
             normalization=self.normalization,
             peer=self.peer,
-            labels=encoder,
+            label_encoder=encoder,
             negatives=copy.deepcopy(self.negatives),
-            head=None if self.head is None else copy.deepcopy(self.head(num_classes)),
+            head=None if self.head is None else self.head(num_classes),
             classifier=copy.deepcopy(self.classifier),
             num_classes=num_classes,
+            preprocessing=preprocessing,
+            input_shape=shape,
         )
+
+    def local_optimizer(self) -> LocalOptimizer:
+        """Return new local optimizers, not yet attached to a model."""
+        return LocalOptimizer(
+            self.optimizer,
+            lr_schedule=self.lr_schedule,
+            overrides=self.overrides,
+            lr=self.lr,
+            **self.optimizer_options,
+        )
+
+    def fit(self, model: Network, train: Data, **options: Any) -> History:
+        """Train a model with the recipe's optimizers, update schedule, augmentation, epochs and batch size.
+
+        Args:
+            model: A model made by :meth:`model`.
+            train: Training data, as in :meth:`splits`.
+            **options: Arguments of :func:`~forwardforward.training.fit`, which replace the recipe's.
+        """
+        settings = {name: getattr(self, name) for name in ("schedule", "augment", "epochs", "batch_size")}
+        return fit(model, train, **{"optimizer": self.local_optimizer(), **settings, **options})
 
     def splits(self, data: str, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
-        """Return a data set as the recipe reads it.
+        """Return a data set in the recipe's representation.
 
         Args:
-            data: Name of the data set, or path of an ``.npz``.
-            data_dir: Folder of its files, or None for the default one.
-            progress: Whether to show progress bars where reading takes long.
+            data: Name of the data set, or path of an ``.npz`` file.
+            data_dir: Folder with its files (default: the cache).
+            progress: Whether to show progress bars while reading.
         """
-        splits = load(data, data_dir, representation=self.representation, progress=progress)
-        return splits.standardized() if self.standardize else splits
-
-    def optimizer(self) -> LocalOptimizer:
-        """Return new local optimizers, not yet attached to a model."""
-        overrides = {} if self.baseline else self.overrides  # a baseline is one unit
-        return LocalOptimizer(
-            self.optimizer, lr_schedule=self.lr_schedule, overrides=overrides, lr=self.lr, **self.options
-        )
-
-    def fit(self, model: nn.Module, train: Data, **options: Any) -> History:
-        """Train a model as the recipe says: with its optimizers, schedule, augmentation, epochs and batch size.
-
-        Args:
-            model: What :meth:`model` gave.
-            train: Training data as the recipe reads them, see :meth:`splits`.
-            **options: Those of :func:`~forwardforward.training.fit`, which win over the recipe's.
-        """
-        own = {name: getattr(self, name) for name in ("schedule", "augment", "epochs", "batch_size")}
-        return fit(model, train, **{"optimizer": self.optimizer(), **own, **options})
+        return load(data, data_dir, representation=self.representation, progress=progress)
 
     def replace(self, **changes: Any) -> Recipe:
-        """Return the recipe with other values in some fields.
+        """Return the recipe with other values in some fields, on every data set.
+
+        The changes have priority over ``data_settings``, whether :meth:`for_dataset` is called before or after.
 
         Raises:
-            ValueError: If a name is not one of the fields.
+            ValueError: If a name is not a field, or a field would have no effect.
         """
-        unknown = sorted(set(changes) - set(self._fields()))
-        if unknown:
-            raise ValueError(f"changes must name fields of a recipe, got {', '.join(unknown)}")
-        return dataclasses.replace(self, **changes)
+        _check_names("changes", changes)
+        return self._combine(self._settings, {**self._changes, **changes})
 
     def for_dataset(self, data: str) -> Recipe:
-        """Return the recipe with the settings that it names for a data set, the same recipe where it names none.
+        """Return the recipe with its settings for a data set, in place of those for another one.
 
-        A user's own images are not augmented unless the recipe says how, since a flipped letter is another one.
+        Images of a user are not augmented by default, since a flipped letter, for example, is another letter.
 
         Args:
-            data: Name of the data set, or path of an ``.npz``.
+            data: Name of the data set, or path of an ``.npz`` file.
         """
-        settings = self.data_settings.get(data)
         if data.endswith(".npz"):
-            settings = {"augment": None, **(self.data_settings.get(OWN_DATA, {}) if settings is None else settings)}
-        return self.replace(**(settings or {}))
+            settings = {"augment": None, **self.data_settings.get(data, self.data_settings.get(USER_DATA, {}))}
+        else:
+            settings = dict(self.data_settings.get(data, {}))
+        return self._combine(settings, self._changes)
 
     def with_vectors(self, path: str | None) -> Recipe:
-        """Return the recipe with word vectors from a file in place of those that it trains.
+        """Return the recipe with word vectors from a file in place of trained ones.
 
         Args:
-            path: The file, see :func:`~forwardforward.data.text.read_vectors`; None for the recipe as it is.
+            path: The file, see :func:`~forwardforward.data.text.read_vectors`; None returns the recipe unchanged.
 
         Raises:
-            ValueError: If the recipe reads no word vectors.
+            ValueError: If the recipe does not use word vectors.
         """
         if path is None:
             return self
         if not isinstance(self.representation, MeanVectors):
-            raise ValueError(f"vectors must be left out for the recipe {self.name}, which reads none, got {path}")
+            raise ValueError(f"vectors must be left out for the recipe {self.name}, which does not use any, got {path}")
         return self.replace(representation=dataclasses.replace(self.representation, vectors=path))
 
     def table(self) -> dict[str, str]:
-        """Return what the recipe sets, field by field, in words; fields that are not used are left out."""
-        widths = {"name", "summary", "source", "data_settings"}
-        values = {name: getattr(self, name) for name in self._fields() if name not in widths}
-        return {name: _words(value) for name, value in values.items() if not _unused(value)}
+        """Return the fields that take effect in training, with their values as text."""
+        names = [name for name in FIELDS if name not in ("name", "summary", "source", "data_settings")]
+        if self.baseline is not None:
+            names.remove("schedule")
+        values = {name: getattr(self, name) for name in names}
+        return {name: _description(value) for name, value in values.items() if not _is_empty(value)}
 
     def differences(self) -> dict[str, dict[str, str]]:
-        """Return what the recipe sets otherwise, data set by data set and field by field, in words."""
-        here, found = self.table(), {}
-        for data in sorted({OWN_DATA, *self.data_settings}):
-            there = self.for_dataset(data).table()
-            changed = [name for name in self._fields() if here.get(name) != there.get(name)]
-            found[data] = {name: there.get(name, "none") for name in changed}
-        return {data: changes for data, changes in found.items() if changes}
+        """Return the rows of :meth:`table` that differ on a data set, by its name."""
+        table = self.table()
+        differences = {}
+        for data in sorted({USER_DATA, *self.data_settings}):
+            other = self.for_dataset(data).table()
+            changed = [name for name in FIELDS if table.get(name) != other.get(name)]
+            if changed:
+                differences[data] = {name: other.get(name, "none") for name in changed}
+        return differences
 
-    def _encoder(self, num_classes: int, shape: tuple[int, ...]) -> LabelEncoder:
-        assert self.labels is not None
-        if "size" in inspect.signature(self.labels).parameters:
-            check_image_shape(shape, "labels that are maps")
-            return self.labels(num_classes, size=shape[-2:])
-        return self.labels(num_classes)
+    def _combine(self, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
+        base = self if self._base is None else self._base
+        recipe = dataclasses.replace(base, **{**settings, **changes})
+        for name, value in (("_base", base), ("_settings", settings), ("_changes", changes)):
+            object.__setattr__(recipe, name, value)  # the class is frozen
+        return recipe
 
-    def _goodness(self, num_classes: int) -> nn.Module | None:
-        if self.goodness is None or isinstance(self.goodness, nn.Module):
-            return self.goodness
-        return self.goodness(num_classes)
+    def _label_encoder(self, input_shape: tuple[int, ...], num_classes: int) -> LabelEncoder | None:
+        if self.label_encoder is None:
+            return None
+        if "size" in inspect.signature(self.label_encoder).parameters:
+            check_image_shape(input_shape, "label channels")
+            return self.label_encoder(num_classes, size=input_shape[-2:])
+        return self.label_encoder(num_classes)
 
-    @classmethod
-    def _fields(cls) -> list[str]:
-        return [one.name for one in dataclasses.fields(cls)]
+    def _layers(self, input_shape: tuple[int, ...], num_classes: int, encoder: LabelEncoder | None) -> list[FFLayer]:
+        if encoder is not None:  # the first layer receives images with their labels
+            input_shape = tuple(encoder.neutral(torch.zeros(1, *input_shape)).shape[1:])
+        layers = self.architecture(input_shape, self.widths, num_classes)
+        unused = ["normalization"] if all(_is_normalized(layer) for layer in layers) else []
+        unused += ["goodness", "loss", "objective"] if all(layer.objective is not None for layer in layers) else []
+        if unused := [name for name in unused if self._is_set(name)]:
+            raise ValueError(
+                f"{', '.join(unused)} must be left out beside the architecture {_description(self.architecture)}, "
+                f"whose layers have their own, got {self._arguments(unused)}"
+            )
+        if self.objective is not None:
+            for index, layer in enumerate(layers):
+                layer.objective = self.objective(num_classes, index)
+        return layers
+
+    def _is_set(self, name: str) -> bool:
+        value = getattr(self, name)
+        return not (_is_empty(value) or (name == "schedule" and isinstance(value, Joint)))
+
+    def _arguments(self, names: Iterable[str]) -> str:
+        return ", ".join(f"{name}={_description(getattr(self, name))}" for name in names)
 
 
-@torch.no_grad()
-def _width(layers: list[FFLayer], x: torch.Tensor) -> int:
-    """Return how many activations the last layer has of one image ``x``."""
-    x = x.int() if layers[0].reads_entries else x
-    for layer in layers:
-        x = layer.eval()(x)
-        layer.train()
-    return x.numel()
+#: The names of a recipe's fields.
+FIELDS = tuple(entry.name for entry in dataclasses.fields(Recipe) if entry.init)
 
 
-def _words(value: Any) -> str:
-    """Return a repr that is the same in every process."""
-    if isinstance(value, functools.partial):
-        given = (f"{name}={_words(one)}" for name, one in value.keywords.items())
-        return f"{_words(value.func)}(..., {', '.join(given)})"
-    if dataclasses.is_dataclass(value) and not inspect.isclass(value):
-        given = (f"{one.name}={_words(getattr(value, one.name))}" for one in dataclasses.fields(value) if one.repr)
-        return f"{type(value).__qualname__}({', '.join(given)})"
-    return str(value.__qualname__) if inspect.isclass(value) or inspect.isroutine(value) else described(value)
+def derive(recipe: Recipe, **fields: Any) -> Recipe:
+    """Return a new recipe based on another one; unlike those of `Recipe.replace`, the values are no user's changes."""
+    return dataclasses.replace(recipe, **fields)
 
 
-def _unused(value: Any) -> bool:
+def _check_names(argument: str, values: Mapping[str, Any]) -> None:
+    unknown = sorted(set(values) - set(FIELDS))
+    if unknown:
+        raise ValueError(f"{argument} must be fields of a recipe ({', '.join(FIELDS)}), got {', '.join(unknown)}")
+
+
+def _is_normalized(layer: FFLayer) -> bool:
+    return layer.normalization is not None and not isinstance(layer.normalization, Identity)
+
+
+def _is_empty(value: Any) -> bool:
     return value is None or value is False or value == {}
+
+
+def _description(value: Any) -> str:
+    """Return a ``repr`` that is the same in every process."""
+    if isinstance(value, functools.partial):
+        arguments = (f"{name}={_description(argument)}" for name, argument in value.keywords.items())
+        return f"{_description(value.func)}(..., {', '.join(arguments)})"
+    if dataclasses.is_dataclass(value) and not inspect.isclass(value):
+        names = (entry.name for entry in dataclasses.fields(value) if entry.repr)
+        arguments = (f"{name}={_description(getattr(value, name))}" for name in names)
+        return f"{type(value).__qualname__}({', '.join(arguments)})"
+    return str(value.__qualname__) if inspect.isclass(value) or inspect.isroutine(value) else described(value)

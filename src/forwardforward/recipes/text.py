@@ -1,4 +1,4 @@
-"""Networks that read texts, on IMDb's film reviews."""
+"""Networks on texts: the film reviews of IMDb."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import partial
 import torch
 
 from forwardforward.baselines import Backpropagation
-from forwardforward.classifiers import LinearHead
 from forwardforward.data.text import MeanVectors, NGrams, WordSequence
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
+from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import Concatenation
 from forwardforward.losses import CrossEntropy, Pyramidal, SymBa, Threshold
 from forwardforward.lr_schedules import Cooldown
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SequencePool
-from forwardforward.recipes.architectures import EntryBag, WordConvolutions
-from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.architectures import BagOfWords, WordConvolutions
+from forwardforward.recipes.recipe import Recipe, derive
 
 __all__ = ["RECIPES"]
 
@@ -27,7 +27,7 @@ SEQUENCE = WordSequence(vocabulary=30_000, length=256)
 
 IMDB_SYMBA = Recipe(
     name="imdb-symba",
-    summary="mean word vectors with the label behind them, symmetric loss, linear head beside",
+    summary="mean word vectors with the label appended, symmetric loss, plus a linear head",
     source="Gandhi et al. (2023), arXiv 2307.04205, with the loss of SymBa (arXiv 2303.08418)",
     widths=(2000, 2000, 2000, 2000),
     goodness=MeanOfSquares(),
@@ -38,7 +38,7 @@ IMDB_SYMBA = Recipe(
     head=LinearHead,
     optimizer=torch.optim.Adam,
     lr=1e-3,
-    options={"fused": True},
+    optimizer_options={"fused": True},
     lr_schedule=Cooldown(0.5),
     representation=VECTORS,
     standardize=True,
@@ -46,9 +46,10 @@ IMDB_SYMBA = Recipe(
     batch_size=100,
 )
 
-IMDB_THRESHOLD = IMDB_SYMBA.replace(
+IMDB_THRESHOLD = derive(
+    IMDB_SYMBA,
     name="imdb-threshold",
-    summary="mean word vectors with the label behind them, thresholds that grow with depth, linear head beside",
+    summary="mean word vectors with the label appended, thresholds that grow with depth, plus a linear head",
     source="Gandhi et al., Extending the Forward Forward Algorithm (2023), arXiv 2307.04205",
     goodness=SumOfSquares(),
     loss=Threshold(theta=Pyramidal(0.4)),
@@ -56,7 +57,7 @@ IMDB_THRESHOLD = IMDB_SYMBA.replace(
 
 IMDB_MONO = Recipe(
     name="imdb-mono",
-    summary="mean word vectors, per-class goodness by a learned projection in every layer",
+    summary="mean word vectors, learned projection to the classes in every layer",
     source="the objective of Mono-Forward (arXiv 2501.09238) on the input of arXiv 2307.04205",
     widths=(500, 500),
     goodness=LearnedProjection,
@@ -64,7 +65,7 @@ IMDB_MONO = Recipe(
     normalization=RMSNorm(),
     optimizer=torch.optim.Adam,
     lr=1e-3,
-    options={"fused": True},
+    optimizer_options={"fused": True},
     lr_schedule=Cooldown(0.5),
     representation=VECTORS,
     standardize=True,
@@ -72,11 +73,12 @@ IMDB_MONO = Recipe(
     batch_size=100,
 )
 
-IMDB_BAG = IMDB_MONO.replace(
+IMDB_BAG = derive(
+    IMDB_MONO,
     name="imdb-bag",
-    summary="a bag of embedded words and word pairs, then dense layers, per-class goodness in every layer",
+    summary="mean of word and word pair embeddings, dense layers, learned projection to the classes in every layer",
     source="the input of fastText (arXiv 1607.01759) and the objective of Mono-Forward (arXiv 2501.09238)",
-    architecture=EntryBag(entries=NGRAMS.entries, drop=0.3, std=0.1),
+    architecture=BagOfWords(num_embeddings=NGRAMS.num_embeddings, dropout=0.3, init_std=0.1),
     widths=(32, 200),
     lr=5e-3,
     representation=NGRAMS,
@@ -84,20 +86,22 @@ IMDB_BAG = IMDB_MONO.replace(
     epochs=4,
 )
 
-IMDB_SEQUENCE = IMDB_MONO.replace(
+IMDB_SEQUENCE = derive(
+    IMDB_MONO,
     name="imdb-sequence",
-    summary="words in their order: an embedding, then convolutions, per-class goodness in every layer",
+    summary="word embeddings in their order, convolutions, learned projection to the classes in every layer",
     source="the objective of Mono-Forward (arXiv 2501.09238) on convolutions over words (Kim 2014, arXiv 1408.5882)",
-    architecture=WordConvolutions(entries=SEQUENCE.entries, std=0.1),
+    architecture=WordConvolutions(num_embeddings=SEQUENCE.num_embeddings, init_std=0.1),
     widths=(64, 128, 128),
     goodness=partial(LearnedProjection, pool=SequencePool(1, "max")),
     representation=SEQUENCE,
     standardize=False,
 )
 
-IMDB_BACKPROP = IMDB_SYMBA.replace(
+IMDB_BACKPROP = derive(
+    IMDB_SYMBA,
     name="imdb-backprop",
-    summary="baseline: mean word vectors, the network of imdb-symba trained end to end by cross-entropy",
+    summary="baseline: the network of imdb-symba without labels in the input, trained end to end with cross-entropy",
     source="backpropagation",
     goodness=None,
     loss=None,
@@ -107,9 +111,10 @@ IMDB_BACKPROP = IMDB_SYMBA.replace(
     baseline=Backpropagation,
 )
 
-IMDB_BAG_BACKPROP = IMDB_BAG.replace(
+IMDB_BAG_BACKPROP = derive(
+    IMDB_BAG,
     name="imdb-bag-backprop",
-    summary="baseline: the network of imdb-bag trained end to end by cross-entropy",
+    summary="baseline: the network of imdb-bag trained end to end with cross-entropy",
     source="backpropagation",
     goodness=None,
     loss=None,

@@ -1,10 +1,13 @@
-"""The Trifecta: SymBa, batch normalization and overlapping local updates, in deep convolutional networks."""
+"""The Trifecta: SymBa, batch normalization and overlapping local updates in deep networks.
+
+The networks are those of the paper's figure 12.
+"""
 
 from __future__ import annotations
 
 import torch
 
-from forwardforward.classifiers import Goodness
+from forwardforward.classifiers import SumOverLayers
 from forwardforward.data import Compose, RandomCrop, RandomRotation
 from forwardforward.goodness import MeanOfSquares
 from forwardforward.label_encoders import Concatenation, LearnedChannel
@@ -12,24 +15,24 @@ from forwardforward.losses import SymBa
 from forwardforward.lr_schedules import Steps
 from forwardforward.negatives import RandomLabel
 from forwardforward.normalization import BatchNorm
-from forwardforward.recipes.architectures import TRIFECTA_DEEP, TRIFECTA_FCN, TRIFECTA_SHALLOW, Convolutions, Dense
-from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.architectures import Convolutions, Dense
+from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import Overlapping
 
 __all__ = ["RECIPES"]
 
 SHALLOW = Recipe(
     name="trifecta-s",
-    summary="convolutions, symmetric loss, batch normalization, overlapping updates: the shallow network of 6 layers",
+    summary="6 convolutions, symmetric loss, batch normalization, overlapping local updates",
     source="Dooms, Tsang and Oramas, The Trifecta (2023), arXiv 2311.18130, and its program",
-    architecture=Convolutions(pools=(1, 3, 6)),
-    widths=TRIFECTA_SHALLOW,
+    architecture=Convolutions(pools=(0, 2, 5)),
+    widths=(128, 128, 256, 256, 256, 512),
     goodness=MeanOfSquares(),
     loss=SymBa(alpha=4.0),
     normalization=BatchNorm(affine=True),
     label_encoder=LearnedChannel,
     negatives=RandomLabel(),
-    classifier=Goodness(slice(-1, None)),
+    classifier=SumOverLayers(slice(-1, None)),
     optimizer=torch.optim.Adam,
     lr=1e-3,
     lr_schedule=Steps({0.75: 0.1}),
@@ -43,11 +46,12 @@ SHALLOW = Recipe(
     },
 )
 
-DEEP = SHALLOW.replace(
+DEEP = derive(
+    SHALLOW,
     name="trifecta-d",
-    summary="the same with the deep network of 12 layers",
-    architecture=Convolutions(pools=(2, 6, 10)),
-    widths=TRIFECTA_DEEP,
+    summary="trifecta-s with 12 convolutions",
+    architecture=Convolutions(pools=(1, 5, 9)),
+    widths=(64, *[128] * 4, *[256] * 4, *[512] * 3),
     lr_schedule=Steps({0.4: 0.5, 0.8: 0.1}),
     epochs=500,
     data_settings={
@@ -55,11 +59,12 @@ DEEP = SHALLOW.replace(
     },
 )
 
-FCN = SHALLOW.replace(
+FCN = derive(
+    SHALLOW,
     name="trifecta-fcn",
-    summary="the same with 6 dense layers, the label behind the image",
+    summary="trifecta-s with 6 dense layers and the label appended to the image",
     architecture=Dense(),
-    widths=TRIFECTA_FCN,
+    widths=(2048,) * 6,
     label_encoder=Concatenation,
     data_settings={
         "digits": {"widths": (300,) * 6, "augment": None, "epochs": 30, "batch_size": 50},

@@ -1,4 +1,4 @@
-"""Baselines: the same stacks with errors sent backward."""
+"""Baselines: the same networks trained by global errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import torch
 from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
 from forwardforward.lr_schedules import Cooldown, Steps
 from forwardforward.recipes.pairs import HINTON
-from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import EndToEnd
 
 __all__ = ["RECIPES"]
 
 BACKPROP = Recipe(
     name="backprop",
-    summary="baseline: the same stack trained end to end by cross-entropy",
+    summary="baseline: dense network trained end to end with cross-entropy",
     source="backpropagation",
     baseline=Backpropagation,
     optimizer=torch.optim.Adam,
@@ -24,16 +24,18 @@ BACKPROP = Recipe(
     data_settings={"digits": {"widths": (300, 300, 300), "epochs": 20, "batch_size": 50}},
 )
 
-BACKPROP_GOODNESS = HINTON.replace(
+BACKPROP_GOODNESS = derive(
+    HINTON,
     name="backprop-goodness",
-    summary="baseline: hinton's summed local losses, backpropagated through all layers",
+    summary="baseline: sum of hinton's local losses, backpropagated through all layers",
     source="backpropagation of the losses of Hinton (2022), arXiv 2212.13345",
     schedule=EndToEnd(),
 )
 
-FEEDBACK_ALIGNMENT = BACKPROP.replace(
+FEEDBACK_ALIGNMENT = derive(
+    BACKPROP,
     name="feedback-alignment",
-    summary="baseline: the same stack, errors sent backward through fixed random weights",
+    summary="baseline: dense network, errors propagated backward through fixed random weights",
     source="Lillicrap et al. (2016), Nature Communications 7:13276",
     baseline=FeedbackAlignment,
     lr=3e-4,
@@ -42,13 +44,13 @@ FEEDBACK_ALIGNMENT = BACKPROP.replace(
 
 PEPITA = Recipe(
     name="pepita",
-    summary="baseline: a second forward pass on an input that the output's error has changed",
+    summary="baseline: dense network, second forward pass on an input modulated by the output error",
     source="Dellaferrera and Kreiman (2022), arXiv 2201.11665, without dropout",
     widths=(1024,),
     baseline=Pepita,
     optimizer=torch.optim.SGD,
     lr=0.1,
-    options={"momentum": 0.9},
+    optimizer_options={"momentum": 0.9},
     lr_schedule=Steps({0.6: 0.1}),
     epochs=100,
     batch_size=64,

@@ -1,0 +1,44 @@
+"""Dense networks."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from forwardforward.layers import FFLayer, FFLinear
+
+__all__ = ["Architecture", "Dense"]
+
+#: Maps ``(input_shape, widths, num_classes)`` to the layers of a network.
+Architecture = Callable[[Sequence[int], Sequence[int], int], list[FFLayer]]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A stack of dense layers.
+
+    Args:
+        activation: Activation of every layer, which gets a copy of its own (default: ReLU).
+
+    Example:
+        >>> [layer.block for layer in Dense()((1, 28, 28), widths=(500, 100), num_classes=10)]
+        [Linear(in_features=784, out_features=500, bias=True), Linear(in_features=500, out_features=100, bias=True)]
+    """
+
+    activation: nn.Module | None = None
+
+    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+        """Return one layer per width."""
+        return [
+            FFLinear(in_features, out_features, activation=copy.deepcopy(self.activation))
+            for in_features, out_features in itertools.pairwise([math.prod(input_shape), *widths])
+        ]
+
+    def __repr__(self) -> str:
+        """Return the constructor call."""
+        return "Dense()" if self.activation is None else f"Dense(activation={self.activation!r})"

@@ -1,0 +1,76 @@
+"""Networks on texts, whose inputs are indices of words or word n-grams."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from forwardforward.layers import FFEmbedding, FFEmbeddingBag, FFLayer
+from forwardforward.recipes.architectures.dense import Dense
+
+__all__ = ["BagOfWords", "WordConvolutions"]
+
+
+@dataclass(frozen=True)
+class BagOfWords:
+    """The mean of the embeddings of words (or word n-grams), followed by dense layers with ReLU.
+
+    Args:
+        num_embeddings: Size of the vocabulary, padding included.
+        dropout: Probability that an input index is dropped in training.
+        init_std: Standard deviation of the initial embeddings.
+
+    Example:
+        >>> layers = BagOfWords(num_embeddings=1000)((256,), widths=(32, 200), num_classes=2)
+        >>> [type(layer).__name__ for layer in layers]
+        ['FFEmbeddingBag', 'FFLinear']
+    """
+
+    num_embeddings: int
+    dropout: float = 0.0
+    init_std: float = 1.0
+
+    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+        """Return one layer per width; the first width is the size of the embeddings."""
+        bag = FFEmbeddingBag(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
+        return [bag, *Dense()(widths[:1], widths[1:], num_classes)]
+
+
+@dataclass(frozen=True)
+class WordConvolutions:
+    """Embeddings of words in their order, followed by one-dimensional convolutions with ReLU.
+
+    Each convolution but the first ends with a max-pool that halves the length.
+
+    Args:
+        num_embeddings: Size of the vocabulary, padding included.
+        kernel_size: Size of the convolution kernels in words, odd.
+        dropout: Probability that an input word is dropped in training.
+        init_std: Standard deviation of the initial embeddings.
+
+    Example:
+        >>> layers = WordConvolutions(num_embeddings=1000)((256,), widths=(64, 128, 128), num_classes=2)
+        >>> [layer.pool for layer in layers]
+        [None, None, MaxPool1d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=True)]
+    """
+
+    num_embeddings: int
+    kernel_size: int = 3
+    dropout: float = 0.0
+    init_std: float = 1.0
+
+    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+        """Return one layer per width; the first width is the size of the embeddings."""
+        embedding = FFEmbedding(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
+        convolutions = [
+            FFLayer(
+                nn.Conv1d(in_channels, out_channels, self.kernel_size, padding=self.kernel_size // 2),
+                activation=nn.ReLU(),
+                pool=nn.MaxPool1d(2, ceil_mode=True) if index > 0 else None,
+            )
+            for index, (in_channels, out_channels) in enumerate(itertools.pairwise(widths))
+        ]
+        return [embedding, *convolutions]
