@@ -28,10 +28,10 @@ recipe = ff.recipes.get("hinton").for_dataset("digits").replace(widths=(200, 200
 
 
 class Interrupt(ff.training.Callback):
-    """Interrupts training after half of the epochs."""
+    """Interrupts training when half of the epochs are complete."""
 
-    def on_epoch_end(self, state):
-        if len(state.history) == (state.epochs + 1) // 2:
+    def on_step_end(self, state, result):
+        if len(state.history) == state.epochs // 2:
             raise KeyboardInterrupt
 
 

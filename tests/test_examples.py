@@ -48,7 +48,7 @@ def test_runs_from_the_root_and_saves_its_figure(example: Path, tmp_path: Path) 
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "FORWARDFORWARD_DATA": str(tmp_path / "empty")}
     process = subprocess.run(
-        [*command, "--epochs", "1", "--out", str(tmp_path / "figures")],
+        [*command, "--epochs", "2", "--out", str(tmp_path / "figures")],
         cwd=ROOT,
         env=environment,
         capture_output=True,
