@@ -384,19 +384,16 @@ def test_an_objective_refuses_goodness_and_loss_beside_it(name: str) -> None:
         RECIPES["hcl-ff"].replace(**{name: UNUSED[name]})
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"normalization": ff.normalization.BatchNorm()}, "^normalization must be left out beside the architecture"),
-        ({"label_encoder": ff.label_encoders.Overlay}, "label_encoder"),
-        ({"negatives": ff.negatives.RandomLabel()}, "negatives"),
-    ],
-)
-def test_a_class_objective_and_a_finished_architecture_refuse_what_they_do_not_use(
-    change: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        small("deeperforward").replace(**change).model(SHAPE, 10)
+def test_an_architecture_with_normalizations_refuses_another_beside_it() -> None:
+    recipe = small("deeperforward").replace(normalization=ff.normalization.BatchNorm())
+    with pytest.raises(ValueError, match="^normalization must be left out beside the architecture DeeperForward"):
+        recipe.model(SHAPE, 10)
+
+
+@pytest.mark.parametrize("name", ["label_encoder", "negatives"])
+def test_a_class_objective_refuses_what_it_does_not_use(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be None for class and batch objectives"):
+        small("mono").replace(**{name: UNUSED[name]}).model(SHAPE, 10)
 
 
 def test_an_architecture_with_objectives_refuses_others_beside_it() -> None:

@@ -211,7 +211,7 @@ class Recipe:
             peer=self.peer,
             label_encoder=encoder,
             negatives=copy.deepcopy(self.negatives),
-            head=None if self.head is None else self.head(num_classes),
+            head=None if self.head is None else copy.deepcopy(self.head(num_classes)),  # it may share a pool
             classifier=copy.deepcopy(self.classifier),
             num_classes=num_classes,
             preprocessing=preprocessing,
