@@ -27,7 +27,7 @@ from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Preprocessing
-from forwardforward.recipes.architectures import Architecture, Dense
+from forwardforward.recipes.architectures.dense import Architecture, Dense
 from forwardforward.sequential import FFSequential
 from forwardforward.training import History, fit
 from forwardforward.training.settings import described
