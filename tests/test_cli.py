@@ -1,7 +1,9 @@
-"""The command line: what it prints and leaves, its one-line errors, killing and resuming."""
+"""The command line: its output and run folders, errors on one line, prediction, killed and resumed runs."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import random
@@ -18,8 +20,10 @@ import numpy as np
 import pytest
 import torch
 
+import forwardforward as ff
 from forwardforward import __version__
 from forwardforward.__main__ import main
+from forwardforward.data import load
 from forwardforward.recipes import RECIPES
 from forwardforward.training import load_checkpoint
 
@@ -29,7 +33,7 @@ QUICK = ["--widths", "12,12", "--epochs", "1", "--batch-size", "100", "--threads
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     yield
@@ -38,7 +42,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def fails(one_line: Callable[..., str]) -> Callable[..., str]:
-    """Run a command that must fail with status 2, and return the one line that it says."""
+    """Run a command that must fail with status 2, and return its one-line error."""
     return lambda *arguments: one_line(main, list(arguments))
 
 
@@ -54,8 +58,8 @@ def test_train_prints_a_table_and_leaves_a_run(capsys: pytest.CaptureFixture[str
     run = Path("runs/digits-hinton-0")
     lines = out.splitlines()
     assert [line.split()[:-2] for line in lines[1:5]] == [
+        ["layer", "0"],
         ["layer", "1"],
-        ["layer", "2"],
         ["one-pass", "head"],
         ["model"],
     ]
@@ -146,10 +150,10 @@ def test_without_matplotlib_a_run_ends_well(
     [
         ([], ["COMMAND"]),
         (["learn"], ["learn"]),
-        (["train", "cifar"], ["data", "digits, fashion-mnist, imdb, mnist", "cifar"]),
+        (["train", "cifar"], ["data", "digits, fashion-mnist, imdb, mnist", "'cifar': did you mean 'cifar10'?"]),
         (["train", "gone.npz"], ["gone.npz"]),
         (["train", "mnist", "--data-dir", "gone"], ["--data-dir", "gone", "train-images-idx3-ubyte"]),
-        (["train", "--recipe", "hintom"], ["recipe", "hinton, ", "hintom"]),
+        (["train", "--recipe", "hintom"], ["recipe", "'hintom'", "did you mean 'hinton'"]),
         (["train", "--epochs", "0"], ["--epochs", "0"]),
         (["train", "--epochs", "many"], ["--epochs", "many"]),
         (["train", "--batch-size", "-1"], ["--batch-size", "-1"]),
@@ -164,10 +168,12 @@ def test_without_matplotlib_a_run_ends_well(
         (["train", "--resume", "gone"], ["gone", "config.json"]),
         (["evaluate"], ["RUN"]),
         (["evaluate", "gone"], ["gone", "config.json"]),
-        (["recipes", "hintom"], ["recipe", "hintom"]),
+        (["predict", "gone"], ["INPUT"]),
+        (["predict", "gone", "image.png"], ["gone", "config.json"]),
+        (["recipes", "hintom"], ["recipe", "'hintom'", "did you mean 'hinton'"]),
     ],
 )
-def test_a_slip_gets_one_line_and_leaves_nothing(
+def test_an_error_is_one_line_and_no_run_is_left(
     fails: Callable[..., str], tmp_path: Path, arguments: list[str], words: list[str]
 ) -> None:
     if arguments[1:2] == ["mnist"]:
@@ -230,9 +236,166 @@ def test_images_of_ones_own_are_not_augmented(
     assert main(["train", npz(tmp_path / "own.npz", shape), "--recipe", "trifecta-fcn", *QUICK]) == 0
 
 
+def test_resume_trains_longer(fails: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *QUICK, "--out", "run"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "run", "--epochs", "3", "--json", "--no-progress"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["epochs"] == 3
+    assert summary["command"].endswith(" && python -m forwardforward train --resume RUN --epochs 3")
+    assert _epochs_logged("run") == 3
+    config = json.loads(Path("run/config.json").read_text())
+    assert (config["epochs"], config["table"]["epochs"]) == (3, "3")
+    assert main(["train", "--resume", "run", "--no-progress"]) == 0  # nothing is left to do
+    line = fails("train", "--resume", "run", "--epochs", "2")
+    assert "--epochs 2 is less than the 3 epochs that the run in run has completed" in line
+    assert json.loads(Path("run/config.json").read_text()) == config
+
+
+def test_schedules_run_over_the_new_number_of_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *QUICK, "--out", "run"]) == 0
+    assert main(["train", "--resume", "run", "--epochs", "4", "--no-progress"]) == 0
+    records = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
+    rates = [record["layers"][0]["learning_rate"] for record in records]
+    assert rates[0] == rates[1] > rates[2] > rates[3]  # Cooldown(0.5) over 4 epochs, the first of them over 1
+
+
+def test_evaluate_reports_an_unfinished_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["train", *QUICK, "--out", "run"]) == 0
+    config = json.loads(Path("run/config.json").read_text())
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["finished"], json.loads(out)["epochs_done"], err) == (True, 1, "")
+    Path("run/config.json").write_text(json.dumps({**config, "epochs": 5}))  # as a killed run leaves it
+    assert main(["evaluate", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["finished"], json.loads(out)["epochs_done"], json.loads(out)["epochs"]) == (False, 1, 5)
+    assert err == "unfinished: 1 of 5 epochs\n"
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on digits, to be read only."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["train", *QUICK, "--epochs", "5", "--widths", "30,30", "--out", str(folder)]) == 0
+    return folder
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_predict_arrays(digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = load("digits").test.inputs
+    expected = ff.load(digits_run).predict(images)
+    np.save("images.npy", images.double().numpy())
+    np.save("single.npy", images[0].numpy())
+    np.savez("x.npz", x=images.squeeze(1).numpy())  # grey images without the dimension of the channels
+    np.savez("x_test.npz", x_test=images.numpy(), y_test=np.zeros(len(images)))
+    np.save("bytes.npy", (images * 255).round().to(torch.uint8).numpy())
+    for name in ("images.npy", "x.npz", "x_test.npz", "bytes.npy"):
+        assert main(["predict", str(digits_run), name, "--batch-size", "100"]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        rows = table(out)
+        assert list(rows[0]) == ["input", "label", "probability", *map(str, range(10))]
+        assert [row["input"] for row in rows[:2]] == [f"{name}[0]", f"{name}[1]"]
+        same = sum(int(row["label"]) == label for row, label in zip(rows, expected.tolist(), strict=True))
+        assert same >= len(rows) * (0.99 if name == "bytes.npy" else 1)
+        for row in rows[:20]:
+            probabilities = [float(row[str(label)]) for label in range(10)]
+            assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+            assert float(row["probability"]) == max(probabilities) == probabilities[int(row["label"])]
+    assert main(["predict", str(digits_run), "single.npy", "x.npz", "--out", "labels.csv"]) == 0
+    assert capsys.readouterr().out == ""
+    rows = table(Path("labels.csv").read_text())
+    assert [row["input"] for row in rows[:2]] == ["single.npy[0]", "x.npz[0]"]
+    assert len(rows) == 1 + len(images)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_predict_images(
+    digits_run: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    inputs = load("digits").test.inputs[:12]
+    pixels = (inputs * 255).round().to(torch.uint8)
+    expected = ff.load(digits_run).predict(pixels).tolist()
+    Path("images/b").mkdir(parents=True)
+    Path("images/.hidden").mkdir()
+    Path("images/notes.txt").write_text("not an image")
+    for index, array in enumerate(pixels.squeeze(1).numpy()):
+        grey = image.fromarray(array)
+        folder = "images/b" if index % 2 else "images"
+        if index % 3 == 0:
+            grey = image.fromarray(array.astype(np.uint16) * 257)  # 16 bits per pixel
+        elif index % 3 == 1:
+            grey = grey.convert("RGB")
+        grey.save(f"{folder}/{index:02d}.png")
+    image.fromarray(array).save("images/.hidden/0.png")
+    image.fromarray(array).save("images/.0.png")
+    assert main(["predict", str(digits_run), "images", "--batch-size", "5"]) == 0
+    rows = table(capsys.readouterr().out)
+    order = [*range(0, 12, 2), *range(1, 12, 2)]
+    assert [Path(row["input"]).stem for row in rows] == [f"{index:02d}" for index in order]
+    assert [int(row["label"]) for row in rows] == [expected[index] for index in order]
+    assert main(["predict", str(digits_run), "images/00.png", "images/b/01.png"]) == 0
+    assert [int(row["label"]) for row in table(capsys.readouterr().out)] == expected[:2]
+
+    image.new("L", (20, 10)).save("wide.png")
+    line = fails("predict", str(digits_run), "images", "wide.png")
+    assert "wide.png has 20 x 10 pixels, the run's images 8 x 8; --resize resizes it" in line
+    assert main(["predict", str(digits_run), "wide.png", "--resize"]) == 0
+    assert len(table(capsys.readouterr().out)) == 1
+    image.fromarray(np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)).save("noise.png")
+    Path("broken.png").write_bytes(Path("noise.png").read_bytes()[:80])
+    line = fails("predict", str(digits_run), "broken.png", "--out", "labels.csv")
+    assert "broken.png is not an image that Pillow can read" in line
+    assert not Path("labels.csv").exists()
+    assert "images/notes.txt is not an image" in fails("predict", str(digits_run), "images/notes.txt")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert 'pip install "forwardforward[vision]"' in fails("predict", str(digits_run), "wide.png")
+
+
+def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[..., str], tmp_path: Path) -> None:
+    run = str(digits_run)
+    (tmp_path / "empty").mkdir()
+    np.save("small.npy", np.zeros((3, 1, 4, 4)))
+    np.save("nan.npy", np.full((3, 8, 8), np.nan))
+    np.save("text.npy", np.array(["a"]))
+    np.save("objects.npy", np.array([{}], dtype=object))
+    np.savez("other.npz", z=np.zeros(3))
+    Path("damaged.npz").write_bytes(Path("other.npz").read_bytes()[:40])
+    for word, message in {
+        "gone.png": "there is no file gone.png",
+        "gone.npz": "there is no file gone.npz",
+        "empty": "the folder empty contains no images",
+        "small.npy": "small.npy must have shape (samples, 1, 8, 8), got (3, 1, 4, 4)",
+        "nan.npy": "nan.npy must be finite",
+        "text.npy": "text.npy must have shape",
+        "objects.npy": "objects.npy is not an array of numbers",
+        "other.npz": "other.npz must contain an array x or x_test, got z",
+        "damaged.npz": "damaged.npz is not an array of numbers",
+    }.items():
+        assert message in fails("predict", run, word)
+
+
+def test_predict_rows_of_numbers(tmp_path: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", npz(tmp_path / "own.npz", (6,), 3), *QUICK, "--recipe", "mono", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "run", "own.npz"]) == 0
+    assert list(table(capsys.readouterr().out)[0]) == ["input", "label", "probability", "0", "1", "2"]
+    if image := pytest.importorskip("PIL.Image"):
+        image.new("L", (6, 6)).save("image.png")
+    assert "the run's inputs have shape (6,)" in fails("predict", "run", "image.png")
+
+
 def test_too_little_memory(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     line = fails("train", "--recipe", "mono", "--widths", "2000000000,2000000000", "--no-progress")
-    assert "out of memory, which smaller --widths or --batch-size may spare: " in line
+    assert "out of memory; reduce --widths or --batch-size: " in line
     assert not Path("runs").exists()
 
     def broken(*_: Any, **__: Any) -> None:
@@ -254,17 +417,17 @@ def test_files_that_are_no_data(fails: Callable[..., str], tmp_path: Path) -> No
     assert "integer" in fails("train", "float.npz")
 
 
-def test_resume_refuses_what_contradicts_and_takes_what_agrees(
+def test_resume_refuses_contradicting_options_and_accepts_equal_ones(
     fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *QUICK, "--out", "run"]) == 0
     capsys.readouterr()
-    wishes = {
-        "--epochs": "2", "--batch-size": "7", "--widths": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
+    contradictions = {
+        "--batch-size": "7", "--widths": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
         "--out": "other", "--threads": "7", "--validation": None, "--compile": None,
         "--vectors": "some.txt",
     }  # fmt: skip
-    for option, value in wishes.items():
+    for option, value in contradictions.items():
         line = fails("train", "--resume", "run", option, *([value] if value else []))
         assert f"{option} " in line
         assert "contradicts" in line
@@ -300,7 +463,7 @@ def test_a_full_disk(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch)
     assert main(["train", "--resume", "run", "--no-progress"]) == 0
 
 
-def test_an_interruption_names_the_command_that_goes_on(
+def test_an_interruption_names_the_command_that_resumes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -308,7 +471,7 @@ def test_an_interruption_names_the_command_that_goes_on(
 
     monkeypatch.setattr("forwardforward.recipes.recipe.fit", interrupted)
     assert main(["train", *QUICK, "--out", "run"]) == 130
-    assert capsys.readouterr().err == "forwardforward: interrupted; go on with: forwardforward train --resume run\n"
+    assert capsys.readouterr().err == "forwardforward: interrupted; resume with: forwardforward train --resume run\n"
     monkeypatch.undo()
 
 
@@ -379,12 +542,12 @@ def test_a_run_means_the_same_from_every_folder(
     assert main(["train", "../own.npz", "--resume", "../run", "--no-progress"]) == 0
 
 
-def test_a_run_of_another_device_goes_on_here(tmp_path: Path, fails: Callable[..., str]) -> None:
+def test_a_run_of_another_device_is_resumed_here(tmp_path: Path, fails: Callable[..., str]) -> None:
     folder = tmp_path / "run"
     assert main(["train", "digits", "--recipe", "mono", *QUICK, "--out", str(folder)]) == 0
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "device": "nowhere"}))
-    assert "--device must be one that is here" in fails("train", "--resume", str(folder))
+    assert "nowhere" in fails("train", "--resume", str(folder))
     assert main(["train", "--resume", str(folder), "--device", "cpu", "--no-progress"]) == 0
 
 

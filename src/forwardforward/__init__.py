@@ -1,4 +1,4 @@
-"""Forward-Forward networks in PyTorch: every layer learns from an objective of its own."""
+"""Forward-Forward networks in PyTorch: each layer is trained with its own objective."""
 
 __version__ = "0.1.0"
 
@@ -9,18 +9,23 @@ from forwardforward import (
     data,
     diagnostics,
     goodness,
+    heads,
     label_encoders,
     layers,
     losses,
     lr_schedules,
     negatives,
+    network,
     normalization,
     objectives,
     optimizers,
     pooling,
+    preprocessing,
     recipes,
     runs,
     sequential,
+    specs,
+    step,
     training,
     update_schedules,
 )
@@ -28,6 +33,7 @@ from forwardforward.batches import Batch
 from forwardforward.data import TensorData
 from forwardforward.layers import FFConv2d, FFLayer, FFLinear
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.runs import load
 from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
@@ -47,18 +53,24 @@ __all__ = [
     "evaluate",
     "fit",
     "goodness",
+    "heads",
     "label_encoders",
     "layers",
+    "load",
     "losses",
     "lr_schedules",
     "negatives",
+    "network",
     "normalization",
     "objectives",
     "optimizers",
     "pooling",
+    "preprocessing",
     "recipes",
     "runs",
     "sequential",
+    "specs",
+    "step",
     "training",
     "update_schedules",
 ]

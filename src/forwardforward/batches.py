@@ -1,37 +1,42 @@
-"""What a layer reads, and what its objective is told about the rows that it sees.
+"""Inputs of layers and objectives: labelled inputs and batches.
 
-A labelled input keeps image and label code apart until the first layer joins them. Positive, negative and all
-candidate inputs of an image differ in the code alone, so a linear first layer multiplies with the image once
-for all of them.
+A labelled input keeps images and label codes apart until the first layer joins them. The positive, negative and candidate
+inputs of an image differ in the code only, so a linear first layer multiplies its weights with the image once for all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional as F
+from torch.utils import _pytree as pytree
 
 __all__ = ["Batch", "LabelledInput"]
 
 
 @dataclass(frozen=True)
 class LabelledInput:
-    """Images and the label codes that they are to be joined with, not joined yet.
+    """Images and the label codes that will be joined with them.
 
-    One image may carry several codes (a positive and a negative one, or one a candidate label): the joined
-    input holds every image with its first code, then every image with its second, and so on. Images are rows
-    ``(batch, width)`` with a code of single entries, or maps ``(batch, width, height, width)`` with a code of
-    whole channels.
+    An image may have several codes (a positive and a negative one, or one per candidate label). The joined input contains
+    every image with its first code, then every image with its second code, and so on. Images are rows ``(batch, width)``
+    with codes of single features, or maps ``(batch, channels, height, width)`` with codes of whole channels.
 
     Attributes:
-        images: ``(batch, width, ...)``, zero in the ``columns`` that the code will fill.
+        images: ``(batch, width, ...)``, zero in the ``columns`` of the code.
         codebook: The different codes, ``(codes, code, ...)``.
-        index: Which code each copy of an image carries, ``(copies, batch)``, or ``(copies, 1)`` where all images
-            carry the same.
-        columns: Where in the joined input the code's entries (channels) stand, ``(code,)``.
-        features: Width (number of channels) of the joined input.
-        responses: Where a layer may keep what it makes of the codes alone, for further images with the same codes.
+        index: Index of each row's code, ``(copies, batch)``, or ``(copies, 1)`` if all images have the same.
+        columns: Features (channels) of the joined input that contain the code, ``(code,)``.
+        features: Number of features (channels) of the joined input.
+        responses: Cache of a layer's response to the codes alone, for further images with the same codes; or None.
+
+    Example:
+        >>> import torch, forwardforward as ff
+        >>> labelled = ff.label_encoders.Concatenation(2)(torch.ones(3, 4), torch.tensor([0, 1, 1]))
+        >>> labelled.joined()[1].tolist()
+        [1.0, 1.0, 1.0, 1.0, 0.0, 1.0]
     """
 
     images: Tensor
@@ -42,7 +47,7 @@ class LabelledInput:
     responses: dict[str, Any] | None = None
 
     def __len__(self) -> int:
-        """Return the number of rows of the joined input, copies times batch."""
+        """Return the number of rows of the joined input, copies times batch size."""
         return self.index.shape[0] * self.images.shape[0]
 
     @property
@@ -50,26 +55,53 @@ class LabelledInput:
         """The code of every row, ``(copies, batch or 1, code, ...)``."""
         return self.codebook[self.index]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the joined input, ``(copies * batch, features, ...)``."""
+        return (len(self), self.features, *self.images.shape[2:])
+
     def joined(self) -> Tensor:
-        """Return the plain input, ``(copies * batch, features, ...)``."""
-        batch, width, *rest = self.images.shape
-        out = self.images.new_zeros(self.index.shape[0], batch, self.features, *rest)
-        out[:, :, :width] = self.images
-        out[:, :, self.columns] = self.codes.to(out.dtype)
-        return out.flatten(0, 1)
+        """Return the joined input, ``(copies * batch, features, ...)``."""
+        copies, (batch, width, *rest) = self.index.shape[0], self.images.shape
+        padded = F.pad(self.images, (0, 0) * len(rest) + (0, self.features - width))
+        codes = self.codes.to(padded.dtype).expand(copies, batch, -1, *rest)
+        joined = padded.expand(copies, *padded.shape).index_copy(2, self.columns, codes)
+        return joined.flatten(0, 1)
+
+    def replace_codebook(self, codebook: Tensor) -> LabelledInput:
+        """Return the same input with other codes.
+
+        Args:
+            codebook: The codes, ``(codes, code, ...)``.
+        """
+        return replace(self, codebook=codebook)
+
+
+# A pytree, so that torch.func transforms and torch.compile see its tensors.
+pytree.register_pytree_node(
+    LabelledInput,
+    lambda x: ([x.images, x.codebook, x.index, x.columns], x.features),
+    lambda tensors, features: LabelledInput(*tensors, features),
+    serialized_type_name="forwardforward.batches.LabelledInput",
+)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input to the stack.
+    """The input of one training step.
 
     Attributes:
         inputs: Plain rows ``(rows, ...)`` or a labelled input.
-        targets: Class indices ``(batch,)``, where there are labels.
-        paired: Whether the first half of the rows are positive samples and the second half their negatives,
-            in the same order. Otherwise the rows are plain images, which no label has touched.
+        targets: Targets ``(batch, ...)``, such as class indices ``(batch,)``; None if there are none.
+        has_negatives: Whether the first half of the rows are positive samples and the second half their negatives, in
+            the same order. Otherwise the rows are the images themselves, without labels.
+
+    Example:
+        >>> import torch
+        >>> Batch(torch.rand(4, 3), torch.tensor([0, 1]), has_negatives=True).has_negatives
+        True
     """
 
     inputs: Tensor | LabelledInput
     targets: Tensor | None = None
-    paired: bool = False
+    has_negatives: bool = False

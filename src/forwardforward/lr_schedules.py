@@ -1,4 +1,4 @@
-"""Learning-rate factors: callables from a training's progress, 0 to 1, to a factor on the learning rate."""
+"""Learning-rate schedules: callables from the progress of a training, 0 to 1, to a factor on the learning rate."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Cooldown", "Cosine", "Ramp", "Steps"]
 
 @dataclass(frozen=True)
 class Cooldown:
-    r"""A learning-rate factor: 1, then linear to 0.
+    r"""A constant factor of 1, then linear to 0.
 
-    :math:`\min(1, (1 - t) / (1 - start))` at progress :math:`t` through the epochs, taken at each epoch's middle.
+    :math:`\min(1, (1 - t) / (1 - start))` at progress :math:`t`, evaluated at the middle of each epoch.
     ``Cooldown(0.5)`` is Hinton's.
 
     Args:
-        start: Where the cool-down begins, in [0, 1).
+        start: Progress at which the factor begins to fall, in [0, 1).
 
     Raises:
         ValueError: If ``start`` is out of range.
@@ -34,17 +34,17 @@ class Cooldown:
             raise ValueError(f"start must be in [0, 1), got {self.start}")
 
     def __call__(self, progress: float) -> float:
-        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        """Return the factor at ``progress``, from 0 to 1."""
         return min(1.0, (1 - progress) / (1 - self.start))
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return f"Cooldown({self.start})"
 
 
 @dataclass(frozen=True)
 class Ramp:
-    r"""A factor that goes evenly from ``first`` to ``last``, :math:`f_0 + (f_1 - f_0) t` at progress :math:`t`.
+    r"""A linear factor from ``first`` to ``last``, :math:`f_0 + (f_1 - f_0) t` at progress :math:`t`.
 
     Args:
         first: Factor :math:`f_0` at the start, at least 0.
@@ -66,19 +66,19 @@ class Ramp:
             raise ValueError(f"first and last must be at least 0, got {self.first} and {self.last}")
 
     def __call__(self, progress: float) -> float:
-        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        """Return the factor at ``progress``, from 0 to 1."""
         return self.first + (self.last - self.first) * progress
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return f"Ramp({self.first}, {self.last})"
 
 
 @dataclass(frozen=True)
 class Cosine:
-    r"""A learning-rate factor that falls along half a cosine, from 1 to ``floor``.
+    r"""A factor that falls along half a cosine, from 1 to ``floor``.
 
-    :math:`f + (1 - f) (1 + \cos \pi t) / 2` at progress :math:`t` through the epochs, taken at each epoch's middle.
+    :math:`f + (1 - f) (1 + \cos \pi t) / 2` at progress :math:`t`, evaluated at the middle of each epoch.
 
     Args:
         floor: Factor :math:`f` at the end, in [0, 1].
@@ -104,26 +104,26 @@ class Cosine:
             raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
 
     def __call__(self, progress: float) -> float:
-        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        """Return the factor at ``progress``, from 0 to 1."""
         if progress < self.warmup:
             return progress / self.warmup
-        way = (progress - self.warmup) / (1 - self.warmup)
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * way)) / 2
+        phase = (progress - self.warmup) / (1 - self.warmup)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * phase)) / 2
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return f"Cosine(floor={self.floor}" + (f", warmup={self.warmup})" if self.warmup else ")")
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A learning-rate factor that jumps: 1, then from each given progress on the factor beside it.
+    """A piecewise constant factor: 1, then from each progress on the factor given for it.
 
-    ``Steps({0.4: 0.5, 0.8: 0.1})`` is the Trifecta's for its deep network (500 epochs, changes after 200 and 400),
-    ``Steps({0.75: 0.1})`` the one for its shallow network.
+    ``Steps({0.4: 0.5, 0.8: 0.1})`` is the schedule of the Trifecta's deep network (500 epochs, changes after 200 and 400),
+    ``Steps({0.75: 0.1})`` that of its shallow network.
 
     Args:
-        factors: Progress, in (0, 1), to the factor from there on.
+        factors: Factor from each progress on, by progress in (0, 1).
 
     Raises:
         ValueError: If a progress is out of range or a factor is negative.
@@ -136,17 +136,17 @@ class Steps:
     factors: Mapping[float, float]
 
     def __post_init__(self) -> None:
-        own = dict(sorted(self.factors.items()))
-        for progress, factor in own.items():
+        factors = dict(sorted(self.factors.items()))
+        for progress, factor in factors.items():
             if not 0 < progress < 1 or factor < 0:
-                raise ValueError(f"factors must map progress in (0, 1) to factors of at least 0, got {own}")
-        object.__setattr__(self, "factors", own)  # the caller may change what was given
+                raise ValueError(f"factors must map progress in (0, 1) to factors of at least 0, got {factors}")
+        object.__setattr__(self, "factors", factors)  # a copy, since the caller may change the argument
 
     def __call__(self, progress: float) -> float:
-        """Return the factor at ``progress``, from 0 to 1, through the training."""
+        """Return the factor at ``progress``, from 0 to 1."""
         passed = [factor for start, factor in self.factors.items() if progress >= start]
         return passed[-1] if passed else 1.0
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return f"Steps({self.factors})"

@@ -1,9 +1,7 @@
 """Negatives: from a batch of images and labels to positive and negative samples.
 
-A sampler is called as ``sampler(images, labels, encoder, scores, generator)`` and returns a paired
-:class:`~forwardforward.batches.Batch`. Its attribute ``scores`` says what it wants to be told about the
-images before any layer is updated: ``None``, ``"head"`` (logits of the one-pass head) or
-``"goodness"`` (the goodness of every label).
+A sampler is called as ``sampler(images, labels, label_encoder, scores, generator)`` and returns a
+:class:`~forwardforward.batches.Batch` with negatives. It derives from :class:`Negatives`, which declares what it needs.
 """
 
 from __future__ import annotations
@@ -21,16 +19,42 @@ __all__ = ["HardGoodness", "HardLabel", "HybridMask", "LabelNegatives", "Negativ
 
 
 class Negatives:
-    """Base of the samplers."""
+    """Base of the samplers.
+
+    Attributes:
+        scores: Scores of the images that the sampler needs, computed before any layer is updated: None, ``"head"``
+            (logits of the one-pass head) or ``"goodness"`` (the goodness of every label).
+        needs_labels: Whether it needs labels and a label encoder.
+
+    Raises:
+        TypeError: When a subclass is defined, if one of the two has another value.
+
+    Example:
+        >>> class Noise(Negatives):
+        ...     needs_labels = False
+        ...     def __call__(self, images, labels, label_encoder, scores, generator):
+        ...         noise = torch.rand(images.shape, generator=generator)
+        ...         return Batch(torch.cat([images, noise]), labels, has_negatives=True)
+        >>> Noise()(torch.ones(2, 3), None, None, None, None).inputs.shape
+        torch.Size([4, 3])
+    """
 
     scores: ClassVar[str | None] = None
     needs_labels: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        """Check the declarations of a subclass."""
+        super().__init_subclass__()
+        if cls.scores not in (None, "head", "goodness"):
+            raise TypeError(f"scores must be None, 'head' or 'goodness' in {cls.__name__}, got {cls.scores!r}")
+        if not isinstance(cls.needs_labels, bool):
+            raise TypeError(f"needs_labels must be True or False in {cls.__name__}, got {cls.needs_labels!r}")
 
     def __call__(
         self,
         images: Tensor,
         labels: Tensor | None,
-        encoder: LabelEncoder | None,
+        label_encoder: LabelEncoder | None,
         scores: Tensor | None,
         generator: torch.Generator | None,
     ) -> Batch:
@@ -38,21 +62,29 @@ class Negatives:
 
         Args:
             images: ``(batch, ...)``.
-            labels: Class indices, ``(batch,)``; None where there are none.
-            encoder: Joins labels to images; None for a network without labels in its input.
-            scores: ``(batch, classes)``, what ``self.scores`` asks for.
+            labels: Class indices, ``(batch,)``; None if there are none.
+            label_encoder: Joins labels to images; None for a network without labels in its input.
+            scores: Of the kind that the attribute ``scores`` names, ``(batch, classes)``.
             generator: Source of randomness, on the images' device.
         """
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        """Return the call that made this sampler."""
+        """Return the constructor call."""
         arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({arguments})"
 
 
 class LabelNegatives(Negatives):
-    """Base of the samplers that put a wrong label to the image; a subclass writes :meth:`wrong_labels`."""
+    """Base of the samplers that combine each image with a wrong label; a subclass implements :meth:`wrong_labels`.
+
+    Example:
+        >>> class NextLabel(LabelNegatives):
+        ...     def wrong_labels(self, labels, num_classes, scores, generator):
+        ...         return (labels + 1) % num_classes
+        >>> NextLabel().wrong_labels(torch.tensor([0, 2]), 3, None, None)
+        tensor([1, 0])
+    """
 
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
@@ -64,19 +96,24 @@ class LabelNegatives(Negatives):
         self,
         images: Tensor,
         labels: Tensor | None,
-        encoder: LabelEncoder | None,
+        label_encoder: LabelEncoder | None,
         scores: Tensor | None,
         generator: torch.Generator | None,
     ) -> Batch:
         """Return each image with its label and with a wrong one."""
-        if encoder is None or labels is None:
-            raise ValueError(f"{self!r} needs labels and a label encoder: FFSequential(..., labels=...)")
-        wrong = self.wrong_labels(labels, encoder.num_classes, scores, generator)
-        return Batch(encoder(images, torch.stack([labels, wrong])), labels, paired=True)
+        if label_encoder is None or labels is None:
+            raise ValueError(f"{self!r} needs labels and a label encoder: FFSequential(..., label_encoder=...)")
+        wrong = self.wrong_labels(labels, label_encoder.num_classes, scores, generator)
+        return Batch(label_encoder(images, torch.stack([labels, wrong])), labels, has_negatives=True)
 
 
 class RandomLabel(LabelNegatives):
-    """A wrong label, uniform over the others; never the true one."""
+    """A wrong label, uniform over the others; never the true one.
+
+    Example:
+        >>> bool((RandomLabel().wrong_labels(torch.zeros(99).long(), 5, None, None) > 0).all())
+        True
+    """
 
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
@@ -87,9 +124,14 @@ class RandomLabel(LabelNegatives):
 
 
 class HardLabel(LabelNegatives):
-    """A wrong label drawn from the one-pass head's class probabilities, the true label taken out.
+    """A wrong label drawn from the one-pass head's class probabilities without the true label.
 
     Source: Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> scores = torch.tensor([[9.0, 8.0, -9.0]]).expand(50, 3)
+        >>> HardLabel().wrong_labels(torch.zeros(50).long(), 3, scores, None).unique().tolist()
+        [1]
     """
 
     scores = "head"
@@ -104,7 +146,7 @@ class HardLabel(LabelNegatives):
 
 
 class HardGoodness(LabelNegatives):
-    r"""A wrong label drawn by its goodness, :math:`P(k) \propto \exp(g_k / T)`, the true label taken out.
+    r"""A wrong label drawn by its goodness, :math:`P(k) \propto \exp(g_k / T)`, without the true label.
 
     Args:
         temperature: :math:`T`, in units of the standard deviation of an image's goodness over the labels; the
@@ -114,6 +156,10 @@ class HardGoodness(LabelNegatives):
         ValueError: If ``temperature`` is not positive.
 
     Source: the program dah33/explore_forward_forward, which draws by goodness.
+
+    Example:
+        >>> HardGoodness(temperature=0.01).wrong_labels(torch.tensor([0]), 3, torch.tensor([[9.0, 8.0, -9.0]]), None)
+        tensor([1])
     """
 
     scores = "goodness"
@@ -141,14 +187,18 @@ def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | Non
 class SelfContrast(Negatives):
     r"""Pairs of images without labels: an image with itself is positive, with another one negative.
 
-    :math:`x^+ = (x_i + x_i) / 2 = x_i` and :math:`x^- = (x_i + x_j) / 2` with :math:`j \ne i` from the batch. A linear
-    first layer sees what it would see of the pair side by side under shared weights. The paper adds without halving,
-    which twice the weights make up for; halved, a positive sample is the image itself, as in prediction.
+    :math:`x^+ = (x_i + x_i) / 2 = x_i` and :math:`x^- = (x_i + x_j) / 2` with :math:`j \ne i` from the batch. For a linear
+    first layer this equals the pair of images side by side with shared weights. The paper adds without halving, which is
+    equivalent to twice the weights; halved, a positive sample is the image itself, as in prediction.
 
     Raises:
-        ValueError: When called, if the batch holds one image.
+        ValueError: When called, if the batch has one image only.
 
     Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025).
+
+    Example:
+        >>> SelfContrast()(torch.tensor([[0.0], [2.0]]), None, None, None, None).inputs.flatten().tolist()
+        [0.0, 2.0, 1.0, 1.0]
     """
 
     needs_labels = False
@@ -157,14 +207,14 @@ class SelfContrast(Negatives):
         self,
         images: Tensor,
         labels: Tensor | None,
-        encoder: LabelEncoder | None,
+        label_encoder: LabelEncoder | None,
         scores: Tensor | None,
         generator: torch.Generator | None,
     ) -> Batch:
         """Return each image with itself, and with another image of the batch."""
         if len(images) < 2:
-            raise ValueError("SelfContrast needs at least two images a batch, got 1")
-        return Batch(torch.cat([images, (images + images[_others(images, generator)]) / 2]), labels, paired=True)
+            raise ValueError("SelfContrast needs at least two images per batch, got 1")
+        return Batch(torch.cat([images, (images + images[_others(images, generator)]) / 2]), labels, has_negatives=True)
 
 
 def _others(images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -181,16 +231,20 @@ class HybridMask(Negatives):
     A random bit image, blurred ``blurs`` times with [1/4, 1/2, 1/4] in both directions and cut at 1/2, is the
     mask :math:`m`; the negative sample is :math:`m \odot a + (1 - m) \odot b` for two different images. The
     positive sample is :math:`a` itself. Hybrids share short-range correlations with real images, so a layer
-    has to learn long-range ones.
+    must learn long-range ones.
 
     Args:
-        blurs: How often the mask is blurred; the more, the larger its patches.
+        blurs: Number of blurs of the mask; more blurs give larger patches.
 
     Raises:
-        ValueError: If ``blurs`` is negative or, when called, if the batch holds one image or images cannot be
-            told height and width.
+        ValueError: If ``blurs`` is negative or, when called, if the batch has one image only or the images are
+            neither maps nor square.
 
     Source: Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> HybridMask()(torch.rand(2, 1, 28, 28), None, None, None, None).inputs.shape
+        torch.Size([4, 1, 28, 28])
     """
 
     needs_labels = False
@@ -202,19 +256,19 @@ class HybridMask(Negatives):
         self,
         images: Tensor,
         labels: Tensor | None,
-        encoder: LabelEncoder | None,
+        label_encoder: LabelEncoder | None,
         scores: Tensor | None,
         generator: torch.Generator | None,
     ) -> Batch:
         """Return each image and a hybrid of it with another image of the batch."""
         batch = len(images)
         if batch < 2:
-            raise ValueError("HybridMask needs at least two images a batch, got 1")
+            raise ValueError("HybridMask needs at least two images per batch, got 1")
         height, width = self._size(images)
         mask = self.masks(batch, height, width, images, generator)
         mask = mask.view(batch, *[1] * (images.dim() - 3), height, width) if images.dim() > 2 else mask.flatten(1)
         hybrid = torch.where(mask, images, images[_others(images, generator)])
-        return Batch(torch.cat([images, hybrid]), labels, paired=True)
+        return Batch(torch.cat([images, hybrid]), labels, has_negatives=True)
 
     def masks(self, count: int, height: int, width: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return ``count`` random masks, ``(count, height, width)``, of type bool."""
@@ -223,11 +277,11 @@ class HybridMask(Negatives):
         return blurred > 0.5
 
     def _blur(self, size: int, like: Tensor) -> Tensor:
-        once = torch.eye(size, device=like.device) / 2
-        once += torch.diag(torch.full((size - 1,), 0.25, device=like.device), 1)
-        once += torch.diag(torch.full((size - 1,), 0.25, device=like.device), -1)
-        once /= once.sum(1, keepdim=True)
-        power: Tensor = torch.linalg.matrix_power(once, self.blurs)
+        blur = torch.eye(size, device=like.device) / 2
+        blur += torch.diag(torch.full((size - 1,), 0.25, device=like.device), 1)
+        blur += torch.diag(torch.full((size - 1,), 0.25, device=like.device), -1)
+        blur /= blur.sum(1, keepdim=True)
+        power: Tensor = torch.linalg.matrix_power(blur, self.blurs)
         return power
 
     @staticmethod

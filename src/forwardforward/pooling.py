@@ -1,4 +1,4 @@
-"""Pooling of maps to few numbers a channel, for what reads a convolution's activations."""
+"""Pooling of maps and sequences to rows, for goodness functions, embeddings and heads."""
 
 from __future__ import annotations
 
@@ -10,38 +10,43 @@ from forwardforward._utils.checks import check_whole
 __all__ = ["SequencePool", "SpatialPool"]
 
 KINDS = ("mean", "max", "rms")
-EPS = 1e-7  # bounds the root's slope at 0, far below the squares of activations of size one
+EPS = 1e-7  # bounds the slope of the root at 0; far below the squares of activations of size one
+
+
+def _check_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    return kind
 
 
 class SpatialPool(nn.Module):
     r"""Maps ``(rows, channels, height, width)`` to rows ``(rows, channels * size * size)``.
 
-    The map is cut into ``size`` times ``size`` equal patches, of which each gives one number per channel.
+    The map is divided into ``size`` times ``size`` equal patches, each of which gives one number per channel.
 
     Args:
         size: Number of patches along each side.
         kind: ``"mean"``, ``"max"`` or ``"rms"``, the root of the mean square.
 
     Raises:
-        ValueError: If an argument is out of range or, when called, the input is no map.
+        ValueError: If an argument is out of range or, when called, the input is not a batch of maps.
+
+    Example:
+        >>> import torch
+        >>> SpatialPool(2)(torch.rand(3, 8, 6, 6)).shape
+        torch.Size([3, 32])
     """
 
     def __init__(self, size: int = 1, kind: str = "mean") -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         self.size = check_whole("size", size, 1)
-        self.kind = kind
-
-    def features(self, channels: int) -> int:
-        """Return how many numbers come of ``channels`` channels."""
-        return channels * self.size**2
+        self.kind = _check_kind(kind)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the pooled rows."""
         if maps.dim() != 4:
             raise ValueError(
-                f"activations must be (rows, channels, height, width) to be pooled, got {tuple(maps.shape)}"
+                f"activations must be (rows, channels, height, width) for SpatialPool, got {tuple(maps.shape)}"
             )
         if self.kind == "max":
             return F.adaptive_max_pool2d(maps, self.size).flatten(1)
@@ -54,27 +59,44 @@ class SpatialPool(nn.Module):
         return f"{self.size}" + ("" if self.kind == "mean" else f", kind={self.kind!r}")
 
 
-class SequencePool(SpatialPool):
-    """Sequences ``(rows, channels, length)`` to rows ``(rows, channels * size)``, as :class:`SpatialPool` does maps.
+class SequencePool(nn.Module):
+    """Sequences ``(rows, channels, length)`` to rows ``(rows, channels * size)``.
 
     Args:
-        size: Number of equal stretches that the sequence is cut into.
+        size: Number of equal segments that the sequence is divided into.
         kind: ``"mean"``, ``"max"`` or ``"rms"``, the root of the mean square.
+        channels_last: Whether sequences are ``(rows, length, channels)``, as recurrent and attention blocks return them.
 
     Raises:
-        ValueError: If an argument is out of range or, when called, the input is no sequence.
+        ValueError: If an argument is out of range or, when called, the input is not a batch of sequences.
+
+    Example:
+        >>> import torch
+        >>> SequencePool(1, channels_last=True)(torch.rand(3, 12, 8)).shape
+        torch.Size([3, 8])
     """
 
-    def features(self, channels: int) -> int:
-        """Return how many numbers come of ``channels`` channels."""
-        return channels * self.size
+    def __init__(self, size: int = 1, kind: str = "mean", channels_last: bool = False) -> None:
+        super().__init__()
+        self.size = check_whole("size", size, 1)
+        self.kind = _check_kind(kind)
+        self.channels_last = channels_last
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Return the pooled rows."""
         if sequences.dim() != 3:
-            raise ValueError(f"activations must be (rows, channels, length) to be pooled, got {tuple(sequences.shape)}")
+            form = "(rows, length, channels)" if self.channels_last else "(rows, channels, length)"
+            raise ValueError(f"activations must be {form} for SequencePool, got {tuple(sequences.shape)}")
+        if self.channels_last:
+            sequences = sequences.transpose(1, 2)
         if self.kind == "max":
             return F.adaptive_max_pool1d(sequences, self.size).flatten(1)
         if self.kind == "mean":
             return F.adaptive_avg_pool1d(sequences, self.size).flatten(1)
         return F.adaptive_avg_pool1d(sequences.square(), self.size).add(EPS).sqrt().flatten(1)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        parts = [f"{self.size}"]
+        parts += [f"kind={self.kind!r}"] if self.kind != "mean" else []
+        return ", ".join([*parts, *(["channels_last=True"] if self.channels_last else [])])

@@ -1,7 +1,8 @@
-"""Runs: a training kept in a folder, to be looked at, evaluated and gone on with.
+"""Runs: trainings in folders, which can be evaluated, resumed, trained longer, and loaded as models.
 
-A run folder holds ``config.json`` (written first), ``history.jsonl``, ``checkpoint.pt``, and at the end
-``summary.json`` and ``curves.png``.
+A run folder contains ``config.json`` (the configuration, written first), ``history.jsonl`` (one line per epoch),
+``checkpoint.pt``, ``text_encoder.pt`` for data sets of texts, and, once the training has ended, ``summary.json`` and
+``curves.png``. The command line trains runs, and so do scripts by :class:`Run`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from forwardforward import diagnostics
 from forwardforward._utils.files import replacing
-from forwardforward.data import Splits
+from forwardforward.data import Splits, TensorData, split
+from forwardforward.data.text import TextEncoder, text_encoder_from_state
+from forwardforward.network import Network
 from forwardforward.recipes import Recipe, get
 from forwardforward.training import (
+    Callback,
     CheckpointError,
     Evaluation,
     History,
@@ -33,32 +36,63 @@ from forwardforward.training import (
     load_weights,
 )
 
-__all__ = ["Run", "RunConfig"]
+__all__ = ["Run", "RunConfig", "differences", "load"]
 
-FILES = ("config.json", "history.jsonl", "checkpoint.pt", "summary.json", "curves.png")
+FILES = ("config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png")
+
+
+def load(folder: str | Path, device: torch.device | str = "cpu") -> Network:
+    """Return the trained model of a run, in evaluation mode. The data set is not read.
+
+    The model contains the preprocessing that was fitted on the training data, so that it accepts raw inputs, and
+    ``class_names`` if the data set has them. For a run on texts, see :meth:`Run.text_encoder`.
+
+    Args:
+        folder: Run folder, as written by ``forwardforward train`` or :class:`Run`.
+        device: Device of the model.
+
+    Raises:
+        FileNotFoundError: If the folder contains no run.
+        CheckpointError: If the run has no checkpoint yet, or it is corrupted.
+    """
+    return Run.open(folder).load(device)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's result.
+    """Configuration of a run. :meth:`from_recipe` fills in what follows from a recipe.
 
-    Attributes:
-        data: Name of a data set, or path of an ``.npz``.
-        recipe: Name of a recipe.
+    Args:
+        data: Name of a data set, or path of an ``.npz`` file.
+        recipe: Name of the recipe.
         widths: Widths of the layers.
         epochs: Passes over the training data.
-        batch_size: Samples a step.
-        seed: Of weights, order and draws; the data's splits do not depend on it.
-        data_dir: Folder of the data set's files, or None for the default one.
-        device: Such as ``"cpu"``.
-        precision: ``"float32"`` or ``"bf16"``.
-        threads: Number of CPU threads; results are bit-exact for one number.
-        validation: Whether the run is there to choose by: the fixed validation split is held out, measured each epoch
-            and at the end, and the test set stays unread.
-        command: The command that started the run.
-        table: The whole recipe in words, as it was when the run began.
-        compile: Whether ``torch.compile`` compiles the layers; results are equal within rounding.
-        vectors: File of word vectors in place of those that the recipe trains, or None.
+        batch_size: Samples per step.
+        table: All fields of the recipe as text, as they were when the run began, see
+            :meth:`~forwardforward.recipes.Recipe.table`.
+        seed: Random seed for weights, shuffling and sampling; splits are fixed.
+        data_dir: Folder of the data set's files; default: see :func:`forwardforward.data.load`.
+        device: Device to train on.
+        precision: Compute precision, ``"float32"`` or ``"bf16"``.
+        threads: Number of CPU threads; results are bit-exact for equal numbers. Default: torch's number.
+        compile: Whether ``torch.compile`` compiles the layers; results are equal up to rounding.
+        vectors: File of word vectors that replace those which the recipe trains.
+        validation: Whether the validation split is held out, measured after each epoch, and evaluated on at the end
+            instead of the test set.
+        train_samples: Number of training samples, a fixed subset with equal shares of the classes; default: all.
+        command: Command that started the run.
+        input_shape: Shape of one input; set when the run begins.
+        num_classes: Number of classes; set when the run begins.
+        class_names: Names of the classes if the data set has them; set when the run begins.
+
+    Raises:
+        ValueError: If a value is of the wrong type or out of range.
+
+    Example:
+        >>> from forwardforward.recipes import get
+        >>> config = RunConfig.from_recipe(get("hinton").for_dataset("digits"), "digits", seed=1)
+        >>> config.seed, config.device
+        (1, 'cpu')
     """
 
     data: str
@@ -66,222 +100,468 @@ class RunConfig:
     widths: tuple[int, ...]
     epochs: int
     batch_size: int
-    seed: int
-    data_dir: str | None
-    device: str
-    precision: str
-    threads: int
-    validation: bool
-    command: str
-    table: dict[str, str]
-    compile: bool
-    vectors: str | None
+    table: Mapping[str, str]
+    seed: int = 0
+    data_dir: str | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    threads: int | None = None
+    compile: bool = False
+    vectors: str | None = None
+    validation: bool = False
+    train_samples: int | None = None
+    command: str = ""
+    input_shape: tuple[int, ...] | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] | None = None
 
-    def sized_recipe(self) -> Recipe:
-        """Return the recipe of this name with the run's sizes."""
-        recipe = get(self.recipe).for_dataset(self.data).with_vectors(self.vectors)
-        return recipe.replace(widths=self.widths, epochs=self.epochs, batch_size=self.batch_size)
+    def __post_init__(self) -> None:
+        """Check all values: a configuration may come from a file that somebody has edited."""
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if not check(value):
+                raise ValueError(f"{name} is not valid, got {value!r}")
 
-    def bound_recipe(self) -> Recipe:
-        """Return the recipe with this run's sizes, to train by.
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, data: str, **settings: Any) -> RunConfig:
+        """Return the configuration of a training by a recipe, with its widths, epochs and batch size.
 
-        Raises:
-            ValueError: If the recipe of this name is no longer the one that the run began with.
+        Args:
+            recipe: The recipe, with the data set's settings (:meth:`~forwardforward.recipes.Recipe.for_dataset`) and
+                the user's (:meth:`~forwardforward.recipes.Recipe.replace`).
+            data: Name of a data set, or path of an ``.npz`` file.
+            **settings: Other fields of the configuration.
         """
-        recipe = self.sized_recipe()
-        now = recipe.table()
-        changed = sorted(name for name in {*now, *self.table} if now.get(name) != self.table.get(name))
-        if changed:
-            raise ValueError(f"recipe {self.recipe} has changed since the run began: {', '.join(changed)}")
-        return recipe
+        sizes: dict[str, Any] = {name: getattr(recipe, name) for name in ("widths", "epochs", "batch_size")}
+        return cls(data=data, recipe=recipe.name, **sizes, table=recipe.table(), **settings)
 
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
-        """Return the configuration that ``config.json`` holds.
+        """Return the configuration from the text of ``config.json``.
 
         Raises:
-            ValueError: If the text is something else.
+            ValueError: If it is not valid JSON, a field is missing or unknown, or a value is not valid.
         """
         values = json.loads(text)
-        names = [one.name for one in fields(cls)]
+        names = [field.name for field in fields(cls)]
         if not isinstance(values, dict) or set(values) != set(names):
-            raise ValueError(f"it must hold {', '.join(names)}")
-        numbers = {name: values[name] for name in ("epochs", "batch_size", "seed", "threads")}
-        for name, value in [*numbers.items(), *(("widths", width) for width in list(values["widths"]))]:
-            if type(value) is not int:
-                raise ValueError(f"{name} must be whole, got {value!r}")
-        return cls(**{**values, "widths": tuple(values["widths"])})
+            raise ValueError(f"it must contain exactly {', '.join(names)}")
+        for name in ("widths", "input_shape", "class_names"):  # JSON has no tuples
+            if isinstance(values[name], list):
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that determine the result, by name, to be compared by :func:`differences`.
+
+        Files, device, threads and compilation are left out: they change the result by rounding at most.
+        """
+        return {
+            "data": self.data,
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "precision": self.precision,
+            "validation": self.validation,
+            "train_samples": self.train_samples,
+            **self.table,
+        }
 
 
-@contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Compute with so many threads meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ, by name, as pairs (saved, current); None stands for a missing one.
+
+    Example:
+        >>> differences({"lr": "0.1", "seed": 0}, {"lr": "0.2", "seed": 0, "peer": "PeerNormalization()"})
+        {'lr': ('0.1', '0.2'), 'peer': (None, 'PeerNormalization()')}
+    """
+    pairs = {name: (saved.get(name), current.get(name)) for name in {**saved, **current}}
+    return {name: (before, now) for name, (before, now) in pairs.items() if before != now}
+
+
+def _integer(value: Any, lowest: int, highest: int = 2**63 - 1) -> bool:
+    return type(value) is int and lowest <= value <= highest
+
+
+def _integers(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(_integer(number, 1, 2**31 - 1) for number in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _boolean(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+#: Conditions on the fields of a configuration.
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "data": _text,
+    "recipe": _text,
+    "widths": _integers,
+    "epochs": lambda value: _integer(value, 1),
+    "batch_size": lambda value: _integer(value, 1),
+    "table": lambda value: isinstance(value, Mapping) and all(map(_text, [*value, *value.values()])),
+    "seed": lambda value: _integer(value, 0),
+    "data_dir": lambda value: value is None or _text(value),
+    "device": _text,
+    "precision": lambda value: value in ("float32", "bf16"),
+    "threads": lambda value: value is None or _integer(value, 1, 4096),
+    "compile": _boolean,
+    "vectors": lambda value: value is None or _text(value),
+    "validation": _boolean,
+    "train_samples": lambda value: value is None or _integer(value, 2),
+    "command": _text,
+    "input_shape": lambda value: value is None or _integers(value),
+    "num_classes": lambda value: value is None or _integer(value, 1),
+    "class_names": lambda value: value is None or (isinstance(value, tuple) and all(map(_text, value))),
+}
 
 
 class Run:
-    """A run in its folder.
+    """A training in a folder.
 
     Args:
-        folder: Where the run is kept.
-        config: What it runs.
+        folder: Run folder.
+        config: The configuration.
+        recipe: The recipe, for recipes that are not registered by name; default: the recipe that the configuration
+            names, with the data set's settings. Widths, epochs and batch size are the configuration's in any case.
+        splits: The data set, if it has been read already.
+
+    Example:
+        >>> import tempfile
+        >>> from forwardforward.recipes import get
+        >>> recipe = get("hinton").for_dataset("digits").replace(widths=(20, 20), epochs=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run.create(folder + "/run", RunConfig.from_recipe(recipe, "digits"))
+        ...     summary = run.train(progress=False)
+        ...     model = load(folder + "/run")  # the data set is not needed any more
+        >>> model.predict(run.splits().test.inputs[:3]).shape
+        torch.Size([3])
     """
 
-    def __init__(self, folder: str | Path, config: RunConfig) -> None:
+    def __init__(
+        self, folder: str | Path, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
+    ) -> None:
         self.folder = Path(folder)
         self.config = config
-        self._splits: dict[str | None, Splits] = {}
+        self._recipe = recipe
+        self._splits: dict[str | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
 
     @classmethod
-    def create(cls, folder: str | Path, config: RunConfig) -> Run:
-        """Return a run whose folder was made and holds the configuration.
+    def create(
+        cls, folder: str | Path, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
+    ) -> Run:
+        """Return a new run, with its folder and configuration written.
+
+        Args:
+            folder: Run folder.
+            config: The configuration.
+            recipe: As in the constructor.
+            splits: As in the constructor.
 
         Raises:
-            FileExistsError: If the folder holds a run already.
+            FileExistsError: If the folder already contains a run.
         """
-        run = cls(folder, config)
+        run = cls(folder, config, recipe=recipe, splits=splits)
         run.begin()
         return run
 
-    def begin(self) -> None:
-        """Make the folder and write the configuration.
-
-        Raises:
-            FileExistsError: If the folder holds a run already.
-        """
-        self.check_free()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write("config.json", asdict(self.config))
-
-    def check_free(self) -> None:
-        """Refuse a folder in which the run would overwrite something.
-
-        Raises:
-            FileExistsError: If there is a run in it, a file of a run's name, or a file in its place.
-        """
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FileExistsError(f"--out {self.folder} is a file; give another --out")
-        taken = [name for name in FILES if (self.folder / name).exists()]
-        if "config.json" in taken:
-            raise FileExistsError(
-                f"--out {self.folder} holds a run already; go on with it by {self.resume_command}, "
-                "or give another --out"
-            )
-        if taken:
-            raise FileExistsError(f"--out {self.folder} holds {', '.join(taken)} already; give another --out")
-
-    @property
-    def resume_command(self) -> str:
-        """The command that goes on with this run."""
-        return f"forwardforward train --resume {shlex.quote(str(self.folder))}"
-
     @classmethod
-    def open(cls, folder: str | Path) -> Run:
-        """Read an existing run's configuration.
+    def open(cls, folder: str | Path, *, recipe: Recipe | None = None, splits: Splits | None = None) -> Run:
+        """Return an existing run.
+
+        Args:
+            folder: Run folder.
+            recipe: As in the constructor.
+            splits: As in the constructor.
 
         Raises:
-            FileNotFoundError: If there is no run in the folder.
-            ValueError: If its configuration cannot be read.
+            FileNotFoundError: If the folder contains no run.
+            ValueError: If the configuration cannot be read.
         """
         path = Path(folder) / "config.json"
         if not path.is_file():
             raise FileNotFoundError(f"there is no run in {folder}: it has no config.json")
         try:
-            return cls(folder, RunConfig.from_json(path.read_text(encoding="utf-8")))
+            config = RunConfig.from_json(path.read_text(encoding="utf-8"))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is not the configuration of a run: {error}") from error
+        return cls(folder, config, recipe=recipe, splits=splits)
 
-    def discard(self) -> None:
-        """Remove a run that could not begin, if it has no checkpoint; other files in its folder stay."""
-        if (self.folder / "checkpoint.pt").exists():
-            return
-        for name in ("history.jsonl", "config.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it holds something else
-            self.folder.rmdir()
-
-    def splits(self, data_dir: str | None = None, progress: bool = False) -> Splits:
-        """Return the run's data, which are read once.
+    def begin(self, resume: bool = False) -> None:
+        """Read the data, make the folder and write the configuration.
 
         Args:
-            data_dir: Folder of the data set's files; the run's unless given.
-            progress: Whether to show progress bars where reading takes long.
+            resume: Whether a run that is in the folder already is resumed, if its settings are equal.
+
+        Raises:
+            FileExistsError: If the folder already contains a run and ``resume`` is False.
+            ValueError: If it contains a run with other settings.
+        """
+        if resume and (self.folder / "config.json").exists():
+            saved = Run.open(self.folder).config
+            if changed := differences(saved.settings(), self.config.settings()):
+                raise ValueError(f"{self.folder} contains a run with other settings: {_listed(changed)}")
+            form = {name: getattr(saved, name) for name in ("input_shape", "num_classes", "class_names")}
+            self.config = replace(self.config, **form)
+            return
+        self.check_free()
+        self.splits()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_config()
+
+    def check_free(self) -> None:
+        """Check that the run would overwrite nothing in its folder.
+
+        Raises:
+            FileExistsError: If there is a run in the folder, a file with the name of one of a run's, or a file in the
+                folder's place.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"{self.folder} is a file")
+        taken = [name for name in FILES if (self.folder / name).exists()]
+        if "config.json" in taken:
+            raise FileExistsError(f"{self.folder} already contains a run (resume with: {self.resume_command})")
+        if taken:
+            raise FileExistsError(f"{self.folder} already contains {', '.join(taken)}")
+
+    def discard(self) -> None:
+        """Remove a run without a checkpoint; other files in its folder are kept."""
+        if (self.folder / "checkpoint.pt").exists():
+            return
+        for name in ("history.jsonl", "text_encoder.pt", "config.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other files are in it
+            self.folder.rmdir()
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes this run."""
+        return f"forwardforward train --resume {shlex.quote(str(self.folder))}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, with the run's widths, epochs and batch size."""
+        config, recipe = self.config, self._recipe
+        if recipe is None:
+            recipe = get(config.recipe).for_dataset(config.data).with_vectors(config.vectors)
+        return recipe.replace(widths=config.widths, epochs=config.epochs, batch_size=config.batch_size)
+
+    def check_recipe(self) -> None:
+        """Check that the recipe is still the one that the run began with.
+
+        Raises:
+            ValueError: If one of its fields has changed.
+        """
+        if changed := differences(self.config.table, self.recipe.table()):
+            raise ValueError(f"recipe {self.config.recipe} has changed since the run began: {_listed(changed)}")
+
+    @property
+    def epochs_done(self) -> int:
+        """Number of epochs in the checkpoint; 0 if there is none.
+
+        Raises:
+            CheckpointError: If the checkpoint is corrupted.
+        """
+        path = self.folder / "checkpoint.pt"
+        return int(load_checkpoint(path)["epoch"]) if path.exists() else 0
+
+    def set_epochs(self, epochs: int) -> None:
+        """Change the run's number of epochs, to train it longer.
+
+        Learning-rate and update schedules run over the new number from the next epoch on, so the result differs from
+        that of a run that began with it, unless the recipe has neither.
+
+        Args:
+            epochs: New number of epochs, including those that are done.
+
+        Raises:
+            ValueError: If more epochs are done, or the recipe's update schedule needs more of them.
+        """
+        if epochs < (done := self.epochs_done):
+            raise ValueError(f"epochs must be at least {done}, the number that is done, got {epochs}")
+        table = {**self.config.table, "epochs": self.recipe.replace(epochs=epochs).table()["epochs"]}
+        command = f"{self.config.command} && python -m forwardforward train --resume RUN --epochs {epochs}"
+        config = replace(self.config, epochs=epochs, table=table, command=command)
+        self.recipe.schedule(len(self.model().layers), 0, 0, epochs)
+        self.config = config
+        self._write_config()
+
+    def splits(self, data_dir: str | None = None, progress: bool = False) -> Splits:
+        """Return the run's data set, which is read once.
+
+        Args:
+            data_dir: Folder of the data set's files; default: the configuration's.
+            progress: Whether to show progress bars for long steps.
+
+        Raises:
+            ValueError: If shape or classes of the data are not those of the run.
         """
         folder = data_dir or self.config.data_dir
         if folder not in self._splits:
-            self._splits[folder] = self.config.sized_recipe().splits(self.config.data, folder, progress)
-        return self._splits[folder]
+            self._splits[folder] = self.recipe.splits(self.config.data, folder, progress)
+        splits = self._splits[folder]
+        form = {name: getattr(splits, name) for name in ("input_shape", "num_classes", "class_names")}
+        config = self.config
+        if config.input_shape is None:
+            self.config = replace(config, **form)
+        elif changed := differences({name: getattr(config, name) for name in form}, form):
+            raise ValueError(f"data {Path(config.data).name} have changed since the run began: {_listed(changed)}")
+        return splits
 
-    def model(self, splits: Splits) -> nn.Module:
-        """Return the run's untrained model, with the weights that its seed gives."""
+    def training_data(self) -> TensorData:
+        """Return what the model is trained on: the training split, with the validation split if that is not held out.
+
+        Raises:
+            ValueError: If the configuration's number of training samples does not suit the data.
+        """
+        splits, samples = self.splits(), self.config.train_samples
+        train = splits.train if self._holds_out else splits.train_and_validation
+        if samples is None or samples == len(train):
+            return train
+        if not splits.num_classes <= samples < len(train):
+            raise ValueError(f"train_samples must be from {splits.num_classes} to {len(train)}, got {samples}")
+        return split(train, [samples, len(train) - samples], seed=0)[0]
+
+    @property
+    def _holds_out(self) -> bool:
+        """Whether the validation split is held out: for the user, or because the classifier chooses layers with it."""
+        return self.config.validation or hasattr(self.recipe.classifier, "choose")
+
+    def model(self) -> Network:
+        """Return the untrained model; its weights are determined by the run's seed.
+
+        The data set is read only if the run has not begun.
+        """
+        if self.config.input_shape is None:
+            self.splits()
+        config = self.config
+        assert config.input_shape is not None
+        assert config.num_classes is not None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
-            return self.config.sized_recipe().model(splits.input_shape, splits.num_classes)
+            torch.manual_seed(config.seed)
+            model = self.recipe.model(config.input_shape, config.num_classes)
+        model.class_names = config.class_names
+        return model
 
-    def train(self, progress: bool = True) -> dict[str, Any]:
-        """Train to the end, going on from the checkpoint where there is one, and return the summary.
-
-        The test set is read once, after the last epoch; the validation split in its place where the run is there to
-        choose by. That split is also held out where a recipe chooses its layers by it.
+    def load(self, device: torch.device | str = "cpu") -> Network:
+        """Return the trained model in evaluation mode, without reading the data set.
 
         Args:
-            progress: Whether to show progress bars.
-        """
-        with _threads(self.config.threads):
-            return self._train(progress)
+            device: Device of the model.
 
-    def _train(self, progress: bool) -> dict[str, Any]:
+        Raises:
+            CheckpointError: If there is no checkpoint, or it is corrupted.
+        """
+        model = self.model()
+        load_weights(self.folder / "checkpoint.pt", model)
+        return model.to(device).eval()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the run's inputs are texts."""
+        return self.recipe.representation is not None
+
+    def text_encoder(self) -> TextEncoder:
+        """Return the encoder from texts to the model's inputs, as it was fitted to the training texts.
+
+        ``run.load().predict(run.text_encoder()(["A wonderful film."]))`` classifies a text.
+
+        Raises:
+            ValueError: If the run's inputs are not texts.
+            CheckpointError: If ``text_encoder.pt`` is missing or corrupted.
+        """
+        if not self.reads_text:
+            raise ValueError(f"the run in {self.folder} does not read texts, its data are {self.config.data}")
+        path = self.folder / "text_encoder.pt"
+        if not path.is_file():
+            raise CheckpointError(f"there is no text encoder {path}")
+        try:
+            return text_encoder_from_state(torch.load(path, weights_only=True), type(self.recipe.representation))
+        except Exception as error:  # torch.load raises many kinds of errors for a corrupted file
+            raise CheckpointError(f"cannot read the text encoder {path}: {error}") from error
+
+    def fit(self, callbacks: Sequence[Callback] = (), progress: bool = True) -> tuple[Network, History]:
+        """Train from the checkpoint, or from the start, to the last epoch or until a callback stops the training.
+
+        Args:
+            callbacks: Callbacks beside the one that writes ``history.jsonl``.
+            progress: Whether to show progress bars.
+
+        Returns:
+            The model and its history.
+
+        Raises:
+            ValueError: If the recipe has changed since the run began.
+            CheckpointError: If the checkpoint cannot be read or written.
+        """
+        self.check_recipe()
         config = self.config
-        recipe = config.bound_recipe()
-        held_out = config.validation or hasattr(recipe.classifier, "choose")
         splits = self.splits(progress=progress)
-        model = self.model(splits)
+        model = self.model()
         checkpoint = self.folder / "checkpoint.pt"
-        resumed = checkpoint.exists()
-        if resumed:
-            load_checkpoint(checkpoint)  # a damaged one is no reason to try again, unlike what may follow
-        with self._going_on():
-            history = recipe.fit(
+        if checkpoint.exists():
+            load_checkpoint(checkpoint)  # outside the block below: another attempt does not mend a corrupted checkpoint
+        with _threads(config.threads), self._resumable():
+            self._write_text_encoder(splits)
+            history = self.recipe.fit(
                 model,
-                splits.train if held_out else splits.train_and_validation,
-                validation=splits.validation if held_out else None,
+                self.training_data(),
+                validation=splits.validation if self._holds_out else None,
                 seed=config.seed,
                 device=config.device,
                 precision=config.precision,
                 compile=config.compile,
-                callbacks=[JSONLog(self.folder / "history.jsonl")],
+                callbacks=[JSONLog(self.folder / "history.jsonl"), *callbacks],
                 progress=progress,
                 checkpoint=checkpoint,
                 resume=True,
             )
-            result = evaluate(model, splits.validation if config.validation else splits.test)
+        return model, history
+
+    def train(self, callbacks: Sequence[Callback] = (), progress: bool = True) -> dict[str, Any]:
+        """Train as :meth:`fit`, evaluate, and return the summary, which is written to ``summary.json``.
+
+        The test set is read once, after the last epoch; with ``validation`` the validation split is evaluated instead.
+
+        Args:
+            callbacks: Callbacks beside the one that writes ``history.jsonl``.
+            progress: Whether to show progress bars.
+        """
+        resumed = (self.folder / "checkpoint.pt").exists()
+        model, history = self.fit(callbacks, progress)
+        splits = self.splits()
+        with _threads(self.config.threads), self._resumable():
+            result = evaluate(model, splits.validation if self.config.validation else splits.test)
             summary = self._summary(model, history, result)
+            # The time from reading the data to the result is known only if the run was never interrupted.
             summary["total_seconds"] = self._earlier_total() if resumed else time.monotonic() - self._begun
-            self._write("summary.json", summary)
+            self._write_json("summary.json", summary)
         return summary
 
-    def evaluate(self, device: str | None = None, data_dir: str | None = None) -> Evaluation:
+    def evaluate(
+        self, device: torch.device | str | None = None, data_dir: str | None = None, batch_size: int = 1000
+    ) -> Evaluation:
         """Measure the trained model on the test set.
 
         Args:
-            device: Where to compute; the run's device unless given.
-            data_dir: Folder of the data set's files; the run's unless given.
+            device: Device; default: the configuration's.
+            data_dir: Folder of the data set's files; default: the configuration's.
+            batch_size: Samples per batch; the errors do not depend on it.
 
         Raises:
-            CheckpointError: If there is no checkpoint, or one that cannot be read.
+            CheckpointError: If there is no checkpoint, or it is corrupted.
         """
-        splits = self.splits(data_dir)
-        model = load_weights(self.folder / "checkpoint.pt", self.model(splits))
-        return evaluate(model.to(device or self.config.device), splits.test)
+        model = self.load(device or self.config.device)
+        return evaluate(model, self.splits(data_dir).test, batch_size=batch_size)
 
     def plot(self, history: History | None = None) -> Path:
         """Draw the curves into ``curves.png`` and return its path.
+
+        Args:
+            history: The history; default: read from ``history.jsonl``.
 
         Raises:
             ImportError: If matplotlib is not installed.
@@ -293,7 +573,7 @@ class Run:
         diagnostics.curves(history, path)
         return path
 
-    def _summary(self, model: nn.Module, history: History, result: Evaluation) -> dict[str, Any]:
+    def _summary(self, model: Network, history: History, result: Evaluation) -> dict[str, Any]:
         last, test = history[-1]["validation"], not self.config.validation
         return {
             "data": self.config.data,
@@ -302,7 +582,8 @@ class Run:
             "epochs": len(history),
             "batch_size": self.config.batch_size,
             "seed": self.config.seed,
-            "trained_on": "all training images" if last is None else "training split",
+            "trained_on": "training split" if self._holds_out else "all training images",
+            "train_samples": len(self.training_data()),
             "measured_on": "test" if test else "validation",
             "test_error": result.error if test else None,
             "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
@@ -311,26 +592,53 @@ class Run:
             "seconds": history.seconds,
             "parameters": sum(p.numel() for p in model.parameters()),
             "precision": self.config.precision,
-            "threads": self.config.threads,
+            "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
             "torch": torch.__version__,
             "command": self.config.command,
         }
 
     def _earlier_total(self) -> float | None:
-        """Return how long it took from reading the data to the result, None where the run was stopped in between."""
+        """Return the total time of a run that had ended before it was resumed, None for an interrupted one."""
         path = self.folder / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")).get("total_seconds") if path.exists() else None
+        if not path.exists():
+            return None
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return summary.get("total_seconds") if summary.get("epochs") == self.config.epochs else None
 
     @contextlib.contextmanager
-    def _going_on(self) -> Iterator[None]:
-        """Say how to go on where it is not the run that is at fault, as with a full disk."""
+    def _resumable(self) -> Iterator[None]:
+        """Context manager that adds the command to resume to errors such as a full disk."""
         try:
             yield
         except (OSError, CheckpointError) as error:
-            raise CheckpointError(f"{error}; go on with: {self.resume_command}") from error
+            raise CheckpointError(f"{error}; resume with: {self.resume_command}") from error
 
-    def _write(self, name: str, content: dict[str, Any]) -> None:
-        """Write a file whole or not at all."""
+    def _write_text_encoder(self, splits: Splits) -> None:
+        path = self.folder / "text_encoder.pt"
+        if splits.text_encoder is not None and not path.exists():
+            with replacing(path, "wb") as file:
+                torch.save(splits.text_encoder.state(), file)
+
+    def _write_config(self) -> None:
+        self._write_json("config.json", asdict(self.config))
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         with replacing(self.folder / name) as file:
             file.write(json.dumps(content, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Context manager that sets the number of CPU threads; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return differences as one line."""
+    return ", ".join(f"{name} (was {before}, is {now})" for name, (before, now) in changed.items())

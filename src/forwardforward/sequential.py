@@ -1,56 +1,67 @@
-"""The stack: layers, what makes their batches, the training step and classification."""
+"""The container: layers, label encoder, negatives, head and preprocessing of one network."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward import classifiers
-from forwardforward._inputs import check_finite, check_images, check_labels_of
-from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of, widest_of
-from forwardforward._updates import StepResult, Walk
+from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
+from forwardforward._utils.checks import check_finite, check_instance, check_whole
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabelledInput
+from forwardforward.classifiers import SumOverLayers
+from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
-from forwardforward.layers import FFLayer
-from forwardforward.layers.layer import check_made
-from forwardforward.negatives import RandomLabel
+from forwardforward.layers import FFLayer, SkipConnection
+from forwardforward.layers.embedding import _IndexLayer
+from forwardforward.layers.layer import Defaults
+from forwardforward.layers.skip import SkipTensors
+from forwardforward.negatives import Negatives, RandomLabel
+from forwardforward.network import Classifier, Network
 from forwardforward.normalization import PeerNormalization
-from forwardforward.objectives import LocalLoss
+from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.pooling import SequencePool, SpatialPool
+from forwardforward.preprocessing import Preprocessing
+from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
 from forwardforward.update_schedules import Groups, Joint
 
-__all__ = ["FFSequential", "StepResult"]
+__all__ = ["FFSequential"]
 
 
-class FFSequential(nn.Module):
-    """A stack of layers, each trained by an objective of its own.
+class FFSequential(Network):
+    """A stack of layers, each trained with its own objective.
 
-    Plug-ins given here are defaults; each layer that was not given its own gets a copy. ``model(x)`` gives the last
-    layer's activations: features, read under the neutral label where the network has labels in its input.
+    Plug-ins given here are defaults for layers without their own; every layer gets copies. ``model(x)`` returns the last
+    layer's output: features, under the neutral label if the network has labels in its input. Gradients stop at the layer
+    borders of ``model(x)``, as in training; ``torch.nn.Sequential(*model)`` computes the same layers without borders.
 
     Args:
-        *layers: The layers, in order; a plain module is wrapped into an :class:`~forwardforward.FFLayer`.
+        *layers: The layers, in order; a plain module is wrapped in an :class:`~forwardforward.FFLayer`.
         goodness: Scalar or per-class goodness.
-        loss: Loss over the goodness; goodness and loss decide what kind of objective the layers have.
-        normalization: Applied to each layer's input, the first's too; None passes activations on as they are.
+        loss: A pair, class or batch loss; its base class states the kind of objective.
+        objective: In place of ``goodness`` and ``loss``: an objective, such as a sum of several.
+        normalization: Applied to each layer's input, including the first; None for none.
         peer: Peer normalization of every layer, or None.
-        labels: How labels join the input, for pair objectives; None for a network that sees images alone.
-        negatives: Makes positive and negative samples, for pair objectives; a uniform wrong label unless given.
-        head: A one-pass linear head, trained alongside. Added by itself where ``negatives`` scores with one, or where
-            nothing else can classify and ``num_classes`` is given.
-        classifier: What ``predict`` asks. Unless given: the goodness of all layers but the first for pair objectives
-            with labels, of all layers for class objectives, else the head.
-        num_classes: Number of classes, where neither labels nor goodness tell.
-        chunk: Largest number of activations of one layer held at once in classification.
+        label_encoder: Encodes labels in the input, for pair objectives; None for a network without labels in its input.
+        negatives: Makes positive and negative samples, for pair objectives; default: a uniformly drawn wrong label.
+        head: A one-pass linear head, trained together with the layers. Added automatically if ``negatives`` needs its
+            scores, or if nothing else can classify and ``num_classes`` is given.
+        classifier: Function from the layers' goodness ``(batch, layers, classes)`` to scores, or ``"head"``. Default: the
+            goodness summed over all layers but the first for pair objectives, over all layers for class objectives; the
+            head if layers cannot classify.
+        num_classes: Number of classes, if neither label encoder nor goodness define it.
+        preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
+        input_shape: Shape of one raw input. Default: taken from the first layer, such as an
+            :class:`~forwardforward.FFLinear`, or from the first batch; parameters that depend on it do not exist before.
+        chunk_size: Largest number of activations of one layer per chunk in classification.
 
     Raises:
-        ValueError: If there are no layers, layers of different contracts are mixed, or plug-ins do not fit together.
+        TypeError: If an argument is of another kind.
+        ValueError: If there are no layers, layers with and without negatives are mixed, or plug-ins do not fit together.
 
     Example:
         >>> import forwardforward as ff
@@ -70,87 +81,284 @@ class FFSequential(nn.Module):
         self,
         *layers: nn.Module,
         goodness: Callable[[Tensor], Tensor] | None = None,
-        loss: Callable[..., Tensor] | None = None,
+        loss: nn.Module | None = None,
+        objective: Objective | None = None,
         normalization: nn.Module | None = None,
         peer: PeerNormalization | None = None,
-        labels: LabelEncoder | None = None,
-        negatives: Callable[..., Batch] | None = None,
-        head: classifiers.LinearHead | None = None,
-        classifier: Callable[[FFSequential, Tensor], Tensor] | None = None,
+        label_encoder: LabelEncoder | None = None,
+        negatives: Negatives | Callable[..., Batch] | None = None,
+        head: LinearHead | None = None,
+        classifier: Classifier | None = None,
         num_classes: int | None = None,
-        chunk: int = 2**23,
+        preprocessing: Preprocessing | None = None,
+        input_shape: Sequence[int] | None = None,
+        chunk_size: int = 2**23,
     ) -> None:
-        super().__init__()
+        super().__init__(preprocessing)
+        plugins = {"goodness": goodness, "loss": loss, "normalization": normalization, "peer": peer, "head": head}
+        check_instance(**plugins, label_encoder=label_encoder, negatives=negatives, classifier=classifier)
+        check_instance(objective=objective)
+        if objective is not None and (goodness is not None or loss is not None):
+            raise ValueError("objective must not be given with goodness or loss: it contains both")
+        for name, value, kind in (
+            ("objective", objective, Objective),
+            ("label_encoder", label_encoder, LabelEncoder),
+            ("head", head, LinearHead),
+            ("peer", peer, PeerNormalization),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
+        if classifier is not None and classifier != "head" and not callable(classifier):
+            raise TypeError(f"classifier must be a function of the goodness or 'head', got {classifier!r}")
+        if negatives is not None and not callable(negatives):
+            raise TypeError(f"negatives must be a sampler, such as RandomLabel(), got {negatives!r}")
         if not layers:
-            raise ValueError("layers must hold at least one layer, got none")
-        for one in layers:
-            if not isinstance(one, nn.Module) or isinstance(one, nn.ModuleList):
-                got = type(one).__name__
-                raise TypeError(
-                    f"layers must be modules, each an argument of its own (FFSequential(*layers)), got {got}"
-                )
-        plugins = {"goodness": goodness, "loss": loss, "normalization": normalization, "peer": peer, "labels": labels}
-        check_made(**plugins, negatives=negatives, head=head, classifier=classifier)
-        self.layers = nn.ModuleList(one if isinstance(one, FFLayer) else FFLayer(one) for one in layers)
-        for index, layer in enumerate(self.stack):
-            layer.compose(index, goodness=goodness, loss=loss, normalization=normalization, peer=peer)
-        contracts = {self._objective(layer).paired for layer in self.stack}
-        if len(contracts) > 1:
-            kinds = [type(layer.objective).__name__ for layer in self.stack]
+            raise ValueError("layers must contain at least one layer, got none")
+        self.chunk_size = check_whole("chunk_size", chunk_size, 1)
+        self.label_encoder = label_encoder
+        self._given_num_classes = num_classes
+        self._defaults = Defaults(goodness, loss, objective, normalization, peer)
+        self._output_shapes: list[tuple[int, ...]] = []
+        self.layers = nn.ModuleList(self._new_layer(index, layer) for index, layer in enumerate(layers))
+        kinds = {objective.uses_negatives for objective in self._objectives()}
+        if len(kinds) > 1:
+            names = ", ".join(type(objective).__name__ for objective in self._objectives())
             raise ValueError(
                 "layers must all have pair objectives or none, since a per-class layer after a labelled input "
-                f"would read the label; got {', '.join(kinds)}"
+                f"would read the label; got {names}"
             )
-        self.paired = contracts.pop()
-        if not self.paired and labels is not None:
-            raise ValueError("labels must be None for class and batch objectives: the layers would read the label")
-        if not self.paired and negatives is not None:
-            raise ValueError("negatives must be None for class and batch objectives, which read plain images")
-        self.labels = labels
-        self.negatives = (negatives or RandomLabel()) if self.paired else None
-        wanted = getattr(self.negatives, "scores", None)
-        if wanted not in (None, "head", "goodness"):
-            raise ValueError(f"negatives must have scores of None, 'head' or 'goodness', got {wanted!r}")
-        if self.paired and labels is None and getattr(self.negatives, "needs_labels", False):
-            raise ValueError(
-                f"labels must be given for {self.negatives!r}, such as label_encoders.Overlay(num_classes=10)"
+        self.uses_negatives = kinds.pop()
+        self.negatives = self._checked_negatives(negatives)
+        self.num_classes = self._resolved_num_classes(head)
+        self.head = self._new_head(head)
+        self.classifier = self._checked_classifier(classifier)
+        SkipTensors(self.stack)  # refuses a connection from before the first layer
+        self._check_saved()
+        if input_shape is not None:
+            self.setup(input_shape)
+        elif (shape := self.stack[0].input_shape) is not None:
+            self._setup_layers(shape)
+
+    # Construction
+
+    def _new_layer(self, index: int, layer: nn.Module) -> FFLayer:
+        """Return a layer with the network's plug-ins where it lacks its own."""
+        if not isinstance(layer, nn.Module) or isinstance(layer, nn.ModuleList):
+            raise TypeError(
+                f"layers must be modules, each a separate argument (FFSequential(*layers)), got {type(layer).__name__}"
             )
-        if labels is not None and not getattr(self.negatives, "needs_labels", True):
-            raise ValueError(f"labels must be None for {self.negatives!r}, which makes samples without labels")
-        known = [labels.num_classes if labels else None, num_classes, head.num_classes if head else None]
-        known += [self._objective(layer).num_classes for layer in self.stack]
-        counts = {one for one in known if one is not None}
-        if len(counts) > 1:
-            raise ValueError(f"num_classes must be the same everywhere, got {sorted(counts)}")
-        self.num_classes = counts.pop() if counts else None
-        self.head = self._bound_head(head)
-        self.classifier = self._default_classifier() if classifier is None else classifier
-        self.chunk = chunk
-        self._sizes: dict[tuple[int, ...], int] = {}
+        if not isinstance(layer, FFLayer):
+            if not any(True for _ in layer.parameters()):
+                raise ValueError(
+                    f"layers must have parameters to learn, got {layer} as layer {index}; make it part of a layer's "
+                    f"block, such as FFLayer(nn.Sequential({layer}, nn.Linear(...)))"
+                )
+            layer = FFLayer(layer)
+        try:
+            layer.adopt(self._defaults)
+        except ValueError as error:
+            raise ValueError(f"layer {index}: {error}") from error
+        return layer
+
+    def _checked_negatives(self, negatives: Negatives | Callable[..., Batch] | None) -> Callable[..., Batch] | None:
+        if not self.uses_negatives:
+            if self.label_encoder is not None:
+                raise ValueError(
+                    "label_encoder must be None for class and batch objectives: the layers would read the label"
+                )
+            if negatives is not None:
+                raise ValueError("negatives must be None for class and batch objectives, which read plain images")
+            return None
+        negatives = RandomLabel() if negatives is None else negatives
+        if isinstance(negatives, Negatives):
+            if self.label_encoder is None and negatives.needs_labels:
+                raise ValueError(
+                    f"label_encoder must be given for {negatives!r}, such as label_encoders.Overlay(num_classes=10)"
+                )
+            if self.label_encoder is not None and not negatives.needs_labels:
+                raise ValueError(f"label_encoder must be None for {negatives!r}, which makes samples without labels")
+        return negatives
+
+    def _resolved_num_classes(self, head: LinearHead | None) -> int | None:
+        counts = [self._given_num_classes, *(objective.num_classes for objective in self._objectives())]
+        counts += [part.num_classes for part in (self.label_encoder, head) if part is not None]
+        distinct = {count for count in counts if count is not None}
+        if len(distinct) > 1:
+            raise ValueError(f"num_classes must be the same everywhere, got {sorted(distinct)}")
+        return distinct.pop() if distinct else None
+
+    def _new_head(self, head: LinearHead | None) -> LinearHead | None:
+        if head is None:
+            needed = not self.layers_classify and self.num_classes is not None
+            if self._needed_scores != "head" and not needed:
+                return None
+            if self.num_classes is None:
+                raise ValueError("num_classes must be given for a network with a head, got None")
+            head = LinearHead(self.num_classes)
+        if head.linear is not None:
+            raise ValueError("a head can be part of one network only, got one that is part of a network already")
+        head.indices(len(self))
+        return head
+
+    def _checked_classifier(self, classifier: Classifier | None) -> Classifier:
+        if classifier is None:
+            return SumOverLayers(self._voters()) if self.layers_classify else "head"
+        if classifier == "head" and self.head is None:
+            raise ValueError("head must be given for classifier='head', got None")
+        return classifier
+
+    def _check_saved(self) -> None:
+        """Refuse plug-ins with tensors that the state dict would not contain."""
+        for place, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Tensor):
+                    raise ValueError(
+                        f"{place}.{name} is a plain tensor, which is not saved: assign an nn.Parameter, "
+                        f"or call register_buffer({name!r}, tensor)"
+                    )
+
+    # Setup
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the shapes of all parameters are known."""
+        return bool(self._output_shapes)
+
+    def setup(self, input_shape: Sequence[int]) -> None:
+        """Set up every plug-in in a dry run on one input of zeros; called at the first batch if not at construction.
+
+        Args:
+            input_shape: Shape of one raw input.
+
+        Raises:
+            ValueError: If a layer or plug-in does not accept the shape.
+        """
+        shape = tuple(input_shape)
+        super().setup(shape)
+        if self.is_set_up:
+            return
+        if self.label_encoder is not None:
+            zeros = torch.zeros(1, *shape, device=self.label_encoder.codebook.device)
+            with torch.no_grad():
+                shape = tuple(self.label_encoder.neutral(zeros).shape[1:])
+        self._setup_layers(shape)
+
+    def _setup_layers(self, shape: tuple[int, ...]) -> None:
+        shapes: list[tuple[int, ...]] = []
+        for index in range(len(self)):
+            shape = self._setup_layer(index, shape, shapes)
+            shapes.append(shape)
+        self._finish_setup(shapes)
+
+    def _setup_layer(self, index: int, shape: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        layer = self.stack[index]
+        skip = layer.residual
+        skip_shape = shapes[index - skip.distance] if isinstance(skip, SkipConnection) else None
+        return layer.setup(shape, index, len(self), skip_shape)
+
+    def _finish_setup(self, shapes: list[tuple[int, ...]]) -> None:
+        if self.head is not None:
+            self.head.setup(shapes)
+            self.head.to(self.device, self.dtype)
+        self.num_classes = self._resolved_num_classes(self.head)
+        self._output_shapes = shapes
+
+    def append(self, layer: nn.Module) -> FFSequential:
+        """Append a layer to the network, which may be trained already, and return the network.
+
+        Weights of the other layers stay; the new layer takes the network's default plug-ins. Optimizers that follow this
+        network keep their state and add one for the new layer. A head that reads the new layer is extended by zeros.
+
+        Args:
+            layer: The new layer; a plain module is wrapped in an :class:`~forwardforward.FFLayer`.
+
+        Raises:
+            ValueError: If the layer does not fit the last layer's output, or has another kind of objective.
+
+        Example:
+            >>> import forwardforward as ff
+            >>> model = ff.FFSequential(
+            ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+            ... )
+            >>> len(model.append(ff.FFLinear(6, 5)))
+            2
+        """
+        new = self._new_layer(len(self), layer).to(self.device, self.dtype)
+        if not isinstance(new.objective, Objective) or new.objective.uses_negatives != self.uses_negatives:
+            raise ValueError(f"layer must have the same kind of objective as the others, got {new.objective}")
+        self.layers.append(new)
+        try:
+            SkipTensors(self.stack)
+            self._check_saved()
+            if self.is_set_up:
+                shapes = list(self._output_shapes)
+                shapes.append(self._setup_layer(len(self) - 1, shapes[-1], shapes))
+                self._finish_setup(shapes)
+        except Exception:
+            del self.layers[-1]
+            raise
+        new.train(self.training)
+        return self
+
+    # Structure
 
     @property
     def stack(self) -> list[FFLayer]:
         """The layers, in order."""
         return [layer for layer in self.layers if isinstance(layer, FFLayer)]
 
-    def __len__(self) -> int:
-        """Return the number of layers."""
-        return len(self.layers)
-
     def __iter__(self) -> Iterator[FFLayer]:
-        """Go through the layers in order."""
+        """Iterate over the layers in order."""
         return iter(self.stack)
 
     def __getitem__(self, index: int) -> FFLayer:
-        """Return the layer of that number, counted from 0 or, if negative, from the end."""
+        """Return the layer of that index, from 0 or, if negative, from the end."""
         return self.stack[operator.index(index)]
 
+    @property
+    def num_embeddings(self) -> int | None:
+        """Size of the table in which the first layer looks up its input, None if the input is floating."""
+        first = self.stack[0]
+        return first.num_embeddings if isinstance(first, _IndexLayer) else None
+
     def parameter_groups(self) -> Mapping[str, nn.Module]:
-        """Return what is updated separately: the layers by their number, the head, and labels that are learned."""
-        units: dict[str, nn.Module] = {str(i): layer for i, layer in enumerate(self.stack)}
-        if self.labels is not None and any(True for _ in self.labels.parameters()):
-            units["labels"] = self.labels  # updated with the first layer
-        return units if self.head is None else {**units, "head": self.head}
+        """Return the modules that are updated separately: layers by index, the head, and a learned label encoder.
+
+        Raises:
+            RuntimeError: If the shapes of parameters are not known yet.
+        """
+        if not self.is_set_up:
+            raise RuntimeError(
+                "the input's shape is not known yet: pass input_shape= to FFSequential, or call model.setup(shape)"
+            )
+        groups: dict[str, nn.Module] = {str(i): layer for i, layer in enumerate(self.stack)}
+        if self.label_encoder is not None and any(True for _ in self.label_encoder.parameters()):
+            groups["label_encoder"] = self.label_encoder  # updated with the first layer
+        return groups if self.head is None else {**groups, "head": self.head}
+
+    @property
+    def layers_classify(self) -> bool:
+        """Whether every layer can classify by its own goodness."""
+        if self.uses_negatives:
+            return self.label_encoder is not None
+        return all(objective.has_goodness for objective in self._objectives())
+
+    def _objectives(self) -> list[Objective]:
+        return [layer.objective for layer in self.stack if layer.objective is not None]
+
+    def _voters(self) -> slice:
+        """Return all layers but the first, which finds the label in its input too easily, as in Hinton's program."""
+        return slice(1, None) if self.uses_negatives and len(self) > 1 else slice(None)
+
+    @property
+    def _needed_scores(self) -> str | None:
+        return self.negatives.scores if isinstance(self.negatives, Negatives) else None
+
+    @property
+    def _needs_labels(self) -> bool:
+        if not self.uses_negatives:
+            return True
+        return self.negatives.needs_labels if isinstance(self.negatives, Negatives) else self.label_encoder is not None
 
     # Training
 
@@ -163,62 +371,82 @@ class FFSequential(nn.Module):
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
+        whole: WholeStep | None = None,
     ) -> StepResult:
         """Update the layers once.
 
-        Each group of layers runs forward, backward and its optimizers before the next layer runs, so that its
-        activations are freed by then. What it passes on are its activations of before the update.
+        By default each group of layers runs forward, backward and its update before the next layer runs, so memory does not
+        grow with depth. Every layer reads the outputs of the layers before from before their update.
 
         Args:
-            batch: Images ``(batch, ...)`` and labels ``(batch,)``; labels may be None where nothing asks for them.
-            optimizer: Local optimizers; attached to this model if they are not yet.
-            groups: Which layers to update, see :mod:`forwardforward.update_schedules`; each by itself unless given.
-            generator: Source of randomness for the negatives, on the images' device.
-            autocast: Precision of the products, such as ``torch.bfloat16``; goodness and weights keep theirs.
-            monitor: Also measure gradient norms.
+            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``; labels may be None if nothing needs them.
+            optimizer: Local optimizers; attached to this network if they are not yet.
+            groups: The layers to update, see :mod:`forwardforward.update_schedules`; default: each by itself.
+            generator: Source of randomness for the negatives, on the network's device.
+            autocast: Compute precision, such as ``torch.bfloat16``; goodness and weights keep theirs.
+            monitor: Whether to measure gradient norms.
+            whole: Computes the gradients of all layers in one function; default: layer by layer.
 
         Returns:
             The local losses.
+
+        Raises:
+            TypeError: If an argument is of another kind.
+            ValueError: If images and labels do not fit the network.
         """
-        images, labels = self._checked(batch)
-        optimizer.attach(self)
-        with autocast_to(autocast, images.device):
-            features, scores = self._score(images, labels, generator)
-            made = self._make_batch(images, labels, scores, generator)
-        walk = Walk(self, optimizer, made, autocast, monitor, len(images))
-        walk.update(Joint()(len(self), 0, 0, 1) if groups is None else groups)
-        if self.head is not None and labels is not None:
-            if features is None:
-                walk.pass_on(max(self.head.indices) + 1)
-                features = self.head.read(walk.rows)
-            walk.result.head = self._update_head(features, labels, optimizer)
-        self._release()
-        return walk.result
+        if not isinstance(optimizer, LocalOptimizer):
+            raise TypeError(
+                "optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
+                f"ff.LocalOptimizer(torch.optim.Adam, lr=...), got {type(optimizer).__name__}"
+            )
+        groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
+        with torch.inference_mode(False), torch.enable_grad():
+            images, labels = self._prepared(batch)
+            optimizer.attach(self)
+            names = [(str(i),) for i in range(len(self))]
+            if "label_encoder" in self.parameter_groups():
+                names[0] = ("0", "label_encoder")
+            reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
+            observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
+            stack = Stack(self.stack, names, frozenset(observed))
+            with autocast_to(autocast, images.device):
+                features, scores = self._scores_for_negatives(images, labels, generator)
+                made = self._make_batch(images, labels, scores, generator)
+            if whole is None:
+                layerwise = LayerwiseStep(stack, optimizer, made, autocast, monitor)
+                result, outputs = layerwise.run(groups), layerwise.outputs
+            else:
+                result, outputs = whole.run(stack, optimizer, made, groups, autocast, monitor)
+            if self.head is not None and labels is not None:
+                if features is None:
+                    with autocast_to(autocast, images.device), torch.no_grad():
+                        rows = {i: self.head.rows(output[: len(images)]) for i, output in outputs.items()}
+                    features = self.head.read(rows)
+                result.head = self.head.step(features, labels, optimizer)
+        return result
 
-    def _update_head(self, features: Tensor, labels: Tensor, optimizer: LocalOptimizer) -> LocalLoss:
-        assert self.head is not None
-        optimizer.zero_grad("head")
-        logits = self.head(features.to(self.head.linear.weight.dtype))
-        loss = nn.functional.cross_entropy(logits, labels)
-        loss.backward()
-        optimizer.step("head")
-        return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
+    def _prepared(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+        """Return preprocessed images and checked labels of a training batch; no gradient reaches the caller's images."""
+        images, labels = batch
+        prepared = self.prepare(images).detach()
+        if labels is None:
+            if self._needs_labels:
+                raise ValueError("labels must be given for this network's objectives, got None")
+            return prepared, None
+        return prepared, self.check_labels(prepared, labels)
 
-    def _score(
+    def _scores_for_negatives(
         self, images: Tensor, labels: Tensor | None, generator: torch.Generator | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the head's features under the neutral label, and what the negatives want to know."""
-        wanted = getattr(self.negatives, "scores", None)
-        if self.labels is None or (self.head is None and wanted is None):
+        """Return the head's features under the neutral label, and the scores that the negatives need."""
+        if self.label_encoder is None or (self.head is None and self._needed_scores is None):
             return None, None
         with eval_mode(self), torch.no_grad():
             features = None if self.head is None else self._head_features(images, generator)
-            if wanted == "head":
-                assert self.head is not None
-                assert features is not None
-                return features, self.head(features.to(self.head.linear.weight.dtype))
-            if wanted == "goodness":
-                return features, classifiers.SumOverLayers(self._voters())(self, images)
+            if self._needed_scores == "head" and self.head is not None and features is not None:
+                return features, self.head(features)
+            if self._needed_scores == "goodness":
+                return features, SumOverLayers(self._voters())(self._goodness(images))
             return features, None
 
     def _make_batch(
@@ -226,221 +454,172 @@ class FFSequential(nn.Module):
     ) -> Batch:
         if self.negatives is None:
             return Batch(images, labels)
-        return self.negatives(images, labels, self.labels, scores, generator)
+        return self.negatives(images, labels, self.label_encoder, scores, generator)
 
-    # Classification
+    # Outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the last layer's activations, under the neutral label where labels are part of the input.
+        """Return the last layer's output, under the neutral label if labels are part of the input.
 
         Args:
-            images: ``(batch, ...)``.
+            images: Raw images, ``(batch, ...)``.
         """
-        first, *others = self.stack
-        x: Tensor = first(self._input(images))
-        for layer in others:
-            x = layer(x)
-        return x
+        *_, output = self.activations(images).values()
+        return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
-        """Return every layer's activations, by its number.
+        """Return the output of every layer by its index.
 
         Args:
-            images: ``(batch, ...)``.
-            labels: Class indices to join to the images; the neutral label unless given.
+            images: Raw images, ``(batch, ...)``.
+            labels: Class indices to join to the images; default: the neutral label.
         """
-        x = self._input(images, labels)
-        activations: dict[int, Tensor] = {}
-        for i, layer in enumerate(self.stack):
-            x = activations[i] = layer(x)
-        return activations
+        return self._outputs(self._input(self.prepare(images), labels), len(self))
+
+    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> dict[int, Tensor]:
+        """Return the outputs of the layers before ``stop``; gradients stop at layer borders."""
+        skips = SkipTensors(self.stack)
+        outputs: dict[int, Tensor] = {}
+        for index, layer in enumerate(self.stack[:stop]):
+            outputs[index] = layer(x, skip=skips.get(index))
+            x = outputs[index].detach()
+            skips.store(index, x)
+        return outputs
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
-        """Return what the first layer reads, under the neutral label unless labels are given."""
-        self._check(images, None, training=False)
-        if self.labels is not None:
-            return self.labels.neutral(images) if labels is None else self.labels(images, labels)
+        """Return the first layer's input, under the neutral label if no labels are given."""
+        if self.label_encoder is not None:
+            if labels is None:
+                return self.label_encoder.neutral(images)
+            return self.label_encoder(images, self.check_labels(images, labels))
         if labels is not None:
-            raise ValueError("labels must be None for a network that sees images alone")
+            raise ValueError("labels must be None for a network without labels in its input")
         return images
 
     @torch.no_grad()
     def goodness(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return each layer's goodness of images with given labels.
+        """Return each layer's goodness of images with given labels, ``(batch, layers)``.
 
         Args:
-            images: ``(batch, ...)``.
+            images: Raw images, ``(batch, ...)``.
             labels: Class indices, ``(batch,)``.
 
-        Returns:
-            ``(batch, layers)``.
+        Raises:
+            ValueError: If the network's goodness does not depend on labels.
         """
-        self._check(images, labels)
+        x = self.prepare(images)
+        labels = self.check_labels(x, labels)
         self._check_goodness()
-        labels, at_once = labels.long(), self.rows_at_once(images)
+        rows = self._rows_per_chunk(x)
         with eval_mode(self):
-            if self.labels is None:
-                goodness = goodness_by_class(self.stack, images, at_once)
+            if self.label_encoder is None:
+                goodness = goodness_by_class(self.stack, x, rows)
                 return goodness.gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2)
-            parts = zip(images.split(at_once), labels.split(at_once), strict=True)
-            return torch.cat([goodness_of(self.stack, self.labels(*part)) for part in parts])
+            chunks = zip(x.split(rows), labels.split(rows), strict=True)
+            return torch.cat([goodness_of(self.stack, self.label_encoder(*chunk)) for chunk in chunks])
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> Tensor:
         """Return each layer's goodness of each image under every label, ``(batch, layers, classes)``.
 
-        Work runs in chunks, so that no layer holds more than ``chunk`` activations at once (one image with one label
-        at least). Evaluation mode is used whatever the model's mode, and the mode is restored.
+        The images are divided into chunks, so that no layer computes more than ``chunk_size`` activations at once (but at
+        least one image with one label). Evaluation mode is used, and the mode is restored.
 
         Args:
-            images: ``(batch, ...)``.
+            images: Raw images, ``(batch, ...)``.
 
         Raises:
-            ValueError: If no objective of the network speaks of labels.
+            ValueError: If the network's goodness does not depend on labels.
         """
-        self._check(images, None, training=False)
+        x = self.prepare(images)
         self._check_goodness()
         with eval_mode(self):
-            if self.labels is None:
-                return goodness_by_class(self.stack, images, self.rows_at_once(images))
-            return goodness_by_label(self.stack, images, self.labels, self.rows_at_once(images))
+            return self._goodness(x)
 
-    def rows_at_once(self, images: Tensor) -> int:
-        """Return how many rows run at once in classification, so that no layer holds more than ``chunk`` activations.
+    def _goodness(self, x: Tensor) -> Tensor:
+        if self.label_encoder is None:
+            return goodness_by_class(self.stack, x, self._rows_per_chunk(x))
+        return goodness_by_label(self.stack, x, self.label_encoder, self._rows_per_chunk(x))
 
-        Args:
-            images: ``(batch, ...)``; their shape counts.
-        """
-        shape = tuple(images.shape[1:])
-        if shape not in self._sizes:
-            with eval_mode(self):
-                self._sizes[shape] = max(images[0].numel(), widest_of(self.stack, self._input(images[:1])))
-        return max(1, self.chunk // self._sizes[shape])
-
-    @property
-    def layers_classify(self) -> bool:
-        """Whether every layer can classify by its own goodness."""
-        if self.paired:
-            return self.labels is not None
-        return all(self._objective(layer).classifies for layer in self.stack)
+    def _rows_per_chunk(self, x: Tensor) -> int:
+        """Return the number of rows per chunk, so that no layer computes more than ``chunk_size`` activations."""
+        largest = max(x[0].numel(), *(layer.largest_size for layer in self.stack))
+        return max(1, self.chunk_size // largest)
 
     @torch.no_grad()
     def local_losses(
         self, batch: tuple[Tensor, Tensor | None], generator: torch.Generator | None = None
     ) -> list[LocalLoss]:
-        """Return what every layer's objective finds in a batch, in evaluation mode and without an update.
+        """Return every layer's local loss of one batch, in evaluation mode and without an update.
 
         Args:
-            batch: Images ``(batch, ...)`` and labels ``(batch,)``.
-            generator: Source of randomness for the negatives, on the images' device.
+            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``.
+            generator: Source of randomness for the negatives, on the network's device.
         """
-        images, labels = self._checked(batch)
+        images, labels = self._prepared(batch)
         with eval_mode(self):
-            _, scores = self._score(images, labels, generator)
+            _, scores = self._scores_for_negatives(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
             x: Tensor | LabelledInput = made.inputs
-            found = []
-            for layer in self.stack:
-                x, local = layer.local_loss(x, made)
-                found.append(local)
-        return found
+            skips = SkipTensors(self.stack)
+            losses = []
+            for index, layer in enumerate(self.stack):
+                x, local = layer.local_loss(x, made, skips.get(index))
+                skips.store(index, x)
+                losses.append(local)
+            return losses
 
     @torch.no_grad()
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the one-pass head's logits, ``(batch, classes)``.
 
         Args:
-            images: ``(batch, ...)``.
-            generator: Draws the labels of a head that reads features under random ones; the same ones in every call
-                unless given.
+            images: Raw images, ``(batch, ...)``.
+            generator: Draws the labels of a head that reads features under random labels; default: the same labels in
+                every call.
 
         Raises:
             ValueError: If the network has no head.
         """
         if self.head is None:
-            raise ValueError("this network has no head: FFSequential(..., head=classifiers.LinearHead(num_classes))")
+            raise ValueError("head must be given for this: FFSequential(..., head=ff.LinearHead(num_classes)), got None")
+        x = self.prepare(images)
         if generator is None and self.head.label == "random":
-            generator = torch.Generator(images.device).manual_seed(0)
+            generator = torch.Generator(x.device).manual_seed(0)
         with eval_mode(self):
-            parts = [
-                self.head(self._head_features(part, generator)) for part in images.split(self.rows_at_once(images))
-            ]
-            return torch.cat(parts)
+            return torch.cat([self.head(self._head_features(c, generator)) for c in x.split(self._rows_per_chunk(x))])
 
-    def _head_features(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _head_features(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         assert self.head is not None
         labels = None
-        if self.labels is not None and self.head.label == "random":
-            labels = torch.randint(self._classes(), (len(images),), generator=generator, device=images.device)
-        x, rows = self._input(images, labels), {}
-        for i, layer in enumerate(self.stack[: max(self.head.indices) + 1]):
-            x = layer(x)
-            if i in self.head.indices:
-                rows[i] = self.head.rows(x)
-        self._release()
-        return self.head.read(rows)
+        if self.label_encoder is not None and self.head.label == "random":
+            classes = self.label_encoder.num_classes
+            labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
+        indices = self.head.indices(len(self))
+        outputs = self._outputs(self._input(x, labels), max(indices) + 1)
+        return self.head.read({i: self.head.rows(outputs[i]) for i in indices})
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
-        """Return the classifier's scores, ``(batch, classes)``; the largest wins."""
-        self._check(images, None, training=False)
-        return self.classifier(self, images)
+        """Return the classifier's scores, ``(batch, classes)``; the largest wins.
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Return the class of each image, ``(batch,)``."""
-        return check_finite(self.scores(images)).argmax(1)
+        Args:
+            images: Raw images, ``(batch, ...)``.
 
-    def predict_proba(self, images: Tensor) -> Tensor:
-        """Return the softmax of the scores, ``(batch, classes)``; summed goodness makes them overconfident."""
-        return check_finite(self.scores(images)).softmax(1)
-
-    # Helpers
-
-    def _release(self) -> None:
-        """Let go of what connections remember whose end has not run."""
-        for layer in self.stack:
-            if layer.tap is not None:
-                layer.tap.release()
-
-    @staticmethod
-    def _objective(layer: FFLayer) -> Any:
-        return layer.objective
-
-    def _classes(self) -> int:
-        if self.num_classes is None:
-            raise ValueError("this network does not know its classes: FFSequential(..., num_classes=...)")
-        return self.num_classes
-
-    def _voters(self) -> slice:
-        """All layers but the first, which finds the label in its input too easily, as in Hinton's program."""
-        return slice(1, None) if self.paired and len(self) > 1 else slice(None)
-
-    def _bound_head(self, head: classifiers.LinearHead | None) -> classifiers.LinearHead | None:
-        if head is None:
-            needed = not self.layers_classify and self.num_classes is not None
-            if getattr(self.negatives, "scores", None) != "head" and not needed:
-                return None
-            pool = SequencePool(2) if any(layer.space == 1 for layer in self.stack) else SpatialPool(2)
-            head = classifiers.LinearHead(self._classes(), pool=pool)
-        head.bind(self.stack)
-        return head
-
-    def _default_classifier(self) -> Callable[[FFSequential, Tensor], Tensor]:
-        return classifiers.SumOverLayers(self._voters()) if self.layers_classify else classifiers.Head()
+        Raises:
+            ValueError: If the goodness is NaN or infinite.
+        """
+        if self.classifier == "head":
+            return self.head_logits(images)
+        assert callable(self.classifier)
+        return self.classifier(check_finite(self.layer_goodness(images)))
 
     def _check_goodness(self) -> None:
-        if self.paired and self.labels is None:
+        if self.uses_negatives and self.label_encoder is None:
             raise ValueError("this network's goodness does not depend on labels: classify by its head")
 
-    def _checked(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-        """Return a training batch that was found good, with labels of type int64."""
-        images, labels = batch
-        self._check(images, labels)
-        return images, None if labels is None else labels.long()
+    def extra_repr(self) -> str:
+        """Return the arguments that are not modules."""
+        return "" if self.negatives is None else f"negatives={self.negatives!r}"
 
-    def _check(self, images: Tensor, labels: Tensor | None, training: bool = True) -> None:
-        check_images(images, self.stack[0].reads_entries)
-        if labels is not None:
-            check_labels_of(images, labels, self.num_classes)
-        elif training and (not self.paired or getattr(self.negatives, "needs_labels", False)):
-            raise ValueError("labels must be given for this network's objectives, got None")
+

@@ -1,10 +1,10 @@
-"""Schedules: which layers are updated when, and where gradients stop.
+"""Update schedules: the layers that are updated in each step, and where gradients stop.
 
-A schedule says, for each step, which *groups* of layers are updated. A group is a run of neighbouring layers: the
-losses of some of them are added up, gradients flow inside the group and stop at its border. Groups of one are
-Forward-Forward proper; one group of all layers is backpropagation of the summed local losses; a layer in no group
-passes its activations on as it is, and layers behind the last group are not run. Groups may overlap: a layer's update
-then follows the sum of its groups' gradients. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
+A schedule returns, for each step, the *groups* of layers to update. A group is a run of neighboring layers: the losses of
+some of them are added, gradients flow inside the group and stop at its border. Groups of one layer are Forward-Forward
+proper; one group of all layers is backpropagation of the summed local losses; a layer in no group runs without an update,
+and layers after the last group do not run. Groups may overlap: a layer's gradient is then the sum over its groups. Any
+callable ``(depth, epoch, step, epochs) -> groups`` serves.
 """
 
 from __future__ import annotations
@@ -19,50 +19,60 @@ class Group(NamedTuple):
     """Layers that are updated together.
 
     Attributes:
-        layers: A run of neighbouring layers.
-        objectives: Those of them whose losses count.
+        layers: A run of neighboring layers.
+        objectives: The layers among them whose losses count.
     """
 
     layers: range
     objectives: range
 
 
-#: The groups that one step updates, in the order of their last layers; a plain range counts every layer's loss.
+#: The groups to update in one step, in the order of their last layers; a plain range counts every layer's loss.
 Groups = Sequence[range | Group]
 
 
 class Schedule(Protocol):
-    """What a schedule is: any callable of this form."""
+    """An update schedule: any callable of this form."""
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int, /) -> Groups:
-        """Return the groups that a step updates.
+        """Return the groups to update in one step.
 
         Args:
             depth: Number of layers.
-            epoch: The epoch, from 0.
-            step: The step within it, from 0.
-            epochs: How many epochs there shall be.
+            epoch: Index of the epoch, from 0.
+            step: Index of the step in the epoch, from 0.
+            epochs: Total number of epochs.
         """
         ...
 
 
 class Joint:
-    """Every layer in every step, each by itself."""
+    """Every layer in every step, each by itself.
+
+    Example:
+        >>> Joint()(depth=2, epoch=0, step=0, epochs=1)
+        [range(0, 1), range(1, 2)]
+    """
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
-        """Return one group a layer."""
+        """Return one group per layer."""
         return [range(layer, layer + 1) for layer in range(depth)]
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return "Joint()"
 
 
 class Greedy:
-    """Layer by layer: the epochs are shared out evenly, and each layer trains on those before it, which stand still."""
+    """Layer by layer: each layer trains for an equal share of the epochs, on the finished layers before it.
+
+    Example:
+        >>> [Greedy()(depth=2, epoch=epoch, step=0, epochs=4) for epoch in range(4)]
+        [[range(0, 1)], [range(0, 1)], [range(1, 2)], [range(1, 2)]]
+    """
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
-        """Return the layer whose turn it is.
+        """Return the current layer.
 
         Raises:
             ValueError: If there are fewer epochs than layers.
@@ -73,19 +83,19 @@ class Greedy:
         return [range(layer, layer + 1)]
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return "Greedy()"
 
 
 class Staggered:
-    """Every layer by itself in a window of its own: shallow layers start, and stop, before deeper ones.
+    """Every layer by itself in its own window of the training: shallow layers start, and stop, before deeper ones.
 
     Args:
-        windows: For each layer, the shares of the training between which it is updated, such as ``(0.0, 0.5)``. Of
-            epoch :math:`e` of :math:`E`, the middle :math:`(e + 1/2) / E` decides.
+        windows: For each layer, the start and end of its updates as shares of the training, such as ``(0.0, 0.5)``. Epoch
+            :math:`e` of :math:`E` is at its middle, :math:`(e + 1/2) / E`.
 
     Raises:
-        ValueError: If a window does not lie in 0 to 1 or, when called, their number is not the network's depth.
+        ValueError: If a window is not in 0 to 1 or, when called, their number is not the network's depth.
 
     Source: the interleaved layer training of Papachristodoulou et al., CwComp (AAAI 2024), arXiv 2312.12668.
 
@@ -121,29 +131,29 @@ class Staggered:
         return cls([(start, min(1.0, start + share)) for start in starts])
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
-        """Return the layers whose window is open."""
+        """Return the layers whose window contains the epoch."""
         if len(self.windows) != depth:
             raise ValueError(f"windows must be one per layer, got {len(self.windows)} for {depth} layers")
-        now = (epoch + 0.5) / epochs
-        return [range(i, i + 1) for i, (start, end) in enumerate(self.windows) if start <= now < end]
+        progress = (epoch + 0.5) / epochs
+        return [range(i, i + 1) for i, (start, end) in enumerate(self.windows) if start <= progress < end]
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return f"Staggered({list(self.windows)})"
 
 
 class Overlapping:
-    """Overlapping local updates (OLU): a layer learns for its own objective and for that of the layers behind it.
+    """Overlapping local updates (OLU): a layer learns from its own objective and from those of the layers after it.
 
-    A group is ``size`` neighbouring layers, and the objective of its last layer counts. The groups' borders move by
-    one layer from phase to phase, so that each layer is last in its group once in ``size`` phases; groups at the
-    start of the network are smaller, and layers that no objective is behind wait for the next phase. With ``size=1``
+    A group consists of ``size`` neighboring layers, and the objective of its last layer counts. The groups' borders move by
+    one layer from phase to phase, so that each layer is last in its group once in ``size`` phases. Groups at the start of
+    the network are smaller, and layers after the last group are updated in the next phase. With ``size=1``
     this is :class:`Joint`.
 
     Args:
-        size: Number of layers a group, at least 1, and all of them in a network of fewer; the Trifecta's is 2.
+        size: Number of layers per group, at least 1; the Trifecta uses 2.
         alternate: ``"epoch"``, as in the paper, ``"step"``, as in its authors' program, or None: every objective in
-            every step, each reaching ``size`` layers back (the second approach of the paper's appendix F).
+            every step, with gradients ``size`` layers back (the second approach of the paper's appendix F).
 
     Raises:
         ValueError: If an argument is out of range.
@@ -177,14 +187,18 @@ class Overlapping:
         return [Group(range(max(0, last + 1 - size), last + 1), range(last, last + 1)) for last in lasts]
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return f"Overlapping(size={self.size}, alternate={self.alternate!r})"
 
 
 class EndToEnd:
     """One group of all layers: backpropagation of the summed local losses, a baseline and not Forward-Forward.
 
-    A :class:`~forwardforward.layers.Skip` stays cut, as in every stack with local losses.
+    Gradients stop at a :class:`~forwardforward.layers.SkipConnection`, as with every schedule.
+
+    Example:
+        >>> EndToEnd()(depth=3, epoch=0, step=0, epochs=1)
+        [range(0, 3)]
     """
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
@@ -192,5 +206,5 @@ class EndToEnd:
         return [range(depth)]
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         return "EndToEnd()"

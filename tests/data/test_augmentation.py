@@ -50,7 +50,7 @@ def crop(image, padding, fill, top, left):
 
 
 def rotate(image, angle):
-    """Bilinear reading at the place that each pixel comes from, in double precision."""
+    """Bilinear interpolation at the source of each pixel, in double precision."""
     channels, height, width = image.shape
     out = torch.zeros_like(image, dtype=torch.float64)
     for i in range(height):
@@ -99,7 +99,7 @@ def test_rotation_is_the_loop(shape, degrees, seed):
     out = RandomRotation(degrees)(images, seeded(seed))
     exact = RandomRotation(degrees)(images.double(), seeded(seed))
     for image, result, precise, (draw,) in zip(images, out, exact, draws(images, 1, seed), strict=True):
-        # A border is crossed or not by a rounding, but what lies there then weighs next to nothing.
+        # Rounding decides whether a position is beyond a border, but the pixel there then has almost no weight.
         expected = rotate(image, math.radians(degrees) * (2 * draw - 1))
         torch.testing.assert_close(result.double(), expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(precise, expected, atol=1e-9, rtol=0)
@@ -158,7 +158,7 @@ def test_the_first_images_do_not_depend_on_the_size_of_the_batch(augment):
 
 
 @each
-def test_images_have_draws_of_their_own(augment):
+def test_each_image_has_independent_random_numbers(augment):
     image = torch.rand(1, 3, 9, 9)
     kinds = augment(image.expand(200, -1, -1, -1), seeded()).flatten(1).unique(dim=0)
     assert len(kinds) >= (2 if isinstance(augment, RandomFlip) else 20)
@@ -167,30 +167,30 @@ def test_images_have_draws_of_their_own(augment):
 @each
 def test_the_generator_decides(augment):
     images = torch.rand(8, 3, 9, 9)
-    kept = images.clone()
+    before = images.clone()
     first = augment(images, seeded(3))
     torch.manual_seed(1)
     assert torch.equal(augment(images, seeded(3)), first)
     assert not torch.equal(augment(images, seeded(4)), first)
     torch.manual_seed(3)
     assert torch.equal(augment(images), first)
-    assert torch.equal(images, kept)
+    assert torch.equal(images, before)
 
 
-def test_shares_are_uniform():
+def test_positions_are_uniform():
     image = torch.arange(1.0, 26).view(1, 1, 5, 5)
-    many = image.expand(50_000, -1, -1, -1)
-    middles = RandomCrop(2)(many, seeded())[:, 0, 2, 2]
-    assert (torch.bincount(middles.long(), minlength=26)[1:] / 2000 - 1).abs().max() < 0.1
-    flipped = RandomFlip(0.25)(many, seeded())[:, 0, 0, 0] == 5
+    images = image.expand(50_000, -1, -1, -1)
+    centers = RandomCrop(2)(images, seeded())[:, 0, 2, 2]
+    assert (torch.bincount(centers.long(), minlength=26)[1:] / 2000 - 1).abs().max() < 0.1
+    flipped = RandomFlip(0.25)(images, seeded())[:, 0, 0, 0] == 5
     assert abs(flipped.float().mean() - 0.25) < 0.01
-    holes = (Cutout(1)(many, seeded()) == 0).float().mean((0, 1))
+    holes = (Cutout(1)(images, seeded()) == 0).float().mean((0, 1))
     assert (holes * 25 - 1).abs().max() < 0.1
 
 
-def test_positive_angles_turn_counter_clockwise():
+def test_positive_angles_turn_counterclockwise():
     image = torch.zeros(1, 1, 3, 3)
-    image[0, 0, 1, 2] = 1  # right of the middle
+    image[0, 0, 1, 2] = 1  # right of the center
     generator = seeded(0)
     (draw,) = torch.rand(1, generator=seeded(0)).tolist()
     turned = RandomRotation(180)(image, generator)[0, 0]
@@ -201,7 +201,7 @@ def test_positive_angles_turn_counter_clockwise():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @each
-def test_keeps_the_type_and_draws_the_same(augment, dtype):
+def test_random_numbers_do_not_depend_on_the_type(augment, dtype):
     images = torch.rand(4, 3, 8, 8)
     out = augment(images.to(dtype), seeded())
     assert out.dtype == dtype
@@ -231,7 +231,7 @@ def test_an_empty_batch_stays_one(augment):
 
 
 @each
-def test_repr_is_the_constructors_call(augment):
+def test_repr_is_the_constructor_call(augment):
     scope = {kind.__name__: kind for kind in (Compose, Cutout, RandomCrop, RandomFlip, RandomRotation)}
     assert repr(eval(repr(augment), scope)) == repr(augment)
 
@@ -265,7 +265,7 @@ def test_bad_arguments_are_refused(build, error, message):
 def test_bad_images_are_refused(augment):
     with pytest.raises(ValueError, match=r"images must have shape \(batch, .*\), got \(5, 784\)"):
         augment(torch.rand(5, 784), seeded())
-    with pytest.raises(TypeError, match=r"images must be floating, got torch.uint8"):
+    with pytest.raises(TypeError, match=r"images must be floating-point, got torch.uint8"):
         augment(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), seeded())
     with pytest.raises(ValueError, match=r"generator must be on the images' device meta, got one on cpu"):
         augment(torch.rand(5, 1, 28, 28, device="meta"), seeded())

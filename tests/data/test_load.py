@@ -23,6 +23,7 @@ def test_digits():
     splits = load("digits")
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (1077, 360, 360)
     assert (splits.name, splits.num_classes, splits.input_shape) == ("digits", 10, (1, 8, 8))
+    assert splits.class_names == tuple("0123456789")
     for part in (splits.train, splits.validation, splits.test):
         assert part.inputs.dtype == torch.float32
         assert (part.inputs.min(), part.inputs.max()) == (0, 1)
@@ -31,7 +32,7 @@ def test_digits():
     assert torch.equal(splits.test.targets, load("digits").test.targets)
 
 
-def test_digits_split_stays_what_it_was():
+def test_digits_split_is_stable():
     pytest.importorskip("sklearn")
     assert load("digits").test.targets[:12].tolist() == [1, 5, 8, 1, 5, 9, 6, 7, 8, 1, 1, 0]
 

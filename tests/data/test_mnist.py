@@ -7,6 +7,7 @@ import torch
 from forwardforward.data import load
 
 FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+DIGITS = tuple("0123456789")
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def write_idx(path, array):
 
 
 def write_set(root, name="mnist", train=12, test=3):
-    """Idx files of the official form in which image i is filled with the number i."""
+    """Write idx files in the official format; all pixels of image i are i."""
     folder = root / FOLDERS[name] / "raw"
     folder.mkdir(parents=True)
     for part, n in (("train", train), ("t10k", test)):
@@ -30,10 +31,11 @@ def write_set(root, name="mnist", train=12, test=3):
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_validation_is_the_last_sixth(tmp_path, name):
+def test_validation_is_the_last_sixth(tmp_path, name, datasets):
     write_set(tmp_path, name)
     splits = load(name, tmp_path)
     assert (splits.name, splits.num_classes, splits.input_shape) == (name, 10, (1, 28, 28))
+    assert splits.class_names == (DIGITS if name == "mnist" else tuple(datasets.FashionMNIST.classes))
     for part, expected in (
         (splits.train, range(10)),
         (splits.validation, range(10, 12)),
@@ -55,13 +57,13 @@ def test_default_folder(tmp_path, monkeypatch):
     assert len(load("mnist").train) == 20
 
 
-def test_given_folder_without_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"'mnist' is not in .*raw: found no train-images.*download=True"):
+def test_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"'mnist' is not in .*raw: missing train-images.*download=True"):
         load("mnist", tmp_path)
     assert not list(tmp_path.iterdir())
     folder = write_set(tmp_path)
     (folder / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match="found no t10k-labels-idx1-ubyte "):
+    with pytest.raises(FileNotFoundError, match="missing t10k-labels-idx1-ubyte "):
         load("mnist", str(tmp_path))
 
 
@@ -87,23 +89,25 @@ def test_failed_download(tmp_path, monkeypatch, datasets, error):
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03", b"text and more text", bytes([0, 0, 8, 1, 0, 0, 0, 9, 1])])
 @pytest.mark.filterwarnings("ignore")
-def test_damaged_files(tmp_path, content):
+def test_corrupted_files(tmp_path, content):
     folder = write_set(tmp_path)
     (folder / "train-labels-idx1-ubyte").write_bytes(content)
-    with pytest.raises(ValueError, match=r"the train-\* files in .* are damaged"):
+    with pytest.raises(
+        ValueError, match=r"the train-\* files in .* are corrupted: .*; delete them to download them again"
+    ):
         load("mnist", tmp_path)
 
 
 def test_labels_out_of_range(tmp_path):
     folder = write_set(tmp_path)
     write_idx(folder / "t10k-labels-idx1-ubyte", np.full(3, 10, dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"the t10k-\* files.*labels out of range"):
+    with pytest.raises(ValueError, match=r"the t10k-\* files.*targets must be below num_classes=10, got label 10"):
         load("mnist", tmp_path)
 
 
 def test_too_few_images(tmp_path):
     write_set(tmp_path, train=5)
-    with pytest.raises(ValueError, match="must have 6 training images or more, got 5"):
+    with pytest.raises(ValueError, match="must have at least 6 training images, got 5"):
         load("mnist", tmp_path)
 
 

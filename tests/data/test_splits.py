@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -48,8 +50,8 @@ def test_split_depends_on_the_seed_alone():
     assert numbers(split(data, (60, 20, 20), seed=6)[2]) != numbers(first[2])
 
 
-def test_split_stays_what_it_was():
-    """Published figures hang on the fixed splits, so a change in torch must not pass unseen."""
+def test_split_is_stable():
+    """Published results depend on the fixed splits, so that a change in torch must be noticed."""
     assert numbers(split(numbered([0, 1, 2] * 4), (6, 3, 3), seed=0)[2]) == [1, 6, 11]
 
 
@@ -64,9 +66,9 @@ def test_split_without_labels():
         ((5, 4), ValueError, r"sizes must add up to the 10 samples, got \[5, 4\]"),
         ((0.5, 0.4), ValueError, r"sizes must add up to 1, got \[0.5, 0.4\]"),
         ((5, 0.5), TypeError, "sizes must be all integers or all fractions"),
-        ((10, 0), ValueError, "sizes must leave at least one sample a part"),
-        ((0.99, 0.01), ValueError, "sizes must leave at least one sample a part"),
-        ((11, -1), ValueError, "sizes must leave at least one sample a part"),
+        ((10, 0), ValueError, "sizes must leave at least one sample per part"),
+        ((0.99, 0.01), ValueError, "sizes must leave at least one sample per part"),
+        ((11, -1), ValueError, "sizes must leave at least one sample per part"),
         ((), ValueError, "sizes must add up"),
     ],
 )
@@ -102,74 +104,49 @@ def test_parts_that_do_not_fit_are_refused():
         Splits("mine", a, a, TensorData(torch.ones(1, 2)), 2, (1,))
     with pytest.raises(ValueError, match="validation must have at most 2 classes, got 3"):
         Splits("mine", a, numbered([2]), a, 2, (1,))
-    with pytest.raises(ValueError, match="sizes must be 3 numbers, got 2"):
+    with pytest.raises(ValueError, match="sizes must have 3 elements, got 2"):
         stratified("mine", a, (1, 1), seed=0)
 
 
-def coloured(seed: int = 0, dtype: torch.dtype = torch.float32) -> Splits:
-    """Splits of images whose channels have scales and places of their own, other ones in each part."""
-    generator = torch.Generator().manual_seed(seed)
-    scale, place = torch.tensor([1.0, 20, 0.1]).view(3, 1, 1), torch.tensor([0.0, 500, -3]).view(3, 1, 1)
-    parts = []
-    for n, shift in ((30, 0), (9, 1), (6, 2)):
-        images = torch.randn(n, 3, 5, 4, generator=generator) * scale + place + shift
-        parts.append(TensorData(images.to(dtype), torch.arange(n) % 3))
-    return Splits("mine", *parts, num_classes=3, input_shape=(3, 5, 4), file_order=torch.arange(39).flip(0))
+def named(labels: list[str], class_names: tuple[str, ...] | None = None) -> TensorData:
+    return TensorData(torch.arange(len(labels), dtype=torch.float32)[:, None], labels, class_names=class_names)
 
 
-def test_standardized_is_measured_on_the_training_part():
-    splits = coloured()
-    result = splits.standardized()
-    for channel in range(3):
-        pixels = [float(x) for x in splits.train.inputs[:, channel].flatten()]
-        mean = sum(pixels) / len(pixels)
-        deviation = (sum((x - mean) ** 2 for x in pixels) / len(pixels)) ** 0.5
-        for before, after in (
-            (splits.train, result.train),
-            (splits.validation, result.validation),
-            (splits.test, result.test),
-        ):
-            expected = (before.inputs[:, channel] - mean) / deviation
-            torch.testing.assert_close(after.inputs[:, channel], expected, atol=1e-4, rtol=1e-4)
-    std, mean = torch.std_mean(result.train.inputs, (0, 2, 3), correction=0)
-    torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(std, torch.ones(3), atol=1e-5, rtol=0)
-    again = result.standardized()
-    torch.testing.assert_close(again.test.inputs, result.test.inputs, atol=1e-4, rtol=1e-4)
+def test_class_names_are_those_of_the_parts():
+    data = named(["dog", "cat", "elk"] * 10)
+    splits = stratified("mine", data, (18, 6, 6), seed=0)
+    assert splits.class_names == ("cat", "dog", "elk")
+    assert splits.train_and_validation.class_names == splits.to("meta").class_names == splits.class_names
+    assert replace(splits, name="other").class_names == splits.class_names
+    assert {part.class_names for part in split(data, (18, 6, 6), seed=0)} == {splits.class_names}
+    with_test = stratified("mine", data, (25, 5), seed=0, test=named(["elk"], data.class_names))
+    assert with_test.test.targets.tolist() == [2]
+    assert "class_names=('cat', 'dog', 'elk')" in repr(splits)
+    unnamed = stratified("mine", numbered([0, 1] * 5), (6, 2, 2), seed=0)
+    assert unnamed.class_names is None
+    assert "class_names" not in repr(unnamed)
 
 
-def test_standardized_keeps_all_but_the_inputs():
-    splits = coloured()
-    kept = splits.train.inputs.clone()
-    result = splits.standardized()
-    assert torch.equal(splits.train.inputs, kept)
-    assert (result.name, result.num_classes, result.input_shape) == ("mine", 3, (3, 5, 4))
-    assert torch.equal(result.file_order, splits.file_order)
-    assert torch.equal(result.train_and_validation.targets, splits.train_and_validation.targets)
-    assert torch.equal(result.test.targets, splits.test.targets)
+def test_class_names_can_be_set_for_all_parts():
+    a, b = numbered([0, 1]), numbered([1])
+    splits = Splits("mine", a, b, a, 3, (1,), class_names=["x", "y", "z"])
+    for part in (splits, splits.train, splits.validation, splits.test, splits.train_and_validation):
+        assert part.class_names == ("x", "y", "z")
+        assert part.num_classes == 3
+    assert (a.class_names, a.num_classes) == (None, 2)  # the caller's data do not change
+    assert replace(splits, train=b).train.class_names == ("x", "y", "z")
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_standardized_keeps_the_type(dtype):
-    result = coloured(dtype=dtype).standardized()
-    for part in (result.train, result.validation, result.test):
-        assert part.inputs.dtype == dtype
-    assert result.train.inputs.float().mean((0, 2, 3)).abs().max() < 1e-2
-
-
-def test_standardized_only_shifts_constant_channels():
-    train, test = torch.full((4, 2), 0.1), torch.full((1, 2), 0.6)
-    train[:, 1] = torch.tensor([1.0, 1, 3, 3])
-    splits = Splits("mine", TensorData(train), TensorData(test), TensorData(test), 2, (2,)).standardized()
-    assert splits.train.inputs.tolist() == [[0, -1], [0, -1], [0, 1], [0, 1]]
-    torch.testing.assert_close(splits.test.inputs, torch.tensor([[0.5, -1.4]]))
-    assert splits.train.targets is None
-
-
-def test_standardized_is_for_rows_too():
-    splits = stratified("mine", TensorData(torch.rand(30, 7) * torch.arange(7), torch.arange(30) % 3), (18, 6, 6), 0)
-    result = splits.standardized()
-    assert result.train.inputs[:, 0].unique().tolist() == [0]
-    torch.testing.assert_close(result.train.inputs.mean(0), torch.zeros(7), atol=1e-6, rtol=0)
-    torch.testing.assert_close(result.train.inputs[:, 1:].std(0, correction=0), torch.ones(6))
-    torch.testing.assert_close(result.train_and_validation.targets, splits.train_and_validation.targets)
+def test_class_names_that_differ_are_refused():
+    a, b = named(["x", "y"]), numbered([0, 1])
+    for parts, message in (
+        ((a, b, a), r"validation must have the class names \('x', 'y'\), got None"),
+        ((a, a, named(["x", "z"])), r"test must have the class names \('x', 'y'\), got \('x', 'z'\)"),
+        ((b, b, a), r"test must have the class names None, got \('x', 'y'\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Splits("mine", *parts, 2, (1,))
+    with pytest.raises(ValueError, match=r"train must have the class names \('y', 'x'\), got \('x', 'y'\)"):
+        Splits("mine", a, a, a, 2, (1,), class_names=("y", "x"))
+    with pytest.raises(ValueError, match="class_names must have one name for each of the 3 classes, got 2"):
+        Splits("mine", a, a, a, 3, (1,))

@@ -9,7 +9,7 @@ from forwardforward.data import load
 
 @pytest.fixture
 def write_svhn(monkeypatch):
-    """Writes .mat files of the official form and has torchvision take their checksums for the official ones."""
+    """Write .mat files in the official format and register their checksums with torchvision."""
     dataset = pytest.importorskip("torchvision.datasets").SVHN
     io = pytest.importorskip("scipy.io")
 
@@ -29,7 +29,7 @@ def write_svhn(monkeypatch):
 
 
 def images(numbers):
-    """Image i holds i in the corner of its first channel, and the numbers of channel, row and column elsewhere."""
+    """Image i has the value i in the corner of its first channel; other pixels encode channel, row and column."""
     out = np.empty((len(numbers), 3, 32, 32), dtype=np.uint8)
     out[:] = np.arange(3)[:, None, None] * 70 + np.arange(32)[:, None] + 2 * np.arange(32)
     out[:, 0, 0, 0] = numbers
@@ -38,6 +38,7 @@ def images(numbers):
 
 def check(splits):
     assert (splits.name, splits.num_classes, splits.input_shape) == ("svhn", 10, (3, 32, 32))
+    assert splits.class_names == tuple("0123456789")
     for part, expected in (
         (splits.train, np.arange(18)),
         (splits.validation, np.arange(18, 20)),
@@ -55,32 +56,32 @@ def test_validation_is_the_last_tenth(tmp_path, write_svhn):
 
 def test_missing_files(tmp_path, write_svhn):
     with pytest.raises(
-        FileNotFoundError, match=r"'svhn' is not in .*: found no train_32x32.mat, test_32x32.mat; pass download=True"
+        FileNotFoundError, match=r"'svhn' is not in .*: missing train_32x32.mat, test_32x32.mat; pass download=True"
     ):
         load("svhn", tmp_path)
     write_svhn(tmp_path)
     (tmp_path / "test_32x32.mat").unlink()
-    with pytest.raises(FileNotFoundError, match=r"found no test_32x32.mat; pass"):
+    with pytest.raises(FileNotFoundError, match=r"missing test_32x32.mat; pass"):
         load("svhn", tmp_path)
 
 
-def test_cut_short_file(tmp_path, write_svhn):
+def test_truncated_file(tmp_path, write_svhn):
     write_svhn(tmp_path)
     path = tmp_path / "train_32x32.mat"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"train_32x32.mat is damaged: .*; delete it to start anew"):
+    with pytest.raises(ValueError, match=r"train_32x32.mat is corrupted: .*; delete it to download it again"):
         load("svhn", tmp_path)
 
 
 def test_wrong_contents(tmp_path, write_svhn):
     write_svhn(tmp_path, y=np.full((20, 1), 11, dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"_32x32.mat is damaged: .*labels out of range"):
+    with pytest.raises(ValueError, match=r"_32x32.mat is corrupted: .*must be below num_classes=10"):
         load("svhn", tmp_path)
 
 
 def test_too_few_images(tmp_path, write_svhn):
     write_svhn(tmp_path, train=9)
-    with pytest.raises(ValueError, match="'svhn' in .* must have 10 training images or more, got 9"):
+    with pytest.raises(ValueError, match="'svhn' in .* must have at least 10 training images, got 9"):
         load("svhn", tmp_path)
 
 
@@ -88,9 +89,9 @@ def test_default_folder_downloads(tmp_path, monkeypatch, write_svhn):
     dataset = pytest.importorskip("torchvision.datasets").SVHN
     monkeypatch.setenv("FORWARDFORWARD_DATA", str(tmp_path))
     write_svhn(tmp_path)
-    kept = (tmp_path / "test_32x32.mat").read_bytes()
+    content = (tmp_path / "test_32x32.mat").read_bytes()
     (tmp_path / "test_32x32.mat").unlink()
-    monkeypatch.setattr(dataset, "download", lambda self: (tmp_path / "test_32x32.mat").write_bytes(kept))
+    monkeypatch.setattr(dataset, "download", lambda self: (tmp_path / "test_32x32.mat").write_bytes(content))
     with pytest.raises(FileNotFoundError):
         load("svhn", download=False)
     check(load("svhn"))

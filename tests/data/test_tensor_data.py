@@ -9,7 +9,7 @@ from forwardforward.data import TensorData
 
 
 def numbered(n: int, num_classes: int = 3) -> TensorData:
-    """Sample i holds the number i, so that any order can be read off."""
+    """Sample i has the value i, so that any order can be checked."""
     return TensorData(torch.arange(n, dtype=torch.float32)[:, None], torch.arange(n) % num_classes)
 
 
@@ -22,7 +22,7 @@ def test_attributes():
     assert TensorData(data.inputs, data.targets, num_classes=10).num_classes == 10
 
 
-def test_a_floating_tensor_is_taken_as_it_is():
+def test_a_floating_point_tensor_is_not_copied():
     inputs = torch.rand(3, 2, dtype=torch.float64)
     assert TensorData(inputs).inputs is inputs
 
@@ -71,17 +71,22 @@ def test_integer_labels_become_int64(dtype):
         (torch.tensor([[-torch.inf], [0.0]]), None, ValueError, "inputs must be finite.*sample 0"),
         (np.array([[1e300]]), None, ValueError, "inputs must be finite"),
         (torch.zeros(2), None, ValueError, r"inputs must have shape \(N, ...\).*got \(2,\)"),
-        (torch.zeros(2, 3).long(), None, TypeError, "inputs must be floating or uint8.*got torch.int64"),
+        (torch.zeros(2, 3).long(), None, TypeError, "inputs must be floating-point or uint8.*got torch.int64"),
         ([[0.0]], None, TypeError, "inputs must be a tensor or a numpy array, got list"),
         (np.array([["a"]]), None, TypeError, "inputs must be an array of numbers, got <U1"),
-        (torch.zeros(2, 3), torch.zeros(2), TypeError, "targets must be integer.*got torch.float32"),
+        (
+            torch.zeros(2, 3),
+            torch.zeros(2),
+            TypeError,
+            "targets must be integer class labels or strings, got torch.float32",
+        ),
         (torch.zeros(2, 3), np.zeros(2), TypeError, "targets must be integer.*got torch.float64"),
         (torch.zeros(2, 3), torch.zeros(2).bool(), TypeError, "targets must be integer.*got torch.bool"),
         (
             torch.zeros(2, 3),
             torch.tensor([0, -1]),
             ValueError,
-            "targets must be class labels from 0 up, got -1",
+            "targets must be class labels of at least 0, got -1",
         ),
         (torch.zeros(2, 3), torch.zeros(2, 1).long(), ValueError, r"targets must be 1-D.*got shape \(2, 1\)"),
         (
@@ -98,7 +103,7 @@ def test_bad_data_is_refused(inputs, targets, error, message):
 
 
 def test_bad_number_of_classes_is_refused():
-    with pytest.raises(ValueError, match="labels out of range, must be below num_classes=2, got 2"):
+    with pytest.raises(ValueError, match="targets must be below num_classes=2, got label 2"):
         TensorData(torch.zeros(3, 1), torch.arange(3), num_classes=2)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         TensorData(torch.zeros(3, 1), num_classes=0)
@@ -132,11 +137,11 @@ def test_bad_indices_are_refused():
     data = numbered(6)
     with pytest.raises(IndexError):
         data[6]
-    with pytest.raises(ValueError, match="at least one sample, got none of 6"):
+    with pytest.raises(ValueError, match="index must select at least one sample, got none of 6"):
         data[6:]
     with pytest.raises(TypeError, match=r"index must be an integer.*got a str"):
         data["0"]
-    with pytest.raises(TypeError, match=r"index must be 1-D as a tensor, got shape \(1, 1\)"):
+    with pytest.raises(TypeError, match=r"index must be a 1-D tensor, got shape \(1, 1\)"):
         data[torch.zeros(1, 1).long()]
 
 
@@ -146,7 +151,7 @@ def test_to():
     assert moved.num_classes == 3
     assert TensorData(torch.zeros(1, 1)).to("cpu").targets is None
     assert numbered(3).to("cpu", torch.float64).inputs.dtype == torch.float64
-    assert TensorData(torch.zeros(2, 3).long(), entries=4).to("cpu", torch.float64).inputs.dtype == torch.int32
+    assert TensorData(torch.zeros(2, 3).long(), num_embeddings=4).to("cpu", torch.float64).inputs.dtype == torch.int32
 
 
 @given(n=st.integers(1, 40), batch_size=st.integers(1, 50), shuffle=st.booleans(), drop_last=st.booleans())
@@ -171,7 +176,7 @@ def test_batches_visit_each_sample_once(n, batch_size, shuffle, drop_last):
     assert max(sizes) <= batch_size + (n % batch_size == 1)
 
 
-def test_a_last_batch_of_one_joins_the_batch_before():
+def test_a_last_batch_of_one_is_merged_into_the_previous_one():
     def sizes(n, batch_size, drop_last=False):
         return [len(inputs) for inputs, _ in numbered(n).batches(batch_size, None, drop_last)]
 
@@ -183,7 +188,7 @@ def test_a_last_batch_of_one_joins_the_batch_before():
     assert sizes(1, 3) == [1]
 
 
-def test_shuffle_is_the_generators_permutation():
+def test_shuffling_is_the_permutation_of_the_generator():
     order = torch.randperm(20, generator=torch.Generator().manual_seed(3))
     batches = numbered(20).batches(6, torch.Generator().manual_seed(3))
     assert torch.equal(torch.cat([inputs for inputs, _ in batches]).flatten().long(), order)
@@ -209,13 +214,141 @@ def test_concatenate():
     assert TensorData.concatenate(unlabelled, unlabelled).targets is None
     with pytest.raises(ValueError, match="must both have targets or both have none"):
         TensorData.concatenate(numbered(3), unlabelled)
-    with pytest.raises(ValueError, match=r"inputs of one shape, got \(1,\) and \(2,\)"):
+    with pytest.raises(ValueError, match=r"inputs of the same shape, got \(1,\) and \(2,\)"):
         TensorData.concatenate(unlabelled, TensorData(torch.ones(2, 2)))
-    with pytest.raises(ValueError, match="inputs of one type"):
+    with pytest.raises(ValueError, match="inputs of the same type"):
         TensorData.concatenate(unlabelled, TensorData(torch.ones(2, 1).double()))
 
 
-def test_serves_a_data_loader():
+def test_works_in_a_data_loader():
     loader = DataLoader(numbered(5), batch_size=2)
     assert [(x.shape, y.tolist()) for x, y in loader] == [((2, 1), [0, 1]), ((2, 1), [2, 0]), ((1, 1), [1])]
     assert len(list(numbered(5))) == 5
+
+
+# Embedding indices
+
+
+def test_indices_become_int32():
+    data = TensorData(torch.tensor([[0, 3]]), num_embeddings=4)
+    assert data.inputs.dtype == torch.int32
+    assert TensorData.concatenate(data, data).inputs.tolist() == [[0, 3]] * 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "num_embeddings", "error", "message"),
+    [
+        (torch.tensor([[0, 3]]), 3, ValueError, r"inputs must be embedding indices in 0\.\.2, got 0\.\.3"),
+        (torch.tensor([[0, -1]]), 3, ValueError, r"in 0\.\.2, got -1\.\.0"),
+        (torch.tensor([[0.5]]), 3, TypeError, "inputs must be integers if num_embeddings is set, got torch.float32"),
+        (torch.tensor([[True]]), 3, TypeError, "inputs must be integers"),
+        (torch.tensor([1]), 3, ValueError, "at least two dimensions"),
+        (torch.zeros(0, 2).int(), 3, ValueError, "must not be empty"),
+        (torch.tensor([[0, 2**33]]), 2**40, ValueError, r"num_embeddings must be an integer in 1\.\.2\*\*31"),
+        (torch.tensor([[0, 2]]), 10.5, ValueError, "num_embeddings must be an integer"),
+        (torch.tensor([[0, 2]]), None, TypeError, "for embedding indices, such as word indices, set num_embeddings="),
+    ],
+)
+def test_bad_indices_of_embeddings_are_refused(inputs, num_embeddings, error, message):
+    with pytest.raises(error, match=message):
+        TensorData(inputs, num_embeddings=num_embeddings)
+
+
+# Class names
+
+LABELS = ["dog", "cat", "élan", "dog"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LABELS,
+        tuple(LABELS),
+        np.array(LABELS),
+        np.array(LABELS, dtype=object),
+        np.array(LABELS)[::-1][::-1],
+        np.array([label.encode() for label in LABELS]),
+        list(np.array(LABELS)),
+    ],
+    ids=["list", "tuple", "U", "object", "strides", "S", "list of numpy strings"],
+)
+def test_string_labels_become_indices_of_sorted_names(labels):
+    data = TensorData(torch.rand(4, 2), labels)
+    assert data.class_names == ("cat", "dog", "élan")
+    assert all(type(name) is str for name in data.class_names)
+    assert (data.targets.dtype, data.targets.tolist()) == (torch.int64, [1, 0, 2, 1])
+    assert data.num_classes == 3
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=20))
+def test_names_and_indices_give_the_labels_back(labels):
+    data = TensorData(torch.zeros(len(labels), 1), labels)
+    assert list(data.class_names) == sorted(set(labels))
+    assert [data.class_names[index] for index in data.targets] == labels
+
+
+def test_given_class_names():
+    names = ("élan", "dog", "cat", "cow")
+    data = TensorData(torch.rand(4, 2), LABELS, class_names=names)
+    assert (data.class_names, data.num_classes, data.targets.tolist()) == (names, 4, [1, 2, 0, 1])
+    data = TensorData(torch.rand(2, 2), np.array([3, 0]), class_names=np.array(names))
+    assert (data.class_names, data.num_classes, data.targets.tolist()) == (names, 4, [3, 0])
+    data = TensorData(torch.rand(2, 2), class_names=names)
+    assert (data.class_names, data.num_classes, data.targets) == (names, 4, None)
+
+
+def test_class_names_are_kept():
+    data = TensorData(torch.rand(4, 2), LABELS)
+    mask = torch.tensor([True, False, False, True])
+    for derived in (
+        data[1:],
+        data[torch.tensor([3, 1])],
+        data[mask],
+        data.to("meta"),
+        TensorData.concatenate(data, data),
+    ):
+        assert derived.class_names == ("cat", "dog", "élan")
+        assert derived.num_classes == 3
+    other = TensorData(torch.rand(2, 2), ["dog", "cat"])
+    for a, b in ((data, other), (other, TensorData(torch.rand(2, 2), torch.tensor([0, 1])))):
+        with pytest.raises(ValueError, match=r"a and b must have the same class names, got \('cat', 'dog'.* and"):
+            TensorData.concatenate(a, b)
+
+
+def test_repr_shows_class_names():
+    data = TensorData(torch.rand(2, 2), ["b", "a"])
+    assert repr(data) == "TensorData(inputs=float32[2, 2], targets=int64[2], num_classes=2, class_names=('a', 'b'))"
+    many = TensorData(torch.rand(1, 1), class_names=[f"c{i}" for i in range(11)])
+    assert repr(many).endswith("num_classes=11, class_names=('c0', 'c1', 'c2', ..., 'c10'))")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"targets": ["a"]}, ValueError, "targets must have one label for each of the 2 inputs, got 1"),
+        ({"targets": []}, TypeError, "targets must be a tensor, a numpy array or a sequence of strings, got list"),
+        ({"targets": [0, 1]}, TypeError, "targets must be a tensor, a numpy array or a sequence of strings, got list"),
+        ({"targets": "ab"}, TypeError, "targets must be a tensor, a numpy array or a sequence of strings, got str"),
+        ({"targets": ["a", 1]}, TypeError, "targets must be all strings or all integers, got 1 for sample 1"),
+        ({"targets": [None, "a"]}, TypeError, "all strings or all integers, got None for sample 0"),
+        ({"targets": np.array(["a", np.nan], dtype=object)}, TypeError, "got nan for sample 1"),
+        ({"targets": np.array([0, 1], dtype=object)}, TypeError, "targets must be an array of numbers, got object"),
+        ({"targets": ["a", ""]}, ValueError, "class names or integers, got an empty string for sample 1"),
+        ({"targets": np.array([["a"], ["b"]])}, ValueError, r"targets must be 1-D.*got shape \(2, 1\)"),
+        ({"targets": ["a", "b"], "num_classes": 3}, ValueError, "one name for each of the 3 classes, got 2"),
+        (
+            {"targets": ["a", "b"], "class_names": ("b", "c")},
+            ValueError,
+            r"targets must be among the class names \('b', 'c'\), got 'a'",
+        ),
+        ({"targets": torch.tensor([0, 2]), "class_names": ("b", "c")}, ValueError, "must be below num_classes=2, got"),
+        ({"class_names": "bc"}, TypeError, "class_names must be a sequence of strings, got 'bc'"),
+        ({"class_names": (0, 1)}, TypeError, r"class_names must be a sequence of strings, got \(0, 1\)"),
+        ({"class_names": ()}, ValueError, r"class_names must not be empty, got \(\)"),
+        ({"class_names": ("a", "")}, ValueError, r"class_names must not be empty, got \('a', ''\)"),
+        ({"class_names": ("a", "b", "a")}, ValueError, "class_names must be distinct, got 'a' more than once"),
+    ],
+)
+def test_bad_class_names_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        TensorData(torch.zeros(2, 3), **arguments)

@@ -1,4 +1,4 @@
-"""Film reviews made by hand, laid out as the IMDb release is."""
+"""Handwritten film reviews in the folder layout of the IMDb release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sentences(kind: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def write_reviews() -> Callable[[Path], Path]:
-    """Writes ``aclImdb`` into a folder: 24 training and 8 test reviews a class, 16 without labels."""
+    """Return a function that writes ``aclImdb``: 24 training and 8 test reviews per class, and 16 unlabeled ones."""
 
     def write(root: Path) -> Path:
         folder = root / "aclImdb"
@@ -38,7 +38,7 @@ def write_reviews() -> Callable[[Path], Path]:
 
 @pytest.fixture
 def reviews(tmp_path: Path, write_reviews: Callable[[Path], Path]) -> Path:
-    """The folder that holds ``aclImdb``."""
+    """The folder with ``aclImdb``."""
     write_reviews(tmp_path)
     return tmp_path
 
@@ -46,5 +46,5 @@ def reviews(tmp_path: Path, write_reviews: Callable[[Path], Path]) -> Path:
 @pytest.fixture(scope="session")
 def corpus_texts() -> tuple[list[str], list[str]]:
     """Training and test texts."""
-    both = [sentences("neg"), sentences("pos")]
-    return [text for own in both for text in own[:24]], [text for own in both for text in own[24:]]
+    classes = [sentences("neg"), sentences("pos")]
+    return [text for texts in classes for text in texts[:24]], [text for texts in classes for text in texts[24:]]

@@ -1,10 +1,15 @@
-"""What networks read of texts, against plain loops."""
+"""Text representations against plain loops."""
 
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +19,15 @@ from hypothesis import strategies as st
 
 from forwardforward.data.text import (
     Corpus,
+    Documents,
     MeanVectors,
     NGrams,
     Representation,
+    TextEncoder,
+    Word2Vec,
     WordSequence,
     WordVectors,
+    text_encoder_from_state,
     tokenize,
     write_vectors,
 )
@@ -43,22 +52,24 @@ def mean_by_hand(text: str, weighting: str) -> list[float]:
     total, weights = np.zeros(2), 0.0
     for word in tokenize(text):
         if word in VECTORS.words:
-            holding = sum(word in tokenize(one) for one in TRAIN)
-            weight = 1 + math.log((1 + len(TRAIN)) / (1 + holding)) if weighting == "tfidf" else 1.0
+            count = sum(word in tokenize(train) for train in TRAIN)
+            weight = 1 + math.log((1 + len(TRAIN)) / (1 + count)) if weighting == "tfidf" else 1.0
             total, weights = total + weight * VECTORS.matrix[VECTORS.words.index(word)], weights + weight
     return (total / weights if weights else total).tolist()
 
 
 @pytest.mark.parametrize("weighting", ["tfidf", "none"])
 def test_means(vectors_file: Path, weighting: str) -> None:
-    with pytest.warns(UserWarning, match="1 of 3 test texts have no word with a vector: their input says nothing"):
+    with pytest.warns(
+        UserWarning, match="1 of 3 test texts have no word with a vector; their inputs contain no information"
+    ):
         train, test = represented(MeanVectors(str(vectors_file), weighting), Corpus(TRAIN, TEST))
     assert train.dtype == torch.float32
     for means, texts in ((train, TRAIN), (test, TEST)):
         torch.testing.assert_close(means, torch.tensor([mean_by_hand(text, weighting) for text in texts]))
 
 
-def test_another_weighting() -> None:
+def test_unknown_weighting() -> None:
     with pytest.raises(ValueError, match="weighting must be one of none, tfidf, got 'idf'"):
         MeanVectors(weighting="idf")
 
@@ -75,29 +86,29 @@ texts = st.lists(st.text("ab cd", max_size=12), min_size=1, max_size=5)
 @given(train=texts, test=texts, longest=st.integers(1, 3), vocabulary=st.integers(2, 9), min_texts=st.integers(1, 2))
 def test_ngrams(train: list[str], test: list[str], longest: int, vocabulary: int, min_texts: int) -> None:
     counts = Counter(ngram for text in train for ngram in set(ngrams_of(text, longest)))
-    made = represented(NGrams(vocabulary, longest, 64, min_texts), Corpus(train, test))
+    inputs = represented(NGrams(vocabulary, longest, 64, min_texts), Corpus(train, test))
     expected = sorted((n for n in counts.values() if n >= min_texts), reverse=True)[: vocabulary - 1]
-    assert int(max(made[0].max(), made[1].max())) < vocabulary
-    # A smaller number is one that more texts hold.
-    found = Counter(made[0][made[0] > 0].tolist())
-    assert [found[number] for number in sorted(found)] == expected
-    names: dict[int, set[tuple[str, ...]]] = {}
-    for rows, own in zip(made, (train, test), strict=True):
+    assert int(max(inputs[0].max(), inputs[1].max())) < vocabulary
+    # A smaller index is an n-gram of more texts.
+    frequencies = Counter(inputs[0][inputs[0] > 0].tolist())
+    assert [frequencies[index] for index in sorted(frequencies)] == expected
+    ngrams: dict[int, set[tuple[str, ...]]] = {}
+    for rows, part in zip(inputs, (train, test), strict=True):
         assert rows.dtype == torch.int32
-        assert rows.shape == (len(own), 64)
-        for row, text in zip(rows.tolist(), own, strict=True):
-            numbers = [number for number in row if number]
-            assert len(set(numbers)) == len(numbers)
-            assert row == sorted(row, reverse=True)  # the rarest first, padding last
-            for number in numbers:  # some run is in every text that has the number
-                names[number] = names.get(number, set(ngrams_of(text, longest))) & set(ngrams_of(text, longest))
-    assert all(names.values())
+        assert rows.shape == (len(part), 64)
+        for row, text in zip(rows.tolist(), part, strict=True):
+            indices = [index for index in row if index]
+            assert len(set(indices)) == len(indices)
+            assert row == sorted(row, reverse=True)  # the least frequent first, padding last
+            for index in indices:  # all texts with this index have an n-gram in common
+                ngrams[index] = ngrams.get(index, set(ngrams_of(text, longest))) & set(ngrams_of(text, longest))
+    assert all(ngrams.values())
     if min_texts == 1 and vocabulary > len(counts):
         sizes = [len(set(ngrams_of(text, longest)) & set(counts)) for text in test]
-        assert (made[1] > 0).sum(1).tolist() == sizes
+        assert (inputs[1] > 0).sum(1).tolist() == sizes
 
 
-def test_runs_longer_than_the_texts() -> None:
+def test_ngrams_longer_than_the_texts() -> None:
     encode = NGrams(50, 9, 20, 1)(Corpus(["a b c", "a b"], []))
     assert (encode(["a b c"]) > 0).sum() == 6
     with pytest.raises(TypeError, match="texts must be lists of strings, got 'a film'"):
@@ -106,21 +117,23 @@ def test_runs_longer_than_the_texts() -> None:
 
 def test_sequences_of_unknown_words_are_counted() -> None:
     encode = WordSequence(5, 4)(Corpus(TRAIN, []))
-    with pytest.warns(UserWarning, match="2 of 3 given texts have no word of the vocabulary: their input says nothing"):
+    with pytest.warns(
+        UserWarning, match="2 of 3 texts have no word of the vocabulary; their inputs contain no information"
+    ):
         assert encode(["unheard of", "", "film"]).tolist() == [[0, 0, 1, 1], [0] * 4, [0, 0, 0, 4]]
 
 
 def test_too_many_ngrams_leave_out_the_most_frequent() -> None:
     corpus = Corpus(TRAIN, TEST[:2])
-    every, _ = represented(NGrams(100, 2, 20, 1), corpus)
-    some, _ = represented(NGrams(100, 2, 3, 1), corpus)
-    torch.testing.assert_close(some, every[:, :3])
+    complete, _ = represented(NGrams(100, 2, 20, 1), corpus)
+    shortened, _ = represented(NGrams(100, 2, 3, 1), corpus)
+    torch.testing.assert_close(shortened, complete[:, :3])
 
 
 @pytest.mark.filterwarnings("ignore:1 of 3 test texts have no word of the vocabulary")
 def test_sequences() -> None:
     train, test = represented(WordSequence(vocabulary=5, length=4), Corpus(TRAIN, TEST))
-    # a (4), good (4) and film (3) have the numbers 2, 3 and 4: by their counts, and the first met first.
+    # a (4), good (4) and film (3) have the indices 2, 3 and 4: sorted by count, then by first occurrence.
     assert train.tolist() == [[4, 2, 3, 1], [0, 2, 1, 4], [3, 1, 3, 1], [0, 0, 2, 4]]
     assert test.tolist() == [[0, 2, 3, 1], [1, 1, 4, 2], [0, 0, 0, 1]]
     assert train.dtype == torch.int32
@@ -139,21 +152,21 @@ def test_texts_without_words(representation: Representation) -> None:
 
 @pytest.mark.filterwarnings("ignore:.* have no word")
 @pytest.mark.parametrize("representation", [NGrams(30, 2, 6, 1), WordSequence(30, 6), "mean"], ids=str)
-def test_texts_of_ones_own_are_read_as_the_corpus_was(representation: Representation, vectors_file: Path) -> None:
-    made = MeanVectors(str(vectors_file)) if representation == "mean" else representation
+def test_new_texts_are_encoded_like_the_corpus(representation: Representation, vectors_file: Path) -> None:
+    representation = MeanVectors(str(vectors_file)) if representation == "mean" else representation
     corpus = Corpus(TRAIN, TEST)
-    encode = made(corpus)
+    encode = representation(corpus)
     for texts, documents in ((TRAIN, corpus.train), (TEST, corpus.test)):
         torch.testing.assert_close(encode(texts), encode(documents))
     words = len(corpus.lexicon)
-    corpus.lexicon.encode(["words met later"])
-    # What the corpus never held is unknown, alone and in a run, whenever it was met.
+    corpus.lexicon.encode(["words added later"])
+    # Words outside the corpus are unknown, alone and in n-grams, also if its lexicon grew later.
     torch.testing.assert_close(encode(["good plover", "good later"]), encode(["good unheardof"] * 2))
     assert len(corpus.lexicon) == words + 3
     torch.testing.assert_close(encode(text for text in TRAIN), encode(TRAIN))
-    for wrong in ("a good film", [b"a good film"], None, 3):
+    for invalid in ("a good film", [b"a good film"], None, 3):
         with pytest.raises(TypeError, match="texts must be a list of strings, got "):
-            encode(wrong)
+            encode(invalid)
 
 
 @pytest.mark.parametrize(
@@ -168,3 +181,115 @@ def test_texts_of_ones_own_are_read_as_the_corpus_was(representation: Representa
 def test_numbers_out_of_range(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Saving encoders
+
+NEW_TEXTS = ["a good film", "unheard of", "bad good! bad tree", "", "good good good film a bad film"]
+REPRESENTATIONS = ["file", "word2vec", NGrams(30, 1, 6, 1), NGrams(30, 3, 6, 1), WordSequence(5, 6)]
+silent = pytest.mark.filterwarnings("ignore:.* have no word")
+
+
+def fitted(representation: Representation | str, vectors_file: Path, weighting: str = "tfidf") -> TextEncoder:
+    if representation == "word2vec":
+        pytest.importorskip("gensim")
+        representation = MeanVectors(Word2Vec(size=3, min_count=1, epochs=1), weighting)
+    elif representation == "file":
+        representation = MeanVectors(vectors_file, weighting)
+    assert isinstance(representation, Representation)
+    return representation(Corpus(TRAIN, TEST, ["some unheard words"]))
+
+
+def is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(type(key) is str and is_plain(part) for key, part in value.items())
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return type(value) in (int, float, str, bool, torch.Tensor)
+
+
+@silent
+@pytest.mark.parametrize("weighting", ["tfidf", "none"])
+@pytest.mark.parametrize("representation", REPRESENTATIONS, ids=str)
+def test_saved_encoders_give_equal_inputs(
+    representation: Representation | str, weighting: str, vectors_file: Path, tmp_path: Path
+) -> None:
+    encoder = fitted(representation, vectors_file, weighting)
+    assert is_plain(encoder.state())
+    torch.save(encoder.state(), tmp_path / "encoder.pt")
+    vectors_file.unlink()
+    loaded = text_encoder_from_state(torch.load(tmp_path / "encoder.pt", weights_only=True))
+    for texts in (TRAIN, TEST, NEW_TEXTS):
+        assert torch.equal(loaded(texts), encoder(texts))
+    # Documents of any corpus are encoded by their words.
+    assert torch.equal(loaded(Corpus(NEW_TEXTS, []).train), encoder(NEW_TEXTS))
+    assert type(loaded.representation) is type(encoder.representation)
+    assert loaded.representation.num_embeddings == encoder.representation.num_embeddings
+    assert loaded.state().keys() == encoder.state().keys()
+    assert repr(loaded).startswith(f"TextEncoder({type(encoder.representation).__name__}(")
+
+
+@silent
+@given(train=texts, new=texts, longest=st.integers(1, 3), vocabulary=st.integers(3, 9))
+def test_encoders_of_any_texts_survive_their_state(
+    train: list[str], new: list[str], longest: int, vocabulary: int
+) -> None:
+    for representation in (NGrams(vocabulary, longest, 5, 1), WordSequence(vocabulary, 5)):
+        encoder = representation(Corpus(train, []))
+        loaded = text_encoder_from_state(encoder.state())
+        assert loaded.representation == representation
+        assert torch.equal(loaded(new), encoder(new))
+
+
+CODE = """
+import sys
+sys.modules["gensim"] = sys.modules["gensim.models"] = None
+import torch
+from forwardforward.data.text import text_encoder_from_state
+encoder = text_encoder_from_state(torch.load(sys.argv[1], weights_only=True))
+torch.save(encoder(sys.argv[3:]), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("representation", ["word2vec", NGrams(30, 2, 6, 1)], ids=str)
+def test_a_new_process_needs_neither_corpus_nor_gensim(
+    representation: Representation | str, vectors_file: Path, tmp_path: Path
+) -> None:
+    encoder = fitted(representation, vectors_file)
+    torch.save(encoder.state(), tmp_path / "encoder.pt")
+    arguments = [str(tmp_path / "encoder.pt"), str(tmp_path / "inputs.pt"), "a good film", "bad unheard film"]
+    subprocess.run([sys.executable, "-c", CODE, *arguments], check=True)
+    assert torch.equal(torch.load(tmp_path / "inputs.pt"), encoder(arguments[2:]))
+
+
+@dataclass(frozen=True)
+class Lengths(Representation):
+    """The number of words of a text, divided by a scale."""
+
+    scale: float = 2.0
+
+    def fit(self, corpus: Corpus) -> tuple[list[str], dict[str, torch.Tensor]]:
+        return [], {"scale": torch.tensor(self.scale)}
+
+    def encode(self, documents: Documents, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.tensor([[len(words)] for words in documents]) / tensors["scale"]
+
+
+def test_representations_of_other_classes_are_loaded_by_their_class() -> None:
+    encoder = Lengths(4.0)(Corpus(TRAIN, TEST))
+    loaded = text_encoder_from_state(encoder.state(), Lengths)
+    assert loaded(["a good film"]).tolist() == encoder(["a good film"]).tolist() == [[0.75]]
+    assert loaded.representation == Lengths(4.0)
+    with pytest.raises(
+        ValueError, match="representation MeanVectors, NGrams, WordSequence, got 'Lengths'; for another"
+    ):
+        text_encoder_from_state(encoder.state())
+    with pytest.raises(ValueError, match="must be that of a representation NGrams, got 'Lengths'"):
+        text_encoder_from_state(encoder.state(), NGrams)
+
+
+@pytest.mark.parametrize(("state", "described"), [({"words": []}, "words"), ({}, ""), (["words"], "list")])
+def test_other_states_are_refused(state: Any, described: str) -> None:
+    keys = "representation, settings, words, tensors"
+    with pytest.raises(ValueError, match=f"^state must have the keys {keys}, got {described}$"):
+        text_encoder_from_state(state)

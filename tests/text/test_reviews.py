@@ -8,34 +8,34 @@ import pytest
 from forwardforward.data.text import ReviewFolder, Texts
 
 
-def test_reviews_come_in_the_order_of_their_numbers(reviews: Path) -> None:
+def test_reviews_are_sorted_by_number(reviews: Path) -> None:
     folder = reviews / "aclImdb"
     (folder / "train" / "pos" / "another.txt").write_text("Good.")
-    files, labels = ReviewFolder(folder).labelled("train")
+    files, labels = ReviewFolder(folder).labeled("train")
     assert labels == [0] * 24 + [1] * 25
     assert [file.name for file in files[24:]] == [f"{number}_9.txt" for number in range(24)] + ["another.txt"]
-    assert len(ReviewFolder(folder).unlabelled()) == 16
+    assert len(ReviewFolder(folder).unlabeled()) == 16
     shutil.rmtree(folder / "train" / "unsup")
-    assert ReviewFolder(folder).unlabelled() == []
+    assert ReviewFolder(folder).unlabeled() == []
 
 
-def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*aclImdb"):
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"folder .*aclImdb does not exist"):
         ReviewFolder(tmp_path / "aclImdb")
 
 
 def test_a_folder_without_classes(reviews: Path) -> None:
     shutil.rmtree(reviews / "aclImdb" / "test" / "pos")
-    with pytest.raises(FileNotFoundError, match=r"test must hold the folders neg and pos .*, found no pos$"):
+    with pytest.raises(FileNotFoundError, match=r"test must contain the folders neg and pos .*, missing pos$"):
         ReviewFolder(reviews / "aclImdb")
-    with pytest.raises(FileNotFoundError, match="train must hold .*, found no neg and no pos$"):
+    with pytest.raises(FileNotFoundError, match="train must contain .*, missing neg and pos$"):
         ReviewFolder(reviews)
 
 
 def test_a_class_without_reviews(reviews: Path) -> None:
     for file in (reviews / "aclImdb" / "train" / "neg").iterdir():
         file.rename(file.with_suffix(".html"))
-    with pytest.raises(ValueError, match=r"neg must hold reviews as \.txt files, found none"):
+    with pytest.raises(ValueError, match=r"neg must contain reviews as \.txt files, got none"):
         ReviewFolder(reviews / "aclImdb")
 
 
@@ -43,7 +43,7 @@ def test_a_class_without_reviews(reviews: Path) -> None:
 def test_an_empty_review(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "7_1.txt"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"7_1\.txt must hold a review, got an empty file"):
+    with pytest.raises(ValueError, match=r"7_1\.txt must contain a review, got an empty file"):
         list(Texts([file]))
 
 
@@ -54,9 +54,9 @@ def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
         list(Texts([file]))
 
 
-def test_reading_shows_progress_where_asked(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = ReviewFolder(reviews / "aclImdb").unlabelled()
+def test_reading_shows_progress_if_requested(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ReviewFolder(reviews / "aclImdb").unlabeled()
     assert len(list(Texts(files))) == 16
     assert capsys.readouterr().err == ""
-    assert len(list(Texts(files, "unlabelled reviews", progress=True))) == len(Texts(files))
-    assert "reading unlabelled reviews: 100%" in capsys.readouterr().err
+    assert len(list(Texts(files, "unlabeled reviews", progress=True))) == len(Texts(files))
+    assert "reading unlabeled reviews: 100%" in capsys.readouterr().err

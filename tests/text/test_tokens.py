@@ -23,13 +23,13 @@ def test_words(text: str, words: list[str]) -> None:
 
 
 @given(st.lists(st.text(max_size=30), max_size=6))
-def test_the_lexicon_gives_every_word_back(texts: list[str]) -> None:
+def test_ids_map_back_to_words(texts: list[str]) -> None:
     lexicon = Lexicon()
     documents = lexicon.encode(texts)
     words = lexicon.words
     assert len(set(words)) == len(words) == len(lexicon)
     assert [[words[i] for i in documents[n]] for n in range(len(texts))] == [tokenize(text) for text in texts]
-    assert np.bincount(documents.owners, minlength=len(texts)).tolist() == [len(tokenize(text)) for text in texts]
+    assert np.bincount(documents.text_indices, minlength=len(texts)).tolist() == [len(tokenize(text)) for text in texts]
 
 
 def test_a_document_out_of_range() -> None:
@@ -37,8 +37,21 @@ def test_a_document_out_of_range() -> None:
         Lexicon().encode(["a", "b"])[2]
 
 
-def test_the_fingerprint_tells_corpora_apart() -> None:
-    same = Corpus(["a b", "c"], ["d"]).fingerprint()
-    assert Corpus(["a b", "c"], ["e"]).fingerprint() == same
-    for train, unlabelled in ((["a", "b c"], ()), (["a b", "d"], ()), (["a b", "c"], ("x",))):
-        assert Corpus(train, ["d"], unlabelled).fingerprint() != same
+def test_the_fingerprint_identifies_the_corpus() -> None:
+    expected = Corpus(["a b", "c"], ["d"]).fingerprint()
+    assert Corpus(["a b", "c"], ["e"]).fingerprint() == expected
+    for train, unlabeled in ((["a", "b c"], ()), (["a b", "d"], ()), (["a b", "c"], ("x",))):
+        assert Corpus(train, ["d"], unlabeled).fingerprint() != expected
+
+
+def test_unknown_words_have_the_length_of_the_lexicon_as_id() -> None:
+    lexicon = Lexicon(["a", "b"])
+    assert lexicon.encode(["b c a"], grow=False).ids.tolist() == [1, 2, 0]
+    assert lexicon.ids(["c", "a"]).tolist() == [2, 0]
+    assert lexicon.words == ["a", "b"]
+    assert lexicon.encode(["c d a"]).ids.tolist() == [2, 3, 0]
+
+
+def test_the_fingerprint_is_stable() -> None:
+    """Saved word vectors are found by the fingerprint."""
+    assert Corpus(["a b", "c"], ["d"], ["e"]).fingerprint().startswith("d28b036a03b4901b")

@@ -29,7 +29,7 @@ def binary(path: Path) -> None:
     write_vectors(path, WordVectors(WORDS, MATRIX))
 
 
-def binary_without_newlines(path: Path) -> None:  # as Google's vectors are
+def binary_without_newlines(path: Path) -> None:  # like Google's vectors
     content = b"".join(w.encode() + b" " + row.tobytes() for w, row in zip(WORDS, MATRIX, strict=True))
     path.write_bytes(b"4 3\n" + content)
 
@@ -46,38 +46,46 @@ def test_formats(tmp_path: Path, write: Callable[[Path], None]) -> None:
     some = read_vectors(str(tmp_path / "vectors"), keep={"film", "good", "tree"})
     assert some.words == ("good", "film")
     np.testing.assert_array_equal(some.matrix, MATRIX[[0, 3]])
-    with pytest.raises(ValueError, match="holds none of the words that are wanted"):
+    with pytest.raises(ValueError, match="must contain word vectors, got none of the requested words"):
         read_vectors(tmp_path / "vectors", keep={"tree"})
 
 
 @pytest.mark.parametrize("write", FORMATS)
-def test_a_file_cut_short(tmp_path: Path, write: Callable[[Path], None]) -> None:
+def test_a_truncated_file(tmp_path: Path, write: Callable[[Path], None]) -> None:
     path = tmp_path / "vectors"
     write(path)
-    whole = path.read_bytes()
-    for cut in (len(whole) - 8, len(whole) // 2 + 1):
-        path.write_bytes(whole[:cut])
-        with pytest.raises(ValueError, match=r"vectors.*cut short"):
+    content = path.read_bytes()
+    for length in (len(content) - 8, len(content) // 2 + 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"vectors is truncated: "):
             read_vectors(path)
 
 
-def test_whole_lines_that_are_missing(tmp_path: Path) -> None:
+def test_missing_lines(tmp_path: Path) -> None:
     (tmp_path / "vectors").write_bytes(b"4 3\n" + b"".join(rows()[:2]))
-    with pytest.raises(ValueError, match="must hold 4 vectors, as its first line says, got 2: it is cut short"):
+    with pytest.raises(
+        ValueError, match="vectors is truncated: must contain 4 vectors, according to its first line, got 2"
+    ):
+        read_vectors(tmp_path / "vectors")
+
+
+def test_additional_lines(tmp_path: Path) -> None:
+    (tmp_path / "vectors").write_bytes(b"2 3\n" + b"".join(rows()))
+    with pytest.raises(ValueError, match="is corrupted: must contain 2 vectors, according to its first line, got 4"):
         read_vectors(tmp_path / "vectors")
 
 
 def test_vectors_of_another_size(tmp_path: Path) -> None:
     path = tmp_path / "vectors"
     path.write_bytes(b"4 5\n" + b"".join(rows()))
-    with pytest.raises(ValueError, match="vectors must all have 5 numbers, got 3 for vector 1"):
+    with pytest.raises(ValueError, match="vectors must all have size 5, got 3 for vector 1"):
         read_vectors(path)
     path.write_bytes(b"99999999999 99999999999\ngood \0\0\0\0")
-    with pytest.raises(ValueError, match="must hold 99999999999 vectors of 99999999999 numbers.* cut short"):
+    with pytest.raises(ValueError, match="is truncated: must contain 99999999999 vectors of size 99999999999"):
         read_vectors(path)
     for head in (b"", b"5 3\n"):
         path.write_bytes(head + b"".join(rows()) + b"tree 0.1 0.2\n")
-        with pytest.raises(ValueError, match="vectors must all have 3 numbers, got 2 for vector 5"):
+        with pytest.raises(ValueError, match="vectors must all have size 3, got 2 for vector 5"):
             read_vectors(path)
     binary(path)
     path.write_bytes(b"4 2" + path.read_bytes()[3:])
@@ -85,30 +93,30 @@ def test_vectors_of_another_size(tmp_path: Path) -> None:
         read_vectors(path)
 
 
-def test_words_with_spaces_in_them(tmp_path: Path) -> None:  # the largest GloVe has some
+def test_words_with_spaces_in_them(tmp_path: Path) -> None:  # the largest GloVe file has some
     (tmp_path / "vectors").write_bytes(b"".join(rows()) + b". . 1 2 3\n")
     assert read_vectors(tmp_path / "vectors").words[-1] == ". ."
 
 
 @pytest.mark.parametrize("content", [b"", b"hello world\n", b"\x00\xff" * 99, b"a b c d\n"])
-def test_something_else(tmp_path: Path, content: bytes) -> None:
+def test_other_formats(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "vectors").write_bytes(content)
-    with pytest.raises(ValueError, match="must hold word vectors"):
+    with pytest.raises(ValueError, match="must contain word vectors"):
         read_vectors(tmp_path / "vectors")
 
 
-def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no vectors file"):
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="vectors file .* does not exist"):
         read_vectors(tmp_path / "vectors")
 
 
-def test_numbers_that_are_none(tmp_path: Path) -> None:
+def test_invalid_numbers(tmp_path: Path) -> None:
     path = tmp_path / "vectors"
     path.write_bytes(b"".join(rows()) + b"tree 1 x 2\n")
     with pytest.raises(ValueError, match="vector 5 must be numbers"):
         read_vectors(path)
     path.write_bytes(b"".join(rows()) + b"tree 1 nan 2\n")
-    with pytest.raises(ValueError, match="vectors must be finite, got NaN or infinity for 'tree'"):
+    with pytest.raises(ValueError, match="matrix must be finite, got NaN or infinity for 'tree'"):
         read_vectors(path)
 
 
@@ -120,34 +128,36 @@ def test_settings_out_of_range() -> None:
 SETTINGS = Word2Vec(size=6, min_count=2, epochs=2)
 
 
-def test_training_is_repeatable_and_kept(
+def test_training_is_repeatable_and_saved(
     tmp_path: Path, corpus_texts: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gensim")
-    corpus = Corpus(*corpus_texts, unlabelled=["we saw the film on Monday"] * 3, folder=tmp_path / "kept")
+    corpus = Corpus(*corpus_texts, unlabeled=["we saw the film on Monday"] * 3, folder=tmp_path / "saved")
     first = SETTINGS.vectors(corpus)
     assert first.matrix.shape == (len(first.words), 6)
     assert {"film", "monday", "!"} <= set(first.words)
-    np.testing.assert_array_equal(SETTINGS.trained(corpus).matrix, first.matrix)
-    monkeypatch.setitem(sys.modules, "gensim", None)  # what was kept needs no gensim
+    np.testing.assert_array_equal(SETTINGS.train(corpus).matrix, first.matrix)
+    monkeypatch.setitem(sys.modules, "gensim", None)  # saved vectors need no gensim
     monkeypatch.setitem(sys.modules, "gensim.models", None)
     again = SETTINGS.vectors(corpus)
     assert again.words == first.words
     np.testing.assert_array_equal(again.matrix, first.matrix)
-    with pytest.raises(ImportError, match=r'needs gensim: pip install "forwardforward\[text\]", or give a file'):
+    with pytest.raises(ImportError, match=r'needs gensim: pip install "forwardforward\[text\]", or use a file'):
         Word2Vec(size=7).vectors(corpus)
-    (file,) = (tmp_path / "kept").glob("word2vec-*.bin")
+    (file,) = (tmp_path / "saved").glob("word2vec-*.bin")
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(ValueError, match=r"word2vec-.*cut short; delete it to train anew"):
+    with pytest.raises(ValueError, match=r"word2vec-.* is truncated: .*; delete it to train again"):
         SETTINGS.vectors(corpus)
 
 
-def test_kept_vectors_encode_as_those_just_trained(corpus_texts: tuple[list[str], list[str]], tmp_path: Path) -> None:
+def test_saved_vectors_encode_like_newly_trained_ones(
+    corpus_texts: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
     pytest.importorskip("gensim")
     means = MeanVectors(Word2Vec(size=4, min_count=1, epochs=1))
-    # A word of the unlabelled texts alone has a vector too.
+    # A word that only unlabeled texts contain has a vector too.
     first, second = (
-        means(Corpus(*corpus_texts, unlabelled=["zebra", "a zebra"], folder=tmp_path))(["zebra", "good zebra"])
+        means(Corpus(*corpus_texts, unlabeled=["zebra", "a zebra"], folder=tmp_path))(["zebra", "good zebra"])
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
@@ -155,18 +165,20 @@ def test_kept_vectors_encode_as_those_just_trained(corpus_texts: tuple[list[str]
 
 
 def test_words_with_spaces_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="words must be without spaces to be written, got 'new york'"):
+    with pytest.raises(ValueError, match="words must not contain spaces, got 'new york'"):
         write_vectors(tmp_path / "vectors", WordVectors(("new york",), MATRIX[:1]))
     assert not list(tmp_path.iterdir())
 
 
 def test_no_word_is_frequent_enough(corpus_texts: tuple[list[str], list[str]]) -> None:
     pytest.importorskip("gensim")
-    with pytest.raises(ValueError, match="min_count must be a count that some word of the texts has, got 9999"):
+    with pytest.raises(
+        ValueError, match="min_count must be at most the highest number of occurrences of a word, got 9999"
+    ):
         Word2Vec(min_count=9999).vectors(Corpus(*corpus_texts))
 
 
-def test_a_file_in_place_of_training(tmp_path: Path) -> None:
+def test_a_file_replaces_training(tmp_path: Path) -> None:
     glove(tmp_path / "vectors")
     corpus = Corpus(["good film", "bad"], ["film film tree"])
     encode = MeanVectors(tmp_path / "vectors", "none")(corpus)

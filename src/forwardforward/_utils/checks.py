@@ -1,14 +1,31 @@
-"""Checks of numbers and shapes that many constructors share."""
+"""Checks of arguments."""
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Sequence
-from typing import SupportsIndex
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsIndex
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "InputShapeError",
+    "check_arity",
+    "check_finite",
+    "check_image_shape",
+    "check_instance",
+    "check_labels",
+    "check_not_negative",
+    "check_num_classes",
+    "check_positive",
+    "check_whole",
+]
 
 
 class InputShapeError(ValueError):
-    """A network takes no inputs of this shape."""
+    """A network does not accept inputs of this shape."""
 
 
 def check_positive(name: str, value: float) -> float:
@@ -59,15 +76,86 @@ def check_num_classes(num_classes: int) -> int:
     return check_whole("num_classes", num_classes, 2)
 
 
-def check_image_shape(input_shape: Sequence[int], what: str) -> None:
-    """Refuse inputs that are no images.
+def check_image_shape(input_shape: Sequence[int], consumer: str) -> None:
+    """Check that inputs are images.
 
     Args:
         input_shape: Shape of one input.
-        what: What needs images.
+        consumer: What needs images, for the message.
 
     Raises:
-        InputShapeError: If they are of another form.
+        InputShapeError: If the shape is not ``(channels, height, width)``.
     """
     if len(input_shape) != 3:
-        raise InputShapeError(f"input_shape must be (channels, height, width) for {what}, got {tuple(input_shape)}")
+        raise InputShapeError(f"input_shape must be (channels, height, width) for {consumer}, got {tuple(input_shape)}")
+
+
+def check_instance(**plugins: object) -> None:
+    """Check that plug-ins are instances and not classes.
+
+    Raises:
+        TypeError: If a plug-in is a class.
+    """
+    for name, plugin in plugins.items():
+        if isinstance(plugin, type):
+            raise TypeError(f"{name} must be an instance, such as {plugin.__name__}(...), got the class")
+
+
+def check_arity(name: str, function: Any, *arguments: str) -> None:
+    """Check that a function or module can be called with the given positional arguments.
+
+    Args:
+        name: Name of the function's argument, for the message.
+        function: A function, or a module, whose ``forward`` counts.
+        *arguments: Names of the positional arguments.
+
+    Raises:
+        TypeError: If it is not callable, or takes other arguments.
+    """
+    if not callable(function):
+        raise TypeError(f"{name} must be callable as {name}({', '.join(arguments)}), got {function!r}")
+    target: Callable[..., Any] = function.forward if isinstance(function, torch.nn.Module) else function
+    try:
+        signature = inspect.signature(target)
+    except (ValueError, TypeError):  # some built-in functions have none
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(f"{name} must be callable as {name}({', '.join(arguments)}), got {function}{signature}") from None
+
+
+def check_finite(scores: Tensor) -> Tensor:
+    """Return scores that can be compared.
+
+    Raises:
+        ValueError: If they contain NaN or infinity.
+    """
+    if not bool(scores.isfinite().all()):
+        raise ValueError(
+            "scores must be finite, got NaN or infinity: the images or the weights contain NaN or too large values"
+        )
+    return scores
+
+
+def check_labels(labels: Tensor, num_classes: int | None) -> None:
+    """Check that labels are class indices.
+
+    Args:
+        labels: Of any shape.
+        num_classes: Number of classes; None for any.
+
+    Raises:
+        TypeError: If they are not of an integer type.
+        ValueError: If one is negative or at least ``num_classes``.
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be of an integer type, got {labels.dtype}")
+    if not labels.numel():
+        return
+    lowest, highest = torch.stack(labels.aminmax()).tolist()  # one synchronization with the device, not two
+    if num_classes is None:
+        if lowest < 0:
+            raise ValueError(f"labels must be at least 0, got {lowest}")
+    elif lowest < 0 or highest >= num_classes:
+        raise ValueError(f"labels must be in 0..{num_classes - 1} for {num_classes} classes, got {lowest}..{highest}")

@@ -1,4 +1,4 @@
-"""The modes in which a network is run: looking without training, and the precision of the products."""
+"""Context managers for the mode of a module and the precision of its products."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ __all__ = ["autocast_to", "eval_mode"]
 
 
 @contextlib.contextmanager
-def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and back into its own mode at the end.
+def eval_mode(*modules: nn.Module) -> Iterator[None]:
+    """Put modules into evaluation mode, and restore the mode of each submodule at the end.
 
     Args:
-        network: Any module.
+        *modules: The modules; all their submodules are included.
     """
-    changed = [module for module in network.modules() if module.training]
-    for module in changed:
-        module.__dict__["training"] = False  # train() costs 20 times as much, and this runs in every step
+    changed = [part for module in modules for part in module.modules() if part.training]
+    for part in changed:
+        part.__dict__["training"] = False  # train() takes 20 times as long, and this runs in every step
     try:
         yield
     finally:
-        for module in changed:
-            module.__dict__["training"] = True
+        for part in changed:
+            part.__dict__["training"] = True
 
 
 def autocast_to(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return the context in which products are computed in another precision than the weights'.
+    """Return a context of autocast, or one without effect.
 
     Args:
-        dtype: Such as ``torch.bfloat16``; None changes nothing, so that an autocast of the caller's holds.
-        device: Where the products run.
+        dtype: Compute precision, such as ``torch.bfloat16``; None keeps the caller's context.
+        device: Where the products are computed.
     """
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -1,6 +1,6 @@
-"""Baselines: the same stack trained otherwise, by cross-entropy of one linear layer on top.
+"""Baselines: the same stack trained by other rules, with the cross-entropy of one linear layer on top.
 
-Backpropagation of the summed goodness losses needs no class of its own: it is
+Backpropagation of the summed local losses is the update schedule
 :class:`~forwardforward.update_schedules.EndToEnd`.
 """
 

@@ -13,10 +13,10 @@ class Backpropagation(Baseline):
     Args:
         *layers: Those of :class:`Baseline`.
         num_classes: Number of classes.
-        features: Number of features of the last layer, flattened; taken from a dense one.
+        **options: Those of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
 
     Raises:
-        ValueError: If there are no layers or the last layer's width is unknown.
+        ValueError: If there are no layers.
 
     Example:
         >>> import torch, forwardforward as ff

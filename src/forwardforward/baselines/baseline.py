@@ -1,20 +1,24 @@
-"""What all baselines share: the stack under one linear layer, the training step and classification."""
+"""The base of the baselines: the stack with one linear layer on top, the training step and classification."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._inputs import check_finite, check_images, check_labels_of
-from forwardforward._updates import StepResult, gradient_norm
 from forwardforward._utils.checks import check_num_classes
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.numerics import accumulator
-from forwardforward.layers import FFLayer, Skip
+from forwardforward.layers import FFLayer, SkipConnection
+from forwardforward.layers.embedding import _IndexLayer
+from forwardforward.layers.skip import SkipTensors
+from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.preprocessing import Preprocessing
+from forwardforward.step import StepResult, WholeStep, gradient_norm
 from forwardforward.update_schedules import Groups
 
 __all__ = ["Baseline"]
@@ -22,70 +26,136 @@ __all__ = ["Baseline"]
 Product = nn.Linear | nn.Conv2d
 
 
-class Baseline(nn.Module):
-    """The stack's blocks and activations under one linear layer, whose outputs are the logits.
+class Baseline(Network):
+    """The stack's blocks and activations with one linear layer on top, whose outputs are the logits.
 
-    Offers what :func:`~forwardforward.training.fit` and :func:`~forwardforward.training.evaluate` ask of a model, so
-    that every kind of training runs through one loop. The gradients are autograd's of the cross-entropy; a baseline of
-    another kind overrides :meth:`gradients`.
+    The gradients are autograd's of the cross-entropy; another rule overrides :meth:`gradients`. All kinds of training share
+    :func:`~forwardforward.fit` and :func:`~forwardforward.evaluate`.
 
     Args:
-        *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used. A layer's
-            normalization is used where it was given, its ``optimizer`` options are not, since the network has one
-            optimizer. Gradients flow along their :class:`~forwardforward.layers.Skip`.
+        *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used, nor are their
+            ``optimizer`` options, since the network has one optimizer. Gradients flow along a
+            :class:`~forwardforward.layers.SkipConnection`.
         num_classes: Number of classes.
-        features: Number of features of the last layer, flattened; taken from a dense one.
+        normalization: Normalization of the layers without their own; each gets a copy.
+        preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
+        input_shape: Shape of one raw input; default: taken from the first layer or the first batch.
 
     Raises:
-        ValueError: If there are no layers, fewer than two classes, or the last layer's width is unknown.
+        ValueError: If there are no layers, or fewer than two classes.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> Baseline(ff.FFLinear(8, 6), num_classes=3).predict(torch.zeros(2, 8)).shape
+        torch.Size([2])
     """
 
-    def __init__(self, *layers: nn.Module, num_classes: int, features: int | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        *layers: nn.Module,
+        num_classes: int,
+        normalization: nn.Module | None = None,
+        preprocessing: Preprocessing | None = None,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(preprocessing, check_num_classes(num_classes))
         if not layers:
-            raise ValueError("layers must hold at least one layer, got none")
-        self.num_classes = check_num_classes(num_classes)
-        self.layers = nn.ModuleList(layers)
-        for module in self.layers.modules():
-            if isinstance(module, Skip):
-                module.cut = False
-        last = layers[-1]
-        if features is None and isinstance(last, FFLayer) and not last.space:
-            features = last.features
-        if features is None:
-            raise ValueError(
-                "features must be given for a last layer of maps (channels * height * width), of sequences "
-                "(channels * length) or of unknown width"
-            )
-        self.output = nn.Linear(features, num_classes)
+            raise ValueError("layers must contain at least one layer, got none")
+        self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
+        for layer in self.stack:
+            if layer.normalization is None:
+                layer.normalization = copy.deepcopy(normalization)
+        self.output: nn.Linear | None = None
+        SkipTensors(self.stack)  # refuses a connection from before the first layer
+        shape = self.stack[0].input_shape if input_shape is None else input_shape
+        if shape is not None:
+            self.setup(shape)
 
-    def __len__(self) -> int:
-        """Return the number of layers, without the output layer."""
-        return len(self.layers)
+    @property
+    def stack(self) -> list[FFLayer]:
+        """The layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
+
+    @property
+    def num_embeddings(self) -> int | None:
+        """Size of the table in which the first layer looks up its input, None if the input is floating."""
+        first = self.stack[0]
+        return first.num_embeddings if isinstance(first, _IndexLayer) else None
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the shapes of all parameters are known."""
+        return self.output is not None
+
+    def setup(self, input_shape: Sequence[int]) -> None:
+        """Set up every layer in a dry run on one input of zeros, and create the output layer.
+
+        Args:
+            input_shape: Shape of one raw input.
+        """
+        super().setup(input_shape)
+        if self.is_set_up:
+            return
+        shape, shapes = tuple(input_shape), list[tuple[int, ...]]()
+        for index, layer in enumerate(self.stack):
+            skip = layer.residual
+            skip_shape = shapes[index - skip.distance] if isinstance(skip, SkipConnection) else None
+            shape = layer.setup(shape, index, len(self), skip_shape)
+            shapes.append(shape)
+        assert self.num_classes is not None
+        self.output = nn.Linear(torch.Size(shape).numel(), self.num_classes).to(self.device, self.dtype)
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
-        """Return the whole network as the one unit that is updated."""
+        """Return the whole network as one group."""
         return {"network": self}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(batch, classes)`` of images ``(batch, ...)``."""
-        x = images
-        for layer in self.layers:
-            x = layer(x)
-        return self.output(x.flatten(1))  # type: ignore[no-any-return]
-
-    def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
-        """Add to every parameter's ``grad`` what the optimizer is to follow, and return the logits, detached.
+        """Return logits ``(batch, classes)``.
 
         Args:
-            images: ``(batch, ...)``.
+            images: Raw images, ``(batch, ...)``.
+        """
+        return self.logits(self.prepare(images))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return logits ``(batch, classes)`` of preprocessed images."""
+        *_, last = self._outputs(x).values()
+        assert self.output is not None
+        logits: Tensor = self.output(last.flatten(1))
+        return logits
+
+    def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
+        """Return the output of every layer by its index.
+
+        Args:
+            images: Raw images, ``(batch, ...)``.
+            labels: None, since a baseline has no labels in its input.
+        """
+        if labels is not None:
+            raise ValueError("labels must be None for a network without labels in its input")
+        return self._outputs(self.prepare(images))
+
+    def _outputs(self, x: Tensor) -> dict[int, Tensor]:
+        outputs: dict[int, Tensor] = {}
+        skips = SkipTensors(self.stack)
+        for index, layer in enumerate(self.stack):
+            x = layer(x, skip=skips.get(index))
+            outputs[index] = x
+            skips.store(index, x)
+        return outputs
+
+    def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
+        """Add the update direction to every parameter's ``grad``, and return the logits without their graph.
+
+        Args:
+            images: Preprocessed images, ``(batch, ...)``.
             labels: Class indices, ``(batch,)``.
-            autocast: Precision of the products.
+            autocast: Compute precision.
         """
         with autocast_to(autocast, images.device):
-            logits = self(images)
+            logits = self.logits(images)
         cross_entropy(logits, labels).backward()
-        return logits.detach()  # type: ignore[no-any-return]
+        return logits.detach()
 
     def step(
         self,
@@ -96,36 +166,35 @@ class Baseline(nn.Module):
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
+        whole: WholeStep | None = None,
     ) -> StepResult:
-        """Update the network once; arguments as for :meth:`~forwardforward.FFSequential.step`, groups are not used."""
-        images, labels = batch
-        check_images(images, getattr(self.layers[0], "reads_entries", False))
-        if labels is None:
-            raise ValueError("labels must be given for cross-entropy, got None")
-        check_labels_of(images, labels, self.num_classes)
-        labels = labels.long()
-        optimizer.attach(self)
-        optimizer.zero_grad()
-        logits = self.gradients(images, labels, autocast)
-        norms = {i: gradient_norm(layer) for i, layer in enumerate(self.layers)} if monitor else {}
-        optimizer.step()
+        """Update the network once; arguments as for :meth:`FFSequential.step`, of which ``groups`` has no effect."""
+        if not isinstance(optimizer, LocalOptimizer):
+            raise TypeError(f"optimizer must be a LocalOptimizer, got {type(optimizer).__name__}")
+        with torch.inference_mode(False), torch.enable_grad():
+            images, labels = batch
+            images = self.prepare(images).detach()
+            if labels is None:
+                raise ValueError("labels must be given for cross-entropy, got None")
+            labels = self.check_labels(images, labels)
+            optimizer.attach(self)
+            optimizer.zero_grad()
+            logits = self.gradients(images, labels, autocast)
+            norms = {i: gradient_norm(layer) for i, layer in enumerate(self.layers)} if monitor else {}
+            optimizer.step()
         accuracy = (logits.argmax(1) == labels).float().mean()
         return StepResult(head=LocalLoss(cross_entropy(logits, labels), accuracy=accuracy), gradient_norms=norms)
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
-        """Return the logits in evaluation mode, ``(batch, classes)``."""
-        check_images(images, getattr(self.layers[0], "reads_entries", False))
+        """Return the logits in evaluation mode, ``(batch, classes)``.
+
+        Args:
+            images: Raw images, ``(batch, ...)``.
+        """
+        x = self.prepare(images)
         with eval_mode(self):
-            return self(images)  # type: ignore[no-any-return]
-
-    def predict(self, images: Tensor) -> Tensor:
-        """Return the class of each image, ``(batch,)``."""
-        return check_finite(self.scores(images)).argmax(1)
-
-    def predict_proba(self, images: Tensor) -> Tensor:
-        """Return the class probabilities, ``(batch, classes)``."""
-        return check_finite(self.scores(images)).softmax(1)
+            return self.logits(x)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -137,23 +206,23 @@ def products(layer: nn.Module, index: int, rule: str) -> list[Product]:
     """Return the dense and convolutional maps among a layer's parts, in order.
 
     Args:
-        layer: The layer; its objective and peer normalization are passed over, since a baseline has no use for them.
-        index: Its place in the stack, for the error.
-        rule: Who asks, likewise.
+        layer: The layer, without its objective and peer normalization, which a baseline does not use.
+        index: Its index in the network, for the message.
+        rule: Name of the learning rule, for the message.
 
     Raises:
-        ValueError: If the layer holds weights of another kind, for which the rule is not defined.
+        ValueError: If the layer has weights of another kind, for which the rule is not defined.
     """
     parts: list[nn.Module | None] = [layer]
     if isinstance(layer, FFLayer):
-        parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.shortcut]
-    found: list[Product] = []
+        parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.residual]
+    maps: list[Product] = []
     for module in (module for part in parts if part is not None for module in part.modules()):
         if type(module) in (nn.Linear, nn.Conv2d):
-            found.append(module)  # type: ignore[arg-type]
+            maps.append(module)  # type: ignore[arg-type]
         elif not isinstance(module, nn.LayerNorm) and any(p.dim() > 1 for p in module.parameters(recurse=False)):
             raise ValueError(
-                f"layers must hold their weights in nn.Linear and nn.Conv2d for {rule}, "
-                f"but layer {index} holds {type(module).__name__}"
+                f"layers must have their weights in nn.Linear and nn.Conv2d for {rule}, "
+                f"but layer {index} has {type(module).__name__}"
             )
-    return found
+    return maps

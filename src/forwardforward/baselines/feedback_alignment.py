@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -39,10 +39,10 @@ class FeedbackAlignment(Baseline):
         *layers: Those of :class:`Baseline`. Their dense and convolutional blocks are changed in place into ones with
             feedback weights, so they serve this model alone.
         num_classes: Number of classes.
-        features: Number of features of the last layer, flattened; taken from a dense one.
+        **options: Those of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
 
     Raises:
-        ValueError: If there are no layers, the last layer's width is unknown, or a layer has weights elsewhere than in
+        ValueError: If there are no layers, or a layer has weights elsewhere than in
             :class:`torch.nn.Linear` and :class:`torch.nn.Conv2d`.
 
     Source: Lillicrap et al., Random synaptic feedback weights support error backpropagation for deep learning (2016),
@@ -56,10 +56,26 @@ class FeedbackAlignment(Baseline):
         torch.Size([100, 100])
     """
 
-    def __init__(self, *layers: nn.Module, num_classes: int, features: int | None = None) -> None:
-        super().__init__(*layers, num_classes=num_classes, features=features)
-        found = [products(layer, i, "feedback alignment") for i, layer in enumerate(layers)]  # checked before a change
-        for product in [*(one for some in found for one in some), self.output]:
+    def __init__(self, *layers: nn.Module, num_classes: int, **options: Any) -> None:
+        super().__init__(*layers, num_classes=num_classes, **options)
+        self._products = [products(layer, i, "feedback alignment") for i, layer in enumerate(layers)]
+        if self.is_set_up:
+            self._add_feedback()
+
+    def setup(self, input_shape: Sequence[int]) -> None:
+        """Set up every layer, create the output layer, and draw the feedback weights.
+
+        Args:
+            input_shape: Shape of one raw input.
+        """
+        was_set_up = self.is_set_up
+        super().setup(input_shape)
+        if not was_set_up and "_products" in self.__dict__:  # at the first batch; else the constructor continues
+            self._add_feedback()
+
+    def _add_feedback(self) -> None:
+        assert self.output is not None
+        for product in [*(product for layer in self._products for product in layer), self.output]:
             scale = float(product.weight.detach().square().mean().sqrt())
             product.register_buffer(
                 "feedback", torch.empty_like(product.weight, requires_grad=False).normal_(std=scale)

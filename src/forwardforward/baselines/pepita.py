@@ -14,7 +14,7 @@ from forwardforward._utils.checks import check_positive
 from forwardforward._utils.modes import autocast_to
 from forwardforward._utils.numerics import accumulator
 from forwardforward.baselines.baseline import Baseline, Product, products
-from forwardforward.layers import FFLayer
+from forwardforward.layers.skip import SkipTensors
 
 __all__ = ["Pepita"]
 
@@ -57,11 +57,11 @@ class Pepita(Baseline):
         *layers: Those of :class:`Baseline`, each with one :class:`torch.nn.Linear` or :class:`torch.nn.Conv2d` at most,
             whose output has the shape of the layer's activations.
         num_classes: Number of classes.
-        features: Number of features of the last layer, flattened; taken from a dense one.
+        **options: Those of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
         scale: Size of :math:`F`, :math:`s`.
 
     Raises:
-        ValueError: If there are no layers, the last layer's width is unknown, ``scale`` is not positive, a layer has
+        ValueError: If there are no layers, ``scale`` is not positive, a layer has
             several blocks with weights, weights elsewhere than in :class:`torch.nn.Linear` and
             :class:`torch.nn.Conv2d` or a pool before its activation, or, in training, its activations have another
             shape than its block's output.
@@ -78,15 +78,15 @@ class Pepita(Baseline):
 
     _projection: Tensor | None
 
-    def __init__(self, *layers: nn.Module, num_classes: int, features: int | None = None, scale: float = 0.05) -> None:
+    def __init__(self, *layers: nn.Module, num_classes: int, scale: float = 0.05, **options: Any) -> None:
         for i, layer in enumerate(layers):
             if len(products(layer, i, "PEPITA")) > 1:
-                raise ValueError(f"layers must each hold one nn.Linear or nn.Conv2d for PEPITA, but layer {i} has more")
-        stack = [layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers]
-        for i, layer in enumerate(stack):
+                raise ValueError(f"layers must each have one nn.Linear or nn.Conv2d for PEPITA, but layer {i} has more")
+        super().__init__(*layers, num_classes=num_classes, **options)
+        for i, layer in enumerate(self.stack):
             if layer.pool is not None and layer.order.index("pool") < layer.order.index("activate"):
-                raise ValueError(f"layers must pool behind the activation for PEPITA, but layer {i} pools before it")
-        super().__init__(*stack, num_classes=num_classes, features=features)
+                raise ValueError(f"layers must pool after the activation for PEPITA, but layer {i} pools before it")
+            layer.pool_first = False  # the rule compares activations before the pool
         self.scale = check_positive("scale", scale)
         self.seed = int(torch.randint(2**62, ()))
         self.register_buffer("_projection", None, persistent=False)
@@ -109,11 +109,11 @@ class Pepita(Baseline):
         return self._projection.to(images)
 
     def get_extra_state(self) -> Tensor:
-        """Return what the ``state_dict`` holds of the projection: its seed."""
+        """Return the projection's entry of the state dict: its seed."""
         return torch.tensor(self.seed)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take over a projection's seed."""
+        """Restore a projection's seed."""
         self.seed = int(state)
         self._projection = None
 
@@ -123,38 +123,38 @@ class Pepita(Baseline):
         Args:
             images: ``(batch, ...)``.
             labels: Class indices, ``(batch,)``.
-            autocast: Precision of the products.
+            autocast: Compute precision.
         """
         devices = [images.device] if images.device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), autocast_to(autocast, images.device):
-            x, activated = images, []
-            for layer in self._stack:
-                found = layer.run(x, pool_first=False)
-                x = found.out
-                activated.append(found.activated)
+            x, activated, skips = images, [], SkipTensors(self.stack)
+            for i, layer in enumerate(self.stack):
+                values = layer.outputs(x, skips.get(i))
+                x = values.output
+                skips.store(i, x)
+                activated.append(values.activation)
+            assert self.output is not None
             logits: Tensor = self.output(x.flatten(1))
         error = logits.to(accumulator(logits)).softmax(1)
+        assert self.num_classes is not None
         error = error - nn.functional.one_hot(labels, self.num_classes)
-        x = images + (error.to(images.dtype) @ self.projection(images).T).view_as(images)
-        for i, layer in enumerate(self._stack):
+        x, skips = images + (error.to(images.dtype) @ self.projection(images).T).view_as(images), SkipTensors(self.stack)
+        for i, layer in enumerate(self.stack):
             with _outputs_of(products(layer, i, "PEPITA")) as outputs, autocast_to(autocast, images.device):
-                found = layer.run(x.detach(), pool_first=False)
-                h, x = found.activated, found.out
+                values = layer.outputs(x.detach(), skips.get(i))
+                h, x = values.activation, values.output
+                skips.store(i, x.detach())
             for product, z in outputs:
                 if z.shape != h.shape:
                     raise ValueError(
-                        f"layers must activate what their block gives, in its shape, for PEPITA, but layer {i} makes "
-                        f"{tuple(h.shape)} of {tuple(z.shape)}"
+                        f"layers must activate their block's output, in its shape, for PEPITA, but layer {i} computes "
+                        f"{tuple(h.shape)} from {tuple(z.shape)}"
                     )
                 _follow(product, z, (activated[i] - h) / len(images))
         with autocast_to(autocast, images.device):
             z = self.output(x.detach().flatten(1))
         _follow(self.output, z, error / len(images))
         return logits
-
-    @property
-    def _stack(self) -> list[FFLayer]:
-        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Data sets as tensors, their fixed splits, where they come from, augmentation, and texts."""
+"""Data sets as tensors with fixed splits, their sources, augmentation, and texts."""
 
 from forwardforward.data import text
 from forwardforward.data.augmentation import (

@@ -1,11 +1,11 @@
-"""Augmentation of whole batches, on the batch's device, with a draw of its own for every image.
+"""Augmentation of batches on the batch's device, with independent random numbers for every image.
 
-An augmentation is called as ``augment(images, generator)`` with floating images ``(batch, channels, height,
-width)`` and a generator on their device, and returns new images of the same shape, type and memory format. Any
-callable of this form serves where an augmentation is asked for.
+An augmentation is called as ``augment(images, generator)`` with floating-point images ``(batch, channels, height,
+width)`` and a generator on their device, and returns new images of the same shape, type and memory format. Any callable
+of this form can be used as an augmentation.
 
-What an image becomes depends on the image and its own numbers alone, never on the rest of the batch. The
-numbers are drawn in single precision whatever the images' type, one row per image.
+The result for an image depends only on the image and its random numbers, not on the rest of the batch. Random numbers
+are sampled in single precision for images of any type, one row per image.
 """
 
 from __future__ import annotations
@@ -23,32 +23,40 @@ __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "Ran
 
 
 class Augmentation:
-    """Base of the augmentations; a subclass writes :meth:`augment`."""
+    """Base class of augmentations; subclasses define :meth:`augment`.
+
+    Example:
+        >>> class Invert(Augmentation):
+        ...     def augment(self, images, generator):
+        ...         return 1 - images
+        >>> Invert()(torch.zeros(1, 1, 1, 2))
+        tensor([[[[1., 1.]]]])
+    """
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return the changed images; ``images`` hold one image or more and stay as they are.
+        """Return the augmented images, without modifying ``images``.
 
         Args:
-            images: Floating tensor, ``(batch, channels, height, width)``.
-            generator: Source of randomness, on the images' device; torch's own if None.
+            images: Floating-point tensor of at least one image, ``(batch, channels, height, width)``.
+            generator: Random generator on the images' device. Default: torch's global generator.
         """
         raise NotImplementedError
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the changed images.
+        """Return the augmented images.
 
         Args:
-            images: Floating tensor, ``(batch, channels, height, width)``.
-            generator: Source of randomness, on the images' device; torch's own if None.
+            images: Floating-point tensor, ``(batch, channels, height, width)``.
+            generator: Random generator on the images' device. Default: torch's global generator.
 
         Raises:
-            ValueError: If the images are not 4-D, or the generator is on another kind of device.
-            TypeError: If the images are of an integer type.
+            ValueError: If the images are not 4-D, or the generator is on another type of device.
+            TypeError: If the images are not floating-point.
         """
         if images.ndim != 4:
             raise ValueError(f"images must have shape (batch, channels, height, width), got {tuple(images.shape)}")
         if not images.is_floating_point():
-            raise TypeError(f"images must be floating, got {images.dtype}")
+            raise TypeError(f"images must be floating-point, got {images.dtype}")
         if generator is not None and generator.device.type != images.device.type:
             raise ValueError(f"generator must be on the images' device {images.device}, got one on {generator.device}")
         if images.numel() == 0:
@@ -56,20 +64,19 @@ class Augmentation:
         return self.augment(images, generator).contiguous(memory_format=_memory_format(images))
 
     def __repr__(self) -> str:
-        """Return the call that made this augmentation."""
+        """Return the constructor call."""
         arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({arguments})"
 
 
 class Compose(Augmentation):
-    """Several augmentations, one after the other.
+    """Applies several augmentations in order.
 
     Args:
-        augmentations: Called as ``augment(images, generator)``, the first one first; none leave the images as
-            they are.
+        augmentations: Callables ``augment(images, generator)``. Without any, images are unchanged.
 
     Raises:
-        TypeError: If one cannot be called.
+        TypeError: If an augmentation is not callable.
 
     Example:
         >>> augment = Compose(RandomCrop(4), RandomFlip())
@@ -80,29 +87,29 @@ class Compose(Augmentation):
     """
 
     def __init__(self, *augmentations: Callable[[Tensor, torch.Generator | None], Tensor]) -> None:
-        for one in augmentations:
-            if not callable(one):
-                raise TypeError(f"augmentations must be callables (images, generator) -> images, got {one!r}")
+        for augmentation in augmentations:
+            if not callable(augmentation):
+                raise TypeError(f"augmentations must be callables (images, generator) -> images, got {augmentation!r}")
         self.augmentations = augmentations
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return what the last augmentation returns."""
-        for one in self.augmentations:
-            images = one(images, generator)
+        """Return the images after the last augmentation."""
+        for augmentation in self.augmentations:
+            images = augmentation(images, generator)
         return images
 
     def __repr__(self) -> str:
-        """Return the call that made this augmentation."""
+        """Return the constructor call."""
         return f"{type(self).__name__}({', '.join(map(repr, self.augmentations))})"
 
 
 class RandomCrop(Augmentation):
-    r"""Pads each image and cuts its size out again at a random place, which shifts it by up to ``padding``.
+    r"""Pads each image and crops it to its size at a random position, a shift by up to ``padding`` pixels.
 
     .. math:: y_{c,i,j} = x_{c,\, i + d,\, j + e}, \qquad d, e \sim \mathrm{Uniform}\{-p, \dots, p\}
 
-    where :math:`x` is ``fill`` outside the image. ``RandomCrop(2)`` is the jitter of two pixels that Hinton uses
-    on MNIST, and ``RandomCrop(4)`` is usual for images of 32 x 32 pixels.
+    where :math:`x` is ``fill`` outside the image. ``RandomCrop(2)`` is Hinton's jitter of two pixels for MNIST, and
+    ``RandomCrop(4)`` is usual for images of 32 x 32 pixels.
 
     Args:
         padding: :math:`p`, pixels on each side.
@@ -113,6 +120,10 @@ class RandomCrop(Augmentation):
         ValueError: If ``padding`` is below 0, or ``fill`` is not finite.
 
     Source: Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> RandomCrop(2)(torch.rand(8, 1, 28, 28)).shape
+        torch.Size([8, 1, 28, 28])
     """
 
     def __init__(self, padding: int, fill: float = 0.0) -> None:
@@ -128,8 +139,8 @@ class RandomCrop(Augmentation):
         rows, columns = padded.shape[2:]
         shifts = (_uniform(images, 2, generator) * (2 * self.padding + 1)).long()
         top, left = shifts[:, :1], shifts[:, 1:]
-        # Each row of the result is a run of `width` values in the padded images. Choosing among all such runs costs
-        # one number per row, where a gather costs one a pixel and takes twice the time.
+        # Each row of the result is a window of `width` consecutive values of the padded images. Selecting windows takes
+        # one index per row; gather takes one per pixel and twice the time.
         row = top + torch.arange(height, device=images.device)
         plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
         starts = (plane * rows + row[:, None]) * columns + left[:, None]
@@ -137,13 +148,17 @@ class RandomCrop(Augmentation):
 
 
 class RandomFlip(Augmentation):
-    """Mirrors an image left to right with probability ``p``.
+    """Flips each image left to right with probability ``p``.
 
     Args:
         p: Probability of the flip.
 
     Raises:
         ValueError: If ``p`` is not in [0, 1].
+
+    Example:
+        >>> RandomFlip(p=1)(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
+        tensor([[[[3., 2., 1.]]]])
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -152,7 +167,7 @@ class RandomFlip(Augmentation):
         self.p = p
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return the images, some of them mirrored."""
+        """Return the images, some of them flipped."""
         width = images.shape[3]
         column = torch.arange(width, device=images.device)
         flipped = _uniform(images, 1, generator) < self.p
@@ -161,19 +176,23 @@ class RandomFlip(Augmentation):
 
 
 class RandomRotation(Augmentation):
-    r"""Rotates each image about its centre by a random angle, read bilinearly and zero outside.
+    r"""Rotates each image about its center by a random angle, with bilinear interpolation and zeros outside.
 
     .. math:: y(u, v) = x(u \cos a - v \sin a, \; u \sin a + v \cos a),
               \qquad a \sim \mathrm{Uniform}[-\mathrm{degrees}, \mathrm{degrees}]
 
-    with :math:`u` to the right and :math:`v` downwards, in pixels from the centre: a positive angle turns the
-    image counter-clockwise.
+    with :math:`u` to the right and :math:`v` downwards, in pixels from the center: a positive angle turns the
+    image counterclockwise.
 
     Args:
-        degrees: The largest angle.
+        degrees: Largest angle.
 
     Raises:
         ValueError: If ``degrees`` is not in [0, 180].
+
+    Example:
+        >>> RandomRotation(10)(torch.rand(8, 1, 28, 28)).shape
+        torch.Size([8, 1, 28, 28])
     """
 
     def __init__(self, degrees: float) -> None:
@@ -182,15 +201,15 @@ class RandomRotation(Augmentation):
         self.degrees = degrees
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return the rotated images; those of half precision are computed in single precision."""
+        """Return the rotated images; half-precision images are rotated in single precision."""
         precise = images if images.dtype == torch.float64 else images.float()
         angles = (_uniform(images, 1, generator).to(precise.dtype) * 2 - 1) * math.radians(self.degrees)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         height, width = images.shape[2:]
-        u = _centred(width, precise)
-        v = _centred(height, precise)[:, None]
-        # grid_sample counts in halves of the image's size. With sizes of powers of two it finds back to the pixel
-        # without rounding, so a rotation by 0 leaves every image as it is (affine_grid's would not).
+        u = _centered(width, precise)
+        v = _centered(height, precise)[:, None]
+        # grid_sample's coordinates are fractions of half the image's size. For powers of two they are exact, so that a
+        # rotation by 0 does not change the image; affine_grid's coordinates are not.
         full_width, full_height = (1 << (size - 1).bit_length() for size in (width, height))
         x = (u * cos - v * sin) * (2 / full_width) + (width / full_width - 1)
         y = (u * sin + v * cos) * (2 / full_height) + (height / full_height - 1)
@@ -199,43 +218,47 @@ class RandomRotation(Augmentation):
 
 
 class Cutout(Augmentation):
-    """Sets a square at a random place to zero, the same one in all channels.
+    """Sets a square at a random position to zero, in all channels.
 
-    The middle of the square is uniform over the pixels of the image, so that part of it may hang over the border.
+    The center of the square is uniform over the pixels of the image, so that the square may extend over the border.
 
     Args:
-        size: Side of the square in pixels.
+        size: Side length of the square in pixels.
 
     Raises:
         TypeError: If ``size`` is not a whole number.
         ValueError: If ``size`` is below 1.
 
     Source: DeVries and Taylor (2017), arXiv 1708.04552.
+
+    Example:
+        >>> Cutout(1)(torch.ones(1, 1, 2, 2)).sum()
+        tensor(3.)
     """
 
     def __init__(self, size: int) -> None:
         self.size = check_whole("size", size, 1)
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return the images with their squares."""
-        middle = _uniform(images, 2, generator)
-        rows, columns = (self._covered((middle[:, i] * size).long(), size) for i, size in enumerate(images.shape[2:]))
+        """Return the images with a square set to zero."""
+        center = _uniform(images, 2, generator)
+        rows, columns = (self._covered((center[:, i] * size).long(), size) for i, size in enumerate(images.shape[2:]))
         return images.masked_fill((rows[:, :, None] & columns[:, None])[:, None], 0)
 
-    def _covered(self, middle: Tensor, size: int) -> Tensor:
-        """Which of the ``size`` rows or columns the squares cover, ``(batch, size)``."""
-        first = middle[:, None] - self.size // 2
-        place = torch.arange(size, device=middle.device)
-        return (place >= first) & (place < first + self.size)
+    def _covered(self, center: Tensor, size: int) -> Tensor:
+        """Return which of the ``size`` rows or columns the squares cover, ``(batch, size)``."""
+        first = center[:, None] - self.size // 2
+        position = torch.arange(size, device=center.device)
+        return (position >= first) & (position < first + self.size)
 
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """Numbers from [0, 1) for each image, ``(batch, count)``."""
+    """Sample numbers in [0, 1) for each image, ``(batch, count)``."""
     return torch.rand(len(images), count, generator=generator, device=images.device, dtype=torch.float32)
 
 
-def _centred(size: int, like: Tensor) -> Tensor:
-    """Distances of the pixels of a row from its middle."""
+def _centered(size: int, like: Tensor) -> Tensor:
+    """Return the distances of the pixels of a row from its center."""
     return torch.arange(size, device=like.device, dtype=like.dtype) - (size - 1) / 2
 
 

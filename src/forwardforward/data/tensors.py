@@ -1,10 +1,11 @@
-"""A whole data set as tensors."""
+"""Whole data sets as tensors."""
 
 from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -17,27 +18,33 @@ from forwardforward._utils.checks import check_whole
 
 __all__ = ["TensorData"]
 
+MAX_NAMES_IN_REPR = 10
+
 
 class TensorData(Dataset[Any]):
-    """Inputs and class labels of a whole data set, held as two tensors.
+    """Inputs and class labels of a whole data set as two tensors.
 
-    Small sets fit in memory, and one ``index_select`` a batch is far quicker than collating single samples.
-    It is a map-style dataset too, so ``torch.utils.data.DataLoader`` takes a labelled set.
+    Data sets that fit in memory are faster this way: a batch takes one ``index_select``, without collating single
+    samples. It is also a map-style dataset, so ``torch.utils.data.DataLoader`` accepts a labeled ``TensorData``.
 
-    Everything is checked once, here, so that whoever reads the data need not.
+    All checks run once, in the constructor.
 
     Args:
-        inputs: floating tensor of shape (N, ...). Images of type uint8 are divided by 255 and become float32.
-            A numpy array of floats becomes float32; a floating tensor keeps its type.
-        targets: integer class labels of shape (N,), converted to int64; None for an unlabelled set.
-        num_classes: number of classes; the highest label + 1 where not given.
-        entries: where inputs are numbers of entries, such as of words in a vocabulary: how many entries there are.
-            Inputs are then integers in [0, entries), and become int32.
+        inputs: Floating-point tensor of shape (N, ...). Images of type uint8 are divided by 255 and become float32.
+            Floating-point numpy arrays become float32; floating-point tensors keep their type.
+        targets: Class labels of shape (N,): integers from 0, which become int64, or strings (a numpy array, a list or
+            a tuple), which become the indices of their names in ``class_names``. None for unlabeled data.
+        num_classes: Number of classes. Default: the number of class names if available, else the highest label + 1.
+        num_embeddings: Vocabulary size if the inputs are embedding indices, such as word indices. Inputs must then be
+            integers in [0, num_embeddings) and become int32.
+        class_names: One name per class. Default: the sorted distinct strings if the targets are strings, else None.
 
     Raises:
-        TypeError: inputs are neither floating nor uint8 (with ``entries``: not integers), or labels are not integers.
-        ValueError: the set is empty, lengths or devices differ, inputs hold NaN or infinity or are outside
-            [0, entries), labels are not 1-D or outside [0, num_classes).
+        TypeError: If inputs are neither floating-point nor uint8 (with ``num_embeddings``: not integers), labels are
+            neither integers nor strings, or class names are not strings.
+        ValueError: If the data set is empty, lengths or devices differ, inputs contain NaN or infinity or are outside
+            [0, num_embeddings), labels are not 1-D, outside [0, num_classes) or not in ``class_names``, or class names
+            are empty, repeated or not one per class.
 
     Example:
         >>> data = TensorData(torch.rand(5, 1, 28, 28), torch.tensor([3, 1, 4, 1, 5]), num_classes=10)
@@ -45,36 +52,51 @@ class TensorData(Dataset[Any]):
         TensorData(inputs=float32[5, 1, 28, 28], targets=int64[5], num_classes=10)
         >>> [len(targets) for _, targets in data.batches(3)]
         [3, 2]
+        >>> pets = TensorData(torch.rand(3, 4), ["dog", "cat", "dog"])
+        >>> pets.class_names, pets.targets
+        (('cat', 'dog'), tensor([1, 0, 1]))
     """
 
     inputs: Tensor
     targets: Tensor | None
+    class_names: tuple[str, ...] | None
 
     def __init__(
         self,
         inputs: Tensor | NDArray[Any],
-        targets: Tensor | NDArray[Any] | None = None,
+        targets: Tensor | NDArray[Any] | Sequence[str] | None = None,
         num_classes: int | None = None,
-        entries: int | None = None,
+        num_embeddings: int | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> None:
-        self.inputs = _checked_inputs(inputs) if entries is None else _checked_entries(inputs, entries)
+        self.inputs = _checked_inputs(inputs) if num_embeddings is None else _checked_indices(inputs, num_embeddings)
+        labels = None if targets is None else string_labels(targets)
+        if labels is not None and class_names is None:
+            class_names = sorted(set(labels))
+        self.class_names = None if class_names is None else check_class_names(class_names, num_classes)
+        if self.class_names is not None:
+            num_classes = len(self.class_names)
+        if labels is not None and self.class_names is not None:
+            targets = _label_indices(labels, self.class_names).to(self.inputs.device)
         self.targets = None if targets is None else _checked_targets(targets, self.inputs)
         self._num_classes = _checked_num_classes(num_classes, self.targets)
 
     @staticmethod
     def concatenate(a: TensorData, b: TensorData) -> TensorData:
-        """The samples of ``a`` followed by those of ``b``.
+        """Return the samples of ``a`` followed by those of ``b``.
 
         Raises:
-            ValueError: shape, type or device of the inputs differ, or only one of the sets has labels.
+            ValueError: If the inputs' shape, type or device or the class names differ, or only one of the two is
+                labeled.
         """
         for what, of_a, of_b in (
-            ("shape", a.input_shape, b.input_shape),
-            ("type", a.inputs.dtype, b.inputs.dtype),
-            ("device", a.inputs.device, b.inputs.device),
+            ("inputs of the same shape", a.input_shape, b.input_shape),
+            ("inputs of the same type", a.inputs.dtype, b.inputs.dtype),
+            ("inputs on the same device", a.inputs.device, b.inputs.device),
+            ("the same class names", a.class_names, b.class_names),
         ):
             if of_a != of_b:
-                raise ValueError(f"a and b must have inputs of one {what}, got {of_a} and {of_b}")
+                raise ValueError(f"a and b must have {what}, got {of_a} and {of_b}")
         inputs = torch.cat((a.inputs, b.inputs))
         if a.targets is not None and b.targets is not None:
             joined = a._derive(inputs, torch.cat((a.targets, b.targets)))
@@ -87,13 +109,13 @@ class TensorData(Dataset[Any]):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: as given to the constructor, else the highest label + 1.
+        """Number of classes: the constructor's ``num_classes`` or its default.
 
         Raises:
-            ValueError: the set has no labels and was given no number.
+            ValueError: If the data are unlabeled and neither ``num_classes`` nor ``class_names`` was set.
         """
         if self._num_classes is None:
-            raise ValueError("num_classes is unknown: this set has no targets; give TensorData num_classes=")
+            raise ValueError("num_classes is unknown: the data have no targets; set TensorData(num_classes=)")
         return self._num_classes
 
     @property
@@ -102,44 +124,53 @@ class TensorData(Dataset[Any]):
         return tuple(self.inputs.shape[1:])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TensorData:
-        """The same set on ``device``, floating inputs as ``dtype`` where that is given."""
+        """Return the data set on ``device``.
+
+        Args:
+            device: Target device.
+            dtype: Type of floating-point inputs. Default: unchanged.
+        """
         inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
         return self._derive(inputs, None if self.targets is None else self.targets.to(device))
 
     def num_batches(self, batch_size: int, drop_last: bool = False) -> int:
-        """Number of batches that :meth:`batches` yields.
+        """Return the number of batches that :meth:`batches` yields.
+
+        Args:
+            batch_size: Samples per batch.
+            drop_last: Whether to leave out an incomplete last batch.
 
         Raises:
-            ValueError: ``batch_size`` is below 1, or so large that ``drop_last`` would leave no batch.
+            ValueError: If ``batch_size`` is below 1, or ``drop_last`` would leave no batch.
         """
         return len(self._parts(batch_size, drop_last))
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, drop_last: bool = False
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """One pass over the set.
+        """Iterate over the data set once.
 
-        A last batch of one sample joins the batch before it, in the same order, since some negatives and batch
-        statistics need two: 101 samples in batches of 50 make batches of 50 and 51.
+        A last batch of one sample is merged into the previous batch, because some negatives and batch statistics need
+        at least two samples: 101 samples in batches of 50 give batches of 50 and 51.
 
         Args:
-            batch_size: samples a batch; the last one may be smaller, or larger by one.
-            generator: CPU generator that shuffles the samples (drawn from once, at the call). Without one the
-                samples come in order, as views that cost no copy.
-            drop_last: leave out a last batch that is smaller than ``batch_size``.
+            batch_size: Samples per batch; the last batch may be smaller, or larger by one.
+            generator: CPU generator that shuffles the samples; it is used once, at the call. Default: no shuffling;
+                batches are then views that need no copy.
+            drop_last: Whether to leave out a last batch that is smaller than ``batch_size``.
 
         Returns:
-            Iterator of (inputs, targets); targets are None in an unlabelled set.
+            Iterator over (inputs, targets); targets are None for unlabeled data.
 
         Raises:
-            ValueError: as :meth:`num_batches`, or the generator is not on the CPU.
+            ValueError: As :meth:`num_batches`, or if the generator is not on the CPU.
         """
         parts = self._parts(batch_size, drop_last)
         if generator is None:
             return self._in_order(parts)
         if generator.device.type != "cpu":
             raise ValueError(f"generator must be on the CPU, got one on {generator.device}")
-        # Drawn on the CPU, the order is the same whichever device holds the data.
+        # The order is sampled on the CPU so that it does not depend on the device of the data.
         order = torch.randperm(len(self), generator=generator).to(self.inputs.device)
         return self._shuffled(parts, order)
 
@@ -169,48 +200,123 @@ class TensorData(Dataset[Any]):
     def __getitem__(self, index: slice | Tensor) -> TensorData: ...
 
     def __getitem__(self, index: int | slice | Tensor) -> tuple[Tensor, Tensor | None] | TensorData:
-        """One (input, target) for an integer; a set for a slice or a 1-D tensor of indices or booleans.
+        """Return one (input, target) for an integer, or a ``TensorData`` for a slice or a 1-D index or boolean tensor.
 
         Raises:
-            ValueError: nothing is left.
-            IndexError: an index is out of range.
-            TypeError: the index is of another type.
+            ValueError: If no sample is selected.
+            IndexError: If an index is out of range.
+            TypeError: If the index has another type.
         """
-        chosen: int | slice | Tensor
+        selection: int | slice | Tensor
         if isinstance(index, slice):
-            chosen = index
+            selection = index
         elif isinstance(index, Tensor) and index.ndim > 0:
             if index.ndim > 1:
-                raise TypeError(f"index must be 1-D as a tensor, got shape {tuple(index.shape)}")
-            chosen = index
+                raise TypeError(f"index must be a 1-D tensor, got shape {tuple(index.shape)}")
+            selection = index
         else:
             try:
-                chosen = operator.index(index)  # numpy integers and 0-d tensors count as integers
+                selection = operator.index(index)  # numpy integers and 0-d tensors count as integers
             except TypeError:
                 kind = type(index).__name__
                 raise TypeError(f"index must be an integer, a slice or a 1-D tensor, got a {kind}") from None
-        inputs = self.inputs[chosen]
-        targets = None if self.targets is None else self.targets[chosen]
-        if isinstance(chosen, int):
+        inputs = self.inputs[selection]
+        targets = None if self.targets is None else self.targets[selection]
+        if isinstance(selection, int):
             return inputs, targets
         if len(inputs) == 0:
-            raise ValueError(f"index must leave at least one sample, got none of {len(self)}")
+            raise ValueError(f"index must select at least one sample, got none of {len(self)}")
         return self._derive(inputs, targets)
 
+    def _with_class_names(self, class_names: tuple[str, ...]) -> TensorData:
+        """Return the data set with names for its classes."""
+        derived = self._derive(self.inputs, self.targets)
+        derived.class_names = check_class_names(class_names, None)
+        derived._num_classes = _checked_num_classes(len(class_names), self.targets)
+        return derived
+
     def _derive(self, inputs: Tensor, targets: Tensor | None) -> TensorData:
-        """The same set with other tensors, known to be good."""
+        """Return the data set with other tensors, without checking them."""
         derived = copy.copy(self)
         derived.inputs, derived.targets = inputs, targets
         return derived
 
     def __repr__(self) -> str:
         targets = None if self.targets is None else _describe(self.targets)
+        names = "" if self.class_names is None else f", class_names={_shortened(self.class_names)}"
         inputs = _describe(self.inputs)
-        return f"{type(self).__name__}(inputs={inputs}, targets={targets}, num_classes={self._num_classes})"
+        return f"{type(self).__name__}(inputs={inputs}, targets={targets}, num_classes={self._num_classes}{names})"
+
+
+def check_class_names(class_names: Sequence[str], num_classes: int | None) -> tuple[str, ...]:
+    """Return class names as a tuple of Python strings.
+
+    Args:
+        class_names: One name per class.
+        num_classes: Expected number of names. Default: any.
+
+    Raises:
+        TypeError: If they are not a sequence of strings.
+        ValueError: If names are empty or repeated, or their number is not ``num_classes``.
+    """
+    names = () if isinstance(class_names, (str, bytes)) else tuple(class_names)
+    if isinstance(class_names, (str, bytes)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names must be a sequence of strings, got {class_names!r}")
+    names = tuple(str(name) for name in names)  # numpy's strings become Python's
+    if not names or "" in names:
+        raise ValueError(f"class_names must not be empty, got {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"class_names must be distinct, got {Counter(names).most_common(1)[0][0]!r} more than once")
+    if num_classes is not None and len(names) != num_classes:
+        raise ValueError(f"class_names must have one name for each of the {num_classes} classes, got {len(names)}")
+    return names
+
+
+def string_labels(targets: Any) -> list[str] | None:
+    """Return string labels as Python strings, or None if the targets are not strings.
+
+    Bytes (numpy's dtype "S") are decoded as UTF-8.
+
+    Raises:
+        TypeError: If some of the labels are strings and some are not.
+        ValueError: If the labels are not 1-D, not UTF-8 or empty.
+    """
+    if isinstance(targets, np.ndarray) and targets.dtype.kind in "SUTO":
+        if targets.ndim != 1:
+            raise ValueError(f"targets must be 1-D, one label per sample, got shape {targets.shape}")
+        try:
+            labels = [label.decode() if isinstance(label, bytes) else label for label in targets.tolist()]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"targets must be text in UTF-8, got {error.object!r}") from None
+    elif isinstance(targets, (list, tuple)):
+        labels = [str(label) if isinstance(label, str) else label for label in targets]  # numpy's become Python's
+    else:
+        return None
+    if not any(isinstance(label, str) for label in labels):
+        return None
+    for sample, label in enumerate(labels):
+        if not isinstance(label, str):
+            raise TypeError(f"targets must be all strings or all integers, got {label!r} for sample {sample}")
+        if not label:
+            raise ValueError(f"targets must be class names or integers, got an empty string for sample {sample}")
+    return labels
+
+
+def _label_indices(labels: list[str], class_names: tuple[str, ...]) -> Tensor:
+    index_of = {name: index for index, name in enumerate(class_names)}
+    if unknown := next((label for label in labels if label not in index_of), None):
+        raise ValueError(f"targets must be among the class names {_shortened(class_names)}, got {unknown!r}")
+    return torch.tensor([index_of[label] for label in labels])
+
+
+def _shortened(class_names: tuple[str, ...]) -> str:
+    if len(class_names) <= MAX_NAMES_IN_REPR:
+        return repr(class_names)
+    return f"({', '.join(map(repr, class_names[:3]))}, ..., {class_names[-1]!r})"
 
 
 def batch_slices(count: int, batch_size: int, drop_last: bool = False) -> list[slice]:
-    """Return the batches of ``count`` samples; a last one of one sample joins the batch before it."""
+    """Return the slices of the batches of ``count`` samples; a last batch of one is merged into the previous one."""
     stops = list(range(batch_size, count + 1, batch_size))
     rest = count % batch_size
     if rest == 1 and stops and not drop_last:
@@ -224,13 +330,14 @@ def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
 
 
-def _as_tensor(name: str, value: Tensor | NDArray[Any]) -> Tensor:
+def _as_tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a tensor or a numpy array, got {type(value).__name__}")
+        kinds = "a tensor, a numpy array or a sequence of strings" if name == "targets" else "a tensor or a numpy array"
+        raise TypeError(f"{name} must be {kinds}, got {type(value).__name__}")
     try:
-        # torch takes neither foreign byte orders nor negative strides, and warns of read-only memory.
+        # torch accepts neither foreign byte orders nor negative strides, and warns about read-only memory.
         native = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
         return torch.from_numpy(native)
     except TypeError:
@@ -241,46 +348,46 @@ def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
     inputs = _as_tensor("inputs", value)
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
         raise TypeError(
-            f"inputs must be floating or uint8 (images, scaled by 1/255), got {inputs.dtype}; "
-            "numbers of entries, such as of words, need entries="
+            f"inputs must be floating-point or uint8 (images, divided by 255), got {inputs.dtype}; "
+            "for embedding indices, such as word indices, set num_embeddings="
         )
     _check_shape(inputs)
     if inputs.dtype == torch.uint8:
         return inputs.float().div_(255)
     if not isinstance(value, Tensor):
-        inputs = inputs.float()  # numpy's float64 comes from its default, not from a wish
-    # NaN wins in aminmax and infinities are extremes, so two numbers tell of all, without a mask in memory.
+        inputs = inputs.float()  # float64 is numpy's default, so it is rarely a deliberate choice
+    # aminmax propagates NaN and infinities are extremes: two numbers check all values without a mask in memory.
     if not torch.stack(inputs.aminmax()).isfinite().all():
         sample = int(inputs.flatten(1).isfinite().all(1).logical_not().nonzero()[0])
         raise ValueError(f"inputs must be finite, got NaN or infinity, first in sample {sample}")
     return inputs
 
 
-def _checked_entries(value: Tensor | NDArray[Any], entries: int) -> Tensor:
-    if type(entries) is not int or not 1 <= entries <= 2**31:
-        raise ValueError(f"entries must be a whole number in 1..2**31, got {entries!r}")
+def _checked_indices(value: Tensor | NDArray[Any], num_embeddings: int) -> Tensor:
+    if type(num_embeddings) is not int or not 1 <= num_embeddings <= 2**31:
+        raise ValueError(f"num_embeddings must be an integer in 1..2**31, got {num_embeddings!r}")
     inputs = _as_tensor("inputs", value)
     if inputs.is_floating_point() or inputs.is_complex() or inputs.dtype == torch.bool:
-        raise TypeError(f"inputs must be integers where entries is given, got {inputs.dtype}")
+        raise TypeError(f"inputs must be integers if num_embeddings is set, got {inputs.dtype}")
     _check_shape(inputs)
     inputs = inputs.long() if inputs.dtype in (torch.uint16, torch.uint32, torch.uint64) else inputs
     lowest, highest = (int(extreme) for extreme in inputs.aminmax())
-    if lowest < 0 or highest >= entries:
-        raise ValueError(f"inputs must be numbers of entries in 0..{entries - 1}, got {lowest}..{highest}")
+    if lowest < 0 or highest >= num_embeddings:
+        raise ValueError(f"inputs must be embedding indices in 0..{num_embeddings - 1}, got {lowest}..{highest}")
     return inputs.int()
 
 
 def _check_shape(inputs: Tensor) -> None:
     if inputs.ndim < 2:
-        raise ValueError(f"inputs must have shape (N, ...), two dimensions or more, got {tuple(inputs.shape)}")
+        raise ValueError(f"inputs must have shape (N, ...), at least two dimensions, got {tuple(inputs.shape)}")
     if inputs.numel() == 0:
         raise ValueError(f"inputs must not be empty, got shape {tuple(inputs.shape)}")
 
 
-def _checked_targets(value: Tensor | NDArray[Any], inputs: Tensor) -> Tensor:
+def _checked_targets(value: Any, inputs: Tensor) -> Tensor:
     targets = _as_tensor("targets", value)
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise TypeError(f"targets must be integer class labels, got {targets.dtype}")
+        raise TypeError(f"targets must be integer class labels or strings, got {targets.dtype}")
     if targets.ndim != 1:
         raise ValueError(f"targets must be 1-D, one label per sample, got shape {tuple(targets.shape)}")
     if len(targets) != len(inputs):
@@ -289,7 +396,7 @@ def _checked_targets(value: Tensor | NDArray[Any], inputs: Tensor) -> Tensor:
         raise ValueError(f"targets must be on the inputs' device {inputs.device}, got {targets.device}")
     targets = targets.long()
     if (lowest := int(targets.min())) < 0:
-        raise ValueError(f"targets must be class labels from 0 up, got {lowest}")
+        raise ValueError(f"targets must be class labels of at least 0, got {lowest}")
     return targets
 
 
@@ -302,5 +409,5 @@ def _checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int
     if num_classes is None:
         return highest + 1
     if highest >= num_classes:
-        raise ValueError(f"targets: labels out of range, must be below num_classes={num_classes}, got {highest}")
+        raise ValueError(f"targets must be below num_classes={num_classes}, got label {highest}")
     return num_classes

@@ -1,13 +1,13 @@
-"""Goodness: what a layer's activations are worth.
+"""Goodness functions: from a layer's activations to goodness.
 
-A *scalar* goodness maps activations of shape ``(batch, ...)`` to one number per sample, ``(batch,)``; pair
-objectives compare it between positive and negative samples. One *by position* maps ``(batch, channels, height,
-width)`` to one number per position, ``(batch, height, width)``, which pair objectives compare likewise. A *per-class*
-goodness maps activations to one number per class, ``(batch, classes)``; class objectives read it as logits.
+A *scalar* goodness maps activations ``(batch, ...)`` to one number per sample, ``(batch,)``; pair objectives compare it
+between positive and negative samples. A goodness *by position* maps ``(batch, channels, height, width)`` to one number per
+position, ``(batch, height, width)``, which pair objectives compare position by position. A *per-class* goodness maps
+activations to one number per class, ``(batch, classes)``; class objectives use it as logits.
 
-Any callable with one of these signatures serves. A module may also offer ``scale(features)``, the goodness of
-a sample whose activations all have magnitude one (thresholds of ``theta="width"`` are set to it), and
-``bind(features)``, called once with the layer's number of features (parameters are shaped there).
+Own functions derive from :class:`Goodness`, :class:`GoodnessByPosition` or :class:`PerClassGoodness`. Any callable with one
+of these signatures serves too. A goodness with parameters that depend on the layer's size implements ``setup(spec)``, see
+:class:`~forwardforward.specs.NeedsSetup`.
 """
 
 from forwardforward.goodness.by_position import GoodnessByPosition, MeanOfSquaresByPosition

@@ -10,7 +10,7 @@ from forwardforward._utils.numerics import accumulator
 class GoodnessByPosition(nn.Module):
     """Base of the goodness functions by position: ``(batch, channels, height, width)`` to ``(batch, height, width)``.
 
-    A pair loss then compares position with position, and a prediction reads their mean.
+    A pair loss compares position with position; predictions use the mean over positions.
     """
 
     def forward(self, activations: Tensor) -> Tensor:
@@ -25,7 +25,14 @@ class GoodnessByPosition(nn.Module):
         raise NotImplementedError
 
     def scale(self, features: int) -> float:
-        """Goodness of a position whose activations all have magnitude one, in maps of ``features`` activations."""
+        """Return the goodness of a position whose activations all have magnitude one.
+
+        Args:
+            features: Number of activations per sample.
+
+        Raises:
+            NotImplementedError: If the goodness does not define a scale.
+        """
         raise NotImplementedError
 
 
@@ -35,6 +42,11 @@ class MeanOfSquaresByPosition(GoodnessByPosition):
     Its scale is 1.
 
     Source: Chen et al., Self-Contrastive Forward-Forward (Nature Communications 16, 2025).
+
+    Example:
+        >>> import torch
+        >>> MeanOfSquaresByPosition()(torch.ones(2, 3, 4, 4)).shape
+        torch.Size([2, 4, 4])
     """
 
     def forward(self, activations: Tensor) -> Tensor:

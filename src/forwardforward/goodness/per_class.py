@@ -13,6 +13,7 @@ from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
 from forwardforward.pooling import SpatialPool
+from forwardforward.specs import LayerSpec
 
 
 class PerClassGoodness(nn.Module):
@@ -23,6 +24,13 @@ class PerClassGoodness(nn.Module):
 
     Raises:
         ValueError: If ``num_classes`` is below 2.
+
+    Example:
+        >>> class FirstFeatures(PerClassGoodness):
+        ...     def forward(self, activations):
+        ...         return activations[:, : self.num_classes]
+        >>> FirstFeatures(3)(torch.zeros(2, 8)).shape
+        torch.Size([2, 3])
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -33,7 +41,7 @@ class PerClassGoodness(nn.Module):
         """Return the goodness of each sample for each class.
 
         Args:
-            activations: What the layer put out, ``(batch, ...)``.
+            activations: Activations of the layer, ``(batch, ...)``.
 
         Returns:
             One number per class, ``(batch, classes)``.
@@ -46,33 +54,42 @@ class PerClassGoodness(nn.Module):
 
 
 class ClassGroups(PerClassGoodness):
-    r"""The features (for images, the channels) in one group a class, each with a scalar goodness of its own.
+    r"""Features (channels of images) in one group per class, each with its own scalar goodness.
 
-    Group :math:`k` of ``C`` features holds features :math:`kC/K` to :math:`(k+1)C/K - 1`; with the mean of
-    squares, :math:`g_k = \frac{K}{C} \sum_{j \in \mathrm{group}_k} h_j^2`, also averaged over space.
+    Group :math:`k` of ``C`` features consists of features :math:`kC/K` to :math:`(k+1)C/K - 1`; with the mean of squares,
+    :math:`g_k = \frac{K}{C} \sum_{j \in \mathrm{group}_k} h_j^2`, also averaged over space.
 
     Args:
-        num_classes: Number of classes ``K``; the layer's features must be a multiple of it.
-        goodness: Scalar goodness of a group; the mean of squares unless given. ``MeanActivation()`` gives
-            DeeperForward's.
+        num_classes: Number of classes ``K``, which must divide the layer's number of features.
+        goodness: Scalar goodness of a group; default: the mean of squares. ``MeanActivation()`` is DeeperForward's.
 
     Raises:
-        ValueError: If ``goodness`` is one by position or one per class. In a stack or on forward, if the number of
-            features is not a multiple of ``num_classes``.
+        ValueError: If ``goodness`` is by position or per class, or ``num_classes`` does not divide the features.
 
     Source: Papachristodoulou et al., Convolutional Channel-wise Competitive Learning for the Forward-Forward
     Algorithm (AAAI 2024), arXiv 2312.12668.
+
+    Example:
+        >>> ClassGroups(2)(torch.tensor([[1.0, 1.0, 2.0, 2.0]]))
+        tensor([[1., 4.]])
     """
 
     def __init__(self, num_classes: int, goodness: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes)
         if isinstance(goodness, GoodnessByPosition | PerClassGoodness):
-            raise ValueError(f"goodness must be one number a group, such as MeanOfSquares(), got {goodness}")
+            raise ValueError(f"goodness must be one number per group, such as MeanOfSquares(), got {goodness}")
         self.goodness = MeanOfSquares() if goodness is None else goodness
 
-    def bind(self, features: int | None) -> None:
-        """Refuse a layer whose features are no equal groups; called by the layer."""
-        if features is not None and features % self.num_classes:
+    def setup(self, spec: LayerSpec) -> None:
+        """Check that the features divide into equal groups.
+
+        Args:
+            spec: Shape of the activations.
+        """
+        self._check(spec.features)
+
+    def _check(self, features: int) -> None:
+        if features % self.num_classes:
             raise ValueError(
                 "num_classes must divide the layer's features into equal groups, "
                 f"got {self.num_classes} classes for {features} features"
@@ -81,8 +98,8 @@ class ClassGroups(PerClassGoodness):
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each sample's class groups, ``(batch, classes)``."""
         batch, features = activations.shape[:2]
-        self.bind(features)
-        if type(self.goodness) in (MeanOfSquares, MeanActivation):  # space first: less to hold, and no copy of maps
+        self._check(features)
+        if type(self.goodness) in (MeanOfSquares, MeanActivation):  # space first: less memory, no copy of the maps
             return self._over_space(activations).view(batch, self.num_classes, -1).mean(2)
         groups = activations.reshape(batch * self.num_classes, features // self.num_classes, -1)
         return self.goodness(groups).view(batch, self.num_classes)
@@ -99,127 +116,138 @@ class ClassGroups(PerClassGoodness):
 
 
 class _Projection(PerClassGoodness):
-    """A linear map by a matrix ``(classes, features)`` that is shaped once the layer's width is known."""
+    """A linear map with a matrix ``(classes, features)``, created when the size of the activations is known."""
 
-    weight: Tensor
+    weight: Tensor | None
 
-    def __init__(self, num_classes: int, features: int | None = None, pool: SpatialPool | None = None) -> None:
+    def __init__(self, num_classes: int, pool: nn.Module | None = None) -> None:
         super().__init__(num_classes)
-        self.features = features
         self.pool = pool
-        if features is not None:
-            self._shape(features)
 
-    def bind(self, features: int | None) -> None:
-        """Shape the matrix for a layer of ``features`` features (channels); called by the layer."""
-        if self.features is None:
-            if features is None:
-                raise ValueError(
-                    f"features must be given, {type(self).__name__}({self.num_classes}, features=...), "
-                    "for a block whose width the layer does not know"
-                )
-            self.features = features if self.pool is None else self.pool.features(features)
-            self._shape(self.features)
+    def setup(self, spec: LayerSpec) -> None:
+        """Create the matrix.
+
+        Args:
+            spec: Shape of the activations.
+        """
+        rows = torch.zeros(1, *spec.shape)
+        features = (rows.flatten(1) if self.pool is None else self.pool(rows)).shape[1]
+        if self.weight is None or self.weight.shape[1] != features:
+            self._create(features)
+
+    def _create(self, features: int) -> None:
+        raise NotImplementedError
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return ``activations @ weight.T``, ``(batch, classes)``."""
-        return self._product(self._rows(activations), self.weight)
+        rows, weight = self._operands(activations)
+        return self._product(rows, weight)
 
     @staticmethod
     def _product(rows: Tensor, weight: Tensor) -> Tensor:
         with full_precision(rows):
             return nn.functional.linear(rows, weight.to(rows.dtype))
 
-    def _shape(self, features: int) -> None:
-        raise NotImplementedError
+    def _operands(self, activations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pooled activations as rows, and the matrix."""
+        if self.weight is None:  # used alone
+            self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
+            self.to(activations.device)
+        assert self.weight is not None
+        rows = activations.flatten(1) if self.pool is None else self.pool(activations)
+        if rows.shape[1] != self.weight.shape[1]:
+            hint = "" if self.pool or activations.dim() == 2 else "; pool=SpatialPool(size) accepts maps of any size"
+            raise ValueError(f"activations must have {self.weight.shape[1]} values per sample, got {rows.shape[1]}{hint}")
+        return rows.to(accumulator(rows)), self.weight
 
     def extra_repr(self) -> str:
-        """Return the constructor's arguments."""
-        return f"{self.num_classes}, features={self.features}"
-
-    def _rows(self, activations: Tensor) -> Tensor:
-        rows = activations.flatten(1) if self.pool is None else self.pool(activations)
-        if self.features is None:
-            raise ValueError(f"{type(self).__name__} has no features yet: pass features= or put it into a layer")
-        if rows.shape[1] != self.features:
-            hint = "" if self.pool or activations.dim() == 2 else "; give pool=SpatialPool(size), or features="
-            raise ValueError(f"activations must have {self.features} features a sample, got {rows.shape[1]}{hint}")
-        return rows.to(accumulator(rows))
+        """Return the constructor's arguments and the number of features."""
+        return super().extra_repr() + ("" if self.weight is None else f", features={self.weight.shape[1]}")
 
 
 class LearnedProjection(_Projection):
-    r"""A learned linear map of the activations, :math:`g = M h`, learned with its layer.
+    r"""A linear map of the activations, :math:`g = M h`, learned with its layer.
 
     Args:
         num_classes: Number of classes ``K``.
-        features: Number of activations a sample, pooled where they are; taken from the layer where that knows its
-            width.
-        pool: How maps become rows, such as ``SpatialPool(2)``; all their activations count unless given.
+        pool: Module from maps or sequences to rows, such as ``SpatialPool(2)``; default: flatten.
 
     Raises:
-        ValueError: If the width is unknown or, on forward, not the activations'.
+        ValueError: If the number of activations per sample changes.
 
     Source: Gong et al., Mono-Forward (2025), arXiv 2501.09238.
+
+    Example:
+        >>> LearnedProjection(3)(torch.zeros(2, 8)).shape
+        torch.Size([2, 3])
     """
 
-    def _shape(self, features: int) -> None:
+    def __init__(self, num_classes: int, pool: nn.Module | None = None) -> None:
+        super().__init__(num_classes, pool)
+        self.register_parameter("weight", None)
+
+    def _create(self, features: int) -> None:
         bound = 1 / math.sqrt(features)
         self.weight = nn.Parameter(torch.empty(self.num_classes, features).uniform_(-bound, bound))
 
 
 class RandomProjection(_Projection):
-    r"""A fixed random linear map, :math:`g = R h` with :math:`R_{kj} \sim N(0, 1/N)`, kept in the state.
+    r"""A fixed random linear map, :math:`g = R h` with :math:`R_{kj} \sim N(0, 1/N)`, a buffer.
 
     Args:
         num_classes: Number of classes ``K``.
-        features: Number of activations a sample, pooled where they are; taken from the layer where that knows its
-            width.
-        pool: How maps become rows, such as ``SpatialPool(2)``; all their activations count unless given.
+        pool: Module from maps or sequences to rows, such as ``SpatialPool(2)``; default: flatten.
 
     Raises:
-        ValueError: If the width is unknown or, on forward, not the activations'.
+        ValueError: If the number of activations per sample changes.
 
     Source: ASGE (2025), arXiv 2509.12394.
+
+    Example:
+        >>> RandomProjection(3)(torch.zeros(2, 8)).shape
+        torch.Size([2, 3])
     """
 
-    def _shape(self, features: int) -> None:
-        self.register_buffer("weight", torch.randn(self.num_classes, features) / math.sqrt(features))
+    def __init__(self, num_classes: int, pool: nn.Module | None = None) -> None:
+        super().__init__(num_classes, pool)
+        self.register_buffer("weight", None)
+
+    def _create(self, features: int) -> None:
+        self.weight = torch.randn(self.num_classes, features) / math.sqrt(features)
 
 
 class Prototypes(_Projection):
-    r"""Cosine to a learned prototype a class, :math:`g_k = s \cos(h, p_k)`.
+    r"""Cosine to one learned prototype per class, :math:`g_k = s \cos(h, p_k)`.
 
     Args:
         num_classes: Number of classes ``K``.
-        features: Number of activations a sample, pooled where they are; taken from the layer where that knows its
-            width.
-        pool: How maps become rows, such as ``SpatialPool(2)``; all their activations count unless given.
-        scale: The factor :math:`s` that spreads the cosines for a softmax; 16 unless given.
+        pool: Module from maps or sequences to rows, such as ``SpatialPool(2)``; default: flatten.
+        scale: The factor :math:`s`, which spreads the cosines for a softmax.
 
     Raises:
-        ValueError: If the width is unknown or, on forward, not the activations'.
+        ValueError: If the number of activations per sample changes.
 
     Source: HFF (2026), arXiv 2605.00082.
+
+    Example:
+        >>> bool(Prototypes(3)(torch.ones(2, 8)).abs().max() <= 16)
+        True
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        features: int | None = None,
-        pool: SpatialPool | None = None,
-        scale: float = 16.0,
-    ) -> None:
-        super().__init__(num_classes, features, pool)
+    def __init__(self, num_classes: int, pool: nn.Module | None = None, scale: float = 16.0) -> None:
+        super().__init__(num_classes, pool)
         self.factor = scale
+        self.register_parameter("weight", None)
 
-    def _shape(self, features: int) -> None:
+    def _create(self, features: int) -> None:
         self.weight = nn.Parameter(torch.randn(self.num_classes, features) / math.sqrt(features))
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return the scaled cosines, ``(batch, classes)``."""
-        rows = nn.functional.normalize(self._rows(activations), dim=1)
-        return self.factor * self._product(rows, nn.functional.normalize(self.weight, dim=1))
+        rows, weight = self._operands(activations)
+        rows = nn.functional.normalize(rows, dim=1)
+        return self.factor * self._product(rows, nn.functional.normalize(weight, dim=1))
 
     def extra_repr(self) -> str:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments and the number of features."""
         return f"{super().extra_repr()}, scale={self.factor}"

@@ -12,14 +12,19 @@ from forwardforward._utils.numerics import accumulator
 
 
 class _SquaredNorm(torch.autograd.Function):
-    """Sums of squares: one read forward and one pass backward (autograd's own square needs four)."""
+    """Sums of squares with one read forward and one pass backward; autograd's own square needs four."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, activations: Tensor, kept: int) -> Tensor:
-        ctx.save_for_backward(activations)
-        rest = tuple(range(kept, activations.dim()))  # not flattened: maps whose channels come last would be copied
+    def forward(activations: Tensor, kept_dims: int) -> Tensor:
+        rest = tuple(range(kept_dims, activations.dim()))  # not flattened: channels_last maps would be copied
         norm: Tensor = torch.linalg.vector_norm(activations, dim=rest, dtype=accumulator(activations))
         return norm.square()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -32,19 +37,29 @@ class _SquaredNorm(torch.autograd.Function):
 _apply: Callable[[Tensor, int], Tensor] = _SquaredNorm.apply
 
 
-def squared_norm(activations: Tensor, kept: int = 1) -> Tensor:
-    """Return the sums of squares over all dimensions but the first ``kept``, of which there must be more."""
-    return _apply(activations, kept)
+def squared_norm(activations: Tensor, kept_dims: int = 1) -> Tensor:
+    """Return the sums of squares over all dimensions after the first ``kept_dims``."""
+    return _apply(activations, kept_dims)
 
 
 class Goodness(nn.Module):
-    """Base of the scalar goodness functions: ``(batch, ...)`` to ``(batch,)``."""
+    """Base of the scalar goodness functions: ``(batch, ...)`` to ``(batch,)``.
+
+    A subclass implements :meth:`forward`, and :meth:`scale` for thresholds that depend on the layer's width.
+
+    Example:
+        >>> class Largest(Goodness):
+        ...     def forward(self, activations):
+        ...         return activations.flatten(1).amax(1)
+        >>> Largest()(torch.tensor([[1.0, 3.0], [2.0, 0.0]]))
+        tensor([3., 2.])
+    """
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each sample.
 
         Args:
-            activations: What the layer put out, ``(batch, ...)``.
+            activations: Activations of the layer, ``(batch, ...)``.
 
         Returns:
             One number per sample, ``(batch,)``, in float32 or finer.
@@ -52,7 +67,11 @@ class Goodness(nn.Module):
         raise NotImplementedError
 
     def scale(self, features: int) -> float:
-        """Goodness of a sample whose ``features`` activations all have magnitude one."""
+        """Return the goodness of a sample whose ``features`` activations all have magnitude one.
+
+        Raises:
+            NotImplementedError: If the goodness does not define a scale.
+        """
         raise NotImplementedError
 
 
@@ -62,6 +81,10 @@ class SumOfSquares(Goodness):
     Its scale is the number of features, so ``theta="width"`` is Hinton's threshold.
 
     Source: Hinton, The Forward-Forward Algorithm (2022), arXiv 2212.13345.
+
+    Example:
+        >>> SumOfSquares()(torch.tensor([[1.0, 2.0]]))
+        tensor([5.])
     """
 
     def forward(self, activations: Tensor) -> Tensor:
@@ -77,6 +100,10 @@ class MeanOfSquares(Goodness):
     r"""Mean of squared activations, :math:`g = \frac1N \sum_j h_j^2`; its scale is 1 at any width.
 
     Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, and most public programs.
+
+    Example:
+        >>> MeanOfSquares()(torch.tensor([[1.0, 2.0]]))
+        tensor([2.5000])
     """
 
     def forward(self, activations: Tensor) -> Tensor:
@@ -92,6 +119,10 @@ class MeanActivation(Goodness):
     r"""Mean of the activations themselves, :math:`g = \frac1N \sum_j h_j`; its scale is 1.
 
     Source: Sun et al., DeeperForward (ICLR 2025).
+
+    Example:
+        >>> MeanActivation()(torch.tensor([[1.0, 2.0]]))
+        tensor([1.5000])
     """
 
     def forward(self, activations: Tensor) -> Tensor:
@@ -114,6 +145,10 @@ class Lp(Goodness):
 
     Source: the norms compared by Tosato et al., Emergent representations in networks trained with the
     Forward-Forward algorithm (2023), arXiv 2305.18353.
+
+    Example:
+        >>> Lp(2)(torch.tensor([[3.0, 4.0]]))
+        tensor([5.])
     """
 
     def __init__(self, p: float) -> None:
@@ -138,7 +173,12 @@ class Lp(Goodness):
 
 
 class L1(Lp):
-    r"""Sum of magnitudes, :math:`g = \sum_j |h_j|`; its scale is the number of features."""
+    r"""Sum of magnitudes, :math:`g = \sum_j |h_j|`; its scale is the number of features.
+
+    Example:
+        >>> L1()(torch.tensor([[3.0, -4.0]]))
+        tensor([7.])
+    """
 
     def __init__(self) -> None:
         super().__init__(1.0)
@@ -152,13 +192,17 @@ class TopK(Goodness):
     r"""Mean of squares over the ``k`` strongest activations, :math:`g = \frac1k \sum_{j \in \mathrm{top}_k} h_j^2`.
 
     Args:
-        k: How many activations count: a whole number, or a share of the layer between 0 and 1 (at least five
-            activations are then taken, or all where there are fewer).
+        k: Number of activations, or a share of the layer between 0 and 1 (then at least five activations, or all
+            if there are fewer).
 
     Raises:
         ValueError: If ``k`` is neither a positive integer nor a share in (0, 1).
 
     Source: the selective goodness of arXiv 2604.13081, which takes ``max(5, 0.02 N)``.
+
+    Example:
+        >>> TopK(1)(torch.tensor([[3.0, 4.0]]))
+        tensor([16.])
     """
 
     def __init__(self, k: float = 0.02) -> None:
@@ -186,7 +230,7 @@ class TopK(Goodness):
 class Negated(Goodness):
     r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimised*, as in predictive coding.
 
-    Its scale is minus the other's, so that ``theta="width"`` stays satisfiable: positive samples shall fall
+    Its scale is minus the other's, so that ``theta="width"`` can be met: positive samples should fall
     below :math:`\theta'`, negative ones rise above it.
 
     Args:
@@ -194,6 +238,10 @@ class Negated(Goodness):
 
     Source: Hinton (2022), section on minimising the sum of squares; Ororbia and Mali, The Predictive
     Forward-Forward Algorithm (2023), arXiv 2301.01452.
+
+    Example:
+        >>> Negated(SumOfSquares())(torch.tensor([[1.0, 2.0]]))
+        tensor([-5.])
     """
 
     def __init__(self, goodness: Goodness) -> None:

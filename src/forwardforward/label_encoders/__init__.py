@@ -1,7 +1,7 @@
-"""Labels: how a class label becomes part of a network's input.
+"""Label encoders: class labels as a part of a network's input.
 
-An encoder gives each class a code and says where in the input it goes. What it returns, a
-:class:`~forwardforward.batches.LabelledInput`, keeps image and code apart until the first layer joins them.
+An encoder defines a code for each class and the code's place in the input. Its result, a
+:class:`~forwardforward.batches.LabelledInput`, keeps images and codes apart until the first layer joins them.
 """
 
 from forwardforward.label_encoders.channels import LabelChannel, LearnedChannel, RandomChannel, WaveChannel

@@ -10,10 +10,10 @@ from forwardforward.label_encoders.encoder import LabelEncoder
 
 
 class LabelChannel(LabelEncoder):
-    """A label map per class, such as a drawn symbol, joined to the images as further channels behind their own.
+    """A label map per class, such as a drawn symbol, concatenated to the images as further channels.
 
-    A convolution sees the label wherever it looks, where a code in a corner would reach a few positions only. A first
-    layer :class:`~forwardforward.FFConv2d` computes the response to the maps once a class, not once a sample.
+    Every position of a convolution sees the label, where a code in a corner would reach a few positions only. A first
+    layer :class:`~forwardforward.FFConv2d` computes the response to the maps once per class, not once per sample.
 
     Args:
         maps: One map per class, ``(classes, height, width)`` or ``(classes, channels, height, width)``.
@@ -23,6 +23,10 @@ class LabelChannel(LabelEncoder):
     Raises:
         ValueError: If the maps are of another form or fewer than 2 or, on encoding, the images are not of the maps'
             height and width.
+
+    Example:
+        >>> LabelChannel(torch.rand(2, 4, 4))(torch.rand(3, 1, 4, 4), torch.tensor([0, 1, 1])).joined().shape
+        torch.Size([3, 2, 4, 4])
     """
 
     def __init__(self, maps: Tensor, learned: bool = False, scale: float = 1.0) -> None:
@@ -35,7 +39,7 @@ class LabelChannel(LabelEncoder):
         super().__init__(len(maps), scale, nn.Parameter(codebook) if learned else codebook)
 
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Leave the images as they are; the maps follow their channels."""
+        """Return the images unchanged, followed by the maps."""
         size = tuple(self.codebook.shape[2:])
         if images.dim() != 4 or tuple(images.shape[2:]) != size:
             raise ValueError(
@@ -47,7 +51,7 @@ class LabelChannel(LabelEncoder):
         return images, torch.arange(channels, features, device=images.device), features
 
     def extra_repr(self) -> str:
-        """Return what decides the maps' shape."""
+        """Return the constructor's arguments."""
         size = "x".join(str(n) for n in self.codebook.shape[2:])
         return f"{super().extra_repr()}, {size}"
 
@@ -61,6 +65,10 @@ class RandomChannel(LabelChannel):
         scale: Factor on the maps.
 
     Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks without overlapping updates.
+
+    Example:
+        >>> RandomChannel(10, size=32).codebook.shape
+        torch.Size([10, 1, 32, 32])
     """
 
     def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
@@ -70,14 +78,18 @@ class RandomChannel(LabelChannel):
 class LearnedChannel(LabelChannel):
     """A learned map per class, every pixel starting from N(0, 1): a one-hot label times a learned matrix.
 
-    Errors reach the maps from the group of layers that holds the first one.
+    Gradients reach the maps from the group of layers that contains the first layer.
 
     Args:
         num_classes: Number of classes ``K``.
         size: Height and width of the images, one number for square ones.
-        scale: Factor on the maps that they start with.
+        scale: Factor on the initial maps.
 
     Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks with overlapping updates.
+
+    Example:
+        >>> LearnedChannel(10, size=32).codebook.requires_grad
+        True
     """
 
     def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
@@ -103,6 +115,11 @@ class WaveChannel(LabelChannel):
 
     Source: Scodellaro et al., Training convolutional neural networks with the Forward-Forward algorithm (2023), arXiv
     2312.14924, which superimposes its waves on the images; here they are a channel of their own.
+
+    Example:
+        >>> waves = WaveChannel(4, size=8).codebook.flatten(1)
+        >>> bool((waves @ waves.T / 64).allclose(torch.eye(4), atol=1e-5))
+        True
     """
 
     def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
@@ -112,9 +129,9 @@ class WaveChannel(LabelChannel):
             (u, v)
             for u in range((width + 1) // 2)
             for v in range(-((height - 1) // 2), (height + 1) // 2)
-            if u > 0 or v > 0  # one of the two that point opposite ways
+            if u > 0 or v > 0  # of two opposite vectors, one
         ]
-        vectors.sort(key=lambda one: (one[0] ** 2 + one[1] ** 2, one))
+        vectors.sort(key=lambda vector: (vector[0] ** 2 + vector[1] ** 2, vector))
         if num_classes > 2 * len(vectors):
             raise ValueError(
                 f"num_classes must be at most {2 * len(vectors)} for waves over {height}x{width} pixels, "

@@ -1,28 +1,37 @@
-"""The base of the label encoders, and what a label may be."""
+"""The base of the label encoders."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_num_classes, check_positive
+from forwardforward._utils.checks import check_labels, check_num_classes, check_positive
 from forwardforward.batches import LabelledInput
 
 
 class LabelEncoder(nn.Module):
-    r"""Base of the label encoders: class :math:`k` is row :math:`k` of a code book.
+    r"""Base of the label encoders: the code of class :math:`k` is row :math:`k` of a code book.
 
-    The neutral label, which tells nothing, is the mean of the codes: for a one-hot code of K entries, 1/K of
-    the label's strength in each.
+    The neutral label carries no class information: it is the mean of the codes, for a one-hot code of K values 1/K of the
+    label's strength in each. A subclass implements :meth:`place` and passes its code book to the constructor.
 
     Args:
         num_classes: Number of classes ``K``.
         scale: Strength of the label; one pixel at full intensity is 1.
-        codebook: One code per class, ``(K, code, ...)``, kept in the state and learned if it is a parameter; one-hot
-            codes unless given.
+        codebook: One code per class, ``(K, code, ...)``: a parameter, which is learned with the first layer, or a tensor,
+            which becomes a buffer of the state dict; default: one-hot codes.
 
     Raises:
-        ValueError: If ``num_classes`` is below 2 or ``scale`` is not positive.
+        ValueError: If ``num_classes`` is below 2, ``scale`` is not positive, or the code book has another number of codes.
+
+    Example:
+        >>> class Appended(LabelEncoder):
+        ...     def place(self, images):
+        ...         rows, code = images.flatten(1), self.codebook.shape[1]
+        ...         width = rows.shape[1]
+        ...         return rows, torch.arange(width, width + code), width + code
+        >>> Appended(2, codebook=torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])).neutral(torch.ones(1, 2)).joined()
+        tensor([[1.0000, 1.0000, 0.5000, 1.0000, 0.5000]])
     """
 
     codebook: Tensor
@@ -31,21 +40,59 @@ class LabelEncoder(nn.Module):
         super().__init__()
         self.num_classes = check_num_classes(num_classes)
         self.scale = check_positive("scale", scale)
+        if codebook is not None and len(codebook) != num_classes:
+            raise ValueError(f"codebook must have one code per class, got {len(codebook)} for {num_classes} classes")
+        if isinstance(codebook, nn.Parameter):
+            self.codebook = codebook
+        else:
+            # Persistent, so that a code book that a subclass assigns later is part of the state dict too.
+            self.register_buffer("codebook", torch.eye(num_classes) * scale if codebook is None else codebook)
+
+    def place(self, images):
+        ...         rows, code = images.flatten(1), self.codebook.shape[1]
+        ...         width = rows.shape[1]
+        ...         return rows, torch.arange(width, width + code), width + code
+        >>> Appended(2, codebook=torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])).neutral(torch.ones(1, 2)).joined()
+        tensor([[1.0000, 1.0000, 0.5000, 1.0000, 0.5000]])
+    """
+
+    codebook: Tensor
+
+    def __init__(self, num_classes: int, scale: float = 1.0, codebook: Tensor | None = None) -> None:
+        super().__init__()
+        self.num_classes = check_num_classes(num_classes)
+        self.scale = check_positive("scale", scale)
+        if codebook is not None and len(codebook) != num_classes:
+            raise ValueError(f"codebook must have one code per class, got {len(codebook)} for {num_classes} classes")
         if isinstance(codebook, nn.Parameter):
             self.codebook = codebook
         else:
             given = codebook is not None
             self.register_buffer("codebook", codebook if given else torch.eye(num_classes) * scale, persistent=given)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute; a code book that is assigned as a plain tensor becomes a buffer of the state dict.
+
+        Args:
+            name: Name of the attribute.
+            value: Its value.
+        """
+        if name == "codebook" and isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            self._buffers.pop(name, None)
+            self._parameters.pop(name, None)
+            self.register_buffer(name, value)
+        else:
+            super().__setattr__(name, value)
+
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Make room for the code.
+        """Return where the code goes.
 
         Args:
             images: ``(batch, ...)``.
 
         Returns:
-            The images as rows with zeros where the code goes, the code's columns, and the joined input's
-            width.
+            The images as rows (or maps) with zeros in the code's place, the code's columns (channels), and the number of
+            features (channels) of the joined input.
         """
         raise NotImplementedError
 
@@ -54,7 +101,7 @@ class LabelEncoder(nn.Module):
 
         Args:
             images: ``(batch, ...)``.
-            labels: Class indices, ``(batch,)``, or ``(copies, batch)`` for several labels an image.
+            labels: Class indices, ``(batch,)``, or ``(copies, batch)`` for several labels per image.
         """
         if labels.shape[-1] != len(images):
             raise ValueError(f"labels must be one per image, got {labels.shape[-1]} labels for {len(images)} images")
@@ -62,7 +109,7 @@ class LabelEncoder(nn.Module):
         return self._labelled(images, self.codebook, labels.long().reshape(-1, len(images)))
 
     def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabelledInput:
-        """Return each image with every label of ``classes``, all of them unless given."""
+        """Return each image with every label of ``classes``; default: all."""
         if classes is None:
             classes = torch.arange(self.num_classes, device=images.device)
         return self._labelled(images, self.codebook, classes[:, None])
@@ -79,19 +126,3 @@ class LabelEncoder(nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"num_classes={self.num_classes}" + ("" if self.scale == 1 else f", scale={self.scale}")
-
-
-def check_labels(labels: Tensor, num_classes: int) -> None:
-    """Refuse labels that are not class indices below ``num_classes``.
-
-    Raises:
-        TypeError: If they are not of an integer type.
-        ValueError: If one is out of range.
-    """
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be of an integer type, got {labels.dtype}")
-    if not labels.numel():
-        return
-    least, most = torch.stack(labels.aminmax()).tolist()  # one wait for the device, not two
-    if least < 0 or most >= num_classes:
-        raise ValueError(f"labels must lie in 0..{num_classes - 1} for {num_classes} classes, got {least}..{most}")

@@ -1,4 +1,4 @@
-"""Labels as single features of the input: over pixels of the image, or behind the last one."""
+"""Labels as single features of the input: in place of pixels, or after the last one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forwardforward.label_encoders.encoder import LabelEncoder
 
 
 class Overlay(LabelEncoder):
-    """A one-hot label over the first K features (for images, the first K pixels, which are blank in MNIST).
+    """A one-hot label in place of the first K features (of images, the first K pixels, which are blank in MNIST).
 
     Args:
         num_classes: Number of classes ``K``.
@@ -20,6 +20,10 @@ class Overlay(LabelEncoder):
         ValueError: On encoding, if an image has fewer than ``K`` features.
 
     Source: Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> Overlay(2)(torch.ones(1, 4), torch.tensor([1])).joined()
+        tensor([[0., 1., 1., 1.]])
     """
 
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -34,9 +38,9 @@ class Overlay(LabelEncoder):
 
 
 class Border(LabelEncoder):
-    """A label drawn over the image's border, each class lighting its own share of the border's pixels.
+    """A label in the image's border, with a share of the border's pixels for each class.
 
-    The border's pixels are dealt to the classes in turn, row by row; those left over stay blank.
+    The border's pixels are assigned to the classes in turn, row by row; remaining pixels stay blank.
 
     Args:
         num_classes: Number of classes ``K``.
@@ -47,6 +51,12 @@ class Border(LabelEncoder):
             of the first channel has fewer than ``K`` pixels.
 
     Source: Adamson, The Forward-Forward Algorithm: Characterizing Training Behavior (2025), arXiv 2504.11229.
+
+    Example:
+        >>> Border(3)(torch.ones(1, 1, 3, 3), torch.tensor([1])).joined().view(3, 3)
+        tensor([[0., 1., 0.],
+                [0., 1., 1.],
+                [0., 0., 0.]])
     """
 
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -71,15 +81,19 @@ class Border(LabelEncoder):
 
 
 class Concatenation(LabelEncoder):
-    """A one-hot label behind the last feature; the first layer has ``features + K`` inputs.
+    """A one-hot label after the last feature; the first layer has ``features + K`` inputs.
 
     Args:
         num_classes: Number of classes ``K``.
-        scale: Value of the label's entry.
+        scale: Value of the label's feature.
+
+    Example:
+        >>> Concatenation(2)(torch.ones(1, 2), torch.tensor([1])).joined()
+        tensor([[1., 1., 0., 1.]])
     """
 
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Leave the image as it is; the code follows it."""
+        """Return the image unchanged, followed by the code."""
         rows = images.flatten(1)
         width = rows.shape[1]
         columns = torch.arange(width, width + self.num_classes, device=rows.device)

@@ -2,10 +2,11 @@
 
 from forwardforward.layers.conv import FFConv2d
 from forwardforward.layers.embedding import FFEmbedding, FFEmbeddingBag
-from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer, Pass
+from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer, LayerOutput
 from forwardforward.layers.linear import FFLinear
 from forwardforward.layers.local import LocallyConnected2d
-from forwardforward.layers.shortcut import Shortcut, Skip
+from forwardforward.layers.pool import MaxPool2d
+from forwardforward.layers.skip import Residual, SkipConnection
 
 __all__ = [
     "NORMALIZE_FIRST",
@@ -15,8 +16,9 @@ __all__ = [
     "FFEmbeddingBag",
     "FFLayer",
     "FFLinear",
+    "LayerOutput",
     "LocallyConnected2d",
-    "Pass",
-    "Shortcut",
-    "Skip",
+    "MaxPool2d",
+    "Residual",
+    "SkipConnection",
 ]

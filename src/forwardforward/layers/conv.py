@@ -16,7 +16,7 @@ from forwardforward.normalization import Affine
 __all__ = ["FFConv2d"]
 
 Size = int | tuple[int, int]
-CHANNELS_LAST = torch.backends.mkldnn.is_available()  # asked here, since torch.compile cannot ask
+CHANNELS_LAST = torch.backends.mkldnn.is_available()  # read here, since torch.compile cannot trace it
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
@@ -24,27 +24,34 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 class FFConv2d(SharedInput):
     r"""A convolutional layer with a local objective: normalize, convolve, activate, pool.
 
-    Arguments mean what they mean for :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to label
-    channels (see :class:`~forwardforward.label_encoders.LabelChannel`) is computed once a class, that to the images once an
-    image, whatever the number of samples that are made of them.
+    Arguments have the meaning of those of :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to label
+    channels (see :class:`~forwardforward.label_encoders.LabelChannel`) is computed once per class, the response to the
+    images once per image, for any number of labelled samples.
 
     Args:
-        in_channels: Number of input channels, label channels included.
+        in_channels: Number of input channels, with label channels.
         out_channels: Number of filters.
-        kernel_size: Of the filters.
-        stride: Of the filters.
+        kernel_size: Size of the convolution kernel.
+        stride: Stride of the convolution.
         padding: Zeros around the input, or ``"same"``.
-        dilation: Spacing of the filters' taps.
-        groups: Number of groups of channels that do not see each other.
-        bias: Whether there is a bias. Weights start as those of :class:`torch.nn.Conv2d`.
+        dilation: Spacing of the kernel's elements.
+        groups: Number of blocked connections from input to output channels.
+        bias: Whether there is a bias. Weights are initialized as by :class:`torch.nn.Conv2d`.
         padding_mode: As for :class:`torch.nn.Conv2d`.
-        activation: A ReLU unless given.
-        pool: Size of a max-pool, or any module; none unless given.
+        activation: Default: ReLU.
+        pool: Size of a max-pool, or any module; default: none.
         **plugins: Those of :class:`FFLayer`, such as ``order`` and ``normalization``.
 
     Raises:
         ValueError: If a number of channels is not positive or, on forward, the input is not
             ``(rows, in_channels, height, width)``.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> projection = ff.goodness.LearnedProjection(10, pool=ff.pooling.SpatialPool(2))
+        >>> layer = FFConv2d(3, 16, 3, padding=1, goodness=projection, loss=ff.losses.CrossEntropy(), input_shape=(3, 8, 8))
+        >>> layer(torch.rand(5, 3, 8, 8)).shape
+        torch.Size([5, 16, 8, 8])
     """
 
     block: nn.Conv2d
@@ -66,32 +73,33 @@ class FFConv2d(SharedInput):
     ) -> None:
         check_whole("in_channels", in_channels, 1)
         check_whole("out_channels", out_channels, 1)
+        self.splits = groups == 1
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
             activation=nn.ReLU() if activation is None else activation,
             pool=MaxPool2d(pool) if isinstance(pool, int | tuple) else pool,
-            in_features=in_channels,
-            features=out_channels,
             **plugins,
         )
-        self.splits = groups == 1
 
-    def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
-        """Return what the activation is applied to, ``(rows, out_channels, height, width)``."""
-        images = x.images if isinstance(x, LabelledInput) else x
-        channels = x.features if isinstance(x, LabelledInput) else (x.shape[1] if x.dim() > 1 else 0)
-        if images.dim() == 2 and isinstance(x, LabelledInput):
+    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+        """Check the number of channels, and return maps in the faster memory layout.
+
+        Args:
+            x: Maps or a labelled input.
+        """
+        shape, channels = tuple(x.shape), x.shape[1] if len(x.shape) > 1 else 0
+        if isinstance(x, LabelledInput) and len(shape) == 2:
             raise ValueError(
-                "labels must be channels in front of a convolution, such as label_encoders.LearnedChannel(num_classes, size), "
-                f"got an encoder that makes rows of shape {tuple(images.shape)}"
+                "label_encoder must add channels for a convolution, such as "
+                f"label_encoders.LearnedChannel(num_classes, size), got one that makes rows of shape {shape}"
             )
-        if images.dim() != 4 or channels != self.block.in_channels:
-            label = " (label channels included)" if isinstance(x, LabelledInput) and images.dim() == 4 else ""
+        if len(shape) != 4 or channels != self.block.in_channels:
+            label = " (with the label channels)" if isinstance(x, LabelledInput) else ""
             raise ValueError(
                 f"in_channels must be the input's number of channels, got {self.block.in_channels} for inputs "
-                + (f"of {channels} channels{label}" if images.dim() == 4 else f"of shape {tuple(images.shape)}")
+                + (f"of {channels} channels{label}" if len(shape) == 4 else f"of shape {shape}")
             )
-        return super().pre_activations(x if isinstance(x, LabelledInput) else self._laid_out(x))
+        return x if isinstance(x, LabelledInput) else self._laid_out(x)
 
     def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
         """Return ``block(affine([image, code]))`` with one convolution for all codes of an image.
@@ -107,7 +115,7 @@ class FFConv2d(SharedInput):
         scaled = weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1)
         z = self._convolve(x.images, scaled[:, : x.images.shape[1]])
         maps = self._response(x, scaled, affine)
-        chosen = maps.permute(0, 2, 3, 1).index_select(0, x.index.flatten())  # sums of maps are fast so laid out
+        chosen = maps.permute(0, 2, 3, 1).index_select(0, x.index.flatten())  # sums of maps are fast in this layout
         z = (z.permute(0, 2, 3, 1) + chosen.view(*x.index.shape, *chosen.shape[1:])).permute(0, 1, 4, 2, 3)
         if affine.row_scale is not None:
             z = z * affine.row_scale[..., None, None].to(z.dtype)
@@ -119,17 +127,17 @@ class FFConv2d(SharedInput):
         return z.flatten(0, 1)
 
     def _response(self, x: LabelledInput, scaled: Tensor, affine: Affine) -> Tensor:
-        """Return what comes of the label maps and of no image, ``(codes, out_channels, height, width)``."""
+        """Return the response to the label maps without images, ``(codes, out_channels, height, width)``."""
         weight, bias = self.block.weight, self.block.bias
         columns = affine.column_scale, affine.column_shift
         if x.responses and all(
             a is b or (a is not None and b is not None and torch.equal(a, b))
             for a, b in zip(columns, x.responses["columns"], strict=True)
         ):
-            kept: Tensor = x.responses["maps"]
-            return kept
+            cached: Tensor = x.responses["maps"]
+            return cached
         maps = self._convolve(x.codebook, scaled[:, x.columns])
-        if affine.column_shift is not None:  # not a number a filter, since the border is padded after the shift
+        if affine.column_shift is not None:  # not one number per filter, since the border is padded after the shift
             ones = x.images.new_ones(1, x.features, *x.images.shape[2:])
             maps = maps + self._convolve(ones * affine.column_shift.view(1, -1, 1, 1), weight)
         if affine.row_scale is None and bias is not None:
@@ -144,7 +152,7 @@ class FFConv2d(SharedInput):
         return out
 
     def _laid_out(self, maps: Tensor) -> Tensor:
-        """Return the maps with their channels last, where that is the faster way, and what comes of them stays so."""
+        """Return the maps with channels last in memory, if that is faster; later operations keep the layout."""
         if maps.device.type == "cpu" and self.block.groups == 1 and CHANNELS_LAST:
             return maps.contiguous(memory_format=torch.channels_last)
         return maps

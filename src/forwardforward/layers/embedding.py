@@ -1,4 +1,4 @@
-"""Layers that look entries up, such as words in a vocabulary; entry 0 is padding, which counts for nothing."""
+"""Layers that look up vectors in a table, such as words of a vocabulary; index 0 is padding and has no effect."""
 
 from __future__ import annotations
 
@@ -15,115 +15,120 @@ from forwardforward.normalization import Identity
 __all__ = ["FFEmbedding", "FFEmbeddingBag"]
 
 
-class _LooksUp(FFLayer):
-    """A layer whose input is numbers of entries, of which some are left out in training."""
+class _IndexLayer(FFLayer):
+    """A layer whose input consists of indices, some of which are left out in training."""
 
-    reads_entries = True
+    takes_indices = True
 
-    def __init__(self, block: nn.Module, entries: int, features: int, drop: float, **plugins: Any) -> None:
-        plugins.setdefault("normalization", Identity())  # numbers of entries are not to be normalized
-        super().__init__(block, features=features, **plugins)
-        self.entries = entries
-        self.drop = drop
+    def __init__(self, block: nn.Module, num_embeddings: int, dropout: float, **plugins: Any) -> None:
+        self.num_embeddings = num_embeddings
+        self.dropout = dropout
+        plugins.setdefault("normalization", Identity())  # indices must not be normalized
+        super().__init__(block, **plugins)
 
     def extra_repr(self) -> str:
-        """Return the share of entries that is left out, and the order where it is not the usual one."""
-        return ", ".join(filter(None, (f"drop={self.drop}", super().extra_repr())))
+        """Return the share of indices that are left out, and the order if it is not the usual one."""
+        return ", ".join(filter(None, (f"dropout={self.dropout}", super().extra_repr())))
 
-    def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
-        """Return what the activation is applied to, of numbers of entries ``(rows, numbers)``.
+    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+        """Check the type, leave indices out in training, and return rows of indices.
+
+        Args:
+            x: Indices, ``(rows, ...)``.
 
         Raises:
             TypeError: If the input is of another kind.
-            ValueError: If a number is of no entry.
         """
         if isinstance(x, LabelledInput) or x.is_floating_point():
-            raise TypeError("a layer that looks entries up must read whole numbers, which no label has joined")
-        lowest, highest = torch.stack(x.aminmax()).tolist()  # at once: a GPU is waited for
-        if lowest < 0 or highest >= self.entries:
-            raise ValueError(
-                f"images must hold numbers of the layer's entries, 0..{self.entries - 1}, got {lowest}..{highest}"
-            )
+            raise TypeError("inputs of an embedding layer must be whole numbers without labels, got another input")
         x = x.flatten(1)
-        if self.training and self.drop:
-            x = x.masked_fill(torch.rand(x.shape, device=x.device) < self.drop, 0)
-        return super().pre_activations(x)
+        if self.training and self.dropout:
+            x = x.masked_fill(torch.rand(x.shape, device=x.device) < self.dropout, 0)
+        return x
 
 
-def _check(entries: int, features: int, drop: float) -> None:
-    check_whole("entries", entries, 2)
+def _check(num_embeddings: int, features: int, dropout: float) -> None:
+    check_whole("num_embeddings", num_embeddings, 2)
     check_whole("features", features, 1)
-    if not 0 <= drop < 1:
-        raise ValueError(f"drop must be in [0, 1), got {drop}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
 
 
-class FFEmbeddingBag(_LooksUp):
+class FFEmbeddingBag(_IndexLayer):
     r"""The mean of a bag's learned vectors, with a local objective.
 
     .. math:: h = \mathrm{ReLU}\Bigl(\operatorname*{mean}_{e \ne 0} v_e\Bigr)
 
-    over the bag's entries that are not padding; a bag of padding alone becomes zero.
+    over the bag's indices that are not padding; a bag of padding only becomes zero.
 
     Args:
-        entries: Number of entries, padding among them.
-        features: Size of the vectors, which start as :math:`N(0, std^2)`.
-        drop: Share of the entries that each training step leaves out, in [0, 1).
-        std: See ``features``.
-        activation: A ReLU unless given.
-        **plugins: Those of :class:`FFLayer`; there is no normalization unless one is given.
+        num_embeddings: Number of vectors, with the padding's.
+        features: Size of the vectors, which are initialized as :math:`N(0, init\_std^2)`.
+        dropout: Share of the indices that each training step leaves out, in [0, 1).
+        init_std: Standard deviation of the initial vectors.
+        activation: Default: ReLU.
+        **plugins: Those of :class:`FFLayer`; default: no normalization.
 
     Raises:
         ValueError: If a number is out of range.
         TypeError: On forward, if the input is floating or labelled.
 
     Source: the first layer of Joulin et al., Bag of tricks for efficient text classification (2016), arXiv 1607.01759.
+
+    Example:
+        >>> FFEmbeddingBag(100, 8)(torch.tensor([[5, 7, 0]])).shape
+        torch.Size([1, 8])
     """
 
     def __init__(
         self,
-        entries: int,
+        num_embeddings: int,
         features: int,
-        drop: float = 0.0,
-        std: float = 1.0,
+        dropout: float = 0.0,
+        init_std: float = 1.0,
         activation: nn.Module | None = None,
         **plugins: Any,
     ) -> None:
-        _check(entries, features, drop)
-        block = nn.EmbeddingBag(entries, features, mode="mean", padding_idx=0)
+        _check(num_embeddings, features, dropout)
+        block = nn.EmbeddingBag(num_embeddings, features, mode="mean", padding_idx=0)
         with torch.no_grad():
-            block.weight.mul_(std)
+            block.weight.mul_(init_std)
         super().__init__(
-            block, entries, features, drop, activation=nn.ReLU() if activation is None else activation, **plugins
+            block, num_embeddings, dropout, activation=nn.ReLU() if activation is None else activation, **plugins
         )
-        self.space = 0
 
 
-class FFEmbedding(_LooksUp):
-    """A learned vector per word, ``(rows, features, words)``, with a local objective.
+class FFEmbedding(_IndexLayer):
+    """One learned vector per word, ``(rows, features, words)``, with a local objective.
 
     Args:
-        entries: Number of entries, padding among them.
-        features: Size of the vectors, which start as N(0, std²); padding's is zero and stays so.
-        drop: Share of the words that each training step leaves out, in [0, 1).
-        std: See ``features``.
-        **plugins: Those of :class:`FFLayer`; there is neither activation nor normalization unless one is given.
+        num_embeddings: Number of vectors, with the padding's.
+        features: Size of the vectors, which are initialized as N(0, init_std²); the padding's stays zero.
+        dropout: Share of the words that each training step leaves out, in [0, 1).
+        init_std: Standard deviation of the initial vectors.
+        **plugins: Those of :class:`FFLayer`; default: neither activation nor normalization.
 
     Raises:
         ValueError: If a number is out of range.
         TypeError: On forward, if the input is floating or labelled.
+
+    Example:
+        >>> FFEmbedding(100, 8)(torch.tensor([[5, 7, 0]])).shape
+        torch.Size([1, 8, 3])
     """
 
-    def __init__(self, entries: int, features: int, drop: float = 0.0, std: float = 1.0, **plugins: Any) -> None:
-        _check(entries, features, drop)
-        embedding = nn.Embedding(entries, features, padding_idx=0)
+    def __init__(
+        self, num_embeddings: int, features: int, dropout: float = 0.0, init_std: float = 1.0, **plugins: Any
+    ) -> None:
+        _check(num_embeddings, features, dropout)
+        embedding = nn.Embedding(num_embeddings, features, padding_idx=0)
         with torch.no_grad():
-            embedding.weight.mul_(std)
-        super().__init__(nn.Sequential(embedding, _Channels()), entries, features, drop, **plugins)
-        self.space = 1
+            embedding.weight.mul_(init_std)
+        super().__init__(nn.Sequential(embedding, _ChannelsFirst()), num_embeddings, dropout, **plugins)
 
 
-class _Channels(nn.Module):
-    """From ``(rows, words, features)`` to ``(rows, features, words)``, as one-dimensional convolutions read it."""
+class _ChannelsFirst(nn.Module):
+    """From ``(rows, words, features)`` to ``(rows, features, words)``, the input of one-dimensional convolutions."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2)

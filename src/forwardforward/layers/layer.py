@@ -1,123 +1,121 @@
-"""The layer: a block with an objective of its own, and the order of the operations in it."""
+"""The layer: a block with its own objective, and the order of its operations."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.checks import check_instance
+from forwardforward._utils.modes import eval_mode
 from forwardforward.batches import Batch, LabelledInput
-from forwardforward.layers.local import LocallyConnected2d
-from forwardforward.layers.shortcut import Skip
+from forwardforward.layers.skip import SkipConnection
+from forwardforward.losses import BatchLoss
 from forwardforward.normalization import Identity, PeerNormalization
-from forwardforward.objectives import LocalLoss, Objective, objective
+from forwardforward.objectives import LocalLoss, Objective, make_objective, unique_name
+from forwardforward.specs import LayerSpec, NeedsSetup
 
-__all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "FFLayer", "Pass"]
+__all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "Defaults", "FFLayer", "LayerOutput"]
 
-#: Hinton's order, and the Trifecta's: what passes on is not normalized, the next layer does that.
+#: Hinton's order, and the Trifecta's: the output is not normalized, the next layer does that.
 NORMALIZE_FIRST = ("normalize", "transform", "add", "activate", "pool", "goodness")
 
-#: The usual order of backpropagation's networks.
+#: The usual order of networks trained by backpropagation.
 TRANSFORM_FIRST = ("transform", "normalize", "add", "activate", "pool", "goodness")
 
 
-class Pass(NamedTuple):
-    """What a layer makes of its input.
+class LayerOutput(NamedTuple):
+    """The output of a layer, and its intermediate values.
 
     Attributes:
-        pre_activations: What the activation was applied to; pooled, where that comes to the same.
-        activated: What came of it.
-        read: What the objective reads.
-        out: What passes on.
+        pre_activation: Input of the activation; pooled, if pooling before the activation gives the same result.
+        activation: Output of the activation.
+        goodness_input: Input of the objective.
+        output: Output of the layer.
     """
 
-    pre_activations: Tensor
-    activated: Tensor
-    read: Tensor
-    out: Tensor
+    pre_activation: Tensor
+    activation: Tensor
+    goodness_input: Tensor
+    output: Tensor
 
 
-def check_made(**plugins: object) -> None:
-    """Refuse a class where an instance of it is meant.
+@dataclass(frozen=True)
+class Defaults:
+    """The plug-ins that a network provides for layers without their own.
 
-    Raises:
-        TypeError: If a plug-in is a class.
+    Attributes:
+        goodness: Scalar or per-class goodness.
+        loss: Pair, class or batch loss.
+        objective: A whole objective, in place of goodness and loss.
+        normalization: Normalization of a layer's input.
+        peer: Peer normalization.
     """
-    for name, plugin in plugins.items():
-        if isinstance(plugin, type):
-            raise TypeError(f"{name} must be an instance, such as {plugin.__name__}(...), got the class")
 
-
-def block_widths(block: nn.Module) -> tuple[int | None, int | None, int | None]:
-    """Return the features (channels) that a block takes and puts out, and how many dimensions of space those have.
-
-    None where its first layer, and its last that does not keep their number, do not tell.
-    """
-    parts = list(block) if isinstance(block, nn.Sequential) else [block]
-    first = parts[0] if parts else None
-    last = next((one for one in reversed(parts) if not isinstance(one, KEEPS)), None)
-    takes = getattr(first, "in_features", getattr(first, "in_channels", None)) if isinstance(first, TELLS) else None
-    gives = getattr(last, "out_features", getattr(last, "out_channels", None)) if isinstance(last, TELLS) else None
-    return takes, gives, next((space for kind, space in SPACE.items() if isinstance(last, kind)), None)
-
-
-SPACE: dict[type[nn.Module], int] = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2, LocallyConnected2d: 2}
-TELLS = tuple(SPACE)
-KEEPS = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
-    *(nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.Identity),
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
-)
+    goodness: Callable[[Tensor], Tensor] | None = None
+    loss: nn.Module | None = None
+    objective: Objective | None = None
+    normalization: nn.Module | None = None
+    peer: PeerNormalization | None = None
 
 
 class FFLayer(nn.Module):
-    """A block with an objective of its own.
+    """A block with its own objective.
 
-    Plug-ins that are left out are taken from the :class:`~forwardforward.FFSequential` that the layer is put
-    into, each layer getting a copy of its own.
+    A layer is complete by itself: :meth:`local_loss` returns its output and its local loss. In an
+    :class:`~forwardforward.FFSequential` it takes the plug-ins that it lacks from the network. Plug-ins are set up in a dry
+    run on one sample of zeros: at construction if ``input_shape`` is given, else when the layer becomes part of a network
+    with an input shape, else at the first batch.
 
-    Training and classification call :meth:`run`, so forward hooks on the layer itself run only where it is called as a
-    module; hook its activation instead.
+    Every real batch goes through ``layer(x)``, so forward hooks see it in training, prediction and evaluation.
 
     Args:
-        block: Any module from ``(rows, ...)`` to pre-activations, or to activations where ``activation`` is
-            None.
-        activation: Applied to the block's output. Peer normalization needs it apart from the block, since it
-            acts on pre-activations.
+        block: Any module from ``(rows, ...)`` to pre-activations, or to activations if ``activation`` is None. Of a tuple
+            or mapping as the block's output, as recurrent and attention modules return it, the first value is used.
+        activation: Applied to the block's output. Peer normalization needs it separate from the block, since it acts on
+            pre-activations.
         pool: Applied to the activations, such as a max-pool.
-        shortcut: A residual connection, called with what has been computed so far and the layer's own input, such as
-            :class:`~forwardforward.layers.Shortcut`.
-        tap: A connection to a later layer, which is shown what this one passes on; see
-            :class:`~forwardforward.layers.Skip`.
+        residual: A :class:`~forwardforward.layers.Residual` around the block, or a
+            :class:`~forwardforward.layers.SkipConnection` from an earlier layer.
         order: The order of the operations, each once: ``"normalize"``, ``"transform"`` (the block), ``"add"`` (the
-            shortcut), ``"activate"``, ``"pool"``, and ``"goodness"``, where the objective reads. Those that the layer
+            residual), ``"activate"``, ``"pool"``, and ``"goodness"``, the input of the objective. Operations that the layer
             lacks are skipped.
-        in_features: Number of input features (channels), for plug-ins that are shaped by it; a linear or convolutional
-            block tells it by itself, as does an ``nn.Sequential`` that begins with one.
-        features: Number of output features (channels), likewise.
         goodness: Scalar or per-class goodness of the activations.
-        loss: What is minimised, given the goodness.
-        objective: In place of ``goodness`` and ``loss``: a whole objective, such as a sum of several.
-        normalization: Applied to the input, or where ``order`` puts it; ``normalization.Identity()`` for none in a
-            stack that has one.
-        peer: Peer normalization of the positive samples; False for none in a stack that has one.
-        optimizer: Options of the local optimizer that differ for this layer, such as ``{"lr": 0.01}``.
+        loss: The loss that is minimized, given the goodness.
+        objective: In place of ``goodness`` and ``loss``: an objective, such as a sum of several.
+        normalization: Applied to the input, or at its place in ``order``; ``normalization.Identity()`` for none in a
+            network that has one.
+        peer: Peer normalization of the positive samples; False for none in a network that has one.
+        input_shape: Shape of one input sample.
+        optimizer: Options of the local optimizer for this layer, such as ``{"lr": 0.01}``.
 
     Raises:
-        ValueError: If ``objective`` is given beside ``goodness`` or ``loss``, ``peer`` without ``activation``, or
-            ``order`` does not hold every operation once, with the goodness behind the activation, or ``peer`` with an
-            activation that works in place.
+        TypeError: If a plug-in is a class or of another kind.
+        ValueError: If ``objective`` is given with ``goodness`` or ``loss``, ``peer`` without ``activation`` or with an
+            activation that works in place, ``order`` does not contain every operation once with the goodness after the
+            activation, or a recurrent or attention block does not have the batch as its first dimension.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> layer = FFLayer(
+        ...     nn.Linear(64, 32),
+        ...     activation=nn.ReLU(),
+        ...     goodness=ff.goodness.LearnedProjection(10),
+        ...     loss=ff.losses.CrossEntropy(),
+        ...     input_shape=(64,),
+        ... )
+        >>> x, targets = torch.rand(5, 64), torch.arange(5)
+        >>> output, local = layer.local_loss(x, ff.Batch(x, targets))
+        >>> output.shape, local.loss.shape
+        (torch.Size([5, 32]), torch.Size([]))
     """
 
-    #: How many dimensions the activations have behind rows and features: 0, 1 for sequences, 2 for maps, None unknown.
-    space: int | None
-
-    #: Whether the input is numbers of entries to look up, such as words, in place of floating activations.
-    reads_entries: bool = False
+    #: Whether the input consists of indices into a table, such as words, and not of floating-point values.
+    takes_indices: bool = False
 
     def __init__(
         self,
@@ -125,180 +123,294 @@ class FFLayer(nn.Module):
         *,
         activation: nn.Module | None = None,
         pool: nn.Module | None = None,
-        shortcut: nn.Module | None = None,
-        tap: Skip | None = None,
+        residual: nn.Module | None = None,
         order: Sequence[str] = NORMALIZE_FIRST,
-        in_features: int | None = None,
-        features: int | None = None,
         goodness: Callable[[Tensor], Tensor] | None = None,
-        loss: Callable[..., Tensor] | None = None,
+        loss: nn.Module | None = None,
         objective: Objective | None = None,
         normalization: nn.Module | None = None,
         peer: PeerNormalization | Literal[False] | None = None,
+        input_shape: Sequence[int] | None = None,
         optimizer: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if objective is not None and (goodness is not None or loss is not None):
-            raise ValueError("objective must not be given beside goodness or loss: it holds both")
+            raise ValueError("objective must not be given with goodness or loss: it contains both")
         if sorted(order) != sorted(NORMALIZE_FIRST):
-            raise ValueError(f"order must hold each of {', '.join(NORMALIZE_FIRST)} once, got {tuple(order)}")
+            raise ValueError(f"order must contain each of {', '.join(NORMALIZE_FIRST)} once, got {tuple(order)}")
         if list(order).index("goodness") < list(order).index("activate"):
-            raise ValueError(f"order must have the goodness behind the activation, got {tuple(order)}")
-        check_made(goodness=goodness, loss=loss, objective=objective, normalization=normalization, peer=peer)
-        check_made(block=block, activation=activation, pool=pool, shortcut=shortcut, tap=tap)
-        takes, gives, self.space = block_widths(block)
+            raise ValueError(f"order must have the goodness after the activation, got {tuple(order)}")
+        check_instance(goodness=goodness, loss=loss, objective=objective, normalization=normalization, peer=peer)
+        check_instance(block=block, activation=activation, pool=pool, residual=residual)
+        if not isinstance(block, nn.Module):
+            raise TypeError(f"block must be a module, got {block!r}")
+        if objective is not None and not isinstance(objective, Objective):
+            raise TypeError(f"objective must be an instance of ff.objectives.Objective, got {objective!r}")
+        _check_batch_first(block)
         self.block = block
         self.activation = activation
         self.pool = pool
-        self.shortcut = shortcut
-        self.tap = tap
+        self.residual = residual
         self.order = tuple(order)
-        self.in_features = takes if in_features is None else in_features
-        self.features = gives if features is None else features
-        self._composed = False
         self.normalization = normalization
         self.peer = peer or None
-        self._without_peer = peer is False
         self.objective = objective
         self.optimizer_options = dict(optimizer or {})
+        self.input_shape = None if input_shape is None else tuple(input_shape)
+        #: Whether a max-pool may be applied before a ReLU, which gives the same from a quarter of the map.
+        self.pool_first = True
+        #: Largest number of values per sample that any part of the layer computes; known after the setup.
+        self.largest_size = 0
+        self._refuses_peer = peer is False
         self._goodness = goodness
         self._loss = loss
+        self._in_network = False
+        self._is_set_up = False
         self._check_peer()
-        self._bind(strict=False)
+        if loss is not None and (goodness is not None or isinstance(loss, BatchLoss)):
+            self.objective = make_objective(goodness, loss)
+            self._goodness = self._loss = None
+        if self.input_shape is not None:
+            self.setup(self.input_shape)
 
-    def compose(
-        self,
-        index: int,
-        *,
-        goodness: Callable[[Tensor], Tensor] | None = None,
-        loss: Callable[..., Tensor] | None = None,
-        normalization: nn.Module | None = None,
-        peer: PeerNormalization | None = None,
-    ) -> None:
-        """Fill in the plug-ins that this layer was not given, and shape them; called once by the stack.
+    # Setup
+
+    def adopt(self, defaults: Defaults) -> None:
+        """Take the plug-ins that the layer lacks from a network; every plug-in is copied.
 
         Args:
-            index: The layer's place in the stack, from 0.
-            goodness: The stack's default; so are the others.
-            loss: See above.
-            normalization: See above.
-            peer: See above.
+            defaults: The network's plug-ins.
 
         Raises:
-            ValueError: If the layer ends up without an objective, plug-ins do not fit, or the layer is part of a stack
+            ValueError: If the layer ends up without an objective, plug-ins do not fit, or the layer is part of a network
                 already.
         """
-        if self._composed:
-            raise ValueError(f"layer {index} must be new to the stack, got one that is part of a stack already")
-        self._composed = True
-        if self.objective is None:
-            chosen = copy.deepcopy(goodness) if self._goodness is None else self._goodness
-            wanted = copy.deepcopy(loss) if self._loss is None else self._loss
-            if wanted is None:
-                raise ValueError(f"layer {index} has no loss: pass loss= to the layer or to FFSequential")
-            self.objective = objective(chosen, wanted)
-            del self._goodness, self._loss  # the objective holds them now
-        self.objective.bind(index, self.features)
-        if self.normalization is None:
-            self.normalization = Identity() if normalization is None else copy.deepcopy(normalization)
-        if self.peer is None and not self._without_peer:
-            self.peer = copy.deepcopy(peer)
+        if self._in_network:
+            raise ValueError("a layer can be part of one network only, got one that is part of a network already")
+        self.objective = self._network_objective(defaults)
+        self._goodness = self._loss = None
+        normalization = defaults.normalization if self.normalization is None else self.normalization
+        self.normalization = Identity() if normalization is None else copy.deepcopy(normalization)
+        if self.peer is not None or not self._refuses_peer:
+            self.peer = copy.deepcopy(defaults.peer if self.peer is None else self.peer)
         self._check_peer()
-        self._bind(strict=True)
+        self._in_network = True
+        self._is_set_up = False
 
-    def normalize_by(self, normalization: nn.Module) -> None:
-        """Give the layer a normalization, shaped to its width where that is known."""
-        self.normalization = normalization
-        self._bind(strict=False)
+    def _network_objective(self, defaults: Defaults) -> Objective:
+        if self.objective is not None:
+            return copy.deepcopy(self.objective)
+        if self._goodness is None and self._loss is None and defaults.objective is not None:
+            return copy.deepcopy(defaults.objective)
+        loss = defaults.loss if self._loss is None else self._loss
+        if loss is None:
+            raise ValueError("a layer has no loss: pass loss= or objective= to the layer or to FFSequential")
+        goodness = defaults.goodness if self._goodness is None else self._goodness
+        return make_objective(copy.deepcopy(goodness), copy.deepcopy(loss))
 
-    def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
-        """Return what the activation is applied to, for plain rows or a labelled input."""
-        return self._operate(self.order[: self.order.index("activate")], x, x)
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the shapes of all plug-ins are known."""
+        return self._is_set_up
 
-    def run(self, x: Tensor | LabelledInput, *, pool_first: bool = True) -> Pass:
-        """Return everything that the layer makes of plain rows or of a labelled input.
+    @torch.no_grad()
+    def setup(
+        self, shape: Sequence[int], index: int = 0, depth: int = 1, skip_shape: Sequence[int] | None = None
+    ) -> tuple[int, ...]:
+        """Set up every plug-in in a dry run on one sample of zeros, and return the shape of one output sample.
 
         Args:
-            x: The layer's input.
-            pool_first: Whether a max-pool may come before the ReLU, which gives the same from a quarter of the map.
+            shape: Shape of one input sample, with the label's features.
+            index: The layer's index in its network.
+            depth: Number of layers of the network.
+            skip_shape: Shape of one sample of the earlier layer's output, if a skip connection reads it.
+
+        Raises:
+            ValueError: If the block or a plug-in does not accept the shape, or the goodness is of another kind than its
+                objective needs.
         """
-        z = self.pre_activations(x)
-        goodness = self.order.index("goodness")
-        between = self.order[self.order.index("activate") + 1 : goodness]
-        if pool_first and between[:1] == ("pool",) and self._pools_first():
-            z, between = self._operate(between[:1], z, x), between[1:]
-        activated: Tensor = z if self.activation is None else self.activation(z)
-        read = self._operate(between, activated, x)
-        out = self._operate(self.order[goodness + 1 :], read, x)
-        if self.tap is not None:
-            self.tap.remember(out)
-        return Pass(z, activated, read, out)
+        weight = next((p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)), torch.zeros(()))
+        zeros = torch.zeros(1, *shape, device=weight.device, dtype=torch.int64 if self.takes_indices else weight.dtype)
+        skip = None if skip_shape is None else zeros.new_zeros(1, *skip_shape, dtype=weight.dtype)
+        sizes: list[int] = [zeros[0].numel()]
+        hooks = [part.register_forward_hook(_record_size(sizes)) for part in self.block.modules()]
 
-    def forward(self, x: Tensor | LabelledInput) -> Tensor:
-        """Return the activations that pass on, ``(rows, ...)``, of plain rows or of a labelled input."""
-        return self.run(x).out
+        def prepare(operation: str, value: Tensor) -> None:
+            sizes.append(value[0].numel())
+            plugin: object = {
+                "normalize": self.normalization,
+                "activate": self.peer,
+                "goodness": self.objective,
+            }.get(operation)
+            if isinstance(plugin, NeedsSetup):
+                plugin.setup(LayerSpec(index, depth, tuple(value.shape[1:])))
+                if isinstance(plugin, nn.Module):
+                    plugin.to(weight.device, weight.dtype)
 
-    def goodness(self, x: Tensor | LabelledInput) -> tuple[Tensor, Tensor | None]:
-        """Return the activations that pass on, and the goodness by which the layer classifies, if it has one."""
-        found = self.run(x)
-        return found.out, None if self.objective is None else self.objective.goodness_of(found.read)
+        record: dict[str, Tensor] = {}
+        try:
+            with eval_mode(self):
+                output = self._run(zeros, skip, record, prepare)
+                if self.objective is not None:
+                    goodness = self.objective.goodness_of(record["goodness_input"])
+                    if goodness is not None:
+                        self.objective.check_goodness(goodness)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.largest_size = max(sizes)
+        self.input_shape = tuple(shape)
+        self._is_set_up = True
+        return tuple(output.shape[1:])
 
-    def local_loss(self, x: Tensor | LabelledInput, batch: Batch) -> tuple[Tensor, LocalLoss]:
-        """Return the activations that pass on, and what the objective finds.
+    # Computation
+
+    def forward(
+        self, x: Tensor | LabelledInput, skip: Tensor | None = None, record: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """Return the layer's output, ``(rows, ...)``.
 
         Args:
-            x: The layer's input, cut from the graph of the layers before where gradients are to stop.
-            batch: What the rows are.
+            x: Plain rows ``(rows, ...)`` or a labelled input.
+            skip: Output of the earlier layer that a :class:`~forwardforward.layers.SkipConnection` reads.
+            record: Filled with the intermediate values of :class:`LayerOutput`.
+        """
+        if not self._is_set_up:  # a layer used alone, at its first batch
+            self.setup(x.shape[1:], skip_shape=None if skip is None else skip.shape[1:])
+        return self._run(x, skip, {} if record is None else record)
+
+    def outputs(self, x: Tensor | LabelledInput, skip: Tensor | None = None) -> LayerOutput:
+        """Return the layer's output with its intermediate values.
+
+        Args:
+            x: Plain rows ``(rows, ...)`` or a labelled input.
+            skip: Output of the earlier layer that a skip connection reads.
+        """
+        record: dict[str, Tensor] = {}
+        output: Tensor = self(x, skip=skip, record=record)
+        return LayerOutput(record["pre_activation"], record["activation"], record["goodness_input"], output)
+
+    def goodness(self, x: Tensor | LabelledInput, skip: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the layer's output, and the goodness for classification: ``(rows,)``, ``(rows, classes)`` or None.
+
+        Args:
+            x: Plain rows ``(rows, ...)`` or a labelled input.
+            skip: Output of the earlier layer that a skip connection reads.
+        """
+        values = self.outputs(x, skip)
+        return values.output, None if self.objective is None else self.objective.goodness_of(values.goodness_input)
+
+    def local_loss(
+        self, x: Tensor | LabelledInput, batch: Batch, skip: Tensor | None = None
+    ) -> tuple[Tensor, LocalLoss]:
+        """Return the layer's output and its local loss.
+
+        Args:
+            x: The layer's input, detached from the layers before to stop gradients there.
+            batch: The batch that the rows belong to: targets, and whether the second half of the rows are negatives.
+            skip: Output of the earlier layer that a skip connection reads.
+
+        Raises:
+            ValueError: If the layer has no objective, or the loss is not a scalar.
         """
         if self.objective is None:
-            raise RuntimeError("the layer has no objective yet: put it into an FFSequential, or give it one")
-        found = self.run(x)
-        local: LocalLoss = self.objective(found.read, batch)
+            raise ValueError("the layer has no objective: pass goodness= and loss=, or objective=")
+        values = self.outputs(x, skip)
+        local: LocalLoss = self.objective(values.goodness_input, batch)
         if local.loss.dim():
             raise ValueError(
                 f"loss must be one number per batch, such as a mean, got shape {tuple(local.loss.shape)} "
                 f"in the layer of {self.block}"
             )
         if self.peer is not None:
-            positives = len(found.out) // 2 if batch.paired else len(found.out)
-            term = self.peer(found.pre_activations[:positives], found.activated.detach()[:positives])
-            local = local._replace(loss=local.loss + term)
-        return found.out, local
+            positives = len(values.output) // 2 if batch.has_negatives else len(values.output)
+            term = self.peer(values.pre_activation[:positives], values.activation.detach()[:positives])
+            parts = local.parts or {"loss": local.loss}
+            parts = {**parts, unique_name(type(self.peer).__name__, parts): term}
+            local = local._replace(loss=local.loss + term, parts=parts)
+        return values.output, local
 
     def extra_repr(self) -> str:
-        """Return the order of the operations, where it is not the usual one."""
+        """Return the order of the operations, if it is not the usual one."""
         return "" if self.order == NORMALIZE_FIRST else f"order={self.order}"
 
-    def _operate(self, operations: tuple[str, ...], x: Tensor | LabelledInput, start: Tensor | LabelledInput) -> Tensor:
-        """Apply operations one after the other; a shortcut begins at ``start``, the layer's own input."""
-        now, operations = self._join(x, operations) if isinstance(x, LabelledInput) else (x, operations)
-        for operation in operations:
-            if operation == "normalize" and self.normalization is not None:
-                now = self.normalization(now)
-            elif operation == "transform":
-                now = self.block(now)
-            elif operation == "add" and self.shortcut is not None:
-                now = self.shortcut(now, start.joined() if isinstance(start, LabelledInput) else start)
-            elif operation == "pool" and self.pool is not None:
-                now = self.pool(now)
-        return now
+    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+        """Check the layer's input, and return it in the form that the block needs.
 
-    def _pools_first(self) -> bool:
-        """Whether pooling before activating gives the same result and gradient."""
-        return type(self.activation) is nn.ReLU and isinstance(self.pool, nn.MaxPool2d) and self.peer is None
+        Args:
+            x: Plain rows or a labelled input.
+        """
+        return x
+
+    def _run(
+        self,
+        x: Tensor | LabelledInput,
+        skip: Tensor | None,
+        record: dict[str, Tensor],
+        prepare: Callable[[str, Tensor], None] | None = None,
+    ) -> Tensor:
+        """Apply the operations in order; ``prepare`` is called before each of them in the dry run."""
+        start = self.check_input(x)
+        operations = self._operations()
+        if isinstance(start, LabelledInput):
+            value, operations = self._join(start, operations)
+        else:
+            value = start
+        for operation in operations:
+            if prepare is not None:
+                prepare(operation, value)
+            if operation == "normalize" and self.normalization is not None:
+                value = self.normalization(value)
+            elif operation == "transform":
+                value = self._transform(value)
+            elif operation == "add" and self.residual is not None:
+                value = self._add(value, start, skip)
+            elif operation == "activate":
+                record["pre_activation"] = value
+                value = value if self.activation is None else self.activation(value)
+                record["activation"] = value
+            elif operation == "pool" and self.pool is not None:
+                value = self.pool(value)
+            elif operation == "goodness":
+                record["goodness_input"] = value
+        return value
+
+    def _operations(self) -> tuple[str, ...]:
+        """Return the operations in order, a max-pool before a ReLU if that gives the same result and gradient."""
+        place = self.order.index("activate")
+        swaps = self.order[place + 1] == "pool" and self.pool_first and self.peer is None
+        if swaps and type(self.activation) is nn.ReLU and isinstance(self.pool, nn.MaxPool2d):
+            return (*self.order[:place], "pool", "activate", *self.order[place + 2 :])
+        return self.order
+
+    def _transform(self, x: Tensor) -> Tensor:
+        """Return the block's output, of several values the first."""
+        if isinstance(self.block, nn.MultiheadAttention):
+            output: Any = self.block(x, x, x, need_weights=False)
+        else:
+            output = self.block(x)
+        if isinstance(output, Mapping):
+            output = next(iter(output.values()), None)
+        elif isinstance(output, tuple | list):
+            output = output[0]
+        if not isinstance(output, Tensor):
+            raise TypeError(f"block must return a tensor, or a tuple or mapping that begins with one, got {output!r}")
+        return output
+
+    def _add(self, value: Tensor, start: Tensor | LabelledInput, skip: Tensor | None) -> Tensor:
+        """Return the value with its residual connection."""
+        assert self.residual is not None
+        earlier: Tensor | None = start.joined() if isinstance(start, LabelledInput) else start
+        if isinstance(self.residual, SkipConnection):
+            earlier = skip
+        if earlier is None:
+            raise ValueError("skip must be given for a layer with a SkipConnection, got None")
+        total: Tensor = self.residual(value, earlier)
+        return total
 
     def _join(self, x: LabelledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
-        """Return the joined input and the operations still to be applied; some layers do better, see `SharedInput`."""
+        """Return the joined input and the remaining operations; `SharedInput` avoids the joined input."""
         return x.joined(), operations
-
-    def _bind(self, strict: bool) -> None:
-        """Tell plug-ins that have not been told how many features they work on, those that are known unless strict."""
-        ahead = self.order.index("normalize") < self.order.index("transform")
-        normalized = self.in_features if ahead else self.features
-        for plugin, size in ((self.normalization, normalized), (self.peer, self.features)):
-            bind = getattr(plugin, "bind", None)
-            if bind is not None and getattr(plugin, "features", None) is None and (strict or size is not None):
-                bind(size)
 
     def _check_peer(self) -> None:
         if self.peer is None:
@@ -306,9 +418,27 @@ class FFLayer(nn.Module):
         if self.activation is None:
             raise ValueError(
                 "peer normalization acts on pre-activations, which this block does not show: "
-                "pass FFLayer(block, activation=...) with the activation apart"
+                "pass FFLayer(block, activation=...) with the activation separate from the block"
             )
-        if any(getattr(one, "inplace", False) for one in self.activation.modules()):
+        if any(getattr(part, "inplace", False) for part in self.activation.modules()):
             raise ValueError(
                 f"peer normalization acts on pre-activations, which {self.activation} overwrites: use inplace=False"
             )
+
+
+def _check_batch_first(block: nn.Module) -> None:
+    recurrent_or_attention = (nn.RNNBase, nn.MultiheadAttention)
+    for part in block.modules():
+        if isinstance(part, recurrent_or_attention) and not part.batch_first:
+            raise ValueError(f"block must be constructed with batch_first=True, got {part}")
+
+
+def _record_size(sizes: list[int]) -> Callable[..., None]:
+    """Return a forward hook that appends the number of values per sample of every tensor output."""
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        for value in output if isinstance(output, tuple) else (output,):
+            if isinstance(value, Tensor):
+                sizes.append(value.numel())
+
+    return hook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,19 +20,27 @@ __all__ = ["FFLinear"]
 class FFLinear(SharedInput):
     r"""A dense layer, ``activation(W normalize(x) + b)``, with a local objective.
 
-    Inputs of more than two dimensions are flattened. A labelled input is never joined where the normalization
-    is affine (all of ours but ``GroupNorm``): the product with the images is shared by all their labels,
+    Inputs of more than two dimensions are flattened. If the normalization is affine (all of the library's but ``GroupNorm``),
+    a labelled input is not joined: the product with the images is shared by all their labels,
     :math:`W [x, y] = W_x x + W_y y`.
 
     Args:
-        in_features: Number of inputs, label code included.
+        in_features: Number of inputs, with the label's.
         out_features: Number of units.
-        activation: A ReLU unless given.
+        activation: Default: ReLU.
         bias: Whether there is a bias, which starts at 0; the weights start as :math:`N(0, 1/in\_features)`.
         **plugins: Those of :class:`FFLayer`.
 
     Raises:
         ValueError: If a size is not positive or, on forward, the input has another number of features.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> layer = FFLinear(64, 32, goodness=ff.goodness.MeanOfSquares(), loss=ff.losses.SymBa())
+        >>> positive, negative = torch.rand(5, 64), torch.rand(5, 64)
+        >>> x = torch.cat([positive, negative])
+        >>> output, local = layer.local_loss(x, ff.Batch(x, has_negatives=True))
+        >>> local.loss.backward()
     """
 
     block: nn.Linear
@@ -49,26 +58,27 @@ class FFLinear(SharedInput):
         super().__init__(
             nn.Linear(in_features, out_features, bias=bias),
             activation=nn.ReLU() if activation is None else activation,
-            in_features=in_features,
-            features=out_features,
-            **plugins,
+            **{"input_shape": (in_features,), **plugins},
         )
         nn.init.normal_(self.block.weight, std=in_features**-0.5)
         if bias:
             nn.init.zeros_(self.block.bias)
 
-    def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
-        """Return ``W normalize(x) + b``, ``(rows, out_features)``."""
-        shared = isinstance(x, LabelledInput)
-        features = x.images[0, 0].numel() * x.features if isinstance(x, LabelledInput) else x[0].numel()
+    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+        """Check the number of features, and return rows.
+
+        Args:
+            x: Plain rows or a labelled input.
+        """
+        features = math.prod(x.shape[1:])
         if features != self.block.in_features:
             raise ValueError(
                 f"in_features must be the input's number of features, got {self.block.in_features} for "
-                f"inputs of {features}" + (" (label code included)" if shared else "")
+                f"inputs of {features}" + (" (with the label)" if isinstance(x, LabelledInput) else "")
             )
-        if isinstance(x, LabelledInput) and x.images.dim() > 2:
-            x = x.joined()
-        return super().pre_activations(x if isinstance(x, LabelledInput) else x.flatten(1))
+        if isinstance(x, LabelledInput):
+            return x.joined().flatten(1) if x.images.dim() > 2 else x
+        return x.flatten(1)
 
     def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
         """Return ``W affine([image, code]) + b`` with one product for all codes of an image.
@@ -88,7 +98,7 @@ class FFLinear(SharedInput):
         if affine.column_shift is not None:
             code = code + F.linear(affine.column_shift.to(weight.dtype), weight)
         if affine.row_scale is None and bias is not None:
-            code = code + bias.to(code.dtype)  # a row of the code's part is a row less to add to than one of the whole
+            code = code + bias.to(code.dtype)  # the code's part has fewer rows than the sum
         z = z + code
         if affine.row_scale is not None:
             row_scale = affine.row_scale.to(z.dtype)

@@ -1,4 +1,4 @@
-"""Locally connected blocks: a convolution whose filters differ from place to place."""
+"""Locally connected blocks: a convolution with other filters at each position."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class LocallyConnected2d(nn.Module):
     .. math:: z_{o, p} = b_{o, p} + \sum_{i, d} W_{p, o, (i, d)} \, x_{i, p \cdot stride + d}
 
     over positions :math:`p`, output channels :math:`o`, input channels :math:`i` and offsets :math:`d`. Use it as a
-    block: ``FFLayer(LocallyConnected2d(3, 8, 5, size=32), activation=nn.ReLU(), in_features=3, features=8)``.
+    block: ``FFLayer(LocallyConnected2d(3, 8, 5, size=32), activation=nn.ReLU())``.
 
     Args:
         in_channels: Number of input channels.
-        out_channels: Number of output channels a position.
+        out_channels: Number of output channels per position.
         kernel_size: Side of the receptive field.
         size: Height and width of the input, one number for square ones.
         stride: Distance of neighbouring fields.
         padding: Zeros around the input.
-        bias: Whether there is a bias per channel and position, which starts at 0; weights start as
+        bias: Whether there is a bias per channel and position, initially 0; weights are initialized as
             :math:`N(0, 1 / fan_{in})`.
 
     Raises:
@@ -34,6 +34,10 @@ class LocallyConnected2d(nn.Module):
         ValueError: If a size is not positive, the field does not fit or, on forward, the input has another shape.
 
     Source: Hinton (2022), arXiv 2212.13345, for MNIST and CIFAR-10.
+
+    Example:
+        >>> LocallyConnected2d(3, 8, 5, size=9)(torch.rand(2, 3, 9, 9)).shape
+        torch.Size([2, 8, 5, 5])
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class LocallyConnected2d(nn.Module):
     ) -> None:
         super().__init__()
         self.size = (size, size) if isinstance(size, int) else tuple(size)
-        given = {
+        values = {
             "in_channels": in_channels,
             "out_channels": out_channels,
             "kernel_size": kernel_size,
@@ -56,7 +60,7 @@ class LocallyConnected2d(nn.Module):
             "size": min(self.size),
             "padding": padding,
         }
-        for name, value in given.items():
+        for name, value in values.items():
             check_whole(name, value, 0 if name == "padding" else 1)
         height, width = ((side + 2 * padding - kernel_size) // stride + 1 for side in self.size)
         if height < 1 or width < 1:

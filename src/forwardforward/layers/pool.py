@@ -1,4 +1,4 @@
-"""A max-pool that keeps little for its gradient."""
+"""A max-pool that stores little for its gradient."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ __all__ = ["MaxPool2d"]
 class MaxPool2d(nn.MaxPool2d):
     """:class:`torch.nn.MaxPool2d` over patches that do not overlap.
 
-    For its gradient it keeps where the maxima are, a quarter of the maps for patches of 2x2, and not the maps.
+    For its gradient it stores the positions of the maxima, a quarter of the size of the maps for patches of 2x2, and not
+    the maps.
 
     Args:
         size: Height and width of the patches, one number for square ones.
+
+    Example:
+        >>> MaxPool2d(2)(torch.arange(4.0).view(1, 1, 2, 2))
+        tensor([[[[3.]]]])
     """
 
     def __init__(self, size: int | tuple[int, int]) -> None:
@@ -25,25 +30,30 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maxima of ``(rows, channels, height, width)``."""
-        if not (torch.is_grad_enabled() and maps.requires_grad):
+        if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and maps.requires_grad):
             return super().forward(maps)  # type: ignore[no-any-return]
-        pooled: Tensor = _Pool.apply(maps, self.kernel_size)
+        pooled: Tensor = _Pool.apply(maps, self.kernel_size)[0]
         return pooled
 
 
 class _Pool(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, size: int | tuple[int, int]) -> Tensor:
-        pooled, places = F.max_pool2d(maps, size, return_indices=True)
-        ctx.save_for_backward(places)
-        ctx.size, ctx.shape = size, maps.shape[2:]
-        return pooled
+    def forward(maps: Tensor, size: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+        return F.max_pool2d(maps, size, return_indices=True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int | tuple[int, int]], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+        ctx.size, ctx.shape = inputs[1], inputs[0].shape[2:]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (grad,), (places,) = grads, ctx.saved_tensors
-        last = places.is_contiguous(memory_format=torch.channels_last)
-        if last and not torch.are_deterministic_algorithms_enabled():  # keeps the channels last
+        grad, (places,) = grads[0], ctx.saved_tensors
+        channels_last = places.is_contiguous(memory_format=torch.channels_last)
+        if channels_last and not torch.are_deterministic_algorithms_enabled():  # keeps the memory layout
             return F.max_unpool2d(grad, places, ctx.size, output_size=ctx.shape), None
         spread = grad.new_zeros(*grad.shape[:2], ctx.shape.numel())
-        return spread.scatter_(2, places.flatten(2), grad.flatten(2)).unflatten(2, ctx.shape), None
+        return spread.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, ctx.shape), None

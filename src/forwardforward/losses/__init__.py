@@ -1,21 +1,24 @@
-"""Losses: what a layer minimises, given goodness.
+"""Losses: from goodness to the number that a layer minimizes.
 
-Each belongs to one of the three contracts between a layer and its objective, named by ``contract``:
+Each loss derives from the base class of its kind:
 
-* ``"pair"``: ``loss(positive, negative)`` of two goodness vectors ``(batch,)``;
-* ``"class"``: ``loss(goodness, targets)`` of logits ``(batch, classes)`` and labels ``(batch,)``;
-* ``"batch"``: ``loss(embeddings, targets)`` of embeddings ``(batch, dimensions)`` and labels ``(batch,)``.
+* :class:`PairLoss`: ``loss(positive, negative)`` of two goodness tensors ``(batch,)``;
+* :class:`ClassLoss`: ``loss(goodness, targets)`` of logits ``(batch, classes)`` and labels ``(batch,)``;
+* :class:`BatchLoss`: ``loss(embeddings, targets)`` of embeddings ``(batch, dimensions)`` and labels ``(batch,)``.
 
-Any callable with one of these signatures serves. A pair loss with ``uses_scale = True`` is also given the
-goodness's scale as a third argument.
+A plain function serves through an explicit objective, such as
+``objective=PairObjective(goodness, function)``; see :mod:`forwardforward.objectives`.
 """
 
+from forwardforward.losses.base import BatchLoss, ClassLoss, PairLoss
 from forwardforward.losses.contrastive import SupervisedContrastive
-from forwardforward.losses.pair import PairLoss, SwishSymBa, SymBa, Threshold, TwoThreshold
+from forwardforward.losses.pair import SwishSymBa, SymBa, Threshold, TwoThreshold
 from forwardforward.losses.per_class import CrossEntropy, SuperclassCrossEntropy
 from forwardforward.losses.thresholds import Pyramidal, Uniform
 
 __all__ = [
+    "BatchLoss",
+    "ClassLoss",
     "CrossEntropy",
     "PairLoss",
     "Pyramidal",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from forwardforward._utils.checks import check_positive
 from forwardforward._utils.numerics import accumulator, full_precision
+from forwardforward.losses.base import BatchLoss
 
 
-class SupervisedContrastive(nn.Module):
+class SupervisedContrastive(BatchLoss):
     r"""Supervised contrastive loss over the batch's embeddings.
 
     With unit embeddings :math:`e_i`, :math:`s_{ij} = e_i \cdot e_j / T` and :math:`P_i` the other samples of
@@ -31,9 +30,11 @@ class SupervisedContrastive(nn.Module):
 
     Source: Khosla et al., Supervised Contrastive Learning (2020), arXiv 2004.11362; in Forward-Forward
     networks, HCL-FF (2026), arXiv 2605.24797.
-    """
 
-    contract: ClassVar[str] = "batch"
+    Example:
+        >>> SupervisedContrastive()(torch.eye(2), torch.tensor([0, 1]))
+        tensor(0.)
+    """
 
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from forwardforward._utils.checks import check_positive
 from forwardforward._utils.numerics import accumulator, full_precision
+from forwardforward.losses.base import ClassLoss
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(ClassLoss):
     r"""Cross-entropy of per-class goodness, :math:`L = -\frac1B \sum_i \log \mathrm{softmax}(g_i / T)_{y_i}`.
 
     Args:
         temperature: :math:`T`, in units of goodness.
-        label_smoothing: Share of the target spread evenly over the classes, in [0, 1).
+        label_smoothing: Share of the target spread uniformly over the classes, in [0, 1).
 
     Raises:
         ValueError: If an argument is out of its range.
 
     Source: Papachristodoulou et al., CwComp (AAAI 2024), arXiv 2312.12668, and the per-class family after it.
-    """
 
-    contract: ClassVar[str] = "class"
+    Example:
+        >>> CrossEntropy()(torch.zeros(1, 4), torch.tensor([2]))
+        tensor(1.3863)
+    """
 
     def __init__(self, temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -49,28 +51,34 @@ class SuperclassCrossEntropy(CrossEntropy):
     r"""Cross-entropy of superclasses, whose goodness is the mean over their classes.
 
     :math:`\hat g_j = \mathrm{mean}_{k: s_k = j} \, g_k` against the superclass :math:`s_y` of the label: a coarser
-    question for early layers.
+    target for early layers.
 
     Args:
         superclasses: The superclass :math:`s_k` of each class, from 0 up.
         temperature: :math:`T`, in units of goodness.
-        label_smoothing: Share of the target spread evenly over the superclasses, in [0, 1).
+        label_smoothing: Share of the target spread uniformly over the superclasses, in [0, 1).
 
     Raises:
         ValueError: If the superclasses are not all of 0 to their highest, at least two of them, or an argument is out
             of its range.
 
     Source: the class hierarchy of HCL-FF (2026), arXiv 2605.24797.
+
+    Example:
+        >>> SuperclassCrossEntropy([0, 0, 1])(torch.zeros(1, 3), torch.tensor([2]))
+        tensor(0.6931)
     """
 
     superclasses: Tensor
+    members: Tensor
 
     def __init__(self, superclasses: Sequence[int], temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
         super().__init__(temperature, label_smoothing)
-        found = sorted(set(superclasses))
-        if any(not isinstance(one, int) for one in found) or len(found) < 2 or found != list(range(len(found))):
+        distinct = sorted(set(superclasses))
+        if any(not isinstance(index, int) for index in distinct) or distinct != list(range(max(2, len(distinct)))):
             raise ValueError(f"superclasses must be all of 0, 1, ... up to the highest, got {list(superclasses)}")
         self.register_buffer("superclasses", torch.tensor(list(superclasses)), persistent=False)
+        self.register_buffer("members", F.one_hot(self.superclasses), persistent=False)
 
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
@@ -78,11 +86,10 @@ class SuperclassCrossEntropy(CrossEntropy):
             raise ValueError(
                 f"superclasses must be one per class, got {len(self.superclasses)} for {goodness.shape[1]}"
             )
-        members = F.one_hot(self.superclasses)
         goodness = goodness.to(accumulator(goodness))
         with full_precision(goodness):
-            means = goodness @ members.to(goodness.dtype)
-        return super().forward(means / members.sum(0), self.superclasses[targets])
+            means = goodness @ self.members.to(goodness.dtype)
+        return super().forward(means / self.members.sum(0), self.superclasses[targets])
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

@@ -1,4 +1,4 @@
-"""Thresholds of pair losses: what may be given, and what one layer makes of it."""
+"""Thresholds of pair losses: the forms that are accepted, and the value for one layer."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TypeVar
 
 from forwardforward._utils.checks import check_positive
 
-OwnTheta = float | str | Callable[[float, int], float]
-Theta = OwnTheta | Sequence[OwnTheta]
-T = TypeVar("T", bound=OwnTheta)
+LayerTheta = float | str | Callable[[float, int], float]
+Theta = LayerTheta | Sequence[LayerTheta]
+T = TypeVar("T", bound=LayerTheta)
 
 
 @dataclass(frozen=True)
 class Uniform:
-    r"""The same share of the scale for all layers, :math:`\theta = k \, s`.
+    r"""The same multiple of the scale for all layers, :math:`\theta = k \, s`.
 
     :math:`s` is the goodness's scale (the layer's width for the sum of squares), so ``Uniform(1)`` is ``"width"``.
     Pass it as ``theta``, or a sequence of such, one per layer.
 
     Args:
-        k: The share, positive.
+        k: The factor, positive.
 
     Raises:
         ValueError: If ``k`` is not positive.
@@ -43,12 +43,12 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Pyramidal:
-    r"""Thresholds that grow with depth, :math:`\theta_l = k \, s \, l` for layers :math:`l = 1, 2, \dots`.
+    r"""Thresholds that grow with depth, :math:`\theta_l = k \, s \, (l + 1)` for layers :math:`l = 0, 1, \dots`.
 
     :math:`s` is the goodness's scale (the layer's width for the sum of squares). Pass it as ``theta``.
 
     Args:
-        k: The slope; the paper names 0.3 to 0.5 without giving a formula, so this one is ours.
+        k: The slope; the paper names 0.3 to 0.5 without a formula, so this formula is the library's.
 
     Source: Extending the Forward Forward Algorithm (2023), arXiv 2307.04205.
 
@@ -67,13 +67,13 @@ class Pyramidal:
         return self.k * scale * (layer + 1)
 
 
-def of_layer(name: str, theta: T | Sequence[T], layer: int) -> T:
-    """Return the threshold of one layer, as it was given.
+def layer_value(name: str, theta: T | Sequence[T], layer: int) -> T:
+    """Return the threshold of one layer, in the form that the user gave.
 
     Args:
-        name: What the caller's user calls the threshold.
+        name: Name of the argument, for the message.
         theta: One threshold for all layers, or a sequence of one per layer.
-        layer: The layer's place in the stack, from 0.
+        layer: Index of the layer, from 0.
 
     Raises:
         ValueError: If a sequence is too short.
@@ -81,28 +81,31 @@ def of_layer(name: str, theta: T | Sequence[T], layer: int) -> T:
     if isinstance(theta, str) or not isinstance(theta, Sequence):
         return theta
     if layer >= len(theta):
-        raise ValueError(f"{name} must hold one value per layer, got {len(theta)} for layer {layer}")
+        raise ValueError(f"{name} must contain one value per layer, got {len(theta)} for layer {layer}")
     return theta[layer]
 
 
-def reads_scale(theta: OwnTheta) -> bool:
+def needs_scale(theta: LayerTheta) -> bool:
     """Return whether a threshold is computed from the goodness's scale."""
     return isinstance(theta, str) or callable(theta)
 
 
-def computed(theta: OwnTheta, scale: float | None, layer: int) -> float:
+def threshold_value(theta: LayerTheta, scale: float | None, layer: int) -> float:
     """Return a threshold in units of goodness.
 
     Args:
-        theta: The threshold of the layer: a number, ``"width"`` for the scale itself, or a callable of the two below.
-        scale: The goodness's scale; a number needs none.
-        layer: The layer's place in the stack, from 0.
+        theta: The layer's threshold: a number, ``"width"`` for the scale itself, or a callable ``(scale, layer)``.
+        scale: The goodness's scale; None if it has none.
+        layer: Index of the layer, from 0.
 
     Raises:
-        ValueError: If the scale is needed and not given.
+        ValueError: If the scale is needed and there is none.
     """
     if isinstance(theta, str) or callable(theta):
         if scale is None:
-            raise ValueError(f"scale must be given for theta={theta!r}, got None")
+            raise ValueError(
+                f"goodness must define scale(features) for theta={theta!r}, such as SumOfSquares() does; "
+                "or give theta as a number"
+            )
         theta = scale if isinstance(theta, str) else theta(scale, layer)
     return float(theta)

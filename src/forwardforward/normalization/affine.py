@@ -1,4 +1,4 @@
-"""Normalizations written as affine maps, so that a first layer can share its product among an image's labels."""
+"""Base of the normalizations, and their form as affine maps."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from forwardforward.batches import LabelledInput
 
-#: Torch's own default for what is added to a variance.
+#: Torch's default for the number added to a variance.
 EPS = 1e-5
 
 
 class Affine(NamedTuple):
-    r"""A normalization written as :math:`\hat v = r \, (v \odot c + d) + s`, with ``None`` for "no effect".
+    r"""A normalization as an affine map, :math:`\hat v = r \, (v \odot c + d) + s`; None means no effect.
 
     Attributes:
         row_scale: :math:`r`, ``(copies, batch, 1)``.
@@ -28,8 +28,46 @@ class Affine(NamedTuple):
     column_shift: Tensor | None = None
 
 
-class Identity(nn.Identity):
-    """No normalization."""
+class Normalization(nn.Module):
+    """Base of the normalizations, from ``(batch, ...)`` to the same shape.
+
+    Any module of this form serves as a normalization. One that derives from this class may implement :meth:`as_affine`, so
+    that a linear first layer multiplies its weights with each image once for all the image's labels.
+
+    Example:
+        >>> import torch
+        >>> class Halved(Normalization):
+        ...     def forward(self, x):
+        ...         return x / 2
+        >>> Halved()(torch.ones(1, 2))
+        tensor([[0.5000, 0.5000]])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` normalized, of the same shape."""
+        raise NotImplementedError
+
+    def as_affine(self, x: LabelledInput) -> Affine | None:
+        """Return the affine map that this normalization applies to a labelled input; None if it is not affine.
+
+        Args:
+            x: Images and their label codes.
+        """
+        return None
+
+
+class Identity(Normalization):
+    """No normalization.
+
+    Example:
+        >>> import torch
+        >>> Identity()(torch.ones(1, 2))
+        tensor([[1., 1.]])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x``."""
+        return x
 
     def as_affine(self, x: LabelledInput) -> Affine:
         """Return an affine map without effect."""

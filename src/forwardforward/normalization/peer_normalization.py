@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_not_negative
+from forwardforward.specs import LayerSpec
 
 
 class PeerNormalization(nn.Module):
-    r"""Hinton's peer normalization: hidden units share the activity.
+    r"""Hinton's peer normalization, which equalizes the mean activity of the units.
 
     Running means :math:`m_j \leftarrow 0.9 m_j + 0.1 \, \overline{h_j}` of the positive samples' activations,
     which start at 0.5, pull each unit towards the mean over the layer: Hinton's program adds :math:`\lambda
@@ -25,32 +26,36 @@ class PeerNormalization(nn.Module):
     Args:
         strength: :math:`\lambda`, at least 0.
         decay: Weight of the old running mean.
-        features: Number of units (channels); taken from the layer where that knows its width.
 
     Raises:
-        ValueError: If an argument is out of range or the layer's width is unknown.
+        ValueError: If an argument is out of range.
 
     Source: Hinton (2022), arXiv 2212.13345, and its Matlab program.
+
+    Example:
+        >>> peer = PeerNormalization()
+        >>> peer(torch.ones(2, 3), torch.ones(2, 3))  # equally active units
+        tensor(0.)
     """
 
-    means: Tensor
+    means: Tensor | None
 
-    def __init__(self, strength: float = 0.03, decay: float = 0.9, features: int | None = None) -> None:
+    def __init__(self, strength: float = 0.03, decay: float = 0.9) -> None:
         super().__init__()
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay}")
         self.strength = check_not_negative("strength", strength)
         self.decay = decay
-        self.features = features
-        if features is not None:
-            self.bind(features)
+        self.register_buffer("means", None)
 
-    def bind(self, features: int | None) -> None:
-        """Shape the running means for a layer of ``features`` units; called by the layer."""
-        if features is None:
-            raise ValueError("features must be given, PeerNormalization(features=...), for a block of unknown width")
-        self.features = features
-        self.register_buffer("means", torch.full((features,), 0.5))
+    def setup(self, spec: LayerSpec) -> None:
+        """Create the running means.
+
+        Args:
+            spec: Shape of the activations.
+        """
+        if self.means is None or len(self.means) != spec.features:
+            self.means = torch.full((spec.features,), 0.5)
 
     def forward(self, pre_activations: Tensor, activations: Tensor) -> Tensor:
         """Update the running means, in training, and return the term to add to the loss.
@@ -60,16 +65,20 @@ class PeerNormalization(nn.Module):
             activations: Of the positive samples, of the same shape.
 
         Returns:
-            A scalar whose gradient reaches ``pre_activations`` alone.
+            A scalar whose gradient reaches ``pre_activations`` only.
         """
+        if self.means is None:  # used alone
+            self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
+            self.to(activations.device)
+        assert self.means is not None
         rest = [d for d in range(activations.dim()) if d != 1]
         with torch.no_grad():
-            now = activations.mean(rest, dtype=self.means.dtype)
+            batch_means = activations.mean(rest, dtype=self.means.dtype)
             if self.training:
-                self.means.lerp_(now, 1 - self.decay)
+                self.means.lerp_(batch_means, 1 - self.decay)
             pull = 2 * self.strength * (self.means - self.means.mean())
         return (pre_activations.mean(rest, dtype=self.means.dtype) * pull).sum()
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"strength={self.strength}, decay={self.decay}, features={self.features}"
+        return f"strength={self.strength}, decay={self.decay}"

@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from forwardforward._utils.checks import check_positive, check_whole
 from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import LabelledInput
-from forwardforward.normalization.affine import EPS, Affine
+from forwardforward.normalization.affine import EPS, Affine, Normalization
 
 
-class RMSNorm(nn.Module):
+class RMSNorm(Normalization):
     r"""Length normalization, :math:`\hat v = v / \sqrt{\tfrac1N \sum_j v_j^2 + \epsilon}`.
 
-    Without parameters. Only the direction of the activity vector passes; its length is set to
+    Without parameters. The direction of the activity vector is kept; its length is set to
     :math:`\sqrt N`. Images ``(batch, channels, height, width)`` are normalized as a whole.
 
     Args:
         eps: :math:`\epsilon`, in units of squared activation.
 
     Source: Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> RMSNorm()(torch.tensor([[3.0, 4.0]])).square().mean()
+        tensor(1.)
     """
 
     def __init__(self, eps: float = 1e-8) -> None:
@@ -46,15 +50,19 @@ class RMSNorm(nn.Module):
         return f"eps={self.eps}"
 
 
-class LayerNorm(nn.Module):
+class LayerNorm(Normalization):
     r"""Layer normalization, :math:`\hat v = (v - \bar v) / \sqrt{\mathrm{var}(v) + \epsilon}`.
 
     Without parameters. Images ``(batch, channels, height, width)`` are normalized as a whole.
 
     Args:
-        eps: :math:`\epsilon`, in units of squared activation; torch's 1e-5 unless given.
+        eps: :math:`\epsilon`, in units of squared activation; default: torch's 1e-5.
 
     Source: Ba et al., Layer Normalization (2016), arXiv 1607.06450.
+
+    Example:
+        >>> LayerNorm()(torch.tensor([[1.0, 3.0]]))
+        tensor([[-1.0000,  1.0000]])
     """
 
     def __init__(self, eps: float = EPS) -> None:
@@ -76,17 +84,21 @@ class LayerNorm(nn.Module):
         return f"eps={self.eps}"
 
 
-class GroupNorm(nn.Module):
+class GroupNorm(Normalization):
     """Normalization to mean zero and variance one within each of several equal groups of features (channels).
 
     Args:
-        num_groups: Number of groups; DeeperForward takes one per class.
-        eps: Added to the variance; torch's 1e-5 unless given.
+        num_groups: Number of groups; DeeperForward uses one per class.
+        eps: Added to the variance; default: torch's 1e-5.
 
     Raises:
         ValueError: If ``num_groups`` is not positive or, on forward, does not divide the features.
 
     Source: Wu and He, Group Normalization (2018), arXiv 1803.08494.
+
+    Example:
+        >>> GroupNorm(2)(torch.tensor([[1.0, 3.0, 10.0, 30.0]]))
+        tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
 
     def __init__(self, num_groups: int, eps: float = EPS) -> None:
@@ -95,7 +107,7 @@ class GroupNorm(nn.Module):
         self.eps = check_positive("eps", eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` normalized a group, of the same shape."""
+        """Return ``x`` normalized per group, of the same shape."""
         if x.shape[1] % self.num_groups:
             raise ValueError(f"num_groups must divide the features, got {self.num_groups} groups for {x.shape[1]}")
         return F.group_norm(x, self.num_groups, eps=self.eps)

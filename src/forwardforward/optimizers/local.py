@@ -1,4 +1,4 @@
-"""Local optimizers: one for each layer, kept in one place outside the modules."""
+"""Local optimizers: one torch optimizer per layer, in one place outside the modules."""
 
 from __future__ import annotations
 
@@ -6,33 +6,38 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+__all__ = ["HasParameterGroups", "LocalOptimizer"]
 
 
-class HasUnits(Protocol):
-    """A model whose parameters are updated in separate units, such as layers."""
+class HasParameterGroups(Protocol):
+    """A model whose parameters are updated in separate groups, such as layers."""
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
-        """Return the units by name."""
+        """Return the modules that are updated separately, by name."""
         ...
 
 
 class LocalOptimizer:
-    """One torch optimizer per unit (a layer, the head), with their state, learning rates and steps in one place.
+    """One torch optimizer per parameter group (a layer, the head), with state, learning rates and steps in one place.
 
-    Units that a schedule updates together, such as the groups of :class:`~forwardforward.update_schedules.Overlapping`, have
-    an optimizer of their own together, with its own state: a layer's moments under one grouping do not mix with those
-    under another.
+    The optimizers follow the model: parameters that are frozen and unfrozen, blocks that are replaced,
+    ``load_state_dict(assign=True)`` and layers that are appended need no further call. The state of a parameter that is
+    replaced by another of the same name and shape is kept.
+
+    Groups that a schedule updates together, such as those of :class:`~forwardforward.update_schedules.Overlapping`, share an
+    optimizer with its own state: a layer's moments in one set of groups do not mix with those in another.
 
     Args:
         factory: A torch optimizer class, or any callable ``(parameters, **options)`` that returns an optimizer.
-        lr_schedule: Learning-rate factor, ``progress -> factor`` with progress from 0 to 1; constant unless given.
-        overrides: Options that differ for a unit, by its name, ``lr_schedule`` among them:
+        lr_schedule: Learning-rate factor, ``progress -> factor`` with progress from 0 to 1; default: constant.
+        overrides: Options of single groups, by name, ``lr_schedule`` among them:
             ``{"head": {"lr": 0.1}, "0": {"lr_schedule": Cooldown(0.2)}}``.
         **options: Passed to the factory, such as ``lr=1e-3``.
 
     Raises:
-        ValueError: On attaching, if ``overrides`` names a unit that the model has not.
+        ValueError: On attaching, if ``overrides`` names a group that the model does not have.
 
     Example:
         >>> import torch, forwardforward as ff
@@ -49,106 +54,150 @@ class LocalOptimizer:
     ) -> None:
         self.factory = factory
         self.lr_schedule = lr_schedule
-        self.overrides = {name: dict(values) for name, values in (overrides or {}).items()}
-        self.options = options
-        self._model: HasUnits | None = None
-        self._parameters: dict[str, list[nn.Parameter]] = {}
-        self._own: dict[str, dict[str, Any]] = {}
+        self.overrides = {name: plain(values) for name, values in (overrides or {}).items()}
+        self.options = plain(options)
+        self._model: HasParameterGroups | None = None
+        self._parameters: dict[str, dict[str, nn.Parameter]] = {}
+        self._group_options: dict[str, dict[str, Any]] = {}
         self._progress = 0.0
         self._optimizers: dict[tuple[str, ...], torch.optim.Optimizer] = {}
 
-    def attach(self, model: HasUnits) -> LocalOptimizer:
-        """Make the optimizers of ``model``'s units; attaching again to the same model keeps their state.
+    def attach(self, model: HasParameterGroups) -> LocalOptimizer:
+        """Follow the parameters of ``model``, and return this optimizer.
 
-        A unit may carry ``optimizer_options`` of its own; ``overrides`` win over them.
-        """
-        if self._model is model:
-            return self
-        units = model.parameter_groups()
-        unknown = set(self.overrides) - set(units)
-        if unknown:
-            raise ValueError(f"overrides must name units of the model, got {sorted(unknown)}; it has {list(units)}")
-        self._parameters = {}
-        for name, module in units.items():
-            self._parameters[name] = [p for p in module.parameters() if p.requires_grad]
-            self._own[name] = {**getattr(module, "optimizer_options", {}), **self.overrides.get(name, {})}
-        self._optimizers = {}
-        self._model = model
-        for name in units:
-            self._optimizer((name,))
-        return self
-
-    def zero_grad(self, *units: str | Sequence[str]) -> None:
-        """Free the gradients of the named units, of all where none is named."""
-        for group in self._groups(units):
-            for name in group:
-                for parameter in self._parameters[name]:
-                    parameter.grad = None
-
-    def step(self, *units: str | Sequence[str]) -> None:
-        """Update the named units, all where none is named.
+        ``fit`` and ``step`` call it; calling it again for the same model keeps the state and adopts changed parameters. A
+        module may have an attribute ``optimizer_options``; ``overrides`` win over them.
 
         Args:
-            *units: Names of units, each with an optimizer of its own, or sequences of names, whose units have one
-                together.
+            model: A model with parameter groups.
         """
-        for group in self._groups(units):
+        groups = model.parameter_groups()
+        if self._model is not model:
+            unknown = set(self.overrides) - set(groups)
+            if unknown:
+                raise ValueError(
+                    f"overrides must name parameter groups of the model, {', '.join(groups)}, got {sorted(unknown)}"
+                )
+            self._model, self._parameters, self._optimizers = model, {}, {}
+        for name, module in groups.items():
+            current = {key: p for key, p in module.named_parameters()}
+            known = self._parameters.get(name)
+            if known is not None and list(map(id, known.values())) == list(map(id, current.values())):
+                continue
+            options = getattr(module, "optimizer_options", {})
+            self._group_options[name] = {**plain(options), **self.overrides.get(name, {})}
+            self._parameters[name] = current
+            if known is None:
+                self._optimizer((name,))
+            else:
+                self._rebuild(name, known)
+        for name in set(self._parameters) - set(groups):
+            del self._parameters[name]
+            self._optimizers = {names: o for names, o in self._optimizers.items() if name not in names}
+        return self
+
+    def _rebuild(self, name: str, known: Mapping[str, nn.Parameter]) -> None:
+        """Make the optimizers of a group anew for its current parameters, with the state of those that stay."""
+        for names, optimizer in list(self._optimizers.items()):
+            if name not in names:
+                continue
+            del self._optimizers[names]
+            rebuilt = self._optimizer(names)
+            if rebuilt is None:
+                continue
+            current = self._parameters[name]
+            successors = {id(old): current[key] for key, old in known.items() if key in current}
+            for parameter, state in optimizer.state.items():
+                successor = successors.get(id(parameter), parameter)
+                if successor.shape == parameter.shape:
+                    rebuilt.state[successor] = state
+
+    def zero_grad(self, *names: str | Sequence[str]) -> None:
+        """Free the gradients of the named groups; default: of all."""
+        for group in self._groups(names):
+            for name in group:
+                for parameter in self._parameters[name].values():
+                    parameter.grad = None
+
+    def step(self, *names: str | Sequence[str]) -> None:
+        """Update the named groups; default: all.
+
+        Args:
+            *names: Names of groups, each with its own optimizer, or sequences of names, whose groups share one.
+        """
+        for group in self._groups(names):
             optimizer = self._optimizer(group)
             if optimizer is not None:
                 optimizer.step()
 
     def set_progress(self, progress: float) -> None:
-        """Set every learning rate for ``progress``, from 0 to 1, through the training."""
+        """Set every learning rate.
+
+        Args:
+            progress: Progress of the training, from 0 to 1.
+        """
         self._progress = progress
         for optimizer in self._optimizers.values():
             self._set_rates(optimizer)
 
     def learning_rates(self) -> dict[str, float]:
-        """Return the learning rate of each unit."""
+        """Return the learning rate of each group."""
         groups = [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
         return {group["unit"]: float(group["lr"]) for group in reversed(groups)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of every optimizer, by its units' names joined by ``+``."""
-        return {"+".join(units): optimizer.state_dict() for units, optimizer in self._optimizers.items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state that :meth:`state_dict` gave; attach first.
+        """Return the state of every optimizer, by the names of its groups joined with ``+``.
 
         Raises:
-            ValueError: If the state's units are not the model's.
+            TypeError: If an option or state is neither a plain number, string, tensor nor a container of them.
         """
-        groups = {name: tuple(name.split("+")) for name in state}
-        units = {name for name, parameters in self._parameters.items() if parameters}
-        if {unit for group in groups.values() for unit in group} != units:
-            raise ValueError(f"state must hold the units {sorted(units)}, got {sorted(state)}")
-        self._optimizers = {}  # a grouping that the state does not have starts anew
-        for name, group in groups.items():
+        state = {"+".join(names): optimizer.state_dict() for names, optimizer in self._optimizers.items()}
+        return {name: plain(values, name) for name, values in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state of :meth:`state_dict`; attach first.
+
+        Args:
+            state: The state.
+
+        Raises:
+            ValueError: If its groups are not the model's.
+        """
+        names = {key: tuple(key.split("+")) for key in state}
+        expected = {name for name, parameters in self._parameters.items() if parameters}
+        if {name for group in names.values() for name in group} != expected:
+            raise ValueError(f"state must have the parameter groups {sorted(expected)}, got {sorted(state)}")
+        self._optimizers = {}  # sets of groups that the state does not contain start anew
+        for key, group in names.items():
             optimizer = self._optimizer(group)
             assert optimizer is not None
-            optimizer.load_state_dict(state[name])
+            optimizer.load_state_dict(state[key])
 
-    def _groups(self, units: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
-        return [(one,) if isinstance(one, str) else tuple(one) for one in units or tuple(self._parameters)]
+    def _groups(self, names: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
+        return [(group,) if isinstance(group, str) else tuple(group) for group in names or tuple(self._parameters)]
 
-    def _optimizer(self, units: tuple[str, ...]) -> torch.optim.Optimizer | None:
-        """Return the optimizer of a group of units, made when it is first wanted; None if they have no parameters."""
-        units = tuple(name for name in units if self._parameters[name])
-        if units and units not in self._optimizers:
-            # Each unit's groups and state come from the factory, not from torch's add_param_group: a factory may sort
+    def _optimizer(self, names: tuple[str, ...]) -> torch.optim.Optimizer | None:
+        """Return the optimizer of a set of groups, made at its first use; None if they have no parameters."""
+        names = tuple(name for name in names if self._parameters[name])
+        if names and names not in self._optimizers:
+            # Parameter groups and state come from the factory, not from torch's add_param_group: a factory may sort
             # parameters or translate its options, and an optimizer may begin with a state, as Adagrad does.
-            optimizer, *others = map(self._made, units)
+            optimizer, *others = map(self._new_optimizer, names)
             for other in others:
                 optimizer.param_groups += other.param_groups
                 optimizer.state.update(other.state)
-            self._optimizers[units] = optimizer
+            self._optimizers[names] = optimizer
             self._set_rates(optimizer)
-        return self._optimizers.get(units)
+        return self._optimizers.get(names)
 
-    def _made(self, name: str) -> torch.optim.Optimizer:
-        """Return an optimizer of one unit, whose param groups know their unit."""
-        own = {option: value for option, value in self._own[name].items() if option != "lr_schedule"}
-        optimizer = self.factory(self._parameters[name], **{**self.options, **own})
+    def _new_optimizer(self, name: str) -> torch.optim.Optimizer:
+        """Return a new optimizer of one group, whose param groups contain the group's name.
+
+        All parameters are included: torch's optimizers skip those without a gradient, so a layer that is unfrozen later
+        learns without further measures.
+        """
+        own = {option: value for option, value in self._group_options[name].items() if option != "lr_schedule"}
+        optimizer = self.factory(list(self._parameters[name].values()), **{**self.options, **own})
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
             group["unit"] = name
@@ -156,12 +205,35 @@ class LocalOptimizer:
 
     def _set_rates(self, optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
-            schedule = self._own[group["unit"]].get("lr_schedule", self.lr_schedule)
+            schedule = self._group_options[group["unit"]].get("lr_schedule", self.lr_schedule)
             group["lr"] = group["initial_lr"] * (1.0 if schedule is None else schedule(self._progress))
 
     def __repr__(self) -> str:
-        """Return the call that made this."""
+        """Return the constructor call."""
         parts = [getattr(self.factory, "__name__", repr(self.factory))]
         parts += [f"{k}={v!r}" for k, v in (("lr_schedule", self.lr_schedule), ("overrides", self.overrides)) if v]
         parts += [f"{k}={v!r}" for k, v in self.options.items()]
         return f"LocalOptimizer({', '.join(parts)})"
+
+
+def plain(value: Any, place: str | None = None) -> Any:
+    """Return a value with numpy's scalars as Python's numbers, so that a checkpoint can be read without pickle.
+
+    Args:
+        value: Options or state.
+        place: Name of the value, to refuse what a checkpoint cannot contain; None accepts everything.
+
+    Raises:
+        TypeError: If ``place`` is given and a value is of a type that a checkpoint cannot contain.
+    """
+    if isinstance(value, Mapping):
+        inner = {key: plain(item, None if place is None else f"{place}.{key}") for key, item in value.items()}
+        return inner
+    if isinstance(value, list | tuple):
+        items = [plain(item, None if place is None else f"{place}[{i}]") for i, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and not getattr(value, "shape", ()):
+        return value.item()
+    if place is not None and not isinstance(value, bool | int | float | complex | str | bytes | Tensor | None):
+        raise TypeError(f"{place} must be a number, a string or a tensor to be saved, got {type(value).__name__}")
+    return value

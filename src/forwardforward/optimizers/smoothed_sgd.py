@@ -16,7 +16,7 @@ class SmoothedSGD(torch.optim.SGD):
 
     .. math:: v \leftarrow s v + (1 - s) \nabla L, \qquad w \leftarrow w - \eta (v + c w), \qquad v_0 = 0
 
-    The weight cost acts on tensors of two dimensions or more, so not on biases. Hinton's program follows half the
+    The weight cost acts on tensors of two dimensions or more, so not on biases. Hinton's program uses half the
     gradient (see :class:`~forwardforward.normalization.PeerNormalization`), so its learning rate 0.01 is 0.005 here,
     and its weight cost 0.001 is 0.002.
 
@@ -30,6 +30,9 @@ class SmoothedSGD(torch.optim.SGD):
         ValueError: If an argument is out of range.
 
     Source: the Matlab program of Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> optimizer = SmoothedSGD([torch.nn.Parameter(torch.ones(2, 2))], lr=0.005, weight_cost=0.002)
     """
 
     def __init__(
@@ -37,16 +40,16 @@ class SmoothedSGD(torch.optim.SGD):
     ) -> None:
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
-        # Of groups that name none; adding groups starts in the parent's constructor.
+        # The default of parameter groups; the parent's constructor adds groups.
         self._weight_cost = check_not_negative("weight_cost", weight_cost)
         super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, which may have a ``weight_cost`` of its own."""
+        """Add a group of parameters, which may have its own ``weight_cost``."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         group.setdefault("weight_cost", self._weight_cost)
-        if group["momentum"]:  # torch starts the average at the first gradient, Hinton at zero
+        if group["momentum"]:  # torch initializes the average with the first gradient, Hinton with zero
             for p in group["params"]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
 

@@ -6,12 +6,13 @@ from forwardforward.training.callbacks import (
     CSVLog,
     EarlyStopping,
     FitState,
+    GrowNetwork,
     JSONLog,
     StopOnNaN,
     TrainingDiverged,
 )
 from forwardforward.training.checkpoints import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from forwardforward.training.compilation import Compiled
+from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.loop import fit
@@ -21,10 +22,11 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointError",
-    "Compiled",
+    "CompiledStep",
     "EarlyStopping",
     "Evaluation",
     "FitState",
+    "GrowNetwork",
     "History",
     "JSONLog",
     "StopOnNaN",

@@ -1,4 +1,4 @@
-"""What is easily got wrong in a call of ``fit`` or ``evaluate``, said before anything is computed."""
+"""Checks of the arguments of ``fit`` and ``evaluate``, before anything is computed."""
 
 from __future__ import annotations
 
@@ -9,51 +9,52 @@ from typing import Any
 import torch
 from torch import nn
 
+from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.callbacks import Callback
 
 
-def check_model(model: Any, *methods: str) -> None:
-    """Refuse a model without the methods that will be called."""
-    if not isinstance(model, nn.Module) or not all(hasattr(model, one) for one in methods):
-        raise TypeError(
-            f"model must be an FFSequential or a baseline, with {' and '.join(methods)}, got {_named(model)}"
-        )
+def checked_model(model: Any) -> Network:
+    """Return the model that trains or is measured; of a compiled module, the original."""
+    original = getattr(model, "_orig_mod", model)
+    if not isinstance(original, Network):
+        raise TypeError(f"model must be an FFSequential or a baseline, got {_name(model)}")
+    return original
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Refuse a torch optimizer: each layer needs one of its own."""
+    """Refuse a torch optimizer: each layer needs its own."""
     if isinstance(optimizer, LocalOptimizer):
         return
     kind = optimizer if isinstance(optimizer, type) else type(optimizer)
     name = kind.__name__ if issubclass(kind, torch.optim.Optimizer) else "Adam"
     name = f"torch.optim.{name}" if hasattr(torch.optim, name) else name
     raise TypeError(
-        f"optimizer must be a LocalOptimizer, which makes one for each layer: "
-        f"ff.LocalOptimizer({name}, lr=...), got {_named(optimizer)}"
+        f"optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
+        f"ff.LocalOptimizer({name}, lr=...), got {_name(optimizer)}"
     )
 
 
 def check_schedule(schedule: Any) -> None:
     """Refuse a schedule's name or class."""
     if isinstance(schedule, type):
-        raise TypeError(f"schedule must be an instance, such as {schedule.__name__}(), got {_named(schedule)}")
+        raise TypeError(f"schedule must be an instance, such as {schedule.__name__}(), got {_name(schedule)}")
     if not callable(schedule):
-        raise TypeError(f"schedule must be one such as ff.update_schedules.Greedy(), got {_named(schedule)}")
+        raise TypeError(f"schedule must be an update schedule, such as ff.update_schedules.Greedy(), got {_name(schedule)}")
 
 
 def checked_callbacks(callbacks: Any) -> list[Callback]:
     """Return the callbacks, each an instance."""
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
-        raise TypeError(f"callbacks must be a list, such as [EarlyStopping(5)], got {_named(callbacks)}")
-    for one in callbacks:
-        if not isinstance(one, Callback):
-            raise TypeError(f"callbacks must be instances of ff.training.Callback, got {_named(one)}")
+        raise TypeError(f"callbacks must be a list, such as [EarlyStopping(5)], got {_name(callbacks)}")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be instances of ff.training.Callback, got {_name(callback)}")
     return list(callbacks)
 
 
 def check_checkpoint(path: str | Path | None, resume: bool) -> None:
-    """Refuse a place where no checkpoint can be written, or where one would be lost."""
+    """Refuse a path at which no checkpoint can be written, or where one would be lost."""
     if path is None:
         if resume:
             raise ValueError("checkpoint must name the file to resume from, got None")
@@ -62,43 +63,43 @@ def check_checkpoint(path: str | Path | None, resume: bool) -> None:
     if path.is_dir():
         raise ValueError(f"checkpoint must name a file, got the folder {path}")
     if not path.parent.is_dir():
-        raise ValueError(f"checkpoint must lie in a folder that exists, got {path}")
+        raise ValueError(f"checkpoint must be in a folder that exists, got {path}")
     if path.exists() and not resume:
-        raise ValueError(f"checkpoint {path} exists already: go on with it by resume=True, or remove it")
+        raise ValueError(f"checkpoint {path} exists already: pass resume=True to resume the run, or remove the file")
 
 
 def check_device(device: torch.device | str, argument: str = "device") -> None:
-    """Refuse a device that is not here; ``argument`` is what the user calls it."""
+    """Refuse a device that is not available.
+
+    Args:
+        device: The device.
+        argument: Name of the argument, for the message.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{argument} must be one that is here, such as 'cpu', got {device!r}: {reason}") from error
+        raise ValueError(f"{argument} {str(device)!r} is not available, use one such as 'cpu': {reason}") from error
 
 
-def placed(model: nn.Module, device: torch.device | str | None) -> torch.device:
-    """Move the model where it shall be and return the place."""
+def move_to(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    """Move the model to a device, default: the one where it is, and return the device."""
     if device is not None:
         check_device(device)
-    place = torch.device(device) if device is not None else _first_device(model)
-    if place.type == "meta":
-        raise ValueError("device must hold data, such as 'cpu', got 'meta'")
+    target = torch.device(device) if device is not None else _device(model)
+    if target.type == "meta":
+        raise ValueError("device must store data, such as 'cpu', got 'meta'")
     if device is not None:
         model.to(device)
-    return _first_device(model)
+    return _device(model)
 
 
-def _first_device(model: nn.Module) -> torch.device:
+def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def dtype_of(model: nn.Module) -> torch.dtype | None:
-    """Return the type of the model's weights, in which it reads its inputs."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-
-
-def _named(value: Any) -> str:
-    """Return what a user would recognise the argument by."""
+def _name(value: Any) -> str:
+    """Return a short description of an argument."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return repr(value) if isinstance(value, str) else getattr(value, "__name__", f"an object of {type(value).__name__}")

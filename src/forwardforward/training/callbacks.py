@@ -1,11 +1,11 @@
-"""Callbacks: what happens between epochs."""
+"""Callbacks, called between epochs."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,37 +13,53 @@ from typing import Any
 from torch import nn
 
 from forwardforward._utils.checks import check_whole
+from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.checkpoints import save_checkpoint
 from forwardforward.training.history import History
-from forwardforward.training.settings import described
+from forwardforward.training.settings import described, model_settings
+from forwardforward.sequential import FFSequential
+from forwardforward.step import StepResult
+from forwardforward.training.checkpoints import save_checkpoint
+from forwardforward.training.history import History
+from forwardforward.training.settings import described, model_settings
 from forwardforward.update_schedules import Schedule
 
-__all__ = ["CSVLog", "Callback", "Checkpoint", "EarlyStopping", "FitState", "JSONLog", "StopOnNaN", "TrainingDiverged"]
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "FitState",
+    "GrowNetwork",
+    "JSONLog",
+    "StopOnNaN",
+    "TrainingDiverged",
+]
 
 
-class TrainingDiverged(ArithmeticError):  # noqa: N818 - says what happened, as KeyboardInterrupt does
+class TrainingDiverged(ArithmeticError):  # noqa: N818 - named as KeyboardInterrupt is
     """A loss or weight became NaN or infinite."""
 
 
 @dataclass
 class FitState:
-    """What a callback sees.
+    """The state of a training, as callbacks see it.
 
     Attributes:
-        model: The model.
+        model: The network.
         optimizer: Its local optimizers.
-        schedule: Which layers are updated when.
+        schedule: The update schedule.
         history: The epochs so far.
-        epochs: How many there shall be.
-        batch_size: Samples a batch.
+        epochs: Total number of epochs.
+        batch_size: Samples per batch.
         seed: The run's seed.
         stop: Set it to end the training after this epoch.
         validates: Whether there are validation data.
-        settings: What else decides the run's result, in words: optimizer, model, precision, number of samples.
+        settings: Other settings that determine the result, as text: optimizer, precision, number of samples.
     """
 
-    model: nn.Module
+    model: Network
     optimizer: LocalOptimizer
     schedule: Schedule
     history: History
@@ -56,10 +72,32 @@ class FitState:
 
 
 class Callback:
-    """Base of the callbacks; every method may be left out."""
+    """Base of the callbacks; every method is optional.
+
+    Example:
+        >>> class PrintLoss(Callback):
+        ...     def on_epoch_end(self, state):
+        ...         print(state.history[-1]["layers"][0]["loss"])
+    """
+
+    def on_restore(self, state: FitState, history: History) -> None:
+        """Called before a checkpoint is loaded: change the model to the architecture that it had at that time.
+
+        Args:
+            state: The state, before the checkpoint is loaded.
+            history: The checkpoint's history.
+        """
 
     def on_fit_begin(self, state: FitState) -> None:
         """Called once, before the first epoch, and again on resuming, with the history so far."""
+
+    def on_step_end(self, state: FitState, result: StepResult) -> None:
+        """Called after each step.
+
+        Args:
+            state: The state.
+            result: Figures of the step, on the device; gradient norms in the steps that monitor them.
+        """
 
     def on_epoch_end(self, state: FitState) -> None:
         """Called after each epoch; ``state.history[-1]`` is its record."""
@@ -69,20 +107,20 @@ class Callback:
 
 
 class StopOnNaN(Callback):
-    """End the training with a clear error once a loss or weight is no longer finite; part of every ``fit``."""
+    """End the training with an error when a loss or weight is no longer finite; part of every ``fit``."""
 
     def on_epoch_end(self, state: FitState) -> None:
-        """Look through the epoch's record."""
+        """Check the epoch's record."""
         for name, value in _numbers(state.history[-1]):
             if not math.isfinite(value):
                 raise TrainingDiverged(
                     f"training diverged in epoch {state.history[-1]['epoch']}: {name} is {value}; "
-                    "a smaller learning rate or a normalization in front of the layer may help"
+                    "a smaller learning rate or a normalization of the layer's input may help"
                 )
 
 
 class JSONLog(Callback):
-    """One line of JSON an epoch. On resuming, a log longer than the checkpoint is cut back.
+    """One line of JSON per epoch. On resuming, a log longer than the checkpoint is truncated.
 
     Args:
         path: The file.
@@ -92,7 +130,7 @@ class JSONLog(Callback):
         self.path = Path(path)
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Write what the history holds."""
+        """Write the history so far."""
         state.history.to_jsonl(self.path)
 
     def on_epoch_end(self, state: FitState) -> None:
@@ -102,7 +140,7 @@ class JSONLog(Callback):
 
 
 class CSVLog(Callback):
-    """One row an epoch, with columns such as ``layers.0.loss``. On resuming, a longer log is cut back.
+    """One row per epoch, with columns such as ``layers.0.loss``. On resuming, a longer log is truncated.
 
     Args:
         path: The file.
@@ -112,11 +150,11 @@ class CSVLog(Callback):
         self.path = Path(path)
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Write what the history holds."""
+        """Write the history so far."""
         self._write(state.history)
 
     def on_epoch_end(self, state: FitState) -> None:
-        """Write anew: a later epoch may bring columns that an earlier one had not."""
+        """Write the whole file: a later epoch may have new columns."""
         self._write(state.history)
 
     def _write(self, history: History) -> None:
@@ -129,11 +167,11 @@ class CSVLog(Callback):
 
 
 class Checkpoint(Callback):
-    """Write a checkpoint after every ``every``-th epoch and after the last, which may be that of an early stop.
+    """Write a checkpoint after every ``every``-th epoch and after the last one.
 
     Args:
-        path: The file; the last good one stands there whatever happens.
-        every: Epochs between two checkpoints.
+        path: The file; it always contains the last complete checkpoint.
+        every: Number of epochs between two checkpoints.
 
     Raises:
         ValueError: If ``every`` is below 1.
@@ -145,27 +183,27 @@ class Checkpoint(Callback):
         self._written = 0
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Forget what an earlier training wrote."""
+        """Reset the count of written epochs."""
         self._written = 0
 
     def on_epoch_end(self, state: FitState) -> None:
-        """Write, if it is time."""
+        """Write, if an epoch is due."""
         if len(state.history) % self.every == 0:
             self.write(state)
 
     def on_fit_end(self, state: FitState) -> None:
-        """Write the last epoch, if that has not been done."""
+        """Write the last epoch, if it has not been written."""
         if len(state.history) != self._written:
             self.write(state)
 
     def write(self, state: FitState) -> None:
-        """Write the state as it is."""
+        """Write the current state."""
         save_checkpoint(self.path, checkpoint_content(state))
         self._written = len(state.history)
 
 
 def checkpoint_content(state: FitState) -> dict[str, Any]:
-    """Return what a run needs to go on from here."""
+    """Return everything that is needed to resume the run."""
     return {
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -174,7 +212,7 @@ def checkpoint_content(state: FitState) -> dict[str, Any]:
         "epochs": state.epochs,
         "batch_size": state.batch_size,
         "seed": state.seed,
-        "settings": dict(state.settings),
+        "settings": {**state.settings, **model_settings(state.model)},
         "history": state.history.epochs,
     }
 
@@ -182,10 +220,10 @@ def checkpoint_content(state: FitState) -> dict[str, Any]:
 class EarlyStopping(Callback):
     """End the training when the validation error has not improved for a number of epochs.
 
-    It reads the history alone, so a run that had stopped is not trained on when it is resumed.
+    It depends on the history only, so a run that had stopped is not trained further when it is resumed.
 
     Args:
-        patience: How many epochs without a new best are tolerated.
+        patience: Number of epochs without a new best after which training ends.
 
     Raises:
         ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data.
@@ -195,9 +233,9 @@ class EarlyStopping(Callback):
         self.patience = check_whole("patience", patience, 1)
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Ask for validation data, and look at the epochs that a resumed run has behind it."""
+        """Check that there are validation data, and the epochs of a resumed run."""
         if not state.validates:
-            raise ValueError("validation must be given to fit for EarlyStopping: a test set is not for choices")
+            raise ValueError("validation must be given to fit for EarlyStopping: choices must not use the test set")
         self.on_epoch_end(state)
 
     def on_epoch_end(self, state: FitState) -> None:
@@ -208,8 +246,43 @@ class EarlyStopping(Callback):
             state.stop |= len(errors) - 1 - errors.index(min(errors)) >= self.patience
 
 
+class GrowNetwork(Callback):
+    """Append layers to a network while it trains.
+
+    The condition depends on the history only, so that a resumed run grows the network to the size that it had.
+
+    Args:
+        layer: Makes a new layer, ``layer(depth)`` with the current number of layers.
+        condition: ``condition(history) -> bool``, evaluated after each epoch: whether to append a layer.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> grow = GrowNetwork(lambda depth: ff.FFLinear(100, 100), condition=lambda history: len(history) == 5)
+    """
+
+    def __init__(self, layer: Callable[[int], nn.Module], condition: Callable[[History], bool]) -> None:
+        self.layer = layer
+        self.condition = condition
+
+    def on_restore(self, state: FitState, history: History) -> None:
+        """Append the layers that were appended before the checkpoint was written."""
+        for epochs in range(1, len(history) + 1):
+            self._grow(state, History(history.epochs[:epochs]))
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Append a layer if the condition is met."""
+        self._grow(state, state.history)
+
+    def _grow(self, state: FitState, history: History) -> None:
+        if self.condition(history):
+            if not isinstance(state.model, FFSequential):
+                raise TypeError(f"model must be an FFSequential to grow, got {type(state.model).__name__}")
+            state.model.append(self.layer(len(state.model)))
+            state.optimizer.attach(state.model)
+
+
 def _numbers(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Go through the numbers of a record, with dotted names."""
+    """Iterate over the numbers of a record, with dotted names."""
     if isinstance(record, dict):
         items = [(str(key), value) for key, value in record.items()]
     elif isinstance(record, (list, tuple)):

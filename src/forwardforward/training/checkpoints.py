@@ -1,4 +1,4 @@
-"""Checkpoints: one file that a run can go on from, written so that a kill at any moment leaves the last good one."""
+"""Checkpoints: one file from which a run resumes, written so that a kill at any moment leaves the last complete one."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.Unpi
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written, or is not one that can be read."""
+    """A checkpoint could not be written or read."""
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write ``content`` to ``path``, whole or not at all.
+    """Write ``content`` to ``path``, completely or not at all.
 
     Args:
         path: The file; its folder must exist.
         content: Tensors, numbers, strings and containers of them.
 
     Raises:
-        CheckpointError: If the disk is full or the folder cannot be written to; what stood there before is kept.
+        CheckpointError: If the disk is full or the folder cannot be written to; the file that existed before is kept.
     """
     path = Path(path)
     try:
@@ -38,8 +38,8 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
             torch.save({"format": FORMAT, **content}, file)
     except (OSError, RuntimeError) as error:
         cause = error if isinstance(error, OSError) else error.__context__ or error
-        kept = "the last good one is kept" if path.exists() else "there is none from before"
-        raise CheckpointError(f"cannot write the checkpoint {path}: {cause}; {kept}") from error
+        remains = "the last complete one is kept" if path.exists() else "there is no earlier one"
+        raise CheckpointError(f"cannot write the checkpoint {path}: {cause}; {remains}") from error
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -49,26 +49,26 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
     Args:
         path: The file.
-        device: Where its tensors go.
+        device: Device of its tensors.
 
     Returns:
         ``model`` (a plain ``state_dict``), ``optimizer``, ``schedule``, ``epoch`` (epochs done), ``epochs``, ``seed``,
-        ``batch_size``, ``settings`` (what else decides the result, in words) and ``history``.
+        ``batch_size``, ``settings`` (other settings that determine the result, as text) and ``history``.
 
     Raises:
-        CheckpointError: If there is no such file, it is cut short or damaged, or it is not a checkpoint of ours.
+        CheckpointError: If there is no such file, it is incomplete or corrupted, or it is not a checkpoint of this library.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
         with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()  # torch writes checksums and does not compare them
-        content = None if damaged else torch.load(path, map_location=device, weights_only=True)
+            corrupted = file.testzip()  # torch writes checksums and does not compare them
+        content = None if corrupted else torch.load(path, map_location=device, weights_only=True)
     except UNREADABLE as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: it is cut short or not a checkpoint") from error
-    if damaged:
-        raise CheckpointError(f"cannot read the checkpoint {path}: it is damaged, {damaged} is not what was written")
+        raise CheckpointError(f"cannot read the checkpoint {path}: it is incomplete or not a checkpoint") from error
+    if corrupted:
+        raise CheckpointError(f"cannot read the checkpoint {path}: file is corrupted (checksum of {corrupted} differs)")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of forwardforward")
     require(content, path, "model")
@@ -76,20 +76,22 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
 
 def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
-    """Load a checkpoint's weights and running statistics into ``model`` and return it.
+    """Load a checkpoint's weights, running statistics and preprocessing into ``model``, and return the model.
 
     Args:
         path: The checkpoint.
-        model: A model of the same architecture.
+        model: A model of the same architecture; its shapes must be known, see ``input_shape`` of
+            :class:`~forwardforward.FFSequential`.
 
     Raises:
-        CheckpointError: If the file cannot be read or belongs to another architecture; the model is left as it was.
+        CheckpointError: If the file cannot be read or does not match the model, which is then left unchanged.
     """
-    return restore_weights(load_checkpoint(path), path, model)
+    restore_weights(load_checkpoint(path), path, getattr(model, "_orig_mod", model))
+    return model
 
 
 def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module) -> nn.Module:
-    """Put a loaded checkpoint's weights into ``model``, all of them or none."""
+    """Load a checkpoint's weights into ``model``, all of them or none."""
     check_architecture(content, path, model)
     model.load_state_dict(content["model"])
     return model
@@ -97,13 +99,21 @@ def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module)
 
 def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Module) -> None:
     """Refuse weights of other names or shapes than the model's."""
-    own, state = model.state_dict(), content["model"]
-    if set(own) != set(state) or any(own[key].shape != state[key].shape for key in own):
-        raise CheckpointError(f"the checkpoint {path} is of another architecture than the model")
+    current, saved = model.state_dict(), content["model"]
+    missing, unexpected = sorted(set(current) - set(saved)), sorted(set(saved) - set(current))
+    shapes = [
+        f"{key} {tuple(saved[key].shape)} instead of {tuple(current[key].shape)}"
+        for key in current
+        if key in saved and current[key].shape != saved[key].shape
+    ]
+    differences = [f"missing {missing[0]}"] * bool(missing) + [f"unexpected {unexpected[0]}"] * bool(unexpected)
+    differences += [f"shape of {shapes[0]}"] * bool(shapes)
+    if differences:
+        raise CheckpointError(f"the checkpoint {path} does not match the model: {', '.join(differences)}")
 
 
 def require(content: dict[str, Any], path: str | Path, *names: str) -> None:
-    """Refuse a checkpoint that lacks what is wanted of it."""
+    """Refuse a checkpoint without the named entries."""
     missing = [name for name in names if name not in content]
     if missing:
         raise CheckpointError(f"the checkpoint {path} lacks {', '.join(missing)}")

@@ -1,72 +1,63 @@
-"""Compiling a training step's passes with ``torch.compile``, where that works."""
+"""Compiled training steps, with the layerwise step as a fallback."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
-from forwardforward.sequential import FFSequential
+from forwardforward.network import Network
+from forwardforward.step import StepResult, WholeStep
 
-__all__ = ["Compiled"]
+__all__ = ["CompiledStep"]
 
 
-class Compiled:
-    """While this is entered, what a model runs in training is compiled: of a stack, every layer's local loss.
+class CompiledStep:
+    """Training steps of a network, compiled with ``torch.compile`` where that works.
 
-    Where the compiler fails or is not there, a warning of one line says so, once, and training goes on without it.
-    Results are equal within rounding, but for what a layer draws at random, such as dropout. Backward passes and
-    optimizers stay outside, so that every schedule serves.
+    An :class:`~forwardforward.FFSequential` computes the whole step as one compiled function, see
+    :class:`~forwardforward.step.WholeStep`. If a block cannot be traced, such as an LSTM, or the compiler fails, one warning
+    is issued and training continues layer by layer. A baseline is trained without a compiler. Results are equal within
+    rounding, except for random numbers inside blocks, such as those of ``nn.Dropout``, which are equal in distribution.
 
     Args:
-        model: An :class:`~forwardforward.FFSequential`, or another module, whose ``forward`` is compiled.
+        model: The network.
+
+    Example:
+        >>> import torch, forwardforward as ff
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(8, 6))
+        >>> model = ff.FFSequential(layers, goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy())
+        >>> step = CompiledStep(model)
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.failed = False
-        places: list[tuple[nn.Module, str]] = [(model, "forward")]
-        if isinstance(model, FFSequential):
-            places = [(layer, "local_loss") for layer in model.stack]
-        self._places = [(module, name, self._guarded(getattr(module, name))) for module, name in places]
+    def __init__(self, model: Network) -> None:
+        self.model = model
+        self.whole: WholeStep | None = WholeStep(compile=True)
+        reason = untraceable(model)
+        if reason is not None:
+            self._fall_back(reason)
 
-    def __enter__(self) -> None:
-        """Put the compiled functions into their places."""
-        for module, name, function in self._places:
-            module.__dict__[name] = function
+    def __call__(self, *arguments: Any, **options: Any) -> StepResult:
+        """Run one step, with the arguments of :meth:`~forwardforward.network.Network.step`."""
+        if self.whole is None:
+            return self.model.step(*arguments, **options)
+        try:
+            return self.model.step(*arguments, **options, whole=self.whole)
+        except Exception as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "torch._functorch")):
+                raise
+            self._fall_back((str(error).strip() or type(error).__name__).splitlines()[0])
+            return self.model.step(*arguments, **options)
 
-    def __exit__(self, *_: object) -> None:
-        """Take them away again."""
-        for module, name, _function in self._places:
-            module.__dict__.pop(name, None)
+    def _fall_back(self, reason: str) -> None:
+        self.whole = None
+        warnings.warn(f"training continues layer by layer, without torch.compile: {reason}", stacklevel=3)
 
-    def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function compiled, and as it is from the first failure on."""
-        fast: Callable[..., Any] | None = None
 
-        def own(*args: Any) -> Any:
-            return function(*args)
-
-        # Torch compiles a piece of code 8 times at most, and a stack may have more layers: one piece for each.
-        own.__code__ = own.__code__.replace(co_name=f"{own.__name__}_{id(own)}")
-
-        def call(*args: Any) -> Any:
-            nonlocal fast
-            if self.failed:
-                return function(*args)
-            try:
-                from torch._functorch import config  # private: where it has gone, training goes on without
-
-                fast = fast or torch.compile(own)
-                with config.patch(donated_buffer=False):  # groups may keep graphs
-                    return fast(*args)
-            except Exception as error:
-                result = function(*args)  # a fault of the function's own comes again here
-                self.failed = True
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                warnings.warn(f"training goes on without torch.compile, which failed: {reason}", stacklevel=2)
-                return result
-
-        return call
+def untraceable(model: nn.Module) -> str | None:
+    """Return why a network cannot be compiled, None if no reason is known."""
+    for place, module in model.named_modules():
+        if isinstance(module, nn.RNNBase):
+            return f"{place} is a recurrent {type(module).__name__}, which cannot be traced"
+    return None

@@ -1,18 +1,19 @@
-"""Evaluation: how often the model, its layers and its head are wrong."""
+"""Evaluation: errors of the model, its layers and its head."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_whole
-from forwardforward.label_encoders.encoder import check_labels
-from forwardforward.training.arguments import check_model, placed
+from forwardforward._utils.checks import check_finite, check_labels, check_whole
+from forwardforward.data.batching import Data
+from forwardforward.network import Network
+from forwardforward.sequential import FFSequential
+from forwardforward.training.arguments import checked_model, move_to
 from forwardforward.training.randomness import derive_generator
-from forwardforward.training.sources import Data, source_for
 
 __all__ = ["Evaluation", "choose_layers", "evaluate"]
 
@@ -22,16 +23,19 @@ class Evaluation:
     """Errors in percent.
 
     Attributes:
-        error: Share of samples that the model's classifier gets wrong.
-        layer_errors: The same for each layer by its own goodness alone; None where layers cannot classify.
+        error: Share of samples that the model classifies incorrectly.
+        layer_errors: The same for each layer by its own goodness; None if layers cannot classify.
         layer_accuracies: For pair objectives, each layer's share of samples on the right side of its threshold, or of
-            pairs in the right order where its loss has none; for class objectives 100 minus the error. Rounded to
-            what float32 tells, and for pairs over batches of two samples or more, since some negatives need two. None
-            for models without local objectives, and where there is no such batch.
-        largest_goodness: Each layer's largest goodness of any sample under any label; None where layers cannot
-            classify.
-        head_error: The same as ``error`` for the one-pass head; None where there is none.
+            pairs in the right order if its loss has none; for class objectives 100 minus the error. Rounded to the
+            precision of float32, and for pairs over batches of two samples or more, since some negatives need two. None
+            for models without local objectives, or without such a batch.
+        largest_goodness: Each layer's largest goodness of any sample under any label; None if layers cannot classify.
+        head_error: The same as ``error`` for the one-pass head; None if there is none.
         samples: Number of samples.
+
+    Example:
+        >>> print(Evaluation(2.5, (3.0, 2.75), (97.0, 97.25), (5.0, 4.0), None, samples=400))
+        error 2.50 % (layers 3.00, 2.75)
     """
 
     error: float
@@ -47,13 +51,13 @@ class Evaluation:
         return 100 - self.error
 
     def __str__(self) -> str:
-        """Return the errors in a line."""
+        """Return the errors in one line."""
         parts = [] if self.layer_errors is None else ["layers " + ", ".join(f"{e:.2f}" for e in self.layer_errors)]
         parts += [] if self.head_error is None else [f"one-pass head {self.head_error:.2f}"]
         return f"error {self.error:.2f} %" + (f" ({'; '.join(parts)})" if parts else "")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON can hold them."""
+        """Return the figures in a form that JSON can represent."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
@@ -65,71 +69,89 @@ def evaluate(
 
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline.
-        data: Labelled :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset or a
-            ``DataLoader``, of any number of samples. Floating inputs are read in the model's type.
-        batch_size: Samples at a time; the errors do not depend on it.
-        device: Where to compute; where the model is unless given.
+        data: Raw labelled data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set or a
+            ``DataLoader``, of any number of samples.
+        batch_size: Samples per batch; the errors do not depend on it.
+        device: Device of the computation; default: the model's.
 
     Returns:
         The errors in percent.
 
     Raises:
-        TypeError: If the model cannot score, or the data are of another kind.
-        ValueError: If the data are empty or have no labels, or the device is not here.
+        TypeError: If the model or the data are of another kind.
+        ValueError: If the data are empty or have no labels, a label is out of range, a score is NaN or infinite, or the
+            device is not available.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> evaluate(model, (torch.rand(20, 8), torch.arange(20) % 2)).samples
+        20
     """
-    check_model(model, "scores")
+    network = checked_model(model)
     batch_size = max(2, check_whole("batch_size", batch_size, 1))
-    place = placed(model, device)
-    counts = _Counts(model)
-    generator = derive_generator(0, 0, "evaluation", place)
-    for images, labels in source_for(model, data, batch_size).batches(None):
+    target = move_to(network, device)
+    counts = _Counts(network)
+    generator = derive_generator(0, 0, "evaluation", target)
+    for images, labels in network.batches(data, batch_size).batches(None):
         counts.add(images, labels, generator)
     return counts.result()
 
 
 @torch.no_grad()
-def check_validation(model: nn.Module, data: Data) -> None:
-    """Score two samples, so that what would fail after an epoch fails before the first.
+def check_validation(model: Network, data: Data) -> None:
+    """Score two samples, so that a fault of the data is found before the first epoch and not after it.
 
     Raises:
-        ValueError: If the data are none that the model can be measured on.
+        ValueError: If the model cannot be measured on the data.
     """
     try:
-        images, labels = source_for(model, data).some()
-        if labels is not None and getattr(model, "num_classes", None) is not None:
-            check_labels(labels, model.num_classes)  # type: ignore[arg-type]
-        labels = None if labels is None else labels[: len(images)]
+        images, labels = model.batches(data).some()
+        if labels is not None:
+            check_labels(labels, model.num_classes)
+            labels = labels[: len(images)]
         _Counts(model).add(images, labels, derive_generator(0, 0, "evaluation", images.device))
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ValueError(f"validation must be labelled data that the model can score: {error}") from error
 
 
+@runtime_checkable
+class ChoosesLayers(Protocol):
+    """A classifier that chooses layers by validation data."""
+
+    def choose(self, goodness: Tensor, labels: Tensor) -> None:
+        """Choose the layers by their goodness ``(batch, layers, classes)`` and labels ``(batch,)``."""
+        ...
+
+
 @torch.no_grad()
 def choose_layers(model: nn.Module, data: Data, *, batch_size: int = 1000) -> None:
-    """Let the model's classifier choose the layers that it asks, if it has such a choice to make.
+    """Let the model's classifier choose its layers, if it chooses any.
 
     Args:
         model: A model whose ``classifier`` may have a method ``choose(goodness, labels)``, such as
             :class:`~forwardforward.classifiers.BestInterval`.
-        data: Labelled data that the layers have not learned from, of the same kinds as for :func:`evaluate`.
-        batch_size: Samples at a time.
+        data: Labelled data that the layers were not trained on, of the same kinds as for :func:`evaluate`.
+        batch_size: Samples per batch.
     """
-    choose = getattr(getattr(model, "classifier", None), "choose", None)
-    if choose is None:
+    network = checked_model(model)
+    if not isinstance(network.classifier, ChoosesLayers):
         return
-    found = [
-        (model.layer_goodness(images), labels)  # type: ignore[operator]
-        for images, labels in source_for(model, data, batch_size).batches(None)
+    parts = [
+        (network.layer_goodness(images), network.check_labels(images, labels))
+        for images, labels in network.batches(data, batch_size).batches(None)
     ]
-    choose(*map(torch.cat, zip(*found, strict=True)))
+    goodness, labels = map(torch.cat, zip(*parts, strict=True))
+    network.classifier.choose(goodness, labels)
 
 
 class _Counts:
-    """A model's wrong answers so far."""
+    """The wrong answers of a model."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         self.model = model
-        self.paired = getattr(model, "paired", False)
         self.samples = 0
         self.wrong: Tensor | int = 0
         self.layers: Tensor | None = None
@@ -138,34 +160,38 @@ class _Counts:
         self.local: list[tuple[int, list[Tensor | None]]] = []
 
     def add(self, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> None:
+        """Add one batch."""
         if labels is None:
-            raise ValueError("data must have labels to evaluate on, got none")
-        if labels.shape != (len(images),):
-            raise ValueError(f"labels must be one per sample, ({len(images)},), got {tuple(labels.shape)}")
+            raise ValueError("data must have labels to be evaluated on, got none")
         model = self.model
+        labels = model.check_labels(images, labels)
         self.samples += len(images)
-        goodness = model.layer_goodness(images) if getattr(model, "layers_classify", False) else None
-        if goodness is not None:
+        goodness: Tensor | None = None
+        if model.layers_classify:
+            goodness = check_finite(model.layer_goodness(images))
             wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
             self.layers = wrong if self.layers is None else self.layers + wrong
             largest = goodness.amax((0, 2))
             self.largest = largest if self.largest is None else self.largest.maximum(largest)
-        combine = getattr(getattr(model, "classifier", None), "combine", None)
-        scores = model.scores(images) if goodness is None or combine is None else combine(goodness)
+        if goodness is not None and callable(model.classifier):
+            scores = model.classifier(goodness)
+        else:
+            scores = check_finite(model.scores(images))
         self.wrong = self.wrong + (scores.argmax(1) != labels).sum()
-        if getattr(model, "head", None) is not None:
+        if isinstance(model, FFSequential) and model.head is not None:
             wrong = (model.head_logits(images).argmax(1) != labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
-        if self.paired and len(images) > 1:
+        if model.uses_negatives and len(images) > 1:
             local = model.local_losses((images, labels), generator)
-            self.local.append((len(images), [one.accuracy for one in local]))
+            self.local.append((len(images), [loss.accuracy for loss in local]))
 
     def result(self) -> Evaluation:
+        """Return the errors."""
         errors = None if self.layers is None else tuple(map(self._percent, self.layers.tolist()))
         accuracies: tuple[float | None, ...] | None = None
         if self.local:
             accuracies = tuple(self._accuracy(layer) for layer in range(len(self.local[0][1])))
-        elif errors is not None and not self.paired:
+        elif errors is not None and not self.model.uses_negatives:
             accuracies = tuple(round(100 - error, 4) for error in errors)
         return Evaluation(
             error=self._percent(int(self.wrong)),
@@ -184,4 +210,4 @@ class _Counts:
         if any(value is None for _, value in parts):
             return None
         total = sum(count * float(value) for count, value in parts if value is not None)
-        return round(100 * total / sum(count for count, _ in parts), 4)  # a share in float32 is known to 6e-8
+        return round(100 * total / sum(count for count, _ in parts), 4)  # float32 represents a share to 6e-8

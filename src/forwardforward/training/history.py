@@ -1,4 +1,4 @@
-"""What happened, epoch by epoch."""
+"""The history of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ __all__ = ["History"]
 
 
 class History:
-    """The records of a training's epochs, each a dictionary that JSON can hold.
+    """The records of a training's epochs, each a dictionary that JSON can represent.
 
     A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry per layer, None for one that was not updated:
     ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
-    ``learning_rate``), ``head`` (``loss`` and ``accuracy`` of the one-pass head, of a baseline those of the network, or
-    None) and ``validation`` (see :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and
-    ``separation`` are in units of goodness. Accuracies of the training are shares from 0 to 1, those of the validation
-    percent.
+    ``learning_rate``, and ``parts``, the terms of a summed loss by name), ``head`` (``loss`` and ``accuracy`` of the one-pass
+    head, of a baseline those of the network, or None) and ``validation`` (see
+    :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and ``separation`` are in units of
+    goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent.
 
     Args:
         epochs: Records to begin with.
+
+    Example:
+        >>> History([{"epoch": 1, "seconds": 2.0, "layers": [], "head": None, "validation": None}]).seconds
+        2.0
     """
 
     def __init__(self, epochs: list[dict[str, Any]] | None = None) -> None:
@@ -36,20 +40,23 @@ class History:
         return self.epochs[index]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Go through the records."""
+        """Iterate over the records."""
         return iter(self.epochs)
 
     def layer(self, index: int, key: str) -> list[float | None]:
-        """Return one figure of one layer over the epochs, None where it was not measured.
+        """Return one figure of one layer over the epochs, None for epochs without it.
 
         Args:
-            index: The layer, from 0; negative counts from the end.
+            index: Index of the layer, from 0; negative indices count from the end.
             key: Such as ``"separation"``.
         """
-        return [None if record["layers"][index] is None else record["layers"][index][key] for record in self]
+        depth = max((len(record["layers"]) for record in self), default=0)
+        layer = index + depth if index < 0 else index  # layers that were appended later are missing in early epochs
+        records = [record["layers"][layer] if layer < len(record["layers"]) else None for record in self]
+        return [None if record is None else record[key] for record in records]
 
     def validation(self, key: str = "error") -> list[float | None]:
-        """Return one figure on the validation data over the epochs, None where it was not measured.
+        """Return one figure of the validation data over the epochs, None for epochs without it.
 
         Args:
             key: A field of :class:`~forwardforward.training.Evaluation`.
@@ -62,11 +69,11 @@ class History:
         return float(sum(record["seconds"] for record in self))
 
     def to_jsonl(self, path: str | Path) -> None:
-        """Write one line of JSON an epoch."""
+        """Write one line of JSON per epoch."""
         Path(path).write_text("".join(json.dumps(record) + "\n" for record in self), encoding="utf-8")
 
     def __repr__(self) -> str:
         """Return the number of epochs and the last validation error."""
-        last = self.epochs[-1]["validation"] if self.epochs else None
+        last = self.epochs[-1].get("validation") if self.epochs else None
         error = "" if last is None else f", validation error {last['error']:.2f} %"
         return f"<History of {len(self)} epochs{error}>"

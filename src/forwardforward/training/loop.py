@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from forwardforward._utils.checks import check_whole
+from forwardforward.data.batching import Data, Source, class_names_of, source
+from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.preprocessing import to_float
+from forwardforward.step import StepResult
 from forwardforward.training.arguments import (
     check_checkpoint,
-    check_model,
     check_optimizer,
     check_schedule,
     checked_callbacks,
-    dtype_of,
-    placed,
+    checked_model,
+    move_to,
 )
 from forwardforward.training.callbacks import Callback, Checkpoint, FitState, StopOnNaN
 from forwardforward.training.checkpoints import check_architecture, load_checkpoint, require, restore_weights
-from forwardforward.training.compilation import Compiled
+from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, derive_seed
 from forwardforward.training.settings import described, first_difference, model_settings
-from forwardforward.training.sources import Data, Source, source
 from forwardforward.update_schedules import Joint, Schedule
 
 __all__ = ["fit"]
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
-MONITOR_EVERY = 16  # steps between measurements of the gradient norm, which reads every gradient once
 
 
 def fit(
@@ -58,71 +58,102 @@ def fit(
     progress: bool = True,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    monitor_every: int = 17,
 ) -> History:
     """Train a model.
 
-    The same seed gives the same run, and a run that was killed and resumed ends with the same weights as one left
-    alone, bit for bit on the CPU with the same number of threads: each epoch's order and draws depend on the seed and
-    the epoch alone. The caller's random state is left as it was.
+    The same seed gives the same run, and a run that was killed and resumed ends with the same weights as an uninterrupted
+    one, bit for bit on the CPU with the same number of threads: the order and the random numbers of each epoch depend on the
+    seed and the epoch only. The caller's random state is restored.
 
     Args:
-        model: An :class:`~forwardforward.FFSequential`, a baseline, or any module with ``step``, ``units``,
-            ``layers`` and a length, its number of layers.
-        train: :class:`~forwardforward.data.TensorData`, a pair of tensors, a map-style dataset, or a ``DataLoader``
-            (which keeps its own batches and order). Tensors are moved to the device once; floating inputs are read
-            in the type of the model's weights.
-        validation: Labelled data of the same kinds, tried before the first epoch and measured after each; never the
-            test set, if anything is chosen by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
+        model: An :class:`~forwardforward.FFSequential` or a baseline.
+        train: Raw training data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set, or a
+            ``DataLoader`` (which keeps its own batches and order). Tensors are moved to the device once. If the model's
+            preprocessing standardizes and is not fitted yet, it is fitted on these data.
+        validation: Labelled data of the same kinds, evaluated after each epoch; not the test set, if anything is chosen by
+            it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
         epochs: Passes over the training data.
-        batch_size: Samples a step. A last batch of one sample joins the batch before it, since some negatives and
-            batch statistics need two.
-        optimizer: Local optimizers; Adam with a learning rate of 0.001 unless given.
-        schedule: Which layers are updated when, see :mod:`forwardforward.update_schedules`; all of them in each step unless
-            given.
-        seed: Decides order and draws. Weights are the model's own: call ``torch.manual_seed`` before making it.
-        device: Where to train; where the model is unless given.
+        batch_size: Samples per step. A last batch of one sample joins the batch before it, since some negatives and batch
+            statistics need two.
+        optimizer: Local optimizers; default: Adam with a learning rate of 0.001.
+        schedule: The layers that are updated in each step, see :mod:`forwardforward.update_schedules`; default: all.
+        seed: Random seed for shuffling, sampling and augmentation. Weights are initialized by the model: call
+            ``torch.manual_seed`` before making it.
+        device: Device of the training; default: the model's.
         precision: ``"float32"``, or ``"bf16"`` for products in bfloat16 with weights and goodness in float32.
-        compile: Whether ``torch.compile`` compiles what the layers run in a step, see
-            :class:`~forwardforward.training.Compiled`: minutes at the start, and faster steps. Training goes on
-            without, and a warning says so, where the compiler fails.
-        augment: Changes the images of each training batch, as ``augment(images, generator)``; see
+        compile: Whether to compile the training step with ``torch.compile``, see
+            :class:`~forwardforward.training.CompiledStep`.
+        augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``; see
             :mod:`forwardforward.data`.
         callbacks: Called after each epoch, in order.
         progress: Whether to show a progress bar on standard error.
-        checkpoint: File to write after each epoch, in a folder that exists. It is written too where measuring the
-            validation data fails; resumed, the run measures them before it goes on.
-        resume: Go on from ``checkpoint``, or from the start where it does not exist yet. Without it, a file that
-            exists is refused.
+        checkpoint: File to write after each epoch, in an existing folder. It is also written if the evaluation of the
+            validation data fails; a resumed run repeats that evaluation first.
+        resume: Resume from ``checkpoint``, or start if it does not exist yet. By default, an existing file is refused.
+        monitor_every: Number of steps between measurements of the gradient norm, which reads every gradient once. The
+            default is a prime, so that every phase of an alternating schedule is measured.
 
     Returns:
-        The history, of all epochs where the run was resumed.
+        The history; of a resumed run, of all epochs.
 
     Raises:
-        TypeError: If an argument is of another kind than it must be.
-        ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it is of a
-            run with another seed, batch size, schedule, optimizer, precision, number of samples or model. More
-            epochs than before may be given.
+        TypeError: If an argument is of another kind.
+        ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it belongs to a run
+            with another seed, batch size, schedule, optimizer, precision, number of samples or model. More epochs than
+            before are accepted.
         CheckpointError: If a checkpoint cannot be read or written.
         TrainingDiverged: If a loss is no longer finite; the last checkpoint is from before.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> history = ff.fit(model, (torch.rand(20, 8), torch.arange(20) % 2), epochs=2, batch_size=5, progress=False)
+        >>> len(history)
+        2
     """
+    with torch.inference_mode(False), torch.enable_grad():
+        return _fit(**locals())
+
+
+def _fit(
+    model: nn.Module,
+    train: Data,
+    validation: Data | None,
+    epochs: int,
+    batch_size: int,
+    optimizer: LocalOptimizer | None,
+    schedule: Schedule | None,
+    seed: int,
+    device: torch.device | str | None,
+    precision: str,
+    compile: bool,
+    augment: Callable[[Tensor, torch.Generator | None], Tensor] | None,
+    callbacks: Sequence[Callback],
+    progress: bool,
+    checkpoint: str | Path | None,
+    resume: bool,
+    monitor_every: int,
+) -> History:
     epochs, batch_size = check_whole("epochs", epochs, 1), check_whole("batch_size", batch_size, 1)
-    seed = check_whole("seed", seed)
+    seed, monitor_every = check_whole("seed", seed), check_whole("monitor_every", monitor_every, 1)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
     schedule = Joint() if schedule is None else schedule
-    check_model(model, "step", "parameter_groups", "layers", "__len__")
+    network = checked_model(model)
     check_optimizer(optimizer)
     check_schedule(schedule)
     callbacks = checked_callbacks(callbacks)
     check_checkpoint(checkpoint, resume)
-    place = placed(model, device)
-    data = source(train, batch_size, place, dtype_of(model))
-    optimizer.attach(model)  # type: ignore[arg-type]
-    decisive = {"precision": precision, "samples": data.samples, "optimizer": optimizer, "augment": augment}
-    settings = {**{name: described(one) for name, one in decisive.items()}, **model_settings(model)}
+    target = move_to(network, device)
+    data = source(train, batch_size, target, network.dtype, network.num_embeddings)
+    network.class_names = class_names_of(train) or network.class_names
+    compared = {"precision": precision, "samples": data.samples, "optimizer": optimizer, "augment": augment}
     state = FitState(
-        model,
+        network,
         optimizer,
         schedule,
         History(),
@@ -130,29 +161,31 @@ def fit(
         batch_size,
         seed,
         validates=validation is not None,
-        settings=settings,
+        settings={name: described(value) for name, value in compared.items()},
     )
-    every = [StopOnNaN(), *([Checkpoint(checkpoint)] if checkpoint is not None else []), *callbacks]
-    steps = Compiled(model) if compile else contextlib.nullcontext()
-    cuda = [place] if place.type == "cuda" else []
+    # The checkpoint is written last, so that it contains what the other callbacks change, such as an appended layer.
+    every = [StopOnNaN(), *callbacks, *([Checkpoint(checkpoint)] if checkpoint is not None else [])]
+    cuda = [target] if target.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
+        _prepare(state, data)
         if validation is not None:
-            check_validation(model, validation)
+            check_validation(network, validation)
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            _restore(state, checkpoint, place)
+            _restore(state, every, checkpoint, target)
             if validation is not None and state.history and state.history[-1]["validation"] is None:
-                state.history[-1]["validation"] = _measured(model, validation)
+                state.history[-1]["validation"] = _evaluated(network, validation)
         for callback in every:
             callback.on_fit_begin(state)
+        step = CompiledStep(network) if compile else network.step
         total = None if data.steps is None else data.steps * epochs
         with tqdm(total=total, initial=(data.steps or 0) * len(state.history), disable=not progress) as bar:
             while len(state.history) < epochs and not state.stop:
-                with steps:
-                    record = _epoch(state, data, place, PRECISIONS[precision], augment, bar)
+                epoch = _Epoch(state, step, target, PRECISIONS[precision], augment, every, monitor_every)
+                record = epoch.run(data, bar)
                 state.history.epochs.append(record)
                 if validation is not None:
                     try:
-                        record["validation"] = _measured(model, validation)
+                        record["validation"] = _evaluated(network, validation)
                     except Exception:
                         _keep(state, every)
                         raise
@@ -164,83 +197,135 @@ def fit(
     return state.history
 
 
+def _prepare(state: FitState, data: Source) -> None:
+    """Fit the preprocessing and set up shapes on the training data, and attach the optimizer."""
+    model = state.model
+    if model.preprocessing.needs_fit:
+        model.preprocessing.fit(images for images, _ in data.batches(None))
+    if not model.is_set_up:
+        model.prepare(data.some()[0])
+    state.optimizer.attach(model)
+
+
 def _keep(state: FitState, callbacks: Sequence[Callback]) -> None:
-    """Write an epoch that could not be measured, so that it is not lost, unless it diverged."""
+    """Write an epoch whose evaluation failed, so that it is not lost, unless it diverged."""
     StopOnNaN().on_epoch_end(state)
-    for one in callbacks:
-        if isinstance(one, Checkpoint):
-            one.write(state)
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint):
+            callback.write(state)
 
 
-def _measured(model: nn.Module, validation: Data) -> dict[str, Any]:
-    """Return what an epoch's record says of the validation data, by which layers are chosen first."""
+def _evaluated(model: Network, validation: Data) -> dict[str, Any]:
+    """Return the record of the validation data; layers are chosen by them first, if the classifier chooses layers."""
     choose_layers(model, validation)
     return evaluate(model, validation).to_dict()
 
 
-def _epoch(
-    state: FitState,
-    data: Source,
-    device: torch.device,
-    autocast: torch.dtype | None,
-    augment: Callable[[Tensor, torch.Generator | None], Tensor] | None,
-    bar: Any,
-) -> dict[str, Any]:
-    """Run one epoch and return its record."""
-    model: Any = state.model
-    epoch = len(state.history)
-    torch.manual_seed(derive_seed(state.seed, epoch, "torch"))  # dropout and the like
-    generator = derive_generator(state.seed, epoch, "negatives", device)
-    augmentation = derive_generator(state.seed, epoch, "augmentation", device)
-    for plugin in (state.optimizer, *model.modules()):
-        if hasattr(plugin, "set_progress"):
-            plugin.set_progress((epoch + 0.5) / state.epochs)
-    bar.set_description(f"epoch {epoch + 1}/{state.epochs}")
-    meter = EpochMeter()
-    depth = len(model)
-    model.train()
-    began = time.perf_counter()
-    for step, (images, labels) in enumerate(data.batches(derive_generator(state.seed, epoch, "order"))):
-        result = model.step(
-            (images if augment is None else augment(images, augmentation), labels),
-            state.optimizer,
-            groups=state.schedule(depth, epoch, step, state.epochs),
-            generator=generator,
-            autocast=autocast,
-            monitor=step % MONITOR_EVERY == 0,
-        )
-        meter.update(result)
-        bar.update()
-    layers = [meter.layer(i) for i in range(depth)]
-    rates = state.optimizer.learning_rates()
-    for i, layer in enumerate(layers):
-        if layer is not None:
-            layer["largest_weight"] = _largest(model.layers[i])
-            layer["learning_rate"] = rates.get(str(i))
-    return {
-        "epoch": epoch + 1,
-        "seconds": time.perf_counter() - began,
-        "layers": layers,
-        "head": meter.head(),
-        "validation": None,
-    }
+class _Epoch:
+    """One epoch of a training."""
+
+    def __init__(
+        self,
+        state: FitState,
+        step: Callable[..., StepResult],
+        device: torch.device,
+        autocast: torch.dtype | None,
+        augment: Callable[[Tensor, torch.Generator | None], Tensor] | None,
+        callbacks: Sequence[Callback],
+        monitor_every: int,
+    ) -> None:
+        self.state = state
+        self.step = step
+        self.device = device
+        self.autocast = autocast
+        self.augment = augment
+        self.callbacks = callbacks
+        self.monitor_every = monitor_every
+
+    def run(self, data: Source, bar: Any) -> dict[str, Any]:
+        """Train for one epoch, and return its record."""
+        # Every generator is derived from (seed, epoch, purpose), and none from earlier draws: a run that resumes at this
+        # epoch has the same order, negatives, augmentation and dropout as one that was never interrupted.
+        state, epoch = self.state, len(self.state.history)
+        torch.manual_seed(derive_seed(state.seed, epoch, "torch"))  # dropout and the like
+        negatives = derive_generator(state.seed, epoch, "negatives", self.device)
+        augmentation = derive_generator(state.seed, epoch, "augmentation", self.device)
+        order = derive_generator(state.seed, epoch, "order")
+        self._set_progress((epoch + 0.5) / state.epochs)
+        bar.set_description(f"epoch {epoch + 1}/{state.epochs}")
+        meter, depth = EpochMeter(), len(state.model)
+        state.model.train()
+        start = time.perf_counter()
+        for index, (images, labels) in enumerate(data.batches(order)):
+            result = self.step(
+                (images if self.augment is None else self.augment(_floating(images), augmentation), labels),
+                state.optimizer,
+                groups=state.schedule(depth, epoch, index, state.epochs),
+                generator=negatives,
+                autocast=self.autocast,
+                monitor=index % self.monitor_every == 0,
+            )
+            meter.update(result)
+            for callback in self.callbacks:
+                callback.on_step_end(state, result)
+            bar.update()
+        return {
+            "epoch": epoch + 1,
+            "seconds": time.perf_counter() - start,
+            "layers": [self._layer_record(meter, index) for index in range(depth)],
+            "head": meter.head(),
+            "validation": None,
+        }
+
+    def _set_progress(self, progress: float) -> None:
+        for plugin in (self.state.optimizer, *self.state.model.modules()):
+            if isinstance(plugin, HasProgress):
+                plugin.set_progress(progress)
+
+    def _layer_record(self, meter: EpochMeter, index: int) -> dict[str, Any] | None:
+        record = meter.layer(index)
+        if record is not None:
+            record["largest_weight"] = _largest_weight(self.state.model.layers[index])
+            record["learning_rate"] = self.state.optimizer.learning_rates().get(str(index))
+        return record
 
 
-def _largest(layer: nn.Module) -> float | None:
+@runtime_checkable
+class HasProgress(Protocol):
+    """A plug-in that depends on the progress of the training, such as a threshold with a schedule."""
+
+    def set_progress(self, progress: float) -> None:
+        """Set the progress, from 0 to 1."""
+        ...
+
+
+def _floating(images: Tensor) -> Tensor:
+    return to_float(images) if images.dtype == torch.uint8 else images
+
+
+def _largest_weight(layer: nn.Module) -> float | None:
     sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
     return float(torch.stack(sizes).max()) if sizes else None
 
 
-def _restore(state: FitState, path: str | Path, device: torch.device) -> None:
-    """Take over a checkpoint's weights, optimizer state and history."""
+def _restore(state: FitState, callbacks: Sequence[Callback], path: str | Path, device: torch.device) -> None:
+    """Load a checkpoint's weights, optimizer state and history.
+
+    Everything that determines the result is compared first: a checkpoint of another run would load without an error and
+    continue as a mixture of both.
+    """
     content = load_checkpoint(path, device)
     require(content, path, "seed", "batch_size", "schedule", "settings", "optimizer", "history")
+    for callback in callbacks:
+        callback.on_restore(state, History(content["history"]))
     check_architecture(content, path, state.model)
-    own = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
-    kept = {**{name: content[name] for name in own}, **content["settings"]}
-    own |= state.settings
-    if (name := first_difference(kept, own)) is not None:
-        raise ValueError(f"{name} must be that of the checkpoint {path}, {kept.get(name)}, got {own.get(name)}")
+    current = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
+    saved = {**{name: content[name] for name in current}, **content["settings"]}
+    current |= {**state.settings, **model_settings(state.model)}
+    if (name := first_difference(saved, current)) is not None:
+        raise ValueError(
+            f"{name} must be that of the checkpoint {path}, {saved.get(name)}, got {current.get(name)}"
+        )
     restore_weights(content, path, state.model)
     state.optimizer.load_state_dict(content["optimizer"])
     state.history.epochs.extend(content["history"])

@@ -1,4 +1,4 @@
-"""Means over an epoch's steps, kept on the device until somebody asks."""
+"""Means over the steps of an epoch, computed on the device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from forwardforward.objectives import LocalLoss
-from forwardforward.sequential import StepResult
+from forwardforward.step import StepResult
 
-FLUSH = 256  # steps between reductions: rare enough to cost nothing, often enough to hold little
+FLUSH = 256  # steps between reductions: rare enough to cost nothing, often enough to need little memory
 
 
 class EpochMeter:
@@ -22,7 +22,7 @@ class EpochMeter:
         self._steps = 0
 
     def update(self, result: StepResult) -> None:
-        """Take in one step."""
+        """Add one step."""
         for layer, local in result.layers.items():
             self._add_local(f"{layer}", local)
         if result.head is not None:
@@ -34,7 +34,7 @@ class EpochMeter:
             self._flush()
 
     def mean(self, key: str) -> float | None:
-        """Return the mean of one figure, None where it never came."""
+        """Return the mean of one figure, None if there is none."""
         self._flush()
         if key not in self._sums:
             return None
@@ -49,6 +49,8 @@ class EpochMeter:
         record: dict[str, Any] = {name: self.mean(f"{index}/{name}") for name in names}
         positive, negative = record["positive"], record["negative"]
         record["separation"] = None if positive is None else positive - negative
+        prefix = f"{index}/parts/"
+        record["parts"] = {key.removeprefix(prefix): self.mean(key) for key in self._sums if key.startswith(prefix)}
         return record
 
     def head(self) -> dict[str, Any] | None:
@@ -58,9 +60,12 @@ class EpochMeter:
         return {"loss": self.mean("head/loss"), "accuracy": self.mean("head/accuracy")}
 
     def _add_local(self, name: str, local: LocalLoss) -> None:
-        for key, value in local._asdict().items():
+        for key in ("loss", "positive", "negative", "accuracy"):
+            value: Tensor | None = getattr(local, key)
             if value is not None:
                 self._add(f"{name}/{key}", value)
+        for part, value in local.parts.items():
+            self._add(f"{name}/parts/{part}", value)
 
     def _add(self, key: str, value: Tensor) -> None:
         self._pending.setdefault(key, []).append(value.detach())

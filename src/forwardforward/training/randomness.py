@@ -1,4 +1,4 @@
-"""Random state that needs no history: a generator for each (seed, epoch, purpose)."""
+"""Random numbers that do not depend on earlier draws: one generator per (seed, epoch, purpose)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 
 
 def derive_seed(seed: int, epoch: int, purpose: str) -> int:
-    """Return a seed that depends on all three and on nothing that was drawn before."""
+    """Return a seed that depends on the three arguments only."""
     digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
 
 def derive_generator(seed: int, epoch: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a fresh generator on ``device``, seeded by :func:`derive_seed`."""
+    """Return a new generator on ``device``, seeded by :func:`derive_seed`."""
     return torch.Generator(device).manual_seed(derive_seed(seed, epoch, purpose))

@@ -1,4 +1,4 @@
-"""What decides a run's result, in words that a checkpoint can hold and a later run be compared with."""
+"""Descriptions of the settings that determine a run's result, for comparison with a later run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def described(value: object) -> str:
-    """Return the ``repr``, without the addresses in it: a function or an object without one goes by its name."""
+    """Return the ``repr`` without memory addresses, which differ between processes."""
     return _cleaned(repr(value))
 
 
@@ -19,17 +19,17 @@ def _cleaned(text: str) -> str:
 
 
 def model_settings(model: nn.Module) -> dict[str, str]:
-    """Return every module's type and arguments, and its plug-ins that are no modules, by their place in the model."""
+    """Return every module's type and arguments, and its plug-ins that are not modules, by their place in the model."""
     settings = {}
-    for place, module in model.named_modules(remove_duplicate=False):  # a Skip stands where it begins and ends
+    for place, module in model.named_modules(remove_duplicate=False):
         settings[place or "model"] = _cleaned(f"{type(module).__name__}({module.extra_repr()})")
-        plugins = {name: one for name, one in vars(module).items() if callable(one) and not name.startswith("_")}
+        plugins = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
         if options := getattr(module, "optimizer_options", None):
             plugins["optimizer"] = options
-        settings |= {".".join(filter(None, (place, name))): described(one) for name, one in plugins.items()}
+        settings |= {".".join(filter(None, (place, name))): described(value) for name, value in plugins.items()}
     return settings
 
 
-def first_difference(kept: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
-    """Return the first name under which the two say something else, None if they are equal."""
-    return next((name for name in {**own, **kept} if kept.get(name) != own.get(name)), None)
+def first_difference(saved: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:
+    """Return the first name whose values differ, None if all are equal."""
+    return next((name for name in {**current, **saved} if saved.get(name) != current.get(name)), None)

@@ -1,7 +1,7 @@
-"""Where data sets come from, one file a source.
+"""Sources of data sets, one file per source.
 
-A new source is a file with a function ``(data_dir, download) -> Splits`` and a line in ``SOURCES``. One that holds
-text takes a representation and whether to show progress too, and has its line in ``TEXT_SOURCES``.
+A new source is a file with a function ``(data_dir, download) -> Splits`` and a line in ``SOURCES``. A source of texts
+is a function ``(data_dir, download, representation, progress) -> Splits`` with a line in ``TEXT_SOURCES``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TEXT_SOURCES: dict[str, Callable[[Path, bool, Representation, bool], Splits]] = 
 
 
 def available() -> tuple[str, ...]:
-    """Names that :func:`load` knows."""
+    """Return the names of the data sets that :func:`load` can load."""
     return tuple(sorted((*SOURCES, *TEXT_SOURCES)))
 
 
@@ -44,46 +44,54 @@ def load(
     representation: Representation | None = None,
     progress: bool = True,
 ) -> Splits:
-    """Load a data set by its name, or from an ``.npz`` file.
+    """Load a data set by name, or from an ``.npz`` file.
 
     ================= ================ ====================== ============================================
-    name              input            training/validation/   parts
-                                       test images
+    name              input            training/validation/   splits
+                                       test samples
     ================= ================ ====================== ============================================
     ``digits``        (1, 8, 8)        1,077 / 360 / 360      fixed, stratified
     ``mnist``         (1, 28, 28)      50,000/10,000/10,000   official test set; validation = the last
     ``fashion-mnist`` (1, 28, 28)      50,000/10,000/10,000   sixth of the official training images
     ``cifar10``       (3, 32, 32)      45,000/5,000/10,000    official test set; validation = the last
     ``cifar100``      (3, 32, 32)      45,000/5,000/10,000    tenth of the official training images
-    ``svhn``          (3, 32, 32)      65,932/7,325/26,032    (SVHN's part "extra" is left out)
-    ``imdb``          (200,) or as     20,000/5,000/25,000    official test set; validation = the last
-                      represented                             fifth of each class of the training reviews
+    ``svhn``          (3, 32, 32)      65,932/7,325/26,032    (SVHN's split "extra" is not used)
+    ``imdb``          (200,), or set   20,000/5,000/25,000    official test set; validation = the last
+                      by                                      fifth of each class of the training reviews
+                      representation
     path of ``.npz``  as in the file   60 / 20 / 20 %         arrays x, y; fixed, stratified
                                        5/6, 1/6 of training   arrays x_train, y_train, x_test, y_test
     ================= ================ ====================== ============================================
 
-    Inputs are float32, those of the named sets in [0, 1];
-    :meth:`Splits.standardized <forwardforward.data.Splits.standardized>` shifts and scales them. CIFAR-10 and
-    CIFAR-100 come from the binary or the pickled release, CIFAR-100 with its 100 fine labels. In an ``.npz`` file
-    x has shape (N, D), (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by 255, floats
-    keep their scale. y has shape (N,) and holds integer labels from 0. Of IMDb's reviews, inputs are what the
-    representation makes; see :mod:`forwardforward.data.text`.
+    Images are float32 in [0, 1]. CIFAR-10 and CIFAR-100 come from the binary or the pickled release, CIFAR-100 with its
+    100 fine labels. The named data sets have their official class names.
+
+    In an ``.npz`` file, x has shape (N, D), (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by
+    255, floating-point values keep their scale. y has shape (N,) and contains integer labels from 0, or strings, whose
+    sorted distinct values become the class names.
+
+    The inputs of ``imdb`` are computed by the representation; see :mod:`forwardforward.data.text`.
 
     Args:
-        name: one of :func:`available`, or the path of an ``.npz`` file.
-        data_dir: folder of the downloaded sets; ``$FORWARDFORWARD_DATA``, else ``~/.cache/forwardforward``,
-            where not given. Digits (part of scikit-learn) and ``.npz`` files do not use it.
-        download: whether to download files that are missing; by default only where ``data_dir`` is not given.
-        representation: what becomes of texts; :class:`~forwardforward.data.text.MeanVectors` where not given.
-        progress: whether to show progress bars while texts are read and word vectors trained.
+        name: One of :func:`available`, or the path of an ``.npz`` file.
+        data_dir: Folder of the downloaded data sets. Default: ``$FORWARDFORWARD_DATA`` if set, else
+            ``~/.cache/forwardforward``. Digits (part of scikit-learn) and ``.npz`` files do not use it.
+        download: Whether to download missing files. Default: True if ``data_dir`` is None.
+        representation: Converts texts to inputs. Default: :class:`~forwardforward.data.text.MeanVectors`.
+        progress: Whether to show progress bars while reading texts and training word vectors.
 
     Raises:
-        TypeError: ``representation`` is none.
-        ValueError: the name is unknown, the files do not hold what they should, or a representation is given for a
-            set that holds no text.
-        FileNotFoundError: files are missing and may not be downloaded.
-        ConnectionError: the download failed.
-        ImportError: the source needs a package that is not installed.
+        TypeError: If ``representation`` is not a representation.
+        ValueError: If the name is unknown, the files have unexpected contents, or a representation is set for a data
+            set without texts.
+        FileNotFoundError: If files are missing and may not be downloaded.
+        ConnectionError: If the download fails.
+        ImportError: If the source needs a package that is not installed.
+
+    Example:
+        >>> splits = load("digits")
+        >>> len(splits.train), splits.input_shape, splits.class_names
+        (1077, (1, 8, 8), ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'))
     """
     folder = Path(data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward").expanduser()
     may_download = data_dir is None if download is None else download
@@ -92,7 +100,7 @@ def load(
     if isinstance(name, str) and name in TEXT_SOURCES:
         return TEXT_SOURCES[name](folder, may_download, representation or MeanVectors(), progress)
     if representation is not None:
-        raise ValueError(f"representation must be None for {name}, which holds no text, got {representation}")
+        raise ValueError(f"representation must be None for {name}, which has no texts, got {representation}")
     source = SOURCES.get(name) if isinstance(name, str) else None
     if source is None:
         path = Path(name).expanduser()

@@ -1,4 +1,4 @@
-"""Optional packages, loaded by the source that needs them."""
+"""Import of optional packages by the data sources that need them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import Any
 
 
 def import_extra(module: str, data_set: str, package: str, extra: str) -> Any:
-    """The module, or an ``ImportError`` that says what to install."""
+    """Import a module of an optional package.
+
+    Args:
+        module: Full name of the module.
+        data_set: Name of the data set that needs it.
+        package: Name of the package, for the error message.
+        extra: The extra of this library that installs the package.
+
+    Raises:
+        ImportError: If the package is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

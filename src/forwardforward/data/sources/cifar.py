@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from the binary release or, by torchvision, from the pickled one."""
+"""CIFAR-10 and CIFAR-100, from the binary release or, with torchvision, from the pickled release."""
 
 from __future__ import annotations
 
@@ -13,62 +13,81 @@ from numpy.typing import NDArray
 from forwardforward.data.sources._extras import import_extra
 from forwardforward.data.sources._official import download_files, last_as_validation
 from forwardforward.data.splits import Splits
-from forwardforward.data.tensors import TensorData
+from forwardforward.data.tensors import TensorData, check_class_names
 
 __all__ = ["cifar10", "cifar100"]
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
+FINE_NAMES = "fine_label_names.txt"  # one name per line
+ANIMALS_AND_VEHICLES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 @dataclass(frozen=True)
 class _Release:
-    """How a set is stored: labels, then 3,072 pixels for each image in the binary files; pickles in the other form."""
+    """Files of a data set.
+
+    A record of the binary files contains the labels of an image, then its 3,072 pixels.
+    """
 
     name: str
     num_classes: int
-    label_bytes: int  # the last one is the label; CIFAR-100 has one of 20 groups of classes before it
+    class_names: tuple[str, ...] | None  # None: read from the release's files
+    label_bytes: int  # the last byte is the label; in CIFAR-100, the byte before it is the coarse label
     binary_folder: str
     train_files: tuple[str, ...]
-    train_images: int  # in each of these files
+    train_images: int  # per file
     test_file: str
     test_images: int
-    class_name: str  # torchvision's, for the pickled form
+    torchvision_class: str
     pickled_folder: str
 
 
 CIFAR10 = _Release(
     name="cifar10",
     num_classes=10,
+    class_names=ANIMALS_AND_VEHICLES,
     label_bytes=1,
     binary_folder="cifar-10-batches-bin",
     train_files=tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
     train_images=10_000,
     test_file="test_batch.bin",
     test_images=10_000,
-    class_name="CIFAR10",
+    torchvision_class="CIFAR10",
     pickled_folder="cifar-10-batches-py",
 )
 CIFAR100 = _Release(
     name="cifar100",
     num_classes=100,
+    class_names=None,
     label_bytes=2,
     binary_folder="cifar-100-binary",
     train_files=("train.bin",),
     train_images=50_000,
     test_file="test.bin",
     test_images=10_000,
-    class_name="CIFAR100",
+    torchvision_class="CIFAR100",
     pickled_folder="cifar-100-python",
 )
 
 
 def cifar10(data_dir: Path, download: bool) -> Splits:
-    """Photographs of ten classes, shape (3, 32, 32).
+    """Return photographs of ten classes, shape (3, 32, 32).
 
-    Read from the binary release in ``data_dir/cifar-10-batches-bin`` where it is complete, which needs no other
-    package, else from the pickled one in ``data_dir/cifar-10-batches-py``, which is also what is downloaded.
-    Files of the binary release with more or fewer images than the official ones are read with a warning.
+    They are read from the binary release in ``data_dir/cifar-10-batches-bin`` if it is complete, which needs no other
+    package, else from the pickled release in ``data_dir/cifar-10-batches-py``, which is also the one that is
+    downloaded. A file of the binary release with more or fewer images than the official file causes a warning.
 
     Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
@@ -76,9 +95,10 @@ def cifar10(data_dir: Path, download: bool) -> Splits:
 
 
 def cifar100(data_dir: Path, download: bool) -> Splits:
-    """Photographs of a hundred classes, shape (3, 32, 32), with the fine labels.
+    """Return photographs of a hundred classes, shape (3, 32, 32), with the fine labels.
 
-    Read as CIFAR-10 is, from ``data_dir/cifar-100-binary`` or ``data_dir/cifar-100-python``.
+    They are read in the same way as CIFAR-10, from ``data_dir/cifar-100-binary`` or ``data_dir/cifar-100-python``. The
+    class names come from ``fine_label_names.txt`` or ``meta`` in that folder; the binary release may lack them.
 
     Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
@@ -91,18 +111,31 @@ def _load(release: _Release, data_dir: Path, download: bool) -> Splits:
     if missing:
         train, test = _pickled(release, data_dir, download, missing)
     else:
-        train, test = (_binary(release, folder, files) for files in (release.train_files, (release.test_file,)))
-    # A tenth is the customary 5,000 of 50,000.
+        names = _binary_class_names(release, folder)
+        train, test = (_binary(release, folder, files, names) for files in (release.train_files, (release.test_file,)))
+    # A tenth gives the usual 5,000 of 50,000.
     return last_as_validation(release.name, data_dir, train, test, fraction=10)
 
 
-def _binary(release: _Release, folder: Path, files: tuple[str, ...]) -> TensorData:
+def _binary_class_names(release: _Release, folder: Path) -> tuple[str, ...] | None:
+    path = folder / FINE_NAMES
+    if release.class_names is not None or not path.is_file():
+        return release.class_names
+    try:
+        return check_class_names(path.read_text(encoding="utf-8").split(), release.num_classes)
+    except ValueError as error:
+        raise ValueError(f"{path} is corrupted: {error}; delete it to load without class names") from error
+
+
+def _binary(release: _Release, folder: Path, files: tuple[str, ...], class_names: tuple[str, ...] | None) -> TensorData:
     records = np.concatenate([_records(release, folder / file) for file in files])
     images = records[:, release.label_bytes :].reshape(-1, *SHAPE)
     try:
-        return TensorData(images, records[:, release.label_bytes - 1], release.num_classes)
+        return TensorData(images, records[:, release.label_bytes - 1], release.num_classes, class_names=class_names)
     except ValueError as error:
-        raise ValueError(f"{', '.join(files)} in {folder}: damaged ({error}); delete them to start anew") from error
+        raise ValueError(
+            f"{', '.join(files)} in {folder} are corrupted: {error}; delete them to download them again"
+        ) from error
 
 
 def _records(release: _Release, path: Path) -> NDArray[np.uint8]:
@@ -110,14 +143,15 @@ def _records(release: _Release, path: Path) -> NDArray[np.uint8]:
     content = np.fromfile(path, np.uint8)
     if len(content) == 0 or len(content) % size:
         raise ValueError(
-            f"{path} is damaged: it must hold {size} bytes an image, got {len(content)} bytes; delete it to start anew"
+            f"{path} is corrupted: it must have {size} bytes per image, got {len(content)} bytes; "
+            "delete it to download it again"
         )
     count = len(content) // size
     official = release.test_images if path.name == release.test_file else release.train_images
     if count != official:
         warnings.warn(
-            f"{path} may be damaged: it holds {count:,} images, where the official file has {official:,}; "
-            "delete it to start anew, unless it is meant so",
+            f"{path} may be corrupted: it has {count:,} images, the official file has {official:,}; "
+            "delete it to download it again, or ignore this warning if it was changed on purpose",
             stacklevel=2,
         )
     return content.reshape(-1, size)
@@ -129,32 +163,36 @@ def _pickled(
     folder = data_dir / release.pickled_folder
     if not download and not folder.is_dir():
         raise FileNotFoundError(
-            f"the data set {release.name!r} is not in {data_dir}: found neither the folder {release.pickled_folder} "
-            f"nor {', '.join(missing_binary)} in {release.binary_folder}; pass download=True to download it"
+            f"the data set {release.name!r} is not in {data_dir}: missing the folder {release.pickled_folder}, and "
+            f"{', '.join(missing_binary)} in {release.binary_folder}; pass download=True to download it"
         )
-    dataset = getattr(import_extra("torchvision.datasets", release.name, "torchvision", "vision"), release.class_name)
+    datasets = import_extra("torchvision.datasets", release.name, "torchvision", "vision")
+    dataset = getattr(datasets, release.torchvision_class)
     files = [file for file, _ in (*dataset.train_list, *dataset.test_list)] + [dataset.meta["filename"]]
     missing = [file for file in files if not (folder / file).is_file()]
     if missing and not download:
         raise FileNotFoundError(
-            f"the data set {release.name!r} is not in {folder}: found no {', '.join(missing)}; "
+            f"the data set {release.name!r} is not in {folder}: missing {', '.join(missing)}; "
             f"pass download=True to download it"
         )
     if missing:
-        by_hand = (
+        instructions = (
             f"the files {', '.join((*release.train_files, release.test_file))} of the binary release "
             f"into DIR/{release.binary_folder}"
         )
-        download_files(release.name, lambda: dataset(str(data_dir), download=True), by_hand)
+        download_files(release.name, lambda: dataset(str(data_dir), download=True), instructions)
     train, test = (_read_pickled(release, dataset, data_dir, train) for train in (True, False))
     return train, test
 
 
 def _read_pickled(release: _Release, dataset: Any, data_dir: Path, train: bool) -> TensorData:
     try:
-        # torchvision compares checksums before it unpickles, so a file that is not the official one runs nothing.
-        part = dataset(str(data_dir), train=train)
-        return TensorData(part.data.transpose(0, 3, 1, 2), np.asarray(part.targets), release.num_classes)
+        # torchvision compares checksums before it unpickles, so code in an unofficial file never runs.
+        images = dataset(str(data_dir), train=train)
+        inputs, targets = images.data.transpose(0, 3, 1, 2), np.asarray(images.targets)
+        return TensorData(inputs, targets, release.num_classes, class_names=release.class_names or images.classes)
     except (EOFError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
         folder = data_dir / release.pickled_folder
-        raise ValueError(f"the files in {folder} are damaged: {error!r}; delete them to start anew") from error
+        raise ValueError(
+            f"the files in {folder} are corrupted: {error!r}; delete them to download them again"
+        ) from error

@@ -1,4 +1,4 @@
-"""IMDb: film reviews, positive or negative."""
+"""IMDb: positive and negative film reviews."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ FOLDER = "aclImdb"
 ARCHIVE = "aclImdb_v1.tar.gz"
 URL = f"https://ai.stanford.edu/~amaas/data/sentiment/{ARCHIVE}"
 MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
-FRACTION = 5  # one review of five is for validation
+FRACTION = 5  # one training review in five is for validation
+CLASS_NAMES = ("negative", "positive")
 
 
 def imdb(data_dir: Path, download: bool, representation: Representation, progress: bool) -> Splits:
-    """Film reviews, class 0 negative and 1 positive, from ``data_dir/aclImdb``; vectors are kept in ``data_dir``.
+    """Return film reviews, class 0 negative and 1 positive, from ``data_dir/aclImdb``.
 
-    The validation part is the last fifth of each class by the reviews' numbers. Reviews of one film stand together,
-    so few films are in both parts, as none are in training and test set.
+    Word vectors trained on the reviews are saved in ``data_dir``. The validation split is the last fifth of each class
+    in the order of the reviews' numbers. Reviews of the same film have neighboring numbers, so that few films are in
+    both the training and the validation split, just as no film is in both the training and the test set.
 
     Source: A. Maas et al., Learning word vectors for sentiment analysis, ACL 2011.
     """
@@ -40,51 +42,52 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
     if not folder.is_dir():
         if not download:
             raise FileNotFoundError(
-                f"the data set 'imdb' is not in {data_dir}: found no folder {FOLDER}; pass download=True to download it"
+                f"the data set 'imdb' is not in {data_dir}: missing the folder {FOLDER}; "
+                "pass download=True to download it"
             )
-        by_hand = f"the folder {FOLDER} of {ARCHIVE} into DIR"
-        download_files("imdb", lambda: _download(data_dir, progress), by_hand)
+        instructions = f"the folder {FOLDER} of {ARCHIVE} into DIR"
+        download_files("imdb", lambda: _download(data_dir, progress), instructions)
     reviews = ReviewFolder(folder)
-    (train_files, train_labels), (test_files, test_labels) = (reviews.labelled(part) for part in ("train", "test"))
+    (train_files, train_labels), (test_files, test_labels) = (reviews.labeled(part) for part in ("train", "test"))
     corpus = Corpus(
         train=Texts(train_files, "training reviews", progress),
         test=Texts(test_files, "test reviews", progress),
-        unlabelled=Texts(reviews.unlabelled(), "unlabelled reviews", progress),
+        unlabeled=Texts(reviews.unlabeled(), "unlabeled reviews", progress),
         folder=data_dir,
         progress=progress,
     )
-    encode = representation(corpus)
-    parts = {"training": corpus.train, "test": corpus.test}
-    encoded = tqdm(parts.items(), desc="encoding reviews", unit=" parts", disable=not progress)
-    inputs = {name: encode(documents, name) for name, documents in encoded}
-    entries = representation.entries
-    both = TensorData(inputs["training"], torch.tensor(train_labels), 2, entries)
-    train, validation = _parts(torch.tensor(train_labels), folder)
+    text_encoder = representation(corpus)
+    documents = (("training", corpus.train, train_labels), ("test", corpus.test, test_labels))
+    official, test = (
+        TensorData(text_encoder(texts, part), torch.tensor(labels), 2, representation.num_embeddings, CLASS_NAMES)
+        for part, texts, labels in tqdm(documents, desc="encoding reviews", unit=" splits", disable=not progress)
+    )
+    train, validation = _train_and_validation(torch.tensor(train_labels), folder)
     return Splits(
         name="imdb",
-        train=both[train],
-        validation=both[validation],
-        test=TensorData(inputs["test"], torch.tensor(test_labels), 2, entries),
+        train=official[train],
+        validation=official[validation],
+        test=test,
         num_classes=2,
-        input_shape=both.input_shape,
+        input_shape=official.input_shape,
         file_order=torch.cat((train, validation)).argsort(),
-        encode=encode,
+        text_encoder=text_encoder,
     )
 
 
-def _parts(labels: Tensor, folder: Path) -> tuple[Tensor, Tensor]:
-    """Return which training reviews are to train on and which to validate on."""
+def _train_and_validation(labels: Tensor, folder: Path) -> tuple[Tensor, Tensor]:
+    """Return the indices of the training reviews in the training and in the validation split."""
     validation = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
-        own = (labels == label).nonzero().squeeze(1)
-        if len(own) < FRACTION:
-            raise ValueError(f"{folder} must have {FRACTION} training reviews a class or more, got {len(own)}")
-        validation[own[len(own) - len(own) // FRACTION :]] = True
+        members = (labels == label).nonzero().squeeze(1)
+        if len(members) < FRACTION:
+            raise ValueError(f"{folder} must have at least {FRACTION} training reviews per class, got {len(members)}")
+        validation[members[len(members) - len(members) // FRACTION :]] = True
     return (~validation).nonzero().squeeze(1), validation.nonzero().squeeze(1)
 
 
 def _download(data_dir: Path, progress: bool) -> None:
-    """Download the archive, unless it is there already, and unpack it whole or not at all."""
+    """Download the archive if it is missing, and unpack it atomically."""
     data_dir.mkdir(parents=True, exist_ok=True)
     archive = data_dir / ARCHIVE
     if not archive.is_file():
@@ -102,13 +105,15 @@ def _download(data_dir: Path, progress: bool) -> None:
             while block := response.read(2**20):
                 file.write(block)
                 bar.update(len(block))
-    found = hashlib.md5(archive.read_bytes()).hexdigest()
-    if found != MD5:
-        raise RuntimeError(f"{archive} must have the md5 {MD5}, got {found}; delete it to download it anew")
+    checksum = hashlib.md5(archive.read_bytes()).hexdigest()
+    if checksum != MD5:
+        raise RuntimeError(
+            f"{archive} must have the MD5 checksum {MD5}, got {checksum}; delete it to download it again"
+        )
     unpacked = data_dir / f"{FOLDER}.part"
     shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        if hasattr(tarfile, "data_filter"):  # early patch releases of Python 3.10 and 3.11 have none
+        if hasattr(tarfile, "data_filter"):  # missing in early patch releases of Python 3.10 and 3.11
             tar.extraction_filter = staticmethod(tarfile.data_filter)
         for member in tqdm(tar, desc="unpacking IMDb", unit=" files", disable=not progress):
             tar.extract(member, unpacked)

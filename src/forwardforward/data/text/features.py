@@ -1,12 +1,11 @@
-"""A text as the mean of its words' vectors."""
+"""A text as the mean of its word vectors."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward.data.text.corpus import Corpus, Representation
+from forwardforward.data.text.corpus import Corpus
+from forwardforward.data.text.representation import Representation
 from forwardforward.data.text.tokens import Documents
 from forwardforward.data.text.vectors import Word2Vec, read_vectors
 
@@ -25,24 +25,29 @@ WEIGHTINGS = ("none", "tfidf")
 
 @dataclass(frozen=True)
 class MeanVectors(Representation):
-    r"""The mean of a text's word vectors, weighted by tf-idf or not.
+    r"""Mean of a text's word vectors, optionally weighted by tf-idf.
 
     .. math:: x = \frac{\sum_w n_w a_w v_w}{\sum_w n_w a_w}, \qquad
               a_w = 1 \text{ or } a_w = 1 + \ln \frac{1 + N}{1 + N_w}
 
     for a word that occurs :math:`n_w` times in the text and in :math:`N_w` of the :math:`N` training texts. Words
-    without a vector do not count; a text in which no word has one becomes the zero vector, and a warning says how
-    many there are.
+    without a vector are ignored; a text without any word vector becomes the zero vector, and a warning counts such
+    texts.
 
     Args:
-        vectors: How vectors are trained, or the path of a file that :func:`read_vectors` reads; of a file, the words
-            that training or test texts hold.
+        vectors: Settings for training vectors, or the path of a file for :func:`read_vectors`, of which only the words
+            in training or test texts are used.
         weighting: ``"tfidf"`` or ``"none"``.
 
     Raises:
-        ValueError: If ``weighting`` is another word.
+        ValueError: If ``weighting`` is neither.
 
     Source: the input of Gandhi et al., Extending the Forward Forward Algorithm (2023), arXiv 2307.04205.
+
+    Example:
+        >>> MeanVectors(Word2Vec(size=100), weighting="none").weighting
+        'none'
+        >>> encoder = MeanVectors("glove.6B.200d.txt")(corpus)  # doctest: +SKIP
     """
 
     vectors: Word2Vec | str | os.PathLike[str] = field(default_factory=Word2Vec)
@@ -54,32 +59,44 @@ class MeanVectors(Representation):
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
 
-    def fit(self, corpus: Corpus) -> Callable[[Documents], Tensor]:
-        """Return what turns texts into means, float32 ``(texts, size)``."""
+    def fit(self, corpus: Corpus) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+        """Return the words with a vector, their vectors and their weights."""
         if isinstance(self.vectors, Word2Vec):
             vectors = self.vectors.vectors(corpus)
         else:
             vectors = read_vectors(self.vectors, corpus.lexicon, corpus.progress)
-        corpus.lexicon.take(vectors.words)  # those too that none of the corpus's texts holds
-        numbers = {word: number for number, word in enumerate(vectors.words)}
-        rows = np.array([*(numbers.get(word, -1) for word in corpus.lexicon), -1])
-        weights = np.ones(len(rows)) if self.weighting == "none" else _idf(corpus)
-        return partial(_means, rows, weights, torch.from_numpy(vectors.matrix))
+        weights = np.ones(len(vectors.words)) if self.weighting == "none" else _idf(corpus, vectors.words)
+        return vectors.words, {"vectors": torch.from_numpy(vectors.matrix), "weights": torch.from_numpy(weights)}
+
+    def encode(self, documents: Documents, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return means, float32 ``(texts, size)``."""
+        known = documents.ids < len(tensors["weights"])
+        ids = torch.from_numpy(documents.ids[known]).long()
+        offsets = np.concatenate(([0], np.cumsum(known)))[documents.offsets[:-1]]
+        weights = tensors["weights"][ids]
+        sums = F.embedding_bag(
+            ids, tensors["vectors"], torch.from_numpy(offsets), mode="sum", per_sample_weights=weights.float()
+        )
+        totals = np.bincount(documents.text_indices[known], weights=weights.numpy(), minlength=len(documents))
+        return sums / torch.from_numpy(totals).float().clamp(min=1e-12)[:, None]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain numbers, strings and dictionaries."""
+        settings = super().settings()
+        if not isinstance(self.vectors, Word2Vec):
+            settings["vectors"] = os.fspath(self.vectors)
+        return settings
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> MeanVectors:
+        """Return the representation with the given :meth:`settings`."""
+        vectors = settings["vectors"]
+        return cls(Word2Vec(**vectors) if isinstance(vectors, dict) else vectors, settings["weighting"])
 
 
-def _idf(corpus: Corpus) -> NDArray[np.float64]:
-    """Return the weight of every word, by the number of training texts that hold it."""
-    train, words = corpus.train, len(corpus.lexicon) + 1
-    pairs = np.unique(train.owners * words + train.ids)
-    return np.asarray(1 + np.log((1 + len(train)) / (1 + np.bincount(pairs % words, minlength=words))))
-
-
-def _means(rows: NDArray[np.int64], weights: NDArray[np.float64], matrix: Tensor, part: Documents) -> Tensor:
-    known = rows[part.ids] >= 0
-    ids = part.ids[known]
-    offsets = np.concatenate(([0], np.cumsum(known)))[part.borders[:-1]]
-    own = torch.from_numpy(weights[ids]).float()
-    starts, index = torch.from_numpy(offsets), torch.from_numpy(rows[ids])
-    sums = F.embedding_bag(index, matrix, starts, mode="sum", per_sample_weights=own)
-    totals = np.bincount(part.owners[known], weights=weights[ids], minlength=len(part))
-    return sums / torch.from_numpy(totals).float().clamp(min=1e-12)[:, None]
+def _idf(corpus: Corpus, words: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return the weight of each word from the number of training texts with that word."""
+    train, size = corpus.train, len(corpus.lexicon) + 1
+    pairs = np.unique(train.text_indices * size + train.ids)
+    counts = np.bincount(pairs % size, minlength=size)  # the last one, for words outside the corpus, is 0
+    return np.asarray(1 + np.log((1 + len(train)) / (1 + counts[corpus.lexicon.ids(words)])))

@@ -1,10 +1,9 @@
-"""A text as the set of its words and runs of words."""
+"""A text as the set of its word n-grams."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from forwardforward._utils.checks import check_whole
-from forwardforward.data.text.corpus import Corpus, Representation
+from forwardforward.data.text.corpus import Corpus
+from forwardforward.data.text.representation import Representation
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["NGrams"]
@@ -22,24 +22,30 @@ __all__ = ["NGrams"]
 
 @dataclass(frozen=True)
 class NGrams(Representation):
-    """The different words and runs of words of a text, as numbers padded to one length.
+    """The distinct n-grams of a text (single words, word pairs and so on) as indices padded to a fixed length.
 
-    The vocabulary holds those that the most training texts hold, of runs of ``longest`` words at most. Number 0 is
-    padding, and a smaller number is a more frequent run. Of a text with more than ``length`` of them, the most
-    frequent are left out, which say the least. A text that holds none is padding alone, and a warning says how many
-    such texts there are.
+    The vocabulary consists of the n-grams that occur in the most training texts. Index 0 is padding, and a smaller
+    index is a more frequent n-gram. In a text with more than ``length`` n-grams of the vocabulary, the most frequent
+    ones are left out, because they are the least informative. A text without any is all padding, and a warning counts
+    such texts.
 
     Args:
-        vocabulary: Number of entries, padding among them; :attr:`entries` tells it to an embedding.
-        longest: Words in the longest runs: 1 for words, 2 for pairs too.
-        length: Numbers a text.
-        min_texts: Training texts that must hold an entry.
+        vocabulary: Vocabulary size including padding, the ``num_embeddings`` of an embedding.
+        longest: Length of the longest n-grams: 1 for words, 2 for words and word pairs.
+        length: Indices per text.
+        min_texts: Minimum number of training texts with an n-gram of the vocabulary.
 
     Raises:
         ValueError: If a number is out of range.
 
-    Source: Wang and Manning, Baselines and bigrams (ACL 2012), which counts a pair once a text; Joulin et al., Bag of
+    Source: Wang and Manning, Baselines and bigrams (ACL 2012), which counts a pair once per text; Joulin et al., Bag of
     tricks for efficient text classification (2016), arXiv 1607.01759.
+
+    Example:
+        >>> corpus = Corpus(train=["a good film", "a bad film", "not a good film"], test=[])
+        >>> encoder = NGrams(vocabulary=8, longest=2, length=5)(corpus)
+        >>> encoder(["a good plot"])  # "a good", "good" and "a", the least frequent first, then padding
+        tensor([[4, 3, 1, 0, 0]], dtype=torch.int32)
     """
 
     vocabulary: int = 200_000
@@ -50,73 +56,84 @@ class NGrams(Representation):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name, lowest in (("vocabulary", 2), ("longest", 1), ("length", 1), ("min_texts", 1)):
-            check_whole(name, getattr(self, name), lowest)
+        for name, minimum in (("vocabulary", 2), ("longest", 1), ("length", 1), ("min_texts", 1)):
+            check_whole(name, getattr(self, name), minimum)
 
     @property
-    def entries(self) -> int:
-        """The size of the vocabulary."""
+    def num_embeddings(self) -> int:
+        """Vocabulary size, including padding."""
         return self.vocabulary
 
-    def fit(self, corpus: Corpus) -> Callable[[Documents], Tensor]:
-        """Return what turns texts into numbers, int32 ``(texts, length)``."""
-        words = len(corpus.lexicon) + 1
-        if words**self.longest >= 2**63:
-            raise ValueError(f"longest must be smaller for a lexicon of {words:,} words, got {self.longest}")
-        lengths = tqdm(range(1, self.longest + 1), desc="counting runs of words", disable=not corpus.progress)
-        counted = [np.unique(_Runs.of(corpus.train, length, words).keys, return_counts=True) for length in lengths]
-        texts = np.concatenate([counts for _, counts in counted])
-        order = np.argsort(-texts, kind="stable")[: self.vocabulary - 1]
-        order = order[texts[order] >= self.min_texts]
-        numbers = np.zeros(len(texts), dtype=np.int32)
-        numbers[order] = np.arange(1, len(order) + 1)
-        of_length = np.split(numbers, np.cumsum([len(keys) for keys, _ in counted])[:-1])
-        vocabulary = [(keys, own) for (keys, _), own in zip(counted, of_length, strict=True)]
-        return partial(self._padded, vocabulary, words)
+    def fit(self, corpus: Corpus) -> tuple[list[str], dict[str, Tensor]]:
+        """Return the training words, and the keys and indices of the vocabulary's n-grams of each length."""
+        words = corpus.train_words
+        base = len(words) + 1
+        if base**self.longest >= 2**63:
+            raise ValueError(f"longest must be smaller for a lexicon of {base:,} words, got {self.longest}")
+        lengths = tqdm(range(1, self.longest + 1), desc="counting n-grams", disable=not corpus.progress)
+        counted = [np.unique(_DistinctNGrams.of(corpus.train, n, base).keys, return_counts=True) for n in lengths]
+        counts = np.concatenate([counts for _, counts in counted])
+        order = np.argsort(-counts, kind="stable")[: self.vocabulary - 1]
+        order = order[counts[order] >= self.min_texts]
+        indices = np.zeros(len(counts), dtype=np.int32)
+        indices[order] = np.arange(1, len(order) + 1)
+        tensors = {}
+        borders = np.cumsum([len(keys) for keys, _ in counted])[:-1]
+        for n, ((keys, _), part) in enumerate(zip(counted, np.split(indices, borders), strict=True), start=1):
+            tensors[f"keys_{n}"] = torch.from_numpy(keys[part > 0])
+            tensors[f"indices_{n}"] = torch.from_numpy(part[part > 0])
+        return words, tensors
 
-    def _padded(
-        self, vocabulary: list[tuple[NDArray[np.int64], NDArray[np.int32]]], words: int, documents: Documents
-    ) -> Tensor:
-        parts = [_Runs.of(documents, length, words).numbered(*own) for length, own in enumerate(vocabulary, start=1)]
-        owners = np.concatenate([own for own, _ in parts])
-        numbers = np.concatenate([own for _, own in parts])
-        order = np.lexsort((-numbers, owners))  # of each text, the rarest first
-        owners, numbers = owners[order], numbers[order]
-        places = np.arange(len(owners)) - np.searchsorted(owners, owners)
-        kept = places < self.length
+    def encode(self, documents: Documents, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return indices, int32 ``(texts, length)``."""
+        found = []
+        for n in range(1, self.longest + 1):
+            ngrams = _DistinctNGrams.of(documents, n, len(documents.lexicon) + 1)
+            found.append(ngrams.in_vocabulary(tensors[f"keys_{n}"].numpy(), tensors[f"indices_{n}"].numpy()))
+        texts = np.concatenate([texts for texts, _ in found])
+        indices = np.concatenate([indices for _, indices in found])
+        order = np.lexsort((-indices, texts))  # in each text, the least frequent first
+        texts, indices = texts[order], indices[order]
+        columns = np.arange(len(texts)) - np.searchsorted(texts, texts)
+        fits = columns < self.length
         padded = np.zeros((len(documents), self.length), dtype=np.int32)
-        padded[owners[kept], places[kept]] = numbers[kept]
+        padded[texts[fits], columns[fits]] = indices[fits]
         return torch.from_numpy(padded)
 
 
 @dataclass(frozen=True, eq=False)
-class _Runs:
-    """The different runs of one length in each text: a key of the run, and the text's number."""
+class _DistinctNGrams:
+    """The distinct n-grams of each text for one n.
+
+    Attributes:
+        keys: The n-grams as numbers whose digits are word ids.
+        texts: Index of the text of each n-gram.
+    """
 
     keys: NDArray[np.int64]
-    owners: NDArray[np.int64]
+    texts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, documents: Documents, length: int, words: int) -> _Runs:
-        ids, owners = documents.ids.astype(np.int64), documents.owners
-        starts = max(0, len(ids) - length + 1)
-        keys = ids[:starts]
-        for step in range(1, length):
-            keys = keys * words + ids[step : starts + step]
-        whole = owners[: len(keys)] == owners[length - 1 :]
-        keys, owners = keys[whole], owners[: len(whole)][whole]
-        order = np.lexsort((keys, owners))
-        keys, owners = keys[order], owners[order]
+    def of(cls, documents: Documents, n: int, base: int) -> _DistinctNGrams:
+        ids, texts = documents.ids.astype(np.int64), documents.text_indices
+        count = max(0, len(ids) - n + 1)
+        keys = ids[:count]
+        for step in range(1, n):
+            keys = keys * base + ids[step : count + step]
+        within_text = texts[: len(keys)] == texts[n - 1 :]
+        keys, texts = keys[within_text], texts[: len(within_text)][within_text]
+        order = np.lexsort((keys, texts))
+        keys, texts = keys[order], texts[order]
         first = np.ones(len(keys), dtype=bool)
-        first[1:] = (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1])
-        return cls(keys[first], owners[first])
+        first[1:] = (keys[1:] != keys[:-1]) | (texts[1:] != texts[:-1])
+        return cls(keys[first], texts[first])
 
-    def numbered(
-        self, known: NDArray[np.int64], numbers: NDArray[np.int32]
+    def in_vocabulary(
+        self, keys: NDArray[np.int64], indices: NDArray[np.int32]
     ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return owner and number of those runs that have one."""
-        if not len(known):
-            return self.owners[:0], numbers
-        places = np.searchsorted(known, self.keys).clip(max=len(known) - 1)
-        own = np.where(known[places] == self.keys, numbers[places], 0)
-        return self.owners[own > 0], own[own > 0].astype(np.int32)
+        """Return the text and the index of each n-gram of the vocabulary, given its sorted keys and their indices."""
+        if not len(keys):
+            return self.texts[:0], indices
+        places = np.searchsorted(keys, self.keys).clip(max=len(keys) - 1)
+        known = keys[places] == self.keys
+        return self.texts[known], indices[places[known]]

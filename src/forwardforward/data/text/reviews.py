@@ -1,4 +1,4 @@
-"""Labelled reviews in folders, as the IMDb release lays them out."""
+"""Labeled reviews in the folder layout of the IMDb release."""
 
 from __future__ import annotations
 
@@ -12,63 +12,81 @@ __all__ = ["ReviewFolder", "Texts"]
 
 #: Folders of the classes, in their order: class 0 is negative, class 1 positive.
 CLASSES = ("neg", "pos")
-UNLABELLED = "unsup"
+UNLABELED = "unsup"
 
 
 class ReviewFolder:
-    """A folder ``train``, ``test`` with ``neg``, ``pos`` in them, one text file a review.
+    """Folders ``train`` and ``test``, each with folders ``neg`` and ``pos`` with one text file per review.
 
-    Unlabelled reviews in ``train/unsup`` are welcome. Files are numbered ``NUMBER_RATING.txt`` and come in the order
-    of their numbers; files of other names follow, in the order of their names.
+    ``train/unsup`` may contain unlabeled reviews. Files are named ``NUMBER_RATING.txt`` and sorted by number; files
+    with other names follow, sorted by name.
 
     Args:
-        folder: Where it is.
+        folder: The folder with ``train`` and ``test``.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or one of the four folders is missing.
-        ValueError: If one of the four holds no review.
+        FileNotFoundError: If the folder or one of the four folders of reviews does not exist.
+        ValueError: If one of the four folders has no reviews.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for path in ("train/neg/0_2.txt", "train/pos/0_9.txt", "test/neg/0_1.txt", "test/pos/0_8.txt"):
+        ...         Path(folder, path).parent.mkdir(parents=True)
+        ...         _ = Path(folder, path).write_text("A film.")
+        ...     files, labels = ReviewFolder(folder).labeled("train")
+        >>> [file.name for file in files], labels
+        (['0_2.txt', '0_9.txt'], [0, 1])
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         folder = self.folder = Path(folder)
         if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder}")
+            raise FileNotFoundError(f"folder {folder} does not exist")
         for part in ("train", "test"):
             missing = [name for name in CLASSES if not (folder / part / name).is_dir()]
             if missing:
                 raise FileNotFoundError(
-                    f"{folder / part} must hold the folders {' and '.join(CLASSES)} with one text file a review, "
-                    f"found no {' and no '.join(missing)}"
+                    f"{folder / part} must contain the folders {' and '.join(CLASSES)} with one text file per review, "
+                    f"missing {' and '.join(missing)}"
                 )
             for name in CLASSES:
                 if not _files(folder / part / name):
-                    raise ValueError(f"{folder / part / name} must hold reviews as .txt files, found none")
+                    raise ValueError(f"{folder / part / name} must contain reviews as .txt files, got none")
 
-    def labelled(self, part: str) -> tuple[list[Path], list[int]]:
+    def labeled(self, part: str) -> tuple[list[Path], list[int]]:
         """Return the files of ``"train"`` or ``"test"``, and their classes."""
-        found = [(file, label) for label, name in enumerate(CLASSES) for file in _files(self.folder / part / name)]
-        return [file for file, _ in found], [label for _, label in found]
+        pairs = [(file, label) for label, name in enumerate(CLASSES) for file in _files(self.folder / part / name)]
+        return [file for file, _ in pairs], [label for _, label in pairs]
 
-    def unlabelled(self) -> list[Path]:
-        """Return the files of the unlabelled reviews, none where there is no such folder."""
-        return _files(self.folder / "train" / UNLABELLED)
+    def unlabeled(self) -> list[Path]:
+        """Return the files of the unlabeled reviews; the list is empty if their folder does not exist."""
+        return _files(self.folder / "train" / UNLABELED)
 
 
 class Texts:
-    """The texts of files, read whenever somebody goes through them.
+    """The texts of files, which are read anew in each iteration.
 
     Args:
-        files: One text a file, in UTF-8.
-        what: What they are, for the progress bar.
-        progress: Whether to show one.
+        files: Files in UTF-8, one text per file.
+        description: Description of the texts for the progress bar.
+        progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: On reading, if a file is empty or not UTF-8.
+        ValueError: During iteration, if a file is empty or not UTF-8.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "0_9.txt")
+        ...     _ = file.write_text("A good film.")
+        ...     list(Texts([file]))
+        ['A good film.']
     """
 
-    def __init__(self, files: Sequence[Path], what: str = "texts", progress: bool = False) -> None:
+    def __init__(self, files: Sequence[Path], description: str = "texts", progress: bool = False) -> None:
         self.files = files
-        self.what = what
+        self.description = description
         self.progress = progress
 
     def __len__(self) -> int:
@@ -76,8 +94,8 @@ class Texts:
         return len(self.files)
 
     def __iter__(self) -> Iterator[str]:
-        """Read one text after the other."""
-        for file in tqdm(self.files, desc=f"reading {self.what}", unit=" texts", disable=not self.progress):
+        """Iterate over the texts."""
+        for file in tqdm(self.files, desc=f"reading {self.description}", unit=" texts", disable=not self.progress):
             yield _read(file)
 
 
@@ -89,7 +107,7 @@ def _read(file: Path) -> str:
         byte = content[error.start]
         raise ValueError(f"{file} must be text in UTF-8, got the byte 0x{byte:02x} at offset {error.start}") from None
     if not text.strip():
-        raise ValueError(f"{file} must hold a review, got an empty file")
+        raise ValueError(f"{file} must contain a review, got an empty file")
     return text
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from forwardforward._utils.checks import check_whole
-from forwardforward.data.text.corpus import Corpus, Representation
+from forwardforward.data.text.corpus import Corpus
+from forwardforward.data.text.representation import Representation
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["WordSequence"]
@@ -21,18 +20,23 @@ __all__ = ["WordSequence"]
 
 @dataclass(frozen=True)
 class WordSequence(Representation):
-    """The last words of a text, in their order, as numbers padded to one length.
+    """The last words of a text, in order, as indices padded to a fixed length.
 
-    Number 0 is padding, in front of a text that is too short, and 1 a word that is not in the vocabulary; a smaller
-    number is a more frequent word. Reviews say their verdict at the end, so that is what is kept. A warning says how
-    many texts hold no word of the vocabulary.
+    Index 0 is padding, in front of shorter texts, and 1 is a word outside the vocabulary; a smaller index is a more
+    frequent word. The last words are used because reviews often end with their verdict. A warning counts the texts
+    without any word of the vocabulary.
 
     Args:
-        vocabulary: Number of entries, those two among them; :attr:`entries` tells it to an embedding.
-        length: Words a text.
+        vocabulary: Vocabulary size including these two, the ``num_embeddings`` of an embedding.
+        length: Words per text.
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> encoder = WordSequence(vocabulary=10, length=4)(Corpus(train=["A good film!", "A bad film."], test=[]))
+        >>> encoder(["Good, not bad"])
+        tensor([[0, 4, 1, 6]], dtype=torch.int32)
     """
 
     vocabulary: int = 30_000
@@ -41,30 +45,32 @@ class WordSequence(Representation):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name, lowest in (("vocabulary", 3), ("length", 1)):
-            check_whole(name, getattr(self, name), lowest)
+        for name, minimum in (("vocabulary", 3), ("length", 1)):
+            check_whole(name, getattr(self, name), minimum)
 
     @property
-    def entries(self) -> int:
-        """The size of the vocabulary."""
+    def num_embeddings(self) -> int:
+        """Vocabulary size, including padding and the index of unknown words."""
         return self.vocabulary
 
-    def fit(self, corpus: Corpus) -> Callable[[Documents], Tensor]:
-        """Return what turns texts into numbers, int32 ``(texts, length)``."""
-        counts = np.bincount(corpus.train.ids, minlength=len(corpus.lexicon))
+    def fit(self, corpus: Corpus) -> tuple[list[str], dict[str, Tensor]]:
+        """Return the training words and their indices; the last index is that of other words."""
+        words = corpus.train_words
+        counts = np.bincount(corpus.train.ids, minlength=len(words))
         order = np.argsort(-counts, kind="stable")[: self.vocabulary - 2]
-        order = order[counts[order] > 0]
-        numbers = np.ones(len(corpus.lexicon) + 1, dtype=np.int32)
-        numbers[order] = np.arange(2, len(order) + 2)
-        return partial(self._padded, numbers)
+        indices = np.ones(len(words) + 1, dtype=np.int32)
+        indices[order] = np.arange(2, len(order) + 2)
+        return words, {"indices": torch.from_numpy(indices)}
 
-    def silent(self, inputs: Tensor) -> Tensor:
-        """Return which texts' inputs say nothing, ``(texts,)``: those of padding and unknown words alone."""
-        return (inputs <= 1).all(1)
-
-    def _padded(self, numbers: NDArray[np.int32], documents: Documents) -> Tensor:
+    def encode(self, documents: Documents, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return indices, int32 ``(texts, length)``."""
+        indices = tensors["indices"].numpy()
         padded = np.zeros((len(documents), self.length), dtype=np.int32)
         for i in range(len(documents)):
-            words = numbers[documents[i][-self.length :]]
-            padded[i, self.length - len(words) :] = words
+            last_words = indices[documents[i][-self.length :]]
+            padded[i, self.length - len(last_words) :] = last_words
         return torch.from_numpy(padded)
+
+    def is_empty(self, inputs: Tensor) -> Tensor:
+        """Return which inputs contain only padding and unknown words, ``(texts,)``."""
+        return (inputs <= 1).all(1)

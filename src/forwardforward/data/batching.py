@@ -1,4 +1,4 @@
-"""Batches from whatever the user has: tensors, a data set, a loader."""
+"""Batches of tensors, data sets and loaders, on a device."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from forwardforward.data.tensors import TensorData, batch_slices
-from forwardforward.training.arguments import dtype_of, placed
+
+__all__ = ["Data", "Pair", "Source", "class_names_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
-#: What one can train and measure on: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images
-#: alone, a map-style dataset, or a ``DataLoader``.
+#: Data for training and evaluation: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images alone, a
+#: map-style data set, or a ``DataLoader``.
 Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | DataLoader[Any]
 
 
 class Source(Protocol):
-    """Something that yields batches on a device, floating inputs in the model's type.
+    """Batches on a device, floating inputs in one dtype.
 
     Attributes:
-        samples: Number of samples, None where it is unknown.
-        steps: Number of batches, likewise.
+        samples: Number of samples, None if it is unknown.
+        steps: Number of batches, None if it is unknown.
     """
 
     samples: int | None
     steps: int | None
 
     def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
-        """Go through the data once, shuffled where a generator is given."""
+        """Iterate over the data once, shuffled if a generator is given."""
         ...
 
     def some(self) -> Pair:
-        """Return a few inputs, and all labels that are at hand; what is drawn afterwards does not depend on it."""
+        """Return a few inputs and all available labels, without an effect on later draws."""
         ...
 
 
 class _Tensors:
-    """A whole set, moved to the device once."""
+    """A whole data set, moved to the device once."""
 
     def __init__(self, data: TensorData, batch_size: int, device: torch.device, dtype: torch.dtype | None) -> None:
         self.data = data.to(device, dtype)
@@ -59,7 +60,7 @@ class _Tensors:
 
 
 class _Loader:
-    """A loader; its generators are set anew each epoch, so that a resumed run sees the same order."""
+    """A loader; its generators are seeded in each epoch, so that a resumed run has the same order."""
 
     def __init__(self, loader: DataLoader[Any], device: torch.device, dtype: torch.dtype | None) -> None:
         self.loader = loader
@@ -68,7 +69,7 @@ class _Loader:
         self.samples = _length(loader.dataset)
         self.steps = _length(loader)
         if self.steps == 0:
-            raise ValueError("data must hold at least one batch, got an empty loader")
+            raise ValueError("data must contain at least one batch, got an empty loader")
 
     def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
         if generator is not None:
@@ -77,29 +78,31 @@ class _Loader:
         empty = True
         for batch in self.loader:
             empty = False
-            if isinstance(batch, Tensor):
+            if isinstance(batch, Tensor | np.ndarray):
                 yield self._images(batch), None
             elif isinstance(batch, (tuple, list)) and len(batch) == 2:
-                yield self._images(batch[0]), torch.as_tensor(batch[1]).to(self.device, non_blocking=True)
+                labels = batch[1].as_subclass(Tensor) if isinstance(batch[1], Tensor) else torch.as_tensor(batch[1])
+                yield self._images(batch[0]), labels.to(self.device, non_blocking=True)
             else:
                 raise TypeError(f"a loader must yield images or (images, labels), got a {type(batch).__name__}")
         if empty:
-            raise ValueError("data must hold at least one batch, got an empty loader")
+            raise ValueError("data must contain at least one batch, got an empty loader")
 
     def some(self) -> Pair:
         generators = self._generators()
-        states = [one.get_state() for one in generators]
+        states = [own.get_state() for own in generators]
         images, labels = next(self.batches(None))
-        for one, state in zip(generators, states, strict=True):
-            one.set_state(state)
+        for own, state in zip(generators, states, strict=True):
+            own.set_state(state)
         return images[:2], labels
 
     def _generators(self) -> list[torch.Generator]:
         owners = (self.loader, self.loader.sampler, self.loader.batch_sampler)
-        found = (getattr(owner, "generator", None) for owner in owners)
-        return [one for one in found if isinstance(one, torch.Generator)]
+        generators = (getattr(owner, "generator", None) for owner in owners)
+        return [generator for generator in generators if isinstance(generator, torch.Generator)]
 
-    def _images(self, images: Tensor) -> Tensor:
+    def _images(self, batch: Tensor | NDArray[Any]) -> Tensor:
+        images = batch.as_subclass(Tensor) if isinstance(batch, Tensor) else torch.as_tensor(batch)
         images = images.to(self.device, self.dtype if images.is_floating_point() else None, non_blocking=True)
         if not bool(torch.isfinite(images).all()):
             raise ValueError("images must be finite, got NaN or infinity in a batch of the loader")
@@ -107,7 +110,7 @@ class _Loader:
 
 
 class _Batches(Sampler[list[int]]):
-    """A data set's batches in random order, cut as :meth:`TensorData.batches` cuts them."""
+    """The batches of a data set in random order, divided as by :meth:`TensorData.batches`."""
 
     def __init__(self, count: int, batch_size: int) -> None:
         self.count = count
@@ -122,32 +125,48 @@ class _Batches(Sampler[list[int]]):
         return (order[part] for part in self.parts)
 
 
-def source(data: Any, batch_size: int, device: torch.device, dtype: torch.dtype | None = None) -> Source:
-    """Return batches from tensors, a map-style dataset or a loader.
+class _InOrder(_Batches):
+    """The batches of a data set in order."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(range(part.start, part.stop)) for part in self.parts)
+
+
+def source(
+    data: Any,
+    batch_size: int,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    num_embeddings: int | None = None,
+    shuffle: bool = True,
+) -> Source:
+    """Return the batches of tensors, a map-style data set or a loader.
 
     Args:
-        data: ``TensorData``, a pair ``(inputs, targets)`` of tensors or arrays, inputs alone, a map-style dataset or a
+        data: ``TensorData``, a pair ``(inputs, targets)`` of tensors or arrays, inputs alone, a map-style data set or a
             ``DataLoader`` (which keeps its own batches and order).
-        batch_size: Samples a batch; a last one of one sample joins the batch before it.
-        device: Where batches go.
-        dtype: Type of floating inputs; their own unless given.
+        batch_size: Samples per batch; a last batch of one sample joins the batch before it.
+        device: Device of the batches.
+        dtype: Dtype of floating inputs; default: unchanged.
+        num_embeddings: Size of the vocabulary, if the model reads indices.
+        shuffle: Whether a map-style data set is read in random order.
 
     Raises:
-        TypeError: If the data are something else.
+        TypeError: If the data are of another kind.
         ValueError: If the data are empty.
     """
     if isinstance(data, DataLoader):
         return _Loader(data, device, dtype)
     arrays = (Tensor, np.ndarray)
-    listed = isinstance(data, list) and all(isinstance(one, arrays) for one in data)  # a list may be a data set too
+    listed = isinstance(data, list) and all(isinstance(value, arrays) for value in data)  # a list may be a data set too
     if (listed or isinstance(data, tuple)) and len(data) == 2:
-        data = TensorData(*data)
+        data = _tensor_data(data[0], data[1], num_embeddings)
     elif isinstance(data, arrays):
-        data = TensorData(data)
+        data = _tensor_data(data, None, num_embeddings)
     if isinstance(data, TensorData):
         return _Tensors(data, batch_size, device, dtype)
     if isinstance(data, IterableDataset):
-        raise TypeError("data must be given in a DataLoader, which makes its batches, where it is an IterableDataset")
+        raise TypeError("data must be wrapped in a DataLoader, which makes its batches, if it is an IterableDataset")
     sequence = (
         hasattr(data, "__len__")
         and hasattr(data, "__getitem__")
@@ -155,27 +174,35 @@ def source(data: Any, batch_size: int, device: torch.device, dtype: torch.dtype 
     )
     if isinstance(data, Dataset) or sequence:
         if not len(data):
-            raise ValueError("data must hold at least one sample, got an empty data set")
-        batches = _Batches(len(data), batch_size)
+            raise ValueError("data must contain at least one sample, got an empty data set")
+        batches = (_Batches if shuffle else _InOrder)(len(data), batch_size)
         return _Loader(DataLoader(data, batch_sampler=batches, generator=batches.generator), device, dtype)
     raise TypeError(
         f"data must be TensorData, a pair of tensors, a data set or a DataLoader, got a {type(data).__name__}"
     )
 
 
-def source_for(model: nn.Module, data: Data, batch_size: int = 1000) -> Source:
-    """Return batches where a model is, and in its type.
+def class_names_of(data: Any) -> tuple[str, ...] | None:
+    """Return the class names of data, such as those of torchvision's ``ImageFolder``; None if they have none.
 
     Args:
-        model: Any module.
         data: As for :func:`source`.
-        batch_size: Samples a batch.
     """
-    return source(data, batch_size, placed(model, None), dtype_of(model))
+    if isinstance(data, DataLoader):
+        data = data.dataset
+    for name in ("class_names", "classes"):
+        names = getattr(data, name, None)
+        if isinstance(names, list | tuple) and names and all(isinstance(label, str) for label in names):
+            return tuple(names)
+    return None
+
+
+def _tensor_data(inputs: Any, targets: Any, num_embeddings: int | None) -> TensorData:
+    return TensorData(inputs, targets, None, num_embeddings)
 
 
 def _length(sized: Any) -> int | None:
-    """Return the length of what may have none, as the loader of an ``IterableDataset``."""
+    """Return the length, None for data without one, such as the loader of an ``IterableDataset``."""
     with contextlib.suppress(TypeError, NotImplementedError):
         return len(sized)
     return None

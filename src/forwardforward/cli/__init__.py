@@ -1,0 +1,65 @@
+"""The command line: ``python -m forwardforward``, also installed as ``forwardforward``.
+
+``forwardforward train`` trains a recipe on a data set and writes a run folder, ``predict`` classifies images, arrays or
+texts with a run, ``evaluate`` measures a run on its test set, and ``recipes`` lists the recipes. ``--help`` after a
+command lists its options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from forwardforward import __version__
+from forwardforward.cli import evaluate, predict, recipes, train
+from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line, short_warnings
+from forwardforward.cli.options import Parser
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Words after the program's name; default: those of the process.
+
+    Returns:
+        Exit status: 0 for success, 1 if the reader of the output has closed it, 2 for errors caused by the user or the
+        environment, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words)
+    try:
+        with short_warnings("forwardforward"), memory_errors(options.reduce):
+            options.action(options, words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has closed its end, as in `... | head`. Python flushes standard output once more when it exits,
+        # which would print a traceback, so the rest goes to the null device.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except USER_ERRORS as error:
+        return _fail(one_line(error), 2)
+    except KeyboardInterrupt as error:
+        return _fail("; ".join(["interrupted", *map(str, error.args)]), 130)
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"forwardforward: {message}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="forwardforward",
+        description="Train Forward-Forward networks, in which each layer is trained with its own objective.",
+    )
+    parser.add_argument("--version", action="version", version=f"forwardforward {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (train, predict, evaluate, recipes):
+        command.add_command(commands)
+    return parser

@@ -1,0 +1,51 @@
+"""``forwardforward evaluate``: measure a run on its test set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from forwardforward.cli.options import bounded, choose_device
+from forwardforward.cli.report import print_errors
+from forwardforward.runs import Run
+
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("evaluate", help="measure a run on its test set")
+    parser.set_defaults(action=_evaluate, reduce="--batch-size")
+    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument("--data-dir", help="folder of the data set's files (default: the run's)")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: the run's)")
+    parser.add_argument("--batch-size", type=bounded(int, 1), default=1000, help="samples per batch (default: 1000)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+
+
+def _evaluate(options: argparse.Namespace, words: list[str]) -> None:
+    run = Run.open(options.folder)
+    config = run.config
+    done = run.epochs_done
+    result = run.evaluate(choose_device(options.device or config.device), options.data_dir, options.batch_size)
+    figures: dict[str, Any] = {
+        "data": config.data,
+        "recipe": config.recipe,
+        "finished": done >= config.epochs,
+        "epochs_done": done,
+        "epochs": config.epochs,
+        "measured_on": "test",
+        "test_error": result.error,
+    }
+    figures |= {name: value for name, value in result.to_dict().items() if name != "error"}
+    warn_unfinished(done, config.epochs)
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        print_errors(figures)
+
+
+def warn_unfinished(done: int, epochs: int) -> None:
+    """Print on standard error how many epochs of a run are done, if some are missing."""
+    if done < epochs:
+        print(f"unfinished: {done} of {epochs} epochs", file=sys.stderr)

@@ -1,0 +1,59 @@
+"""The argument parser of all command lines, and types of options for it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+
+from forwardforward.training.arguments import check_device
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports errors on one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def bounded(kind: type[int] | type[float], lowest: float, highest: float = 2**31 - 1) -> Callable[[str], Any]:
+    """Return a type for argparse that accepts numbers from ``lowest`` to ``highest``."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(lowest - 1)
+        if not (math.isfinite(value) and lowest <= value <= highest):
+            noun = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"must be {noun} from {lowest:g} to {highest:g}, got {text!r}")
+        return value
+
+    return read
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Read the widths of layers, separated by commas."""
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not 1 <= min(values) <= max(values) < 2**31:
+        raise argparse.ArgumentTypeError(f"must be widths such as 1000,1000, got {text!r}")
+    return values
+
+
+def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Return a type for argparse that accepts values separated by commas; duplicates are dropped."""
+    return lambda text: tuple(dict.fromkeys(read(part) for part in text.split(",")))
+
+
+def choose_device(name: str | None) -> str:
+    """Return a device after checking that it is available; default: a GPU if available, else the CPU."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(name, "--device")
+    return name

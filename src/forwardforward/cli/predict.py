@@ -1,0 +1,78 @@
+"""``forwardforward predict``: classify images, arrays or texts with a run."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import sys
+from collections.abc import Iterator
+from typing import IO, Any
+
+from forwardforward._utils.files import replacing
+from forwardforward.cli.evaluate import warn_unfinished
+from forwardforward.cli.inputs import Inputs, image_inputs, text_inputs
+from forwardforward.cli.options import bounded, choose_device
+from forwardforward.network import Network
+from forwardforward.runs import Run
+
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "predict",
+        help="classify images, arrays or texts with a run",
+        description="Classify inputs with a trained run. Writes CSV: input, label, probability of the label, and the "
+        "probability of each class.",
+    )
+    parser.set_defaults(action=_predict, reduce="--batch-size")
+    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="image file, folder of images (searched recursively), .npz file with an array x or x_test, or .npy file; "
+        "for runs on texts: a text, a .txt file with one text, or a folder of .txt files",
+    )
+    parser.add_argument("--out", metavar="FILE", help="CSV file to write (default: standard output)")
+    parser.add_argument("--resize", action="store_true", help="resize images to the size of the run's images")
+    parser.add_argument("--batch-size", type=bounded(int, 1), default=1000, help="samples per batch (default: 1000)")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
+
+
+def _predict(options: argparse.Namespace, words: list[str]) -> None:
+    run = Run.open(options.folder)
+    model = run.load(choose_device(options.device))
+    warn_unfinished(run.epochs_done, run.config.epochs)
+    if run.reads_text:
+        inputs = text_inputs(options.inputs, run.text_encoder())
+    else:
+        shape = run.config.input_shape
+        assert shape is not None  # the model has been made for it
+        inputs = image_inputs(options.inputs, shape, options.resize)
+    names = run.config.class_names or tuple(map(str, range(run.config.num_classes or 0)))
+    with _output(options.out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["input", "label", "probability", *names])
+        for source in inputs:
+            writer.writerows(_rows(model, source, names, options.batch_size))
+
+
+def _rows(model: Network, inputs: Inputs, names: tuple[str, ...], batch_size: int) -> Iterator[list[str]]:
+    """Yield the rows of the table, one per input."""
+    for start in range(0, len(inputs.names), batch_size):
+        part = slice(start, start + batch_size)
+        probabilities = model.predict_proba(inputs.read(part), batch_size).tolist()
+        for name, values in zip(inputs.names[part], probabilities, strict=True):
+            largest = max(values)
+            yield [name, names[values.index(largest)], *(f"{value:.6g}" for value in (largest, *values))]
+
+
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[IO[str]]:
+    """Context manager for standard output, or for a file that is replaced when the block ends without an error."""
+    if path is None:
+        yield sys.stdout
+    else:
+        with replacing(path) as file:
+            yield file

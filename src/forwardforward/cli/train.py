@@ -1,0 +1,231 @@
+"""``forwardforward train``: train a recipe on a data set, in a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forwardforward._utils.checks import InputShapeError
+from forwardforward.cli.options import bounded, choose_device, widths
+from forwardforward.cli.report import print_errors
+from forwardforward.data import available
+from forwardforward.recipes import Recipe, get
+from forwardforward.recipes.architectures import Dense
+from forwardforward.runs import Run, RunConfig, differences
+
+#: Default recipes of data sets for which ``hinton`` does not work.
+DEFAULT_RECIPES = {"imdb": "imdb-bag"}
+
+#: Options that must agree with a run that is resumed.
+FIXED = (
+    "data", "recipe", "widths", "batch_size", "seed", "data_dir", "precision", "threads", "validation", "compile",
+    "vectors",
+)  # fmt: skip
+
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("train", help="train a recipe on a data set, in a run folder")
+    parser.set_defaults(action=_train, reduce="--widths or --batch-size")
+    add = parser.add_argument
+    add("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz file (default: digits)")
+    add("--recipe", help="see `forwardforward recipes` (default: hinton; imdb-bag for imdb)")
+    add(
+        "--epochs",
+        type=bounded(int, 1),
+        help="passes over the training data (default: the recipe's); with --resume: the run's new number of epochs",
+    )
+    add("--batch-size", type=bounded(int, 1), help="samples per step (default: the recipe's)")
+    add("--widths", type=widths, metavar="W,W,...", help="widths of the layers (default: the recipe's)")
+    add(
+        "--seed",
+        type=bounded(int, 0, 2**63 - 1),
+        help="random seed for weights, shuffling and sampling; splits are fixed (default: 0)",
+    )
+    add("--data-dir", help="folder of the data set's files (default: downloaded to a cache)")
+    add("--vectors", metavar="FILE", help="word2vec or GloVe file, for text recipes (default: vectors are trained)")
+    add("--out", metavar="RUN", help="run folder (default: runs/DATA-RECIPE-SEED)")
+    add("--device", help="cpu, cuda, ... (default: a GPU if available; with --resume: the run's)")
+    add("--precision", choices=("float32", "bf16"), help="compute precision (default: float32)")
+    add(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="compile the layers with torch.compile: slow start, faster steps",
+    )
+    add(
+        "--threads",
+        type=bounded(int, 1, 4096),
+        help="CPU threads (default: 1 for small dense layers, else torch's number)",
+    )
+    add(
+        "--validation",
+        action="store_true",
+        default=None,
+        help="hold out the validation split and evaluate on it instead of the test set",
+    )
+    add("--resume", metavar="RUN", help="resume the run in this folder; --epochs N trains it longer")
+    add("--json", action="store_true", help="print one JSON object on standard output")
+    add("--no-progress", action="store_true", help="no progress bar")
+
+
+def _train(options: argparse.Namespace, words: list[str]) -> None:
+    run = _new_run(options, words) if options.resume is None else _resumed_run(options)
+    try:
+        summary = run.train(progress=not options.no_progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"resume with: {run.resume_command}") from None
+    except (ValueError, TypeError):
+        if options.resume is None:
+            run.discard()  # training could not start, so the folder is free for another attempt
+        raise
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        print_errors(summary)
+        minutes, seconds = divmod(round(summary["seconds"]), 60)
+        print(f"{summary['epochs']} epochs in {minutes}:{seconds:02d} min, {summary['parameters']:,} parameters")
+        print(f"summary: {run.folder / 'summary.json'}")
+    try:
+        note = f"curves:  {run.plot()}"
+    except (ImportError, OSError) as error:  # the results are saved, a missing figure is no failure
+        note = f"no curves: {error}"
+    print(note, file=sys.stderr if options.json else sys.stdout)
+
+
+def _resumed_run(options: argparse.Namespace) -> Run:
+    run = Run.open(options.resume)
+    _check_options(options, run)
+    if options.epochs is not None and options.epochs != run.config.epochs:
+        if options.epochs < run.epochs_done:
+            raise ValueError(
+                f"--epochs {options.epochs} is less than the {run.epochs_done} epochs that the run in {run.folder} "
+                "has completed"
+            )
+        run.set_epochs(options.epochs)
+    run.config = replace(run.config, device=choose_device(options.device or run.config.device))
+    return run
+
+
+def _check_options(options: argparse.Namespace, run: Run) -> None:
+    """Check that the options agree with the configuration of a run that is resumed."""
+    if options.out is not None and Path(options.out).absolute() != run.folder.absolute():
+        raise ValueError(f"--out contradicts --resume, which resumes the run in {run.folder}")
+    given = {name: value for name, value in vars(options).items() if name in FIXED and value is not None}
+    for name in given.keys() & {"data", "data_dir", "vectors"}:
+        given[name] = _absolute(given[name])
+    saved = {name: value for name, value in vars(run.config).items() if name in given}
+    for name, (before, now) in differences(saved, given).items():
+        option = "data" if name == "data" else "--" + name.replace("_", "-")
+        raise ValueError(
+            f"{option} {_text(now)} contradicts the run in {run.folder}, which has {_text(before)}: "
+            "leave it out, or start another run with --out"
+        )
+
+
+def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
+    data = options.data or "digits"
+    if data not in available() and not data.endswith(".npz"):
+        nearest = difflib.get_close_matches(data.lower(), available(), n=1)
+        hint = f": did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(
+            f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}{hint}"
+        )
+    name = options.recipe or DEFAULT_RECIPES.get(data, "hinton")
+    vectors = os.path.abspath(options.vectors) if options.vectors else None
+    if vectors is not None and not os.path.isfile(vectors):
+        raise FileNotFoundError(f"--vectors: there is no file {options.vectors}")
+    recipe = get(name).for_dataset(data)
+    try:
+        recipe = recipe.with_vectors(vectors)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+    sizes = {name: vars(options)[name] for name in ("widths", "epochs", "batch_size")}
+    recipe = recipe.replace(**{name: value for name, value in sizes.items() if value is not None})
+    seed = options.seed or 0
+    config = RunConfig.from_recipe(
+        recipe,
+        data=_absolute(data),
+        seed=seed,
+        data_dir=_absolute(options.data_dir) if options.data_dir else None,
+        device=choose_device(options.device),
+        precision=options.precision or "float32",
+        threads=options.threads or _threads(recipe),
+        compile=bool(options.compile),
+        vectors=vectors,
+        validation=bool(options.validation),
+        command=" ".join(["python -m forwardforward", *_without_paths(words)]),
+    )
+    run = Run(options.out or _free_folder(Path("runs") / f"{Path(data).stem}-{name}-{seed}"), config)
+    try:
+        run.check_free()
+    except FileExistsError as error:
+        raise FileExistsError(f"--out {error}; choose another --out") from None
+    # Read the data and make the model first: data and widths that the recipe does not accept leave no folder behind.
+    run.splits(progress=not options.no_progress)
+    _check_model(run, "" if options.widths else " (the default)")
+    run.begin()
+    return run
+
+
+def _check_model(run: Run, origin: str) -> None:
+    """Check that the recipe makes a model of the run's data and widths.
+
+    Args:
+        run: A run whose data have been read.
+        origin: Words for the message, behind the widths.
+    """
+    config = run.config
+    try:
+        model = run.model()
+        run.recipe.schedule(len(model.layers), 0, 0, config.epochs)
+    except InputShapeError as error:
+        raise ValueError(f"data {Path(config.data).name} do not fit recipe {config.recipe}: {error}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"--widths {_text(config.widths)}{origin} do not fit recipe {config.recipe} on data with "
+            f"{run.splits().num_classes} classes: {error}"
+        ) from error
+
+
+def _threads(recipe: Recipe) -> int:
+    """Return 1 for dense layers with few activations per step, where more threads cost more than they save."""
+    small = isinstance(recipe.architecture, Dense) and recipe.batch_size * max(recipe.widths) < 2**15
+    return 1 if small else torch.get_num_threads()
+
+
+def _absolute(path: str) -> str:
+    """Return a path that is valid in every working directory; names of data sets are returned unchanged."""
+    return path if path in available() else os.path.abspath(path)
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _without_paths(words: list[str]) -> Iterator[str]:
+    """Yield the words of the command without the user's own folders, which do not matter to others."""
+    skip = False
+    for word in words:
+        if skip or word in ("--data-dir", "--out"):
+            skip = not skip
+        elif not word.startswith(("--data-dir=", "--out=")):
+            yield word
+
+
+def _free_folder(folder: Path) -> Path:
+    """Return the folder, with a number at the end of its name if it exists."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

@@ -1,0 +1,150 @@
+"""Base class of text representations, and the text encoder that a fitted representation gives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from forwardforward.data.text.corpus import Corpus
+from forwardforward.data.text.tokens import Documents, Lexicon
+
+__all__ = ["Representation", "TextEncoder"]
+
+
+class Representation:
+    """Base class of text representations; subclasses define :meth:`fit` and :meth:`encode`.
+
+    A subclass should be a frozen dataclass whose fields are numbers and strings, so that its encoders can be saved.
+
+    Attributes:
+        missing: What an empty text lacks, for the warning about such texts.
+
+    Example:
+        Counts of the two most frequent words:
+
+        >>> import torch
+        >>> class TwoWords(Representation):
+        ...     def fit(self, corpus):
+        ...         counts = np.bincount(corpus.train.ids)
+        ...         return [corpus.lexicon.words[i] for i in np.argsort(-counts)[:2]], {}
+        ...
+        ...     def encode(self, documents, tensors):
+        ...         return torch.tensor([[(text == word).sum() for word in (0, 1)] for text in documents])
+        >>> encoder = TwoWords()(Corpus(train=["a film, a plot, a film"], test=[]))
+        >>> encoder(["A good film, a film!"])
+        tensor([[2, 2]])
+    """
+
+    missing: ClassVar[str] = "word"
+
+    @property
+    def num_embeddings(self) -> int | None:
+        """Vocabulary size if the inputs are embedding indices; None if they are floating-point."""
+        return None
+
+    def fit(self, corpus: Corpus) -> tuple[Sequence[str], dict[str, Tensor]]:
+        """Fit the representation to the training and unlabeled texts of a corpus, never to its test texts.
+
+        Returns:
+            The words that the representation distinguishes, and tensors that :meth:`encode` needs.
+        """
+        raise NotImplementedError
+
+    def encode(self, documents: Documents, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the inputs of texts, ``(texts, ...)``.
+
+        Args:
+            documents: Texts as ids of the words that :meth:`fit` returned; the id of any other word is the number of
+                these words.
+            tensors: The tensors that :meth:`fit` returned.
+        """
+        raise NotImplementedError
+
+    def __call__(self, corpus: Corpus) -> TextEncoder:
+        """Return a text encoder fitted to a corpus."""
+        return TextEncoder(self, *self.fit(corpus))
+
+    def is_empty(self, inputs: Tensor) -> Tensor:
+        """Return which inputs contain no information, ``(texts,)``. Default: inputs that are all zeros."""
+        return (inputs == 0).all(1)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain numbers, strings and dictionaries."""
+        return asdict(self) if is_dataclass(self) else {}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Representation:
+        """Return the representation with the given :meth:`settings`."""
+        return cls(**settings)
+
+
+class TextEncoder:
+    """Converts texts to inputs by a fitted representation.
+
+    :meth:`state` can be saved and loaded by :func:`text_encoder_from_state`, without the corpus.
+
+    Args:
+        representation: The representation.
+        words: The words that it distinguishes.
+        tensors: The tensors that its ``encode`` needs.
+
+    Example:
+        >>> from forwardforward.data.text import WordSequence, text_encoder_from_state
+        >>> encoder = WordSequence(vocabulary=10, length=4)(Corpus(train=["A good film!", "A bad film."], test=[]))
+        >>> encoder(["Good, not bad"])
+        tensor([[0, 4, 1, 6]], dtype=torch.int32)
+        >>> text_encoder_from_state(encoder.state())(["Good, not bad"])
+        tensor([[0, 4, 1, 6]], dtype=torch.int32)
+    """
+
+    def __init__(self, representation: Representation, words: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+        self.representation = representation
+        self._lexicon = Lexicon(words)
+        self._tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
+
+    def __call__(self, texts: Iterable[str] | Documents, part: str = "") -> Tensor:
+        """Return the inputs of texts, ``(texts, ...)``, and warn about texts whose inputs contain no information.
+
+        Args:
+            texts: Texts as strings, or as the word ids of a :class:`Corpus`.
+            part: Name of these texts in the warning, such as "training". Default: no name.
+
+        Raises:
+            TypeError: If ``texts`` is not a list of strings.
+        """
+        inputs = self.representation.encode(self._documents(texts), self._tensors)
+        if empty := int(self.representation.is_empty(inputs).sum()):
+            warnings.warn(
+                f"{empty} of {len(inputs)} {part and part + ' '}texts have no {self.representation.missing}; "
+                "their inputs contain no information",
+                stacklevel=2,
+            )
+        return inputs
+
+    def state(self) -> dict[str, Any]:
+        """Return the encoder as plain numbers, strings and tensors, which ``torch.load`` reads with weights only."""
+        return {
+            "representation": type(self.representation).__name__,
+            "settings": self.representation.settings(),
+            "words": self._lexicon.words,
+            "tensors": dict(self._tensors),
+        }
+
+    def _documents(self, texts: Iterable[str] | Documents) -> Documents:
+        if isinstance(texts, Documents):
+            # The corpus numbers its words independently of the encoder. Ids of unknown words follow those of its words.
+            ids = np.append(self._lexicon.ids(texts.lexicon), np.int32(len(self._lexicon)))
+            return Documents(ids[texts.ids], texts.offsets, self._lexicon)
+        strings = texts if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+        if not isinstance(strings, list) or not all(isinstance(text, str) for text in strings):
+            raise TypeError(f"texts must be a list of strings, got {strings!r:.60}")
+        return self._lexicon.encode(strings, grow=False)
+
+    def __repr__(self) -> str:
+        """Return the representation and the number of words."""
+        return f"{type(self).__name__}({self.representation}, words={len(self._lexicon)})"

@@ -1,0 +1,141 @@
+"""The one-pass linear head: a linear classifier on the layers' normalized activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._utils.checks import check_num_classes
+from forwardforward.normalization import RMSNorm
+from forwardforward.objectives import LocalLoss
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.pooling import SequencePool, SpatialPool
+
+__all__ = ["LinearHead"]
+
+
+class LinearHead(nn.Module):
+    """A linear classifier on the layers' normalized activations, trained together with them.
+
+    No gradient flows from the head into the layers. In a network with labels in its input, features are read under a label
+    without class information.
+
+    Args:
+        num_classes: Number of classes.
+        layers: The layers that it reads; default: all but the first (of a single layer, that layer).
+        label: ``"neutral"`` or ``"random"``, the label under which features are read.
+        pool: Module from maps or sequences to rows; default: means over 2x2 patches of maps and 2 segments of sequences.
+            ``nn.Flatten()`` keeps all activations.
+
+    Raises:
+        ValueError: If ``label`` is another string, there are fewer than two classes, or ``layers`` selects no layer.
+
+    Source: Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> head = LinearHead(3)
+        >>> head.setup([(8,), (6,)])
+        >>> head(head.read({1: head.rows(torch.rand(5, 6))})).shape
+        torch.Size([5, 3])
+    """
+
+    linear: nn.Linear | None
+
+    def __init__(
+        self,
+        num_classes: int,
+        layers: slice = slice(1, None),
+        label: str = "neutral",
+        pool: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if label not in ("neutral", "random"):
+            raise ValueError(f"label must be 'neutral' or 'random', got {label!r}")
+        if not isinstance(layers, slice):
+            raise TypeError(f"layers must be a slice, such as slice(1, None), got {layers!r}")
+        self.num_classes = check_num_classes(num_classes)
+        self.layers = layers
+        self.label = label
+        self.pool = pool
+        self.normalization = RMSNorm()
+        self.linear = None
+
+    def indices(self, depth: int) -> list[int]:
+        """Return the layers that the head reads in a network of ``depth`` layers.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        indices = list(range(depth))[self.layers]
+        if not indices and depth > 1:
+            raise ValueError(f"layers must select at least one of {depth} layers, got {self.layers}")
+        return indices or [0]
+
+    @torch.no_grad()
+    def setup(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Create the weights, or extend them by zeros for a network that has grown.
+
+        Args:
+            shapes: Shape of one output sample of every layer.
+        """
+        features = sum(self.rows(torch.zeros(1, *shapes[i])).shape[1] for i in self.indices(len(shapes)))
+        if self.linear is not None and self.linear.in_features == features:
+            return
+        linear = nn.Linear(features, self.num_classes)
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        if self.linear is not None:
+            linear.to(self.linear.weight)
+            linear.weight[:, : self.linear.in_features] = self.linear.weight
+            linear.bias.copy_(self.linear.bias)
+        self.linear = linear
+
+    def rows(self, activations: Tensor) -> Tensor:
+        """Return the features of one layer, ``(batch, features of the layer)``."""
+        if activations.dim() > 2:
+            pool = self.pool
+            if pool is None:
+                pool = SpatialPool(2) if activations.dim() == 4 else SequencePool(2)
+            activations = pool(activations)
+        rows: Tensor = self.normalization(activations)
+        return rows
+
+    def read(self, rows: Mapping[int, Tensor]) -> Tensor:
+        """Return the features of all layers, ``(batch, features)``.
+
+        Args:
+            rows: Features by layer.
+        """
+        return torch.cat([rows[i] for i in sorted(rows)], dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits ``(batch, classes)`` of features ``(batch, features)``."""
+        if self.linear is None:
+            raise ValueError("the head must be part of a network, got one without weights")
+        if features.shape[1] != self.linear.in_features:
+            raise ValueError(
+                f"features must be {self.linear.in_features} per sample for the head, got {features.shape[1]}"
+            )
+        logits: Tensor = self.linear(features.to(self.linear.weight.dtype))
+        return logits
+
+    def step(self, features: Tensor, labels: Tensor, optimizer: LocalOptimizer) -> LocalLoss:
+        """Update the head once by cross-entropy, and return its loss and accuracy.
+
+        Args:
+            features: Features of the batch, ``(batch, features)``.
+            labels: Class indices, ``(batch,)``.
+            optimizer: Local optimizers, with a parameter group ``"head"``.
+        """
+        optimizer.zero_grad("head")
+        logits = self(features)
+        loss = nn.functional.cross_entropy(logits, labels)
+        loss.backward()
+        optimizer.step("head")
+        return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"num_classes={self.num_classes}, layers={self.layers}, label={self.label!r}"

@@ -1,0 +1,83 @@
+"""Base classes of the losses; the base class states the kind of objective that a loss belongs to."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class PairLoss(nn.Module):
+    """Base of the losses of positive against negative goodness.
+
+    A subclass implements :meth:`forward`; :meth:`accuracy` may be overridden. A loss that depends on the layer's index or on
+    the goodness's scale implements ``setup(spec)``, see :class:`~forwardforward.specs.LayerSpec`.
+
+    Example:
+        >>> import torch
+        >>> class Hinge(PairLoss):
+        ...     def forward(self, positive, negative):
+        ...         return torch.relu(1 - positive + negative).mean()
+        >>> Hinge()(torch.tensor([3.0, 0.5]), torch.tensor([1.0, 0.5]))
+        tensor(0.5000)
+    """
+
+    def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            positive: Goodness of the positive samples, ``(batch,)``, or ``(batch, ...)`` by position.
+            negative: Goodness of the negative samples, of the same shape.
+        """
+        raise NotImplementedError
+
+    def accuracy(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Return the share of correct decisions: here, of pairs with more goodness for the positive sample.
+
+        Args:
+            positive: Goodness of the positive samples.
+            negative: Goodness of the negative samples.
+        """
+        return (positive > negative).float().mean()
+
+
+class ClassLoss(nn.Module):
+    """Base of the losses of per-class goodness against targets.
+
+    Example:
+        >>> import torch
+        >>> class MeanMargin(ClassLoss):
+        ...     def forward(self, goodness, targets):
+        ...         return (goodness.mean(1) - goodness.gather(1, targets[:, None])[:, 0]).mean()
+        >>> MeanMargin()(torch.tensor([[3.0, 1.0]]), torch.tensor([0]))
+        tensor(-1.)
+    """
+
+    def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            goodness: Goodness of each sample for each class, ``(batch, classes)``.
+            targets: Class indices, ``(batch,)``.
+        """
+        raise NotImplementedError
+
+
+class BatchLoss(nn.Module):
+    """Base of the losses that compare the embeddings of a batch with each other.
+
+    Example:
+        >>> import torch
+        >>> class Spread(BatchLoss):
+        ...     def forward(self, embeddings, targets):
+        ...         return -embeddings.var(0).sum()
+        >>> Spread()(torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1]))
+        tensor(-2.)
+    """
+
+    def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            embeddings: One row per sample, ``(batch, dimensions)``.
+            targets: Class indices, ``(batch,)``.
+        """
+        raise NotImplementedError

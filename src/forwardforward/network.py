@@ -1,0 +1,240 @@
+"""The base of all models: raw inputs in, classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._utils.checks import check_finite, check_labels, check_whole
+from forwardforward.data.batching import Data, Source, source
+from forwardforward.heads import LinearHead
+from forwardforward.objectives import LocalLoss
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.preprocessing import Preprocessing, to_float, to_tensor
+from forwardforward.step import StepResult, WholeStep
+from forwardforward.update_schedules import Groups
+
+__all__ = ["Network"]
+
+#: A function of the goodness ``(batch, layers, classes)``, or ``"head"`` for the one-pass head.
+Classifier = Callable[[Tensor], Tensor] | Literal["head"]
+
+
+class Network(nn.Module):
+    """Base of the models that :func:`~forwardforward.fit` trains and :func:`~forwardforward.evaluate` measures.
+
+    A network accepts raw inputs: tensors or numpy arrays of a floating type or uint8, on any device. Its
+    :class:`~forwardforward.preprocessing.Preprocessing` converts them, alike in training, evaluation and prediction.
+
+    Args:
+        preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
+        num_classes: Number of classes; None if it is unknown.
+
+    Attributes:
+        class_names: Names of the classes; ``fit`` takes them from the data, None if there are none.
+        uses_negatives: Whether the layers compare positive with negative samples.
+        layers_classify: Whether every layer classifies by its own goodness.
+        head: The one-pass head, or None.
+        classifier: The function from goodness to scores, or ``"head"``; None for a network that scores otherwise.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> issubclass(ff.FFSequential, Network)
+        True
+    """
+
+    layers: nn.ModuleList
+    uses_negatives: bool = False
+    head: LinearHead | None = None
+    classifier: Classifier | None = None
+
+    def __init__(self, preprocessing: Preprocessing | None = None, num_classes: int | None = None) -> None:
+        super().__init__()
+        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
+            raise TypeError(f"preprocessing must be an instance of Preprocessing, got {preprocessing!r}")
+        self.preprocessing = Preprocessing() if preprocessing is None else preprocessing
+        self.num_classes = num_classes
+        self.class_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers)
+
+    @property
+    def layers_classify(self) -> bool:
+        """Whether every layer classifies by its own goodness."""
+        return False
+
+    @property
+    def num_embeddings(self) -> int | None:
+        """Size of the table in which the first layer looks up its input, None if the input is floating."""
+        return None
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the shapes of all parameters are known."""
+        return True
+
+    def setup(self, input_shape: Sequence[int]) -> None:
+        """Create the parameters and buffers that depend on the input's shape.
+
+        Args:
+            input_shape: Shape of one raw input.
+        """
+        self.preprocessing.setup(tuple(input_shape))
+
+    def parameter_groups(self) -> Mapping[str, nn.Module]:
+        """Return the modules that are updated separately, by name."""
+        raise NotImplementedError
+
+    def step(
+        self,
+        batch: tuple[Tensor, Tensor | None],
+        optimizer: LocalOptimizer,
+        *,
+        groups: Groups | None = None,
+        generator: torch.Generator | None = None,
+        autocast: torch.dtype | None = None,
+        monitor: bool = False,
+        whole: WholeStep | None = None,
+    ) -> StepResult:
+        """Update the network once; see the subclasses."""
+        raise NotImplementedError
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Return the scores of one batch, ``(batch, classes)``; the largest wins."""
+        raise NotImplementedError
+
+    def layer_goodness(self, images: Tensor) -> Tensor:
+        """Return each layer's goodness of one batch under every label, ``(batch, layers, classes)``."""
+        raise NotImplementedError
+
+    def local_losses(
+        self, batch: tuple[Tensor, Tensor | None], generator: torch.Generator | None = None
+    ) -> list[LocalLoss]:
+        """Return every layer's local loss of one batch, in evaluation mode and without an update."""
+        raise NotImplementedError
+
+    def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
+        """Return the output of every layer by its index."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the parameters, in which inputs are computed."""
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+    def prepare(self, images: Any) -> Tensor:
+        """Return raw inputs as the first layer reads them: preprocessed, in the network's dtype and on its device.
+
+        Args:
+            images: Raw inputs, ``(batch, ...)``: a tensor or numpy array, floating or uint8; whole numbers if the first
+                layer looks them up in a table.
+
+        Raises:
+            TypeError: If they are of another type.
+            ValueError: If they are not a batch of at least one input, or indices are out of range.
+        """
+        raw = to_tensor(images)
+        if raw.is_inference():
+            raw = raw.clone()
+        if raw.dim() < 2:
+            raise ValueError(
+                f"images must be (batch, ...), such as image[None] for a single one, got shape {tuple(raw.shape)}"
+            )
+        if not len(raw):
+            raise ValueError("images must contain at least one image, got none")
+        if self.num_embeddings is not None:
+            return self._prepare_indices(raw, self.num_embeddings)
+        x = to_float(raw.to(self.device)).to(self.dtype)
+        if not (self.is_set_up and self.preprocessing.is_set_up):
+            self.setup(tuple(raw.shape[1:]))
+        prepared: Tensor = self.preprocessing(x)
+        return prepared
+
+    def _prepare_indices(self, raw: Tensor, num_embeddings: int) -> Tensor:
+        if raw.is_floating_point() or raw.dtype == torch.bool:
+            raise TypeError(f"images must be whole numbers, which the first layer looks up, got {raw.dtype}")
+        lowest, highest = torch.stack(raw.aminmax()).tolist()  # one synchronization with the device
+        if lowest < 0 or highest >= num_embeddings:
+            raise ValueError(
+                f"images must be indices of the first layer's table, 0..{num_embeddings - 1}, got {lowest}..{highest}"
+            )
+        if not self.is_set_up:
+            self.setup(tuple(raw.shape[1:]))
+        return raw.to(self.device)
+
+    def check_labels(self, images: Tensor, labels: Any) -> Tensor:
+        """Return class indices as int64 on the network's device.
+
+        Args:
+            images: The batch that they belong to.
+            labels: One class index per image.
+
+        Raises:
+            TypeError: If they are not whole numbers.
+            ValueError: If there is not one per image, or one is out of range.
+        """
+        plain = labels.as_subclass(Tensor) if isinstance(labels, Tensor) else torch.as_tensor(labels)
+        if plain.shape != (len(images),):
+            raise ValueError(f"labels must be one per image, ({len(images)},), got {tuple(plain.shape)}")
+        check_labels(plain, self.num_classes)
+        return plain.long().to(self.device)
+
+    # Prediction
+
+    def batches(self, inputs: Data, batch_size: int = 1000) -> Source:
+        """Return the batches of inputs of any supported kind, in order, on the network's device.
+
+        Args:
+            inputs: A tensor or array, :class:`~forwardforward.TensorData`, a data set or a ``DataLoader``.
+            batch_size: Samples per batch.
+        """
+        return source(inputs, batch_size, self.device, self.dtype, self.num_embeddings, shuffle=False)
+
+    def predict(self, inputs: Data, batch_size: int = 1000) -> Tensor:
+        """Return the class of each input, ``(samples,)``.
+
+        Args:
+            inputs: Raw inputs: a tensor or numpy array, :class:`~forwardforward.TensorData`, a data set or a
+                ``DataLoader``, whose labels are ignored.
+            batch_size: Samples per batch.
+
+        Raises:
+            ValueError: If a score is NaN or infinite.
+        """
+        return torch.cat([scores.argmax(1) for scores in self._all_scores(inputs, batch_size)])
+
+    def predict_proba(self, inputs: Data, batch_size: int = 1000) -> Tensor:
+        """Return the softmax of the scores, ``(samples, classes)``; summed goodness makes them overconfident.
+
+        Args:
+            inputs: As for :meth:`predict`.
+            batch_size: Samples per batch.
+
+        Raises:
+            ValueError: If a score is NaN or infinite.
+        """
+        return torch.cat([scores.softmax(1) for scores in self._all_scores(inputs, batch_size)])
+
+    def _all_scores(self, inputs: Data, batch_size: int) -> Iterator[Tensor]:
+        check_whole("batch_size", batch_size, 1)
+        if isinstance(inputs, Tensor) or type(inputs).__module__ == "numpy":
+            self.prepare(inputs[:1])  # refuses inputs of the wrong form in the same words as every other method
+            for chunk in to_tensor(inputs).split(batch_size):
+                yield self._checked_scores(chunk)
+        else:
+            for images, _ in self.batches(inputs, batch_size).batches(None):
+                yield self._checked_scores(images)
+
+    def _checked_scores(self, images: Tensor) -> Tensor:
+        scores = self.scores(images)
+        return check_finite(scores) if self.classifier in (None, "head") else scores
