@@ -90,6 +90,17 @@ def test_layers_of_convolutions_include_the_label_channel() -> None:
     assert small("mono-conv").layers((3, 8, 8), 10)[0].block.in_channels == 3
 
 
+@pytest.mark.parametrize("name", sorted(ALL.keys() - RECIPES.keys()))
+def test_recipes_for_texts(name: str) -> None:
+    recipe = ALL[name]
+    recipe = recipe.replace(widths=(6,) * len(recipe.widths))
+    indices = recipe.representation is not None and recipe.representation.num_embeddings is not None
+    texts = torch.randint(1, 100, (12, 16), dtype=torch.int32) if indices else torch.randn(12, 16)
+    model = recipe.model((16,), 2)
+    recipe.fit(model, (texts, torch.arange(12) % 2), epochs=1, batch_size=6, progress=False)
+    assert model.scores(texts).shape == (12, 2)
+
+
 def test_too_many_classes_for_the_label_name_the_argument() -> None:
     with pytest.raises(ValueError, match="num_classes"):
         small("hinton").model((1, 2, 2), 10)
