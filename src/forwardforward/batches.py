@@ -1,7 +1,8 @@
 """Inputs of layers and objectives: labelled inputs and batches.
 
-A labelled input keeps images and label codes apart until the first layer joins them. The positive, negative and candidate
-inputs of an image differ in the code only, so a linear first layer multiplies its weights with the image once for all.
+A labelled input keeps images and label codes apart until the first layer joins them. The positive, negative and
+candidate inputs of an image differ in the code only, so a linear first layer multiplies its weights with the image once
+for all.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ __all__ = ["Batch", "LabelledInput"]
 class LabelledInput:
     """Images and the label codes that will be joined with them.
 
-    An image may have several codes (a positive and a negative one, or one per candidate label). The joined input contains
-    every image with its first code, then every image with its second code, and so on. Images are rows ``(batch, width)``
-    with codes of single features, or maps ``(batch, channels, height, width)`` with codes of whole channels.
+    An image may have several codes (a positive and a negative one, or one per candidate label). The joined input
+    contains every image with its first code, then every image with its second code, and so on. Images are rows
+    ``(batch, width)`` with codes of single features, or maps ``(batch, channels, height, width)`` with codes of whole
+    channels.
 
     Attributes:
         images: ``(batch, width, ...)``, zero in the ``columns`` of the code.

@@ -1,7 +1,8 @@
 """Classifiers: functions from the layers' goodness to scores of the classes.
 
-A classifier is called as ``classifier(goodness)`` with the goodness ``(batch, layers, classes)`` of every layer for every
-class, and returns scores ``(batch, classes)``; the largest score wins, and the softmax of the scores is ``predict_proba``.
+A classifier is called as ``classifier(goodness)`` with the goodness ``(batch, layers, classes)`` of every layer for
+every class, and returns scores ``(batch, classes)``; the largest score wins, and the softmax of the scores is
+``predict_proba``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ class SumOverLayers:
     """The goodness summed over layers.
 
     Args:
-        layers: The layers that count: ``slice(None)`` for all, ``slice(1, None)`` for all but the first (Hinton's choice),
-            ``slice(-1, None)`` for the last, or any other slice.
+        layers: The layers that count: ``slice(None)`` for all, ``slice(1, None)`` for all but the first (Hinton's
+            choice), ``slice(-1, None)`` for the last, or any other slice.
 
     Raises:
         TypeError: If ``layers`` is not a slice.
@@ -83,7 +84,8 @@ def standardize(goodness: Tensor) -> Tensor:
 class BestInterval(nn.Module):
     """The goodness summed over the run of layers with the smallest error on validation data.
 
-    ``fit(..., validation=...)`` chooses the layers after every epoch; before that, all layers count. The choice is a buffer.
+    ``fit(..., validation=...)`` chooses the layers after every epoch; before that, all layers count. The choice is a
+    buffer.
 
     Source: the selected-interval prediction (SIP) of Sun et al., DeeperForward (ICLR 2025).
 
@@ -132,7 +134,8 @@ class BestInterval(nn.Module):
 class GoodnessReadout(nn.Module):
     """A linear classifier on the goodness of all layers for all classes.
 
-    Pass it as ``FFSequential(..., classifier=...)``, train the network, then call :meth:`fit` with the goodness of training
+    Pass it as ``FFSequential(..., classifier=...)``, train the network, then call :meth:`fit` with the goodness of
+    training
     data: ``readout.fit(model.layer_goodness(images), labels)``.
 
     Args:

@@ -19,15 +19,15 @@ __all__ = ["LinearHead"]
 class LinearHead(nn.Module):
     """A linear classifier on the layers' normalized activations, trained together with them.
 
-    No gradient flows from the head into the layers. In a network with labels in its input, features are read under a label
-    without class information.
+    No gradient flows from the head into the layers. In a network with labels in its input, features are read under a
+    label without class information.
 
     Args:
         num_classes: Number of classes.
         layers: The layers that it reads; default: all but the first (of a single layer, that layer).
         label: ``"neutral"`` or ``"random"``, the label under which features are read.
-        pool: Module from maps or sequences to rows; default: means over 2x2 patches of maps and 2 segments of sequences.
-            ``nn.Flatten()`` keeps all activations.
+        pool: Module from maps or sequences to rows; default: means over 2x2 patches of maps and 2 segments of
+            sequences. ``nn.Flatten()`` keeps all activations.
 
     Raises:
         ValueError: If ``label`` is another string, there are fewer than two classes, or ``layers`` selects no layer.

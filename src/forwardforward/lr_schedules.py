@@ -119,8 +119,8 @@ class Cosine:
 class Steps:
     """A piecewise constant factor: 1, then from each progress on the factor given for it.
 
-    ``Steps({0.4: 0.5, 0.8: 0.1})`` is the schedule of the Trifecta's deep network (500 epochs, changes after 200 and 400),
-    ``Steps({0.75: 0.1})`` that of its shallow network.
+    ``Steps({0.4: 0.5, 0.8: 0.1})`` is the schedule of the Trifecta's deep network (500 epochs, changes after 200 and
+    400), ``Steps({0.75: 0.1})`` that of its shallow network.
 
     Args:
         factors: Factor from each progress on, by progress in (0, 1).

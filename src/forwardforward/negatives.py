@@ -32,6 +32,7 @@ class Negatives:
     Example:
         >>> class Noise(Negatives):
         ...     needs_labels = False
+        ...
         ...     def __call__(self, images, labels, label_encoder, scores, generator):
         ...         noise = torch.rand(images.shape, generator=generator)
         ...         return Batch(torch.cat([images, noise]), labels, has_negatives=True)
@@ -187,9 +188,9 @@ def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | Non
 class SelfContrast(Negatives):
     r"""Pairs of images without labels: an image with itself is positive, with another one negative.
 
-    :math:`x^+ = (x_i + x_i) / 2 = x_i` and :math:`x^- = (x_i + x_j) / 2` with :math:`j \ne i` from the batch. For a linear
-    first layer this equals the pair of images side by side with shared weights. The paper adds without halving, which is
-    equivalent to twice the weights; halved, a positive sample is the image itself, as in prediction.
+    :math:`x^+ = (x_i + x_i) / 2 = x_i` and :math:`x^- = (x_i + x_j) / 2` with :math:`j \ne i` from the batch. For a
+    linear first layer this equals the pair of images side by side with shared weights. The paper adds without halving,
+    which is equivalent to twice the weights; halved, a positive sample is the image itself, as in prediction.
 
     Raises:
         ValueError: When called, if the batch has one image only.

@@ -48,8 +48,6 @@ class Network(nn.Module):
 
     layers: nn.ModuleList
     uses_negatives: bool = False
-    head: LinearHead | None = None
-    classifier: Classifier | None = None
 
     def __init__(self, preprocessing: Preprocessing | None = None, num_classes: int | None = None) -> None:
         super().__init__()
@@ -58,6 +56,8 @@ class Network(nn.Module):
         self.preprocessing = Preprocessing() if preprocessing is None else preprocessing
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
+        self.head: LinearHead | None = None
+        self.classifier: Classifier | None = None
 
     def __len__(self) -> int:
         """Return the number of layers."""
@@ -110,6 +110,10 @@ class Network(nn.Module):
 
     def layer_goodness(self, images: Tensor) -> Tensor:
         """Return each layer's goodness of one batch under every label, ``(batch, layers, classes)``."""
+        raise NotImplementedError
+
+    def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the one-pass head's logits of one batch, ``(batch, classes)``."""
         raise NotImplementedError
 
     def local_losses(

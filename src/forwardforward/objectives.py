@@ -1,8 +1,8 @@
 """Objectives: a goodness with a loss, the number that a layer minimizes.
 
 All three kinds of the field share one interface: an objective is called with a layer's activations and the batch, and
-returns a :class:`LocalLoss`. ``goodness=`` and ``loss=`` of a layer or network make the objective of the loss's base class;
-``objective=`` states it explicitly. Objectives of one layer add up with ``+``.
+returns a :class:`LocalLoss`. ``goodness=`` and ``loss=`` of a layer or network make the objective of the loss's base
+class; ``objective=`` states it explicitly. Objectives of one layer add up with ``+``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class LocalLoss(NamedTuple):
     positive: Tensor | None = None
     negative: Tensor | None = None
     accuracy: Tensor | None = None
-    parts: Mapping[str, Tensor] = {}  # noqa: RUF012 - never changed
+    parts: Mapping[str, Tensor] = {}
 
     def detach(self) -> LocalLoss:
         """Return the same figures without their graph."""
@@ -120,7 +120,8 @@ class PairObjective(Objective):
     """Goodness of positive samples against goodness of negative samples.
 
     Args:
-        goodness: A scalar goodness, or one by position; any callable from activations ``(rows, ...)`` to ``(rows, ...)``.
+        goodness: A scalar goodness, or one by position; any callable from activations ``(rows, ...)`` to ``(rows,
+            ...)``.
         loss: A :class:`~forwardforward.losses.PairLoss`, or any callable ``loss(positive, negative)``.
 
     Raises:
@@ -188,8 +189,8 @@ class ClassObjective(Objective):
     """Per-class goodness against the label: no negatives, no label in the input, one pass.
 
     Args:
-        goodness: A :class:`~forwardforward.goodness.PerClassGoodness`, or any callable from activations ``(batch, ...)`` to
-            ``(batch, classes)``.
+        goodness: A :class:`~forwardforward.goodness.PerClassGoodness`, or any callable from activations ``(batch,
+            ...)`` to ``(batch, classes)``.
         loss: A :class:`~forwardforward.losses.ClassLoss`, or any callable ``loss(goodness, targets)``.
 
     Raises:

@@ -16,16 +16,16 @@ __all__ = ["Preprocessing"]
 class Preprocessing(nn.Module):
     r"""Conversion of raw inputs to floating point, and optional standardization.
 
-    Inputs of type uint8 are divided by 255; floating inputs of any precision keep their values. With ``standardize``, each
-    channel is then shifted and scaled with the mean and standard deviation of the training data,
+    Inputs of type uint8 are divided by 255; floating inputs of any precision keep their values. With ``standardize``,
+    each channel is then shifted and scaled with the mean and standard deviation of the training data,
 
     .. math:: x'_{n,c,i,j} = \frac{x_{n,c,i,j} - \mu_c}{\sigma_c}, \qquad
               \mu_c = \operatorname*{mean}_{n,i,j} x_{n,c,i,j}, \qquad
               \sigma_c^2 = \operatorname*{mean}_{n,i,j} (x_{n,c,i,j} - \mu_c)^2
 
-    The channels are the second dimension of the inputs; of rows (N, D), every column is a channel. A channel that is constant
-    in the training data is shifted only. :func:`~forwardforward.fit` fits the statistics on its training data, and they are
-    part of the model's state dict, so a saved model accepts raw inputs.
+    The channels are the second dimension of the inputs; of rows (N, D), every column is a channel. A channel that is
+    constant in the training data is shifted only. :func:`~forwardforward.fit` fits the statistics on its training data,
+    and they are part of the model's state dict, so a saved model accepts raw inputs.
 
     Args:
         standardize: Whether to shift and scale each channel.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +34,10 @@ __all__ = ["FFSequential"]
 class FFSequential(Network):
     """A stack of layers, each trained with its own objective.
 
-    Plug-ins given here are defaults for layers without their own; every layer gets copies. ``model(x)`` returns the last
-    layer's output: features, under the neutral label if the network has labels in its input. Gradients stop at the layer
-    borders of ``model(x)``, as in training; ``torch.nn.Sequential(*model)`` computes the same layers without borders.
+    Plug-ins given here are defaults for layers without their own; every layer gets copies. ``model(x)`` returns the
+    last layer's output: features, under the neutral label if the network has labels in its input. Gradients stop at the
+    layer borders of ``model(x)``, as in training; ``torch.nn.Sequential(*model)`` computes the same layers without
+    borders.
 
     Args:
         *layers: The layers, in order; a plain module is wrapped in an :class:`~forwardforward.FFLayer`.
@@ -50,18 +50,20 @@ class FFSequential(Network):
         negatives: Makes positive and negative samples, for pair objectives; default: a uniformly drawn wrong label.
         head: A one-pass linear head, trained together with the layers. Added automatically if ``negatives`` needs its
             scores, or if nothing else can classify and ``num_classes`` is given.
-        classifier: Function from the layers' goodness ``(batch, layers, classes)`` to scores, or ``"head"``. Default: the
-            goodness summed over all layers but the first for pair objectives, over all layers for class objectives; the
-            head if layers cannot classify.
+        classifier: Function from the layers' goodness ``(batch, layers, classes)`` to scores, or ``"head"``. Default:
+            the goodness summed over all layers but the first for pair objectives, over all layers for class objectives;
+            the head if layers cannot classify.
         num_classes: Number of classes, if neither label encoder nor goodness define it.
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
         input_shape: Shape of one raw input. Default: taken from the first layer, such as an
-            :class:`~forwardforward.FFLinear`, or from the first batch; parameters that depend on it do not exist before.
+            :class:`~forwardforward.FFLinear`, or from the first batch; parameters that depend on it do not exist
+            before.
         chunk_size: Largest number of activations of one layer per chunk in classification.
 
     Raises:
         TypeError: If an argument is of another kind.
-        ValueError: If there are no layers, layers with and without negatives are mixed, or plug-ins do not fit together.
+        ValueError: If there are no layers, layers with and without negatives are mixed, or plug-ins do not fit
+            together.
 
     Example:
         >>> import forwardforward as ff
@@ -266,8 +268,9 @@ class FFSequential(Network):
     def append(self, layer: nn.Module) -> FFSequential:
         """Append a layer to the network, which may be trained already, and return the network.
 
-        Weights of the other layers stay; the new layer takes the network's default plug-ins. Optimizers that follow this
-        network keep their state and add one for the new layer. A head that reads the new layer is extended by zeros.
+        Weights of the other layers stay; the new layer takes the network's default plug-ins. Optimizers that follow
+        this network keep their state and add one for the new layer. A head that reads the new layer is extended by
+        zeros.
 
         Args:
             layer: The new layer; a plain module is wrapped in an :class:`~forwardforward.FFLayer`.
@@ -375,8 +378,8 @@ class FFSequential(Network):
     ) -> StepResult:
         """Update the layers once.
 
-        By default each group of layers runs forward, backward and its update before the next layer runs, so memory does not
-        grow with depth. Every layer reads the outputs of the layers before from before their update.
+        By default each group of layers runs forward, backward and its update before the next layer runs, so memory does
+        not grow with depth. Every layer reads the outputs of the layers before from before their update.
 
         Args:
             batch: Raw images ``(batch, ...)`` and labels ``(batch,)``; labels may be None if nothing needs them.
@@ -522,8 +525,8 @@ class FFSequential(Network):
     def layer_goodness(self, images: Tensor) -> Tensor:
         """Return each layer's goodness of each image under every label, ``(batch, layers, classes)``.
 
-        The images are divided into chunks, so that no layer computes more than ``chunk_size`` activations at once (but at
-        least one image with one label). Evaluation mode is used, and the mode is restored.
+        The images are divided into chunks, so that no layer computes more than ``chunk_size`` activations at once (but
+        at least one image with one label). Evaluation mode is used, and the mode is restored.
 
         Args:
             images: Raw images, ``(batch, ...)``.
@@ -582,7 +585,9 @@ class FFSequential(Network):
             ValueError: If the network has no head.
         """
         if self.head is None:
-            raise ValueError("head must be given for this: FFSequential(..., head=ff.LinearHead(num_classes)), got None")
+            raise ValueError(
+                "head must be given for this: FFSequential(..., head=ff.LinearHead(num_classes)), got None"
+            )
         x = self.prepare(images)
         if generator is None and self.head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)
@@ -621,5 +626,3 @@ class FFSequential(Network):
     def extra_repr(self) -> str:
         """Return the arguments that are not modules."""
         return "" if self.negatives is None else f"negatives={self.negatives!r}"
-
-

@@ -1,14 +1,14 @@
 """The local training step, as a function of layers, batch and groups, in two forms with equal results.
 
-*Layerwise* (:class:`LayerwiseStep`): the layers of one group run forward, backward and their update, and their graph is freed
-before the next layer runs. Memory does not grow with depth.
+*Layerwise* (:class:`LayerwiseStep`): the layers of one group run forward, backward and their update, and their graph is
+freed before the next layer runs. Memory does not grow with depth.
 
-*Whole* (:class:`WholeStep`): one pure function from parameters, buffers and batch to gradients, new buffers and local losses
-of all layers, composed of :mod:`torch.func` transforms. ``torch.compile(fullgraph=True)`` compiles it as one graph. One
-update of all layers follows. The graphs of all layers of overlapping groups exist at once.
+*Whole* (:class:`WholeStep`): one pure function from parameters, buffers and batch to gradients, new buffers and local
+losses of all layers, composed of :mod:`torch.func` transforms. ``torch.compile(fullgraph=True)`` compiles it as one
+graph. One update of all layers follows. The graphs of all layers of overlapping groups exist at once.
 
-In both forms every layer runs once per step, also if groups overlap, so buffers are updated once and random numbers drawn
-once; and every layer reads the outputs of the layers before from before their update.
+In both forms every layer runs once per step, also if groups overlap, so buffers are updated once and random numbers
+drawn once; and every layer reads the outputs of the layers before from before their update.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ class _Visited(NamedTuple):
 class LayerwiseStep:
     """One training step, group by group.
 
-    Every layer runs once, on a leaf tensor that cuts its graph from the layer before. After a group's last layer, backward
-    runs from layer to layer: the gradient of a leaf is passed to the output of the layer before, down to the group's first.
+    Every layer runs once, on a leaf tensor that cuts its graph from the layer before. After a group's last layer,
+    backward runs from layer to layer: the gradient of a leaf is passed to the output of the layer before, down to the
+    group's first.
 
     Args:
         stack: The layers.
@@ -184,7 +185,9 @@ class LayerwiseStep:
                 roots.append((output, gradient))
             first = layer == group.layers[0]
             # The first layer's leaf may serve another group; this group does not need its gradient.
-            inputs = _trainable(self._layers[layer]) if first and isinstance(leaf, Tensor) and leaf.requires_grad else None
+            inputs = (
+                _trainable(self._layers[layer]) if first and isinstance(leaf, Tensor) and leaf.requires_grad else None
+            )
             if roots and inputs != []:  # a layer may have no trainable parameters
                 torch.autograd.backward(
                     [root for root, _ in roots],
@@ -306,7 +309,13 @@ class WholeStep:
         function = _WholeFunction(stack, groups, batch.has_negatives, autocast, _learned_codebook(batch))
         with eval_mode(*still), torch.no_grad():
             if self.compile:
-                key = (tuple(map(id, layers)), tuple(map(_ranges, groups)), autocast, stack.observed, layers[0].training)
+                key = (
+                    tuple(map(id, layers)),
+                    tuple(map(_ranges, groups)),
+                    autocast,
+                    stack.observed,
+                    layers[0].training,
+                )
                 shape = (batch.inputs.shape, _dtype(batch.inputs))
                 if key not in self._compiled:
                     self._compiled[key] = shape, _compile(function)
@@ -355,7 +364,9 @@ class _WholeFunction:
         for index in range(self.stop):
             skip = skips.get(index)
             if index not in self.updated:
-                state = {f"layer.{k}": v for k, v in {**parameters[index], **constants[index], **buffers[index]}.items()}
+                state = {
+                    f"layer.{k}": v for k, v in {**parameters[index], **constants[index], **buffers[index]}.items()
+                }
                 with autocast_to(self.autocast, _device_of(x)):
                     output, _ = torch.func.functional_call(self.calls[index], state, (x, None, skip))
             else:
@@ -395,9 +406,7 @@ class _WholeFunction:
             state = {f"layer.{k}": v for k, v in {**constants, **trainable, **new_buffers}.items()}
             with autocast_to(self.autocast, _device_of(value)):
                 output, local = torch.func.functional_call(call, state, (value, batch, skip))
-            figures = {
-                name: value for name, value in local._asdict().items() if value is not None and name != "parts"
-            }
+            figures = {name: value for name, value in local._asdict().items() if value is not None and name != "parts"}
             detached = {name: value.detach() for name, value in figures.items()}
             parts = {name: value.detach() for name, value in local.parts.items()}
             return (local.loss, output), (detached, parts, new_buffers)
@@ -465,7 +474,8 @@ def _compile(function: _WholeFunction) -> Callable[..., Gradients]:
     def call(*arguments: Any) -> Gradients:
         return function(*arguments)
 
-    # torch gives up after eight versions of one piece of code, and schedules have more sets of groups: one piece for each
+    # torch gives up after eight versions of one piece of code, and schedules have more sets of groups: one piece for
+    # each
     call.__code__ = call.__code__.replace(co_name=f"whole_step_{id(function)}")
     compiled: Callable[..., Gradients] = torch.compile(call, fullgraph=True)
     return compiled

@@ -1,10 +1,10 @@
 """Update schedules: the layers that are updated in each step, and where gradients stop.
 
-A schedule returns, for each step, the *groups* of layers to update. A group is a run of neighboring layers: the losses of
-some of them are added, gradients flow inside the group and stop at its border. Groups of one layer are Forward-Forward
-proper; one group of all layers is backpropagation of the summed local losses; a layer in no group runs without an update,
-and layers after the last group do not run. Groups may overlap: a layer's gradient is then the sum over its groups. Any
-callable ``(depth, epoch, step, epochs) -> groups`` serves.
+A schedule returns, for each step, the *groups* of layers to update. A group is a run of neighboring layers: the losses
+of some of them are added, gradients flow inside the group and stop at its border. Groups of one layer are
+Forward-Forward proper; one group of all layers is backpropagation of the summed local losses; a layer in no group runs
+without an update, and layers after the last group do not run. Groups may overlap: a layer's gradient is then the sum
+over its groups. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Staggered:
     """Every layer by itself in its own window of the training: shallow layers start, and stop, before deeper ones.
 
     Args:
-        windows: For each layer, the start and end of its updates as shares of the training, such as ``(0.0, 0.5)``. Epoch
-            :math:`e` of :math:`E` is at its middle, :math:`(e + 1/2) / E`.
+        windows: For each layer, the start and end of its updates as shares of the training, such as ``(0.0, 0.5)``.
+            Epoch :math:`e` of :math:`E` is at its middle, :math:`(e + 1/2) / E`.
 
     Raises:
         ValueError: If a window is not in 0 to 1 or, when called, their number is not the network's depth.
@@ -145,9 +145,9 @@ class Staggered:
 class Overlapping:
     """Overlapping local updates (OLU): a layer learns from its own objective and from those of the layers after it.
 
-    A group consists of ``size`` neighboring layers, and the objective of its last layer counts. The groups' borders move by
-    one layer from phase to phase, so that each layer is last in its group once in ``size`` phases. Groups at the start of
-    the network are smaller, and layers after the last group are updated in the next phase. With ``size=1``
+    A group consists of ``size`` neighboring layers, and the objective of its last layer counts. The groups' borders
+    move by one layer from phase to phase, so that each layer is last in its group once in ``size`` phases. Groups at
+    the start of the network are smaller, and layers after the last group are updated in the next phase. With ``size=1``
     this is :class:`Joint`.
 
     Args:

@@ -122,7 +122,9 @@ def check_arity(name: str, function: Any, *arguments: str) -> None:
     try:
         signature.bind(*arguments)
     except TypeError:
-        raise TypeError(f"{name} must be callable as {name}({', '.join(arguments)}), got {function}{signature}") from None
+        raise TypeError(
+            f"{name} must be callable as {name}({', '.join(arguments)}), got {function}{signature}"
+        ) from None
 
 
 def check_finite(scores: Tensor) -> Tensor:

@@ -29,12 +29,12 @@ Product = nn.Linear | nn.Conv2d
 class Baseline(Network):
     """The stack's blocks and activations with one linear layer on top, whose outputs are the logits.
 
-    The gradients are autograd's of the cross-entropy; another rule overrides :meth:`gradients`. All kinds of training share
-    :func:`~forwardforward.fit` and :func:`~forwardforward.evaluate`.
+    The gradients are autograd's of the cross-entropy; another rule overrides :meth:`gradients`. All kinds of training
+    share :func:`~forwardforward.fit` and :func:`~forwardforward.evaluate`.
 
     Args:
-        *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used, nor are their
-            ``optimizer`` options, since the network has one optimizer. Gradients flow along a
+        *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used, nor are
+            their ``optimizer`` options, since the network has one optimizer. Gradients flow along a
             :class:`~forwardforward.layers.SkipConnection`.
         num_classes: Number of classes.
         normalization: Normalization of the layers without their own; each gets a copy.

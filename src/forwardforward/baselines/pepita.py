@@ -138,7 +138,10 @@ class Pepita(Baseline):
         error = logits.to(accumulator(logits)).softmax(1)
         assert self.num_classes is not None
         error = error - nn.functional.one_hot(labels, self.num_classes)
-        x, skips = images + (error.to(images.dtype) @ self.projection(images).T).view_as(images), SkipTensors(self.stack)
+        x, skips = (
+            images + (error.to(images.dtype) @ self.projection(images).T).view_as(images),
+            SkipTensors(self.stack),
+        )
         for i, layer in enumerate(self.stack):
             with _outputs_of(products(layer, i, "PEPITA")) as outputs, autocast_to(autocast, images.device):
                 values = layer.outputs(x.detach(), skips.get(i))

@@ -18,8 +18,8 @@ __all__ = ["Data", "Pair", "Source", "class_names_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
-#: Data for training and evaluation: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images alone, a
-#: map-style data set, or a ``DataLoader``.
+# : Data for training and evaluation: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images
+# alone, a : map-style data set, or a ``DataLoader``.
 Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | DataLoader[Any]
 
 
@@ -198,7 +198,7 @@ def class_names_of(data: Any) -> tuple[str, ...] | None:
 
 
 def _tensor_data(inputs: Any, targets: Any, num_embeddings: int | None) -> TensorData:
-    return TensorData(inputs, targets, None, num_embeddings)
+    return TensorData(inputs, targets, num_embeddings=num_embeddings)
 
 
 def _length(sized: Any) -> int | None:

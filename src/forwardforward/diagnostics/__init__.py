@@ -1,6 +1,6 @@
-"""Diagnostics: what a history and a trained network show, in numbers and pictures.
+"""Diagnostics: figures and pictures of histories and trained networks.
 
-Pictures need matplotlib and leave its global state alone.
+Pictures need matplotlib and do not change its global state.
 """
 
 from forwardforward.diagnostics.distributions import goodness_distributions

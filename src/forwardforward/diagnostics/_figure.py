@@ -1,4 +1,4 @@
-"""Figures that leave matplotlib's global state alone."""
+"""Figures that do not change matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, sizes in inches.
+    """Return an empty figure of the given size in inches.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -23,6 +23,6 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Any, path: str | Path | None) -> None:
-    """Write the picture where a path is given."""
+    """Write the picture if a path is given."""
     if path is not None:
         figure.savefig(path, dpi=110)

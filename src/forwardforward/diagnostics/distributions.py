@@ -1,4 +1,4 @@
-"""How far apart the goodness of right and wrong labels lies."""
+"""Distributions of the goodness of true and wrong labels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from forwardforward.data.batching import Data
 from forwardforward.diagnostics._figure import new_figure, save
-from forwardforward.training.sources import Data, source_for
+from forwardforward.training.arguments import checked_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,12 +19,12 @@ __all__ = ["goodness_distributions"]
 
 
 def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None = None) -> tuple[Figure, Any]:
-    """Draw for each layer how the goodness of the true label and of the wrong ones is distributed.
+    """Draw, for each layer, the distributions of the goodness of the true label and of wrong labels.
 
     Args:
         model: An :class:`~forwardforward.FFSequential` whose layers classify.
-        data: Labelled data as for :func:`~forwardforward.training.evaluate`; a few thousand images do.
-        path: Where to save the picture; not saved unless given.
+        data: Labelled data as for :func:`~forwardforward.training.evaluate`; a few thousand images suffice.
+        path: File of the picture; default: not saved.
 
     Returns:
         The figure and its array of axes.
@@ -31,13 +32,20 @@ def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If the network's goodness does not depend on labels, or the data have none.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> figure, axes = goodness_distributions(model, (torch.rand(20, 8), torch.arange(20) % 2))
     """
-    parts, labels = [], []
-    for images, targets in source_for(model, data).batches(None):
+    network, parts, labels = checked_model(model), [], []
+    for images, targets in network.batches(data).batches(None):
         if targets is None:
-            raise ValueError("data must have labels for the goodness of right and wrong ones, got none")
-        parts.append(model.layer_goodness(images).float().cpu())  # type: ignore[operator]
-        labels.append(targets.cpu())
+            raise ValueError("data must have labels for the goodness of true and wrong ones, got none")
+        parts.append(network.layer_goodness(images).float().cpu())
+        labels.append(network.check_labels(images, targets).cpu())
     goodness = torch.cat(parts)
     true = torch.zeros_like(goodness, dtype=torch.bool)
     true[torch.arange(len(goodness)), :, torch.cat(labels)] = True
@@ -49,7 +57,7 @@ def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None
         edges = torch.linspace(float(values.min()), float(values.max()), 51).tolist()
         for name, chosen, color in (("wrong labels", ~true, "#b35806"), ("true label", true, "#2166ac")):
             axis.hist(values[chosen[:, layer]].tolist(), edges, density=True, alpha=0.6, color=color, label=name)
-        axis.set_title(f"layer {layer + 1}")
+        axis.set_title(f"layer {layer}")
         axis.set_xlabel("goodness")
         axis.set_yticks([])
     axes[0].legend()

@@ -1,4 +1,4 @@
-"""What a history shows."""
+"""Training curves of a history."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PANELS = (
 
 
 def curves(history: History, path: str | Path | None = None) -> tuple[Figure, Any]:
-    """Draw every layer's figures over the epochs, and the error on the validation data or the head's training error.
+    """Draw the figures of every layer over the epochs, and the validation error or the head's training error.
 
     Args:
         history: Of :func:`~forwardforward.training.fit`.
-        path: Where to save the picture; not saved unless given.
+        path: File of the picture; default: not saved.
 
     Returns:
         The figure and its array of axes.
@@ -37,19 +37,23 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If the history is empty.
+
+    Example:
+        >>> record = {"epoch": 1, "seconds": 1.0, "layers": [None], "head": None, "validation": None}
+        >>> figure, axes = curves(History([record]))
     """
     if not len(history):
-        raise ValueError("history must hold at least one epoch, got an empty one")
+        raise ValueError("history must contain at least one epoch, got an empty one")
     figure = new_figure(16, 6.5)
     axes = figure.subplots(2, 4)
     epochs = [record["epoch"] for record in history]
-    depth = len(history[0]["layers"])
+    depth = max(len(record["layers"]) for record in history)
     for axis, (key, title) in zip(axes.flat, _PANELS, strict=False):
         for layer in range(depth):
             values = _values(history, layer, key)
             if any(value is not None for value in values):
                 shown = [float("nan") if value is None else value for value in values]
-                axis.plot(epochs, shown, marker="." if len(epochs) < 3 else None, label=f"layer {layer + 1}")
+                axis.plot(epochs, shown, marker="." if len(epochs) < 3 else None, label=f"layer {layer}")
         axis.set_title(title)
         axis.set_xlabel("epoch")
     axes.flat[0].legend() if axes.flat[0].lines else None
@@ -59,15 +63,15 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
 
 
 def _values(history: History, layer: int, key: str) -> list[float | None]:
-    """Return a layer's figure by epoch: of the training, or where it has none of the validation data."""
+    """Return a layer's figure by epoch, from the training or from the validation data."""
     if key != "largest_goodness":
         return history.layer(layer, key)
     measured = [(record["validation"] or {}).get(key) for record in history]
-    return [None if values is None else values[layer] for values in measured]
+    return [values[layer] if values is not None and layer < len(values) else None for values in measured]
 
 
 def _errors(axis: Any, history: History, epochs: list[int]) -> None:
-    """Draw what there is of errors in percent."""
+    """Draw the available errors in percent."""
     if all(record["validation"] is not None for record in history):
         axis.plot(epochs, history.validation("error"), color="black", label="model, validation")
         if history[0]["validation"]["head_error"] is not None:

@@ -1,13 +1,13 @@
 """Goodness functions: from a layer's activations to goodness.
 
 A *scalar* goodness maps activations ``(batch, ...)`` to one number per sample, ``(batch,)``; pair objectives compare it
-between positive and negative samples. A goodness *by position* maps ``(batch, channels, height, width)`` to one number per
-position, ``(batch, height, width)``, which pair objectives compare position by position. A *per-class* goodness maps
-activations to one number per class, ``(batch, classes)``; class objectives use it as logits.
+between positive and negative samples. A goodness *by position* maps ``(batch, channels, height, width)`` to one number
+per position, ``(batch, height, width)``, which pair objectives compare position by position. A *per-class* goodness
+maps activations to one number per class, ``(batch, classes)``; class objectives use it as logits.
 
-Own functions derive from :class:`Goodness`, :class:`GoodnessByPosition` or :class:`PerClassGoodness`. Any callable with one
-of these signatures serves too. A goodness with parameters that depend on the layer's size implements ``setup(spec)``, see
-:class:`~forwardforward.specs.NeedsSetup`.
+Own functions derive from :class:`Goodness`, :class:`GoodnessByPosition` or :class:`PerClassGoodness`. Any callable with
+one of these signatures serves too. A goodness with parameters that depend on the layer's size implements
+``setup(spec)``, see :class:`~forwardforward.specs.NeedsSetup`.
 """
 
 from forwardforward.goodness.by_position import GoodnessByPosition, MeanOfSquaresByPosition

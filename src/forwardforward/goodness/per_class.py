@@ -12,7 +12,6 @@ from forwardforward._utils.checks import check_num_classes
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
-from forwardforward.pooling import SpatialPool
 from forwardforward.specs import LayerSpec
 
 
@@ -56,8 +55,8 @@ class PerClassGoodness(nn.Module):
 class ClassGroups(PerClassGoodness):
     r"""Features (channels of images) in one group per class, each with its own scalar goodness.
 
-    Group :math:`k` of ``C`` features consists of features :math:`kC/K` to :math:`(k+1)C/K - 1`; with the mean of squares,
-    :math:`g_k = \frac{K}{C} \sum_{j \in \mathrm{group}_k} h_j^2`, also averaged over space.
+    Group :math:`k` of ``C`` features consists of features :math:`kC/K` to :math:`(k+1)C/K - 1`; with the mean of
+    squares, :math:`g_k = \frac{K}{C} \sum_{j \in \mathrm{group}_k} h_j^2`, also averaged over space.
 
     Args:
         num_classes: Number of classes ``K``, which must divide the layer's number of features.
@@ -157,7 +156,9 @@ class _Projection(PerClassGoodness):
         rows = activations.flatten(1) if self.pool is None else self.pool(activations)
         if rows.shape[1] != self.weight.shape[1]:
             hint = "" if self.pool or activations.dim() == 2 else "; pool=SpatialPool(size) accepts maps of any size"
-            raise ValueError(f"activations must have {self.weight.shape[1]} values per sample, got {rows.shape[1]}{hint}")
+            raise ValueError(
+                f"activations must have {self.weight.shape[1]} values per sample, got {rows.shape[1]}{hint}"
+            )
         return rows.to(accumulator(rows)), self.weight
 
     def extra_repr(self) -> str:

@@ -12,17 +12,18 @@ from forwardforward.batches import LabelledInput
 class LabelEncoder(nn.Module):
     r"""Base of the label encoders: the code of class :math:`k` is row :math:`k` of a code book.
 
-    The neutral label carries no class information: it is the mean of the codes, for a one-hot code of K values 1/K of the
-    label's strength in each. A subclass implements :meth:`place` and passes its code book to the constructor.
+    The neutral label carries no class information: it is the mean of the codes, for a one-hot code of K values 1/K of
+    the label's strength in each. A subclass implements :meth:`place` and passes its code book to the constructor.
 
     Args:
         num_classes: Number of classes ``K``.
         scale: Strength of the label; one pixel at full intensity is 1.
-        codebook: One code per class, ``(K, code, ...)``: a parameter, which is learned with the first layer, or a tensor,
-            which becomes a buffer of the state dict; default: one-hot codes.
+        codebook: One code per class, ``(K, code, ...)``: a parameter, which is learned with the first layer, or a
+            tensor, which becomes a buffer of the state dict; default: one-hot codes.
 
     Raises:
-        ValueError: If ``num_classes`` is below 2, ``scale`` is not positive, or the code book has another number of codes.
+        ValueError: If ``num_classes`` is below 2, ``scale`` is not positive, or the code book has another number of
+            codes.
 
     Example:
         >>> class Appended(LabelEncoder):
@@ -48,42 +49,6 @@ class LabelEncoder(nn.Module):
             # Persistent, so that a code book that a subclass assigns later is part of the state dict too.
             self.register_buffer("codebook", torch.eye(num_classes) * scale if codebook is None else codebook)
 
-    def place(self, images):
-        ...         rows, code = images.flatten(1), self.codebook.shape[1]
-        ...         width = rows.shape[1]
-        ...         return rows, torch.arange(width, width + code), width + code
-        >>> Appended(2, codebook=torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])).neutral(torch.ones(1, 2)).joined()
-        tensor([[1.0000, 1.0000, 0.5000, 1.0000, 0.5000]])
-    """
-
-    codebook: Tensor
-
-    def __init__(self, num_classes: int, scale: float = 1.0, codebook: Tensor | None = None) -> None:
-        super().__init__()
-        self.num_classes = check_num_classes(num_classes)
-        self.scale = check_positive("scale", scale)
-        if codebook is not None and len(codebook) != num_classes:
-            raise ValueError(f"codebook must have one code per class, got {len(codebook)} for {num_classes} classes")
-        if isinstance(codebook, nn.Parameter):
-            self.codebook = codebook
-        else:
-            given = codebook is not None
-            self.register_buffer("codebook", codebook if given else torch.eye(num_classes) * scale, persistent=given)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute; a code book that is assigned as a plain tensor becomes a buffer of the state dict.
-
-        Args:
-            name: Name of the attribute.
-            value: Its value.
-        """
-        if name == "codebook" and isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-            self._buffers.pop(name, None)
-            self._parameters.pop(name, None)
-            self.register_buffer(name, value)
-        else:
-            super().__setattr__(name, value)
-
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
         """Return where the code goes.
 
@@ -91,8 +56,8 @@ class LabelEncoder(nn.Module):
             images: ``(batch, ...)``.
 
         Returns:
-            The images as rows (or maps) with zeros in the code's place, the code's columns (channels), and the number of
-            features (channels) of the joined input.
+            The images as rows (or maps) with zeros in the code's place, the code's columns (channels), and the number
+            of features (channels) of the joined input.
         """
         raise NotImplementedError
 

@@ -24,9 +24,9 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 class FFConv2d(SharedInput):
     r"""A convolutional layer with a local objective: normalize, convolve, activate, pool.
 
-    Arguments have the meaning of those of :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to label
-    channels (see :class:`~forwardforward.label_encoders.LabelChannel`) is computed once per class, the response to the
-    images once per image, for any number of labelled samples.
+    Arguments have the meaning of those of :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to
+    label channels (see :class:`~forwardforward.label_encoders.LabelChannel`) is computed once per class, the response
+    to the images once per image, for any number of labelled samples.
 
     Args:
         in_channels: Number of input channels, with label channels.
@@ -49,7 +49,9 @@ class FFConv2d(SharedInput):
     Example:
         >>> import forwardforward as ff
         >>> projection = ff.goodness.LearnedProjection(10, pool=ff.pooling.SpatialPool(2))
-        >>> layer = FFConv2d(3, 16, 3, padding=1, goodness=projection, loss=ff.losses.CrossEntropy(), input_shape=(3, 8, 8))
+        >>> layer = FFConv2d(
+        ...     3, 16, 3, padding=1, goodness=projection, loss=ff.losses.CrossEntropy(), input_shape=(3, 8, 8)
+        ... )
         >>> layer(torch.rand(5, 3, 8, 8)).shape
         torch.Size([5, 16, 8, 8])
     """

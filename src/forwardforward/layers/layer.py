@@ -67,23 +67,24 @@ class FFLayer(nn.Module):
     """A block with its own objective.
 
     A layer is complete by itself: :meth:`local_loss` returns its output and its local loss. In an
-    :class:`~forwardforward.FFSequential` it takes the plug-ins that it lacks from the network. Plug-ins are set up in a dry
-    run on one sample of zeros: at construction if ``input_shape`` is given, else when the layer becomes part of a network
-    with an input shape, else at the first batch.
+    :class:`~forwardforward.FFSequential` it takes the plug-ins that it lacks from the network. Plug-ins are set up in a
+    dry run on one sample of zeros: at construction if ``input_shape`` is given, else when the layer becomes part of a
+    network with an input shape, else at the first batch.
 
     Every real batch goes through ``layer(x)``, so forward hooks see it in training, prediction and evaluation.
 
     Args:
-        block: Any module from ``(rows, ...)`` to pre-activations, or to activations if ``activation`` is None. Of a tuple
-            or mapping as the block's output, as recurrent and attention modules return it, the first value is used.
+        block: Any module from ``(rows, ...)`` to pre-activations, or to activations if ``activation`` is None. Of a
+            tuple or mapping as the block's output, as recurrent and attention modules return it, the first value is
+            used.
         activation: Applied to the block's output. Peer normalization needs it separate from the block, since it acts on
             pre-activations.
         pool: Applied to the activations, such as a max-pool.
         residual: A :class:`~forwardforward.layers.Residual` around the block, or a
             :class:`~forwardforward.layers.SkipConnection` from an earlier layer.
         order: The order of the operations, each once: ``"normalize"``, ``"transform"`` (the block), ``"add"`` (the
-            residual), ``"activate"``, ``"pool"``, and ``"goodness"``, the input of the objective. Operations that the layer
-            lacks are skipped.
+            residual), ``"activate"``, ``"pool"``, and ``"goodness"``, the input of the objective. Operations that the
+            layer lacks are skipped.
         goodness: Scalar or per-class goodness of the activations.
         loss: The loss that is minimized, given the goodness.
         objective: In place of ``goodness`` and ``loss``: an objective, such as a sum of several.
@@ -182,8 +183,8 @@ class FFLayer(nn.Module):
             defaults: The network's plug-ins.
 
         Raises:
-            ValueError: If the layer ends up without an objective, plug-ins do not fit, or the layer is part of a network
-                already.
+            ValueError: If the layer ends up without an objective, plug-ins do not fit, or the layer is part of a
+                network already.
         """
         if self._in_network:
             raise ValueError("a layer can be part of one network only, got one that is part of a network already")

@@ -20,9 +20,9 @@ __all__ = ["FFLinear"]
 class FFLinear(SharedInput):
     r"""A dense layer, ``activation(W normalize(x) + b)``, with a local objective.
 
-    Inputs of more than two dimensions are flattened. If the normalization is affine (all of the library's but ``GroupNorm``),
-    a labelled input is not joined: the product with the images is shared by all their labels,
-    :math:`W [x, y] = W_x x + W_y y`.
+    Inputs of more than two dimensions are flattened. If the normalization is affine (all of the library's but
+    ``GroupNorm``), a labelled input is not joined: the product with the images is shared by all their labels, :math:`W
+    [x, y] = W_x x + W_y y`.
 
     Args:
         in_features: Number of inputs, with the label's.

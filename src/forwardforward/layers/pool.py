@@ -14,8 +14,8 @@ __all__ = ["MaxPool2d"]
 class MaxPool2d(nn.MaxPool2d):
     """:class:`torch.nn.MaxPool2d` over patches that do not overlap.
 
-    For its gradient it stores the positions of the maxima, a quarter of the size of the maps for patches of 2x2, and not
-    the maps.
+    For its gradient it stores the positions of the maxima, a quarter of the size of the maps for patches of 2x2, and
+    not the maps.
 
     Args:
         size: Height and width of the patches, one number for square ones.

@@ -15,8 +15,8 @@ class SharedInput(FFLayer):
     """A layer that does not join a labelled input if the normalization before its block is affine.
 
     Positive, negative and candidate inputs of an image share the image, so the product with it is computed once:
-    :math:`W [x, y] = W_x x + W_y y`. Of a pair objective's four products per weight (two forward, two in the gradient) the
-    first layer saves nearly two; of classification over K labels, K - 1 of K.
+    :math:`W [x, y] = W_x x + W_y y`. Of a pair objective's four products per weight (two forward, two in the gradient)
+    the first layer saves nearly two; of classification over K labels, K - 1 of K.
     """
 
     #: Whether the block can be split into a part for the images and one for the codes.

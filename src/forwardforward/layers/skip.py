@@ -67,8 +67,8 @@ class Residual(nn.Module):
 class SkipConnection(nn.Module):
     """A residual connection from an earlier layer, whose output is added or concatenated.
 
-    Give it to the layer where it ends, as ``residual=``. Local learning stops gradients along it; the baselines, which are
-    trained end to end, do not.
+    Give it to the layer where it ends, as ``residual=``. Local learning stops gradients along it; the baselines, which
+    are trained end to end, do not.
 
     Args:
         distance: Number of layers back: 1 is the layer before, whose output is also this layer's input.

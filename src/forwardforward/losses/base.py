@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class PairLoss(nn.Module):
     """Base of the losses of positive against negative goodness.
 
-    A subclass implements :meth:`forward`; :meth:`accuracy` may be overridden. A loss that depends on the layer's index or on
-    the goodness's scale implements ``setup(spec)``, see :class:`~forwardforward.specs.LayerSpec`.
+    A subclass implements :meth:`forward`; :meth:`accuracy` may be overridden. A loss that depends on the layer's index
+    or on the goodness's scale implements ``setup(spec)``, see :class:`~forwardforward.specs.LayerSpec`.
 
     Example:
         >>> import torch

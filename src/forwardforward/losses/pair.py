@@ -24,8 +24,8 @@ class Threshold(PairLoss):
 
     Args:
         theta: The threshold. ``"width"``: the goodness's scale, which is the layer's width for the sum of squares; a
-            number; a callable ``(scale, layer) -> float``, such as :class:`Uniform` or :class:`Pyramidal`; or a sequence
-            of these, one per layer. The layer's setup computes all but numbers.
+            number; a callable ``(scale, layer) -> float``, such as :class:`Uniform` or :class:`Pyramidal`; or a
+            sequence of these, one per layer. The layer's setup computes all but numbers.
         temperature: :math:`T`, in units of goodness.
         theta_schedule: Factor on the threshold, ``progress -> factor`` with progress from 0 to 1 through the training,
             such as ``lr_schedules.Ramp(0.2, 1.0)``; ``fit`` evaluates it at the middle of each epoch.

@@ -1,9 +1,9 @@
 """Normalization of a layer's input, and peer normalization.
 
-Without normalization a layer could read the goodness of the layer before from the length of its activity vector, and would
-have nothing to learn. Any module from ``(batch, ...)`` to the same shape serves; one that derives from
-:class:`Normalization` and implements ``as_affine(labelled)`` lets a linear first layer share its product among an image's
-labels.
+Without normalization a layer could read the goodness of the layer before from the length of its activity vector, and
+would have nothing to learn. Any module from ``(batch, ...)`` to the same shape serves; one that derives from
+:class:`Normalization` and implements ``as_affine(labelled)`` lets a linear first layer share its product among an
+image's labels.
 """
 
 from forwardforward.normalization.affine import Affine, Identity, Normalization

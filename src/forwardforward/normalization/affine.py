@@ -31,8 +31,8 @@ class Affine(NamedTuple):
 class Normalization(nn.Module):
     """Base of the normalizations, from ``(batch, ...)`` to the same shape.
 
-    Any module of this form serves as a normalization. One that derives from this class may implement :meth:`as_affine`, so
-    that a linear first layer multiplies its weights with each image once for all the image's labels.
+    Any module of this form serves as a normalization. One that derives from this class may implement :meth:`as_affine`,
+    so that a linear first layer multiplies its weights with each image once for all the image's labels.
 
     Example:
         >>> import torch

@@ -16,9 +16,9 @@ from forwardforward.specs import LayerSpec
 class BatchNorm(Normalization):
     r"""Batch normalization, :math:`\hat v_j = (v_j - \mu_j) / \sqrt{\sigma_j^2 + \epsilon}`.
 
-    Each feature (of images, each channel) is normalized over the batch. Positive and negative samples of a step share the
-    statistics. Evaluation uses running averages instead; so does training with ``statistics="running"``, which accepts
-    batches of one sample.
+    Each feature (of images, each channel) is normalized over the batch. Positive and negative samples of a step share
+    the statistics. Evaluation uses running averages instead; so does training with ``statistics="running"``, which
+    accepts batches of one sample.
 
     Args:
         momentum: Weight of the new batch in the running averages.
@@ -87,9 +87,7 @@ class BatchNorm(Normalization):
             raise ValueError(f"x must have {len(running_mean)} features, got {x.shape[1]}")
         if self.training and self.statistics == "batch":
             self._check_batch(x.numel() // x.shape[1])
-            return F.batch_norm(
-                x, running_mean, running_var, self.weight, self.bias, True, self.momentum, self.eps
-            )
+            return F.batch_norm(x, running_mean, running_var, self.weight, self.bias, True, self.momentum, self.eps)
         if self.training:
             with torch.no_grad():
                 var, mean = _moments(x.to(accumulator(x)))
@@ -139,10 +137,7 @@ class BatchNorm(Normalization):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return (
-            f"momentum={self.momentum}, eps={self.eps}, affine={self.affine}, "
-            f"statistics={self.statistics!r}"
-        )
+        return f"momentum={self.momentum}, eps={self.eps}, affine={self.affine}, statistics={self.statistics!r}"
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,8 +26,8 @@ class LocalOptimizer:
     ``load_state_dict(assign=True)`` and layers that are appended need no further call. The state of a parameter that is
     replaced by another of the same name and shape is kept.
 
-    Groups that a schedule updates together, such as those of :class:`~forwardforward.update_schedules.Overlapping`, share an
-    optimizer with its own state: a layer's moments in one set of groups do not mix with those in another.
+    Groups that a schedule updates together, such as those of :class:`~forwardforward.update_schedules.Overlapping`,
+    share an optimizer with its own state: a layer's moments in one set of groups do not mix with those in another.
 
     Args:
         factory: A torch optimizer class, or any callable ``(parameters, **options)`` that returns an optimizer.
@@ -65,8 +65,8 @@ class LocalOptimizer:
     def attach(self, model: HasParameterGroups) -> LocalOptimizer:
         """Follow the parameters of ``model``, and return this optimizer.
 
-        ``fit`` and ``step`` call it; calling it again for the same model keeps the state and adopts changed parameters. A
-        module may have an attribute ``optimizer_options``; ``overrides`` win over them.
+        ``fit`` and ``step`` call it; calling it again for the same model keeps the state and adopts changed parameters.
+        A module may have an attribute ``optimizer_options``; ``overrides`` win over them.
 
         Args:
             model: A model with parameter groups.

@@ -40,7 +40,9 @@ def check_schedule(schedule: Any) -> None:
     if isinstance(schedule, type):
         raise TypeError(f"schedule must be an instance, such as {schedule.__name__}(), got {_name(schedule)}")
     if not callable(schedule):
-        raise TypeError(f"schedule must be an update schedule, such as ff.update_schedules.Greedy(), got {_name(schedule)}")
+        raise TypeError(
+            f"schedule must be an update schedule, such as ff.update_schedules.Greedy(), got {_name(schedule)}"
+        )
 
 
 def checked_callbacks(callbacks: Any) -> list[Callback]:

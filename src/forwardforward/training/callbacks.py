@@ -15,9 +15,6 @@ from torch import nn
 from forwardforward._utils.checks import check_whole
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.training.checkpoints import save_checkpoint
-from forwardforward.training.history import History
-from forwardforward.training.settings import described, model_settings
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
 from forwardforward.training.checkpoints import save_checkpoint

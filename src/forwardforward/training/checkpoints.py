@@ -56,7 +56,8 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         ``batch_size``, ``settings`` (other settings that determine the result, as text) and ``history``.
 
     Raises:
-        CheckpointError: If there is no such file, it is incomplete or corrupted, or it is not a checkpoint of this library.
+        CheckpointError: If there is no such file, it is incomplete or corrupted, or it is not a checkpoint of this
+            library.
     """
     path = Path(path)
     if not path.is_file():

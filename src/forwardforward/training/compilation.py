@@ -17,9 +17,10 @@ class CompiledStep:
     """Training steps of a network, compiled with ``torch.compile`` where that works.
 
     An :class:`~forwardforward.FFSequential` computes the whole step as one compiled function, see
-    :class:`~forwardforward.step.WholeStep`. If a block cannot be traced, such as an LSTM, or the compiler fails, one warning
-    is issued and training continues layer by layer. A baseline is trained without a compiler. Results are equal within
-    rounding, except for random numbers inside blocks, such as those of ``nn.Dropout``, which are equal in distribution.
+    :class:`~forwardforward.step.WholeStep`. If a block cannot be traced, such as an LSTM, or the compiler fails, one
+    warning is issued and training continues layer by layer. A baseline is trained without a compiler. Results are equal
+    within rounding, except for random numbers inside blocks, such as those of ``nn.Dropout``, which are equal in
+    distribution.
 
     Args:
         model: The network.

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from forwardforward._utils.checks import check_finite, check_labels, check_whole
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
-from forwardforward.sequential import FFSequential
 from forwardforward.training.arguments import checked_model, move_to
 from forwardforward.training.randomness import derive_generator
 
@@ -69,8 +68,8 @@ def evaluate(
 
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline.
-        data: Raw labelled data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set or a
-            ``DataLoader``, of any number of samples.
+        data: Raw labelled data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set
+            or a ``DataLoader``, of any number of samples.
         batch_size: Samples per batch; the errors do not depend on it.
         device: Device of the computation; default: the model's.
 
@@ -178,7 +177,7 @@ class _Counts:
         else:
             scores = check_finite(model.scores(images))
         self.wrong = self.wrong + (scores.argmax(1) != labels).sum()
-        if isinstance(model, FFSequential) and model.head is not None:
+        if model.head is not None:
             wrong = (model.head_logits(images).argmax(1) != labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
         if model.uses_negatives and len(images) > 1:

@@ -15,10 +15,10 @@ class History:
 
     A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry per layer, None for one that was not updated:
     ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
-    ``learning_rate``, and ``parts``, the terms of a summed loss by name), ``head`` (``loss`` and ``accuracy`` of the one-pass
-    head, of a baseline those of the network, or None) and ``validation`` (see
-    :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and ``separation`` are in units of
-    goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent.
+    ``learning_rate``, and ``parts``, the terms of a summed loss by name), ``head`` (``loss`` and ``accuracy`` of the
+    one-pass head, of a baseline those of the network, or None) and ``validation`` (see
+    :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and ``separation`` are in units
+    of goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent.
 
     Args:
         epochs: Records to begin with.

@@ -62,20 +62,20 @@ def fit(
 ) -> History:
     """Train a model.
 
-    The same seed gives the same run, and a run that was killed and resumed ends with the same weights as an uninterrupted
-    one, bit for bit on the CPU with the same number of threads: the order and the random numbers of each epoch depend on the
-    seed and the epoch only. The caller's random state is restored.
+    The same seed gives the same run, and a run that was killed and resumed ends with the same weights as an
+    uninterrupted one, bit for bit on the CPU with the same number of threads: the order and the random numbers of each
+    epoch depend on the seed and the epoch only. The caller's random state is restored.
 
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline.
-        train: Raw training data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set, or a
-            ``DataLoader`` (which keeps its own batches and order). Tensors are moved to the device once. If the model's
-            preprocessing standardizes and is not fitted yet, it is fitted on these data.
-        validation: Labelled data of the same kinds, evaluated after each epoch; not the test set, if anything is chosen by
-            it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
+        train: Raw training data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data
+            set, or a ``DataLoader`` (which keeps its own batches and order). Tensors are moved to the device once. If
+            the model's preprocessing standardizes and is not fitted yet, it is fitted on these data.
+        validation: Labelled data of the same kinds, evaluated after each epoch; not the test set, if anything is chosen
+            by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
         epochs: Passes over the training data.
-        batch_size: Samples per step. A last batch of one sample joins the batch before it, since some negatives and batch
-            statistics need two.
+        batch_size: Samples per step. A last batch of one sample joins the batch before it, since some negatives and
+            batch statistics need two.
         optimizer: Local optimizers; default: Adam with a learning rate of 0.001.
         schedule: The layers that are updated in each step, see :mod:`forwardforward.update_schedules`; default: all.
         seed: Random seed for shuffling, sampling and augmentation. Weights are initialized by the model: call
@@ -84,8 +84,8 @@ def fit(
         precision: ``"float32"``, or ``"bf16"`` for products in bfloat16 with weights and goodness in float32.
         compile: Whether to compile the training step with ``torch.compile``, see
             :class:`~forwardforward.training.CompiledStep`.
-        augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``; see
-            :mod:`forwardforward.data`.
+        augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``;
+            see :mod:`forwardforward.data`.
         callbacks: Called after each epoch, in order.
         progress: Whether to show a progress bar on standard error.
         checkpoint: File to write after each epoch, in an existing folder. It is also written if the evaluation of the
@@ -99,9 +99,9 @@ def fit(
 
     Raises:
         TypeError: If an argument is of another kind.
-        ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it belongs to a run
-            with another seed, batch size, schedule, optimizer, precision, number of samples or model. More epochs than
-            before are accepted.
+        ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it belongs to
+            a run with another seed, batch size, schedule, optimizer, precision, number of samples or model. More epochs
+            than before are accepted.
         CheckpointError: If a checkpoint cannot be read or written.
         TrainingDiverged: If a loss is no longer finite; the last checkpoint is from before.
 
@@ -244,8 +244,8 @@ class _Epoch:
 
     def run(self, data: Source, bar: Any) -> dict[str, Any]:
         """Train for one epoch, and return its record."""
-        # Every generator is derived from (seed, epoch, purpose), and none from earlier draws: a run that resumes at this
-        # epoch has the same order, negatives, augmentation and dropout as one that was never interrupted.
+        # Every generator is derived from (seed, epoch, purpose), and none from earlier draws: a run that resumes at
+        # this epoch has the same order, negatives, augmentation and dropout as one that was never interrupted.
         state, epoch = self.state, len(self.state.history)
         torch.manual_seed(derive_seed(state.seed, epoch, "torch"))  # dropout and the like
         negatives = derive_generator(state.seed, epoch, "negatives", self.device)
@@ -323,9 +323,7 @@ def _restore(state: FitState, callbacks: Sequence[Callback], path: str | Path, d
     saved = {**{name: content[name] for name in current}, **content["settings"]}
     current |= {**state.settings, **model_settings(state.model)}
     if (name := first_difference(saved, current)) is not None:
-        raise ValueError(
-            f"{name} must be that of the checkpoint {path}, {saved.get(name)}, got {current.get(name)}"
-        )
+        raise ValueError(f"{name} must be that of the checkpoint {path}, {saved.get(name)}, got {current.get(name)}")
     restore_weights(content, path, state.model)
     state.optimizer.load_state_dict(content["optimizer"])
     state.history.epochs.extend(content["history"])
