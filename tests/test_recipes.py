@@ -66,14 +66,17 @@ def test_any_number_of_classes(classes: int) -> None:
         assert model.scores(torch.rand(3, 1, 4, 4)).shape == (3, classes)
 
 
-@pytest.mark.parametrize("name", ["mono", "backprop"])
-def test_a_model_knows_its_raw_input_shape_and_its_preprocessing(name: str) -> None:
-    model = small(name).replace(standardize=True).model(SHAPE, 10)
-    assert tuple(model.input_shape) == SHAPE
-    assert model.preprocessing.standardize
-    labelled = small("hinton").replace(label_encoder=ff.label_encoders.Concatenation).model(SHAPE, 10)
-    assert tuple(labelled.input_shape) == SHAPE
-    assert not labelled.preprocessing.standardize
+@pytest.mark.parametrize("name", ["mono", "backprop", "hinton"])
+def test_a_model_is_set_up_with_the_recipes_preprocessing(name: str) -> None:
+    model = small(name).model(SHAPE, 10)
+    assert model.is_set_up
+    assert not model.preprocessing.standardize
+    assert small(name).replace(standardize=True).model(SHAPE, 10).preprocessing.standardize
+
+
+@pytest.mark.parametrize("name", ["mono", "backprop", "hinton"])
+def test_the_input_shape_of_a_model_is_that_of_a_raw_input(name: str) -> None:
+    assert small(name).model(SHAPE, 10).input_shape == SHAPE
 
 
 @pytest.mark.parametrize(
