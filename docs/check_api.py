@@ -112,11 +112,13 @@ def _add_table(app: Any, what: str, name: str, obj: Any, options: Any, lines: li
 def _resolve_short_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     target = node.get("reftarget", "")
     obj = _resolve(target) if target.startswith(PACKAGE) else None
-    full_name = f"{getattr(obj, '__module__', None)}.{getattr(obj, '__qualname__', None)}"
-    if full_name == target or full_name not in env.domaindata["py"]["objects"]:
+    if obj is None:
         return None
-    domain = env.get_domain("py")
-    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], full_name, node, contnode)
+    name, domain = target.rpartition(".")[2], env.get_domain("py")
+    for full_name in domain.objects:
+        if full_name.rpartition(".")[2] == name and full_name != target and _resolve(full_name) is obj:
+            return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], full_name, node, contnode)
+    return None
 
 
 def _skip_tuple_fields(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

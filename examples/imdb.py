@@ -32,8 +32,8 @@ if args.data == "sentences":
     train_texts, train_labels, test_texts, test_labels = texts[:64], labels[:64], texts[64:], labels[64:]
 else:
     reviews = ReviewFolder(args.data_dir / "aclImdb")
-    train_texts, train_labels = reviews.labelled("train")
-    test_texts, test_labels = reviews.labelled("test")
+    train_texts, train_labels = reviews.labeled("train")
+    test_texts, test_labels = reviews.labeled("test")
     train_texts, test_texts = Texts(train_texts, progress=True), Texts(test_texts, progress=True)
 
 # The vocabulary of words and pairs is that of the training texts.
