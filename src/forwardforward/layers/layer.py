@@ -163,14 +163,13 @@ class FFLayer(nn.Module):
         #: Largest number of values per sample that any part of the layer computes; known after the setup.
         self.largest_size = 0
         self._refuses_peer = peer is False
-        self._goodness = goodness
-        self._loss = loss
         self._in_network = False
         self._is_set_up = False
         self._check_peer()
         if loss is not None and (goodness is not None or isinstance(loss, BatchLoss)):
             self.objective = make_objective(goodness, loss)
-            self._goodness = self._loss = None
+            goodness = loss = None
+        self._incomplete = Defaults(goodness, loss)  # until a network completes the objective
         if self.input_shape is not None:
             self.setup(self.input_shape)
 
@@ -189,7 +188,7 @@ class FFLayer(nn.Module):
         if self._in_network:
             raise ValueError("a layer can be part of one network only, got one that is part of a network already")
         self.objective = self._network_objective(defaults)
-        self._goodness = self._loss = None
+        self._incomplete = Defaults()
         normalization = defaults.normalization if self.normalization is None else self.normalization
         self.normalization = Identity() if normalization is None else copy.deepcopy(normalization)
         if self.peer is not None or not self._refuses_peer:
@@ -201,12 +200,13 @@ class FFLayer(nn.Module):
     def _network_objective(self, defaults: Defaults) -> Objective:
         if self.objective is not None:
             return copy.deepcopy(self.objective)
-        if self._goodness is None and self._loss is None and defaults.objective is not None:
+        goodness, loss = self._incomplete.goodness, self._incomplete.loss
+        if goodness is None and loss is None and defaults.objective is not None:
             return copy.deepcopy(defaults.objective)
-        loss = defaults.loss if self._loss is None else self._loss
+        loss = defaults.loss if loss is None else loss
         if loss is None:
             raise ValueError("a layer has no loss: pass loss= or objective= to the layer or to FFSequential")
-        goodness = defaults.goodness if self._goodness is None else self._goodness
+        goodness = defaults.goodness if goodness is None else goodness
         return make_objective(copy.deepcopy(goodness), copy.deepcopy(loss))
 
     @property
