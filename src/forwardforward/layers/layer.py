@@ -251,7 +251,7 @@ class FFLayer(nn.Module):
         record: dict[str, Tensor] = {}
         try:
             with eval_mode(self):
-                output = self._run(zeros, skip, record, prepare)
+                output = self._run(self.check_input(zeros), skip, record, prepare)
                 if self.objective is not None:
                     goodness = self.objective.goodness_of(record["goodness_input"])
                     if goodness is not None:
@@ -276,9 +276,10 @@ class FFLayer(nn.Module):
             skip: Output of the earlier layer that a :class:`~forwardforward.layers.SkipConnection` reads.
             record: Filled with the intermediate values of :class:`LayerOutput`.
         """
+        start = self.check_input(x)
         if not self._is_set_up:  # a layer used alone, at its first batch
             self.setup(x.shape[1:], skip_shape=None if skip is None else skip.shape[1:])
-        return self._run(x, skip, {} if record is None else record)
+        return self._run(start, skip, {} if record is None else record)
 
     def outputs(self, x: Tensor | LabelledInput, skip: Tensor | None = None) -> LayerOutput:
         """Return the layer's output with its intermediate values.
@@ -345,13 +346,12 @@ class FFLayer(nn.Module):
 
     def _run(
         self,
-        x: Tensor | LabelledInput,
+        start: Tensor | LabelledInput,
         skip: Tensor | None,
         record: dict[str, Tensor],
         prepare: Callable[[str, Tensor], None] | None = None,
     ) -> Tensor:
-        """Apply the operations in order; ``prepare`` is called before each of them in the dry run."""
-        start = self.check_input(x)
+        """Apply the operations to a checked input; ``prepare`` is called before each of them in the dry run."""
         operations = self._operations()
         if isinstance(start, LabelledInput):
             value, operations = self._join(start, operations)
