@@ -69,7 +69,7 @@ class FFLayer(nn.Module):
     A layer is complete by itself: :meth:`local_loss` returns its output and its local loss. In an
     :class:`~forwardforward.FFSequential` it takes the plug-ins that it lacks from the network. Plug-ins are set up in a
     dry run on one sample of zeros: at construction if ``input_shape`` is given, else when the layer becomes part of a
-    network with an input shape, else at the first batch.
+    network with an input shape, else at the first batch. A layer with a skip connection is not set up at construction.
 
     Every real batch goes through ``layer(x)``, so forward hooks see it in training, prediction and evaluation.
 
@@ -170,7 +170,8 @@ class FFLayer(nn.Module):
             self.objective = make_objective(goodness, loss)
             goodness = loss = None
         self._incomplete = Defaults(goodness, loss)  # until a network completes the objective
-        if self.input_shape is not None:
+        # Only a network knows the shape of the earlier output that a skip connection reads.
+        if self.input_shape is not None and not isinstance(residual, SkipConnection):
             self.setup(self.input_shape)
 
     # Setup
