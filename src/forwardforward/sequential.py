@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -391,20 +392,17 @@ class FFSequential(Network):
                 names[0] = ("0", "label_encoder")
             reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
             observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
-            stack = Stack(self.stack, names, frozenset(observed))
+            stack = Stack(self.stack, names, frozenset(observed), partial(self._head_rows, len(images)))
             with autocast_to(autocast, images.device):
                 features, scores = self._scores_for_negatives(images, labels, generator)
                 made = self._make_batch(images, labels, scores, generator)
             if whole is None:
                 layerwise = LayerwiseStep(stack, optimizer, made, autocast, monitor)
-                result, outputs = layerwise.run(groups), layerwise.outputs
+                result, rows = layerwise.run(groups), layerwise.outputs
             else:
-                result, outputs = whole.run(stack, optimizer, made, groups, autocast, monitor)
+                result, rows = whole.run(stack, optimizer, made, groups, autocast, monitor)
             if self.head is not None and labels is not None:
-                if features is None:
-                    with autocast_to(autocast, images.device), torch.no_grad():
-                        rows = {i: self.head.rows(output[: len(images)]) for i, output in outputs.items()}
-                    features = self.head.read(rows)
+                features = self.head.read(rows) if features is None else features
                 result.head = self.head.step(features, labels, optimizer)
         return result
 
@@ -457,10 +455,10 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
             labels: Class indices to join to the images; default: the neutral label.
         """
-        return self._outputs(self._input(self.prepare(images), labels), len(self))
+        return dict(self._outputs(self._input(self.prepare(images), labels), len(self)))
 
-    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> dict[int, Tensor]:
-        """Return the outputs of the layers before ``stop``; gradients stop at layer borders."""
+    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> Iterator[tuple[int, Tensor]]:
+        """Iterate over index and output of the layers before ``stop``; gradients stop at layer borders."""
         return layer_outputs(self.stack[:stop], x)
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
@@ -538,7 +536,8 @@ class FFSequential(Network):
         with eval_mode(self):
             _, scores = self._scores_for_negatives(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
-            return run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip))
+            losses = run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip))
+            return list(losses)
 
     @torch.no_grad()
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -570,7 +569,12 @@ class FFSequential(Network):
             labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
         indices = self.head.indices(len(self))
         outputs = self._outputs(self._input(x, labels), max(indices) + 1)
-        return self.head.read({i: self.head.rows(outputs[i]) for i in indices})
+        return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
+
+    def _head_rows(self, count: int, output: Tensor) -> Tensor:
+        """Return the head's features of the first ``count`` rows of a layer's output."""
+        assert self.head is not None
+        return self.head.rows(output[:count])
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:

@@ -104,8 +104,10 @@ class Baseline(Network):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits ``(batch, classes)`` of preprocessed images."""
-        *_, last = self._outputs(x).values()
         assert self.output is not None
+        last = x
+        for _, last in layer_outputs(self.stack, x, cut=False):  # keeps one output at a time
+            pass
         logits: Tensor = self.output(last.flatten(1))
         return logits
 
@@ -118,10 +120,7 @@ class Baseline(Network):
         """
         if labels is not None:
             raise ValueError("labels must be None for a network without labels in its input")
-        return self._outputs(self.prepare(images))
-
-    def _outputs(self, x: Tensor) -> dict[int, Tensor]:
-        return layer_outputs(self.stack, x, cut=False)
+        return dict(layer_outputs(self.stack, self.prepare(images), cut=False))
 
     def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
         """Add the update direction to every parameter's ``grad``, and return the logits without their graph.
