@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwardforward import schedules
+from forwardforward import update_schedules
 from forwardforward.update_schedules import EndToEnd, Greedy, Group, Groups, Joint, Overlapping, Staggered
 
 depths = st.integers(1, 12)

@@ -467,7 +467,9 @@ class FFSequential(Network):
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        *_, output = self.activations(images).values()
+        x = self._input(self.prepare(images))
+        for _, output in self._outputs(x, len(self)):  # noqa: B007 - only the last one is kept
+            pass
         return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
@@ -477,17 +479,16 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
             labels: Class indices to join to the images; default: the neutral label.
         """
-        return self._outputs(self._input(self.prepare(images), labels), len(self))
+        return dict(self._outputs(self._input(self.prepare(images), labels), len(self)))
 
-    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> dict[int, Tensor]:
-        """Return the outputs of the layers before ``stop``; gradients stop at layer borders."""
+    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> Iterator[tuple[int, Tensor]]:
+        """Iterate over index and output of the layers before ``stop``; gradients stop at layer borders."""
         skips = SkipTensors(self.stack)
-        outputs: dict[int, Tensor] = {}
         for index, layer in enumerate(self.stack[:stop]):
-            outputs[index] = layer(x, skip=skips.get(index))
-            x = outputs[index].detach()
+            output = layer(x, skip=skips.get(index))
+            yield index, output
+            x = output.detach()
             skips.store(index, x)
-        return outputs
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
         """Return the first layer's input, under the neutral label if no labels are given."""
@@ -602,7 +603,7 @@ class FFSequential(Network):
             labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
         indices = self.head.indices(len(self))
         outputs = self._outputs(self._input(x, labels), max(indices) + 1)
-        return self.head.read({i: self.head.rows(outputs[i]) for i in indices})
+        return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
