@@ -429,7 +429,7 @@ class FFSequential(Network):
         return result
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-        """Return preprocessed images and checked labels of a training batch; no gradient reaches the caller's images."""
+        """Return preprocessed images, cut from the caller's graph, and checked labels of a training batch."""
         images, labels = batch
         prepared = self.prepare(images).detach()
         if labels is None:
