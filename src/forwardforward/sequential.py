@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
@@ -447,9 +448,7 @@ class FFSequential(Network):
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        output = images
-        for _, output in layer_outputs(self.stack, self._input(self.prepare(images))):
-            pass
+        [(_, output)] = deque(layer_outputs(self.stack, self._input(self.prepare(images))), maxlen=1)
         return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:

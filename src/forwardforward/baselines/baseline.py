@@ -104,11 +104,9 @@ class Baseline(Network):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits ``(batch, classes)`` of preprocessed images."""
-        output = x
-        for _, output in layer_outputs(self.stack, x, cut=False):
-            pass
+        [(_, last)] = deque(layer_outputs(self.stack, x, cut=False), maxlen=1)
         assert self.output is not None
-        logits: Tensor = self.output(output.flatten(1))
+        logits: Tensor = self.output(last.flatten(1))
         return logits
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
