@@ -448,7 +448,7 @@ class FFSequential(Network):
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        [(_, output)] = deque(layer_outputs(self.stack, self._input(self.prepare(images))), maxlen=1)
+        [output] = deque(layer_outputs(self.stack, self._input(self.prepare(images))), maxlen=1)
         return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
@@ -458,7 +458,7 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
             labels: Class indices to join to the images; default: the neutral label.
         """
-        return dict(layer_outputs(self.stack, self._input(self.prepare(images), labels)))
+        return dict(enumerate(layer_outputs(self.stack, self._input(self.prepare(images), labels))))
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
         """Return the first layer's input, under the neutral label if no labels are given."""
@@ -566,7 +566,7 @@ class FFSequential(Network):
             classes = self.label_encoder.num_classes
             labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
         indices = self.head.indices(len(self))
-        outputs = layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels))
+        outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels)))
         return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
 
     @torch.no_grad()

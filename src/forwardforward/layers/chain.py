@@ -50,10 +50,8 @@ def run_layers(
         yield result
 
 
-def layer_outputs(
-    layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True
-) -> Iterator[tuple[int, Tensor]]:
-    """Iterate over index and output of the layers.
+def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True) -> Iterator[Tensor]:
+    """Iterate over the outputs of the layers.
 
     Args:
         layers: The layers, in order.
@@ -65,7 +63,7 @@ def layer_outputs(
         output: Tensor = layer(value, skip=skip)
         return output, output
 
-    return enumerate(run_layers(layers, x, output_of, cut))
+    return run_layers(layers, x, output_of, cut)
 
 
 def setup_layers(layers: Sequence[FFLayer], shapes: list[tuple[int, ...]], start: int = 0) -> None:
