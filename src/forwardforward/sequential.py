@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -445,7 +446,7 @@ class FFSequential(Network):
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        *_, output = self.activations(images).values()
+        [output] = deque(layer_outputs(self.stack, self._input(self.prepare(images))), maxlen=1)
         return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
@@ -455,11 +456,7 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
             labels: Class indices to join to the images; default: the neutral label.
         """
-        return dict(self._outputs(self._input(self.prepare(images), labels), len(self)))
-
-    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> Iterator[tuple[int, Tensor]]:
-        """Iterate over index and output of the layers before ``stop``; gradients stop at layer borders."""
-        return layer_outputs(self.stack[:stop], x)
+        return dict(enumerate(layer_outputs(self.stack, self._input(self.prepare(images), labels))))
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
         """Return the first layer's input, under the neutral label if no labels are given."""
@@ -536,8 +533,7 @@ class FFSequential(Network):
         with eval_mode(self):
             _, scores = self._scores_for_negatives(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
-            losses = run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip))
-            return list(losses)
+            return list(run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip)))
 
     @torch.no_grad()
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -568,7 +564,7 @@ class FFSequential(Network):
             classes = self.label_encoder.num_classes
             labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
         indices = self.head.indices(len(self))
-        outputs = self._outputs(self._input(x, labels), max(indices) + 1)
+        outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels)))
         return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
 
     def _head_rows(self, count: int, output: Tensor) -> Tensor:

@@ -34,9 +34,7 @@ def run_layers(
     function: Callable[[FFLayer, Tensor | LabelledInput, Tensor | None], tuple[Tensor, Result]],
     cut: bool = True,
 ) -> Iterator[Result]:
-    """Run layers one after the other, and iterate over one result per layer.
-
-    An output is freed as soon as the next layer has run, unless a result or a skip connection contains it.
+    """Run layers one after the other, and iterate over their results; none is kept here longer than one layer.
 
     Args:
         layers: The layers, in order.
@@ -52,10 +50,8 @@ def run_layers(
         yield result
 
 
-def layer_outputs(
-    layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True
-) -> Iterator[tuple[int, Tensor]]:
-    """Run layers one after the other, and iterate over index and output.
+def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True) -> Iterator[Tensor]:
+    """Iterate over the outputs of the layers.
 
     Args:
         layers: The layers, in order.
@@ -67,7 +63,7 @@ def layer_outputs(
         output: Tensor = layer(value, skip=skip)
         return output, output
 
-    return enumerate(run_layers(layers, x, output_of, cut))
+    return run_layers(layers, x, output_of, cut)
 
 
 def setup_layers(layers: Sequence[FFLayer], shapes: list[tuple[int, ...]], start: int = 0) -> None:
