@@ -191,7 +191,9 @@ def test_an_lstm_block_trains_layerwise_with_one_message() -> None:
     before = copy.deepcopy(model.state_dict())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ff.fit(model, (torch.rand(20, 3, 4), torch.arange(20) % 2), epochs=2, batch_size=5, compile=True, progress=False)
+        ff.fit(
+            model, (torch.rand(20, 3, 4), torch.arange(20) % 2), epochs=2, batch_size=5, compile=True, progress=False
+        )
     messages = [str(warning.message) for warning in caught]
     assert messages == [
         "training continues layer by layer, without torch.compile: layers.0.block is a recurrent LSTM, "

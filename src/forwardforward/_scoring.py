@@ -27,7 +27,7 @@ def goodness_of(layers: Sequence[FFLayer], x: Tensor | LabelledInput) -> Tensor:
     Raises:
         ValueError: If a layer's objective has no goodness.
     """
-    values = run_layers(layers, x, FFLayer.goodness)
+    values = list(run_layers(layers, x, FFLayer.goodness))
     for index, goodness in enumerate(values):
         if goodness is None:
             raise ValueError(f"every layer must have a per-class goodness, got only a batch objective in layer {index}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -391,20 +393,17 @@ class FFSequential(Network):
                 names[0] = ("0", "label_encoder")
             reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
             observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
-            stack = Stack(self.stack, names, frozenset(observed))
+            stack = Stack(self.stack, names, frozenset(observed), partial(self._head_rows, len(images)))
             with autocast_to(autocast, images.device):
                 features, scores = self._scores_for_negatives(images, labels, generator)
                 made = self._make_batch(images, labels, scores, generator)
             if whole is None:
                 layerwise = LayerwiseStep(stack, optimizer, made, autocast, monitor)
-                result, outputs = layerwise.run(groups), layerwise.outputs
+                result, rows = layerwise.run(groups), layerwise.outputs
             else:
-                result, outputs = whole.run(stack, optimizer, made, groups, autocast, monitor)
+                result, rows = whole.run(stack, optimizer, made, groups, autocast, monitor)
             if self.head is not None and labels is not None:
-                if features is None:
-                    with autocast_to(autocast, images.device), torch.no_grad():
-                        rows = {i: self.head.rows(output[: len(images)]) for i, output in outputs.items()}
-                    features = self.head.read(rows)
+                features = self.head.read(rows) if features is None else features
                 result.head = self.head.step(features, labels, optimizer)
         return result
 
@@ -447,7 +446,7 @@ class FFSequential(Network):
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        *_, output = self.activations(images).values()
+        [output] = deque(layer_outputs(self.stack, self._input(self.prepare(images))), maxlen=1)
         return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
@@ -457,11 +456,7 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
             labels: Class indices to join to the images; default: the neutral label.
         """
-        return self._outputs(self._input(self.prepare(images), labels), len(self))
-
-    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> dict[int, Tensor]:
-        """Return the outputs of the layers before ``stop``; gradients stop at layer borders."""
-        return layer_outputs(self.stack[:stop], x)
+        return dict(enumerate(layer_outputs(self.stack, self._input(self.prepare(images), labels))))
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
         """Return the first layer's input, under the neutral label if no labels are given."""
@@ -538,7 +533,7 @@ class FFSequential(Network):
         with eval_mode(self):
             _, scores = self._scores_for_negatives(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
-            return run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip))
+            return list(run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip)))
 
     @torch.no_grad()
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -569,8 +564,13 @@ class FFSequential(Network):
             classes = self.label_encoder.num_classes
             labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
         indices = self.head.indices(len(self))
-        outputs = self._outputs(self._input(x, labels), max(indices) + 1)
-        return self.head.read({i: self.head.rows(outputs[i]) for i in indices})
+        outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels)))
+        return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
+
+    def _head_rows(self, count: int, output: Tensor) -> Tensor:
+        """Return the head's features of the first ``count`` rows of a layer's output."""
+        assert self.head is not None
+        return self.head.rows(output[:count])
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -104,7 +105,7 @@ class Baseline(Network):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits ``(batch, classes)`` of preprocessed images."""
-        *_, last = self._outputs(x).values()
+        [last] = deque(layer_outputs(self.stack, x, cut=False), maxlen=1)
         assert self.output is not None
         logits: Tensor = self.output(last.flatten(1))
         return logits
@@ -118,10 +119,7 @@ class Baseline(Network):
         """
         if labels is not None:
             raise ValueError("labels must be None for a network without labels in its input")
-        return self._outputs(self.prepare(images))
-
-    def _outputs(self, x: Tensor) -> dict[int, Tensor]:
-        return layer_outputs(self.stack, x, cut=False)
+        return dict(enumerate(layer_outputs(self.stack, self.prepare(images), cut=False)))
 
     def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
         """Add the update direction to every parameter's ``grad``, and return the logits without their graph.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from torch import Tensor
@@ -33,8 +33,8 @@ def run_layers(
     x: Tensor | LabelledInput,
     function: Callable[[FFLayer, Tensor | LabelledInput, Tensor | None], tuple[Tensor, Result]],
     cut: bool = True,
-) -> list[Result]:
-    """Run layers one after the other, and return one result per layer.
+) -> Iterator[Result]:
+    """Run layers one after the other, and iterate over their results; none is kept here longer than one layer.
 
     Args:
         layers: The layers, in order.
@@ -43,17 +43,15 @@ def run_layers(
         cut: Whether gradients stop at layer borders.
     """
     skips = skip_tensors(layers)
-    results = []
     for index, layer in enumerate(layers):
         output, result = function(layer, x, skips.get(index))
         x = output.detach() if cut else output
         skips.store(index, x)
-        results.append(result)
-    return results
+        yield result
 
 
-def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True) -> dict[int, Tensor]:
-    """Return the output of every layer by its index.
+def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True) -> Iterator[Tensor]:
+    """Iterate over the outputs of the layers.
 
     Args:
         layers: The layers, in order.
@@ -65,7 +63,7 @@ def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: boo
         output: Tensor = layer(value, skip=skip)
         return output, output
 
-    return dict(enumerate(run_layers(layers, x, output_of, cut)))
+    return run_layers(layers, x, output_of, cut)
 
 
 def setup_layers(layers: Sequence[FFLayer], shapes: list[tuple[int, ...]], start: int = 0) -> None:
