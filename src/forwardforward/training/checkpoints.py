@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from forwardforward._utils.files import replacing
+from forwardforward.network import Network
 
 __all__ = ["CheckpointError", "load_checkpoint", "load_weights", "save_checkpoint"]
 
@@ -100,15 +101,28 @@ def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module)
 
 def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Module) -> None:
     """Refuse weights of other names or shapes than the model's."""
-    current, saved = model.state_dict(), content["model"]
-    missing, unexpected = sorted(set(current) - set(saved)), sorted(set(saved) - set(current))
+    saved = content["model"]
+    if isinstance(model, Network):
+        if not model.is_set_up:
+            raise CheckpointError(
+                f"cannot load the checkpoint {path}: the model's shapes are not known yet, "
+                "pass input_shape= to the model or call model.setup(shape)"
+            )
+        if "preprocessing.mean" in saved and not model.preprocessing.is_set_up:
+            model.preprocessing.setup(tuple(saved["preprocessing.mean"].shape))
+    current = model.state_dict()
+    missing = [key for key in current if key not in saved]
+    unexpected = [key for key in saved if key not in current]
     shapes = [
         f"{key} {tuple(saved[key].shape)} instead of {tuple(current[key].shape)}"
         for key in current
         if key in saved and current[key].shape != saved[key].shape
     ]
-    differences = [f"missing {missing[0]}"] * bool(missing) + [f"unexpected {unexpected[0]}"] * bool(unexpected)
-    differences += [f"shape of {shapes[0]}"] * bool(shapes)
+    differences = [
+        f"{kind} {names[0]}"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("shape of", shapes))
+        if names
+    ]
     if differences:
         raise CheckpointError(f"the checkpoint {path} does not match the model: {', '.join(differences)}")
 
