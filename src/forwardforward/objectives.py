@@ -51,11 +51,11 @@ class LocalLoss(NamedTuple):
 
     def detach(self) -> LocalLoss:
         """Return the same figures without their graph."""
-        return LocalLoss(
-            self.loss.detach(),
-            *(None if value is None else value.detach() for value in self[1:4]),
-            parts={name: value.detach() for name, value in self.parts.items()},
+        positive, negative, accuracy = (
+            None if value is None else value.detach() for value in (self.positive, self.negative, self.accuracy)
         )
+        parts = {name: value.detach() for name, value in self.parts.items()}
+        return LocalLoss(self.loss.detach(), positive, negative, accuracy, parts)
 
 
 class Objective(nn.Module):

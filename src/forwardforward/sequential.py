@@ -406,7 +406,7 @@ class FFSequential(Network):
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._prepared(batch)
             optimizer.attach(self)
-            names = [(str(i),) for i in range(len(self))]
+            names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
             if "label_encoder" in self.parameter_groups():
                 names[0] = ("0", "label_encoder")
             reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
@@ -494,7 +494,8 @@ class FFSequential(Network):
         if self.label_encoder is not None:
             if labels is None:
                 return self.label_encoder.neutral(images)
-            return self.label_encoder(images, self.check_labels(images, labels))
+            labelled: LabelledInput = self.label_encoder(images, self.check_labels(images, labels))
+            return labelled
         if labels is not None:
             raise ValueError("labels must be None for a network without labels in its input")
         return images

@@ -417,11 +417,12 @@ class _WholeFunction:
         elif index in self.relayed:
             source = (x,)
         pullback: Callable[..., Any] | None = None
+        values: Any
         if parameters or source:
-            (loss, output), pullback, aux = torch.func.vjp(function, parameters, *source, has_aux=True)
+            values = torch.func.vjp(function, parameters, *source, has_aux=True)
+            (loss, output), pullback, (figures, parts, new_buffers) = values
         else:
-            (loss, output), aux = function(parameters)
-        figures, parts, new_buffers = aux
+            (loss, output), (figures, parts, new_buffers) = function(parameters)
         return output, loss, LocalLoss(**figures, parts=parts), new_buffers, pullback
 
     def _backward(

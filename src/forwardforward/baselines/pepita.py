@@ -104,6 +104,7 @@ class Pepita(Baseline):
         size = images[0].numel()
         if self._projection is None or len(self._projection) != size:
             generator = torch.Generator().manual_seed(self.seed)
+            assert self.num_classes is not None
             draws = torch.rand(size, self.num_classes, generator=generator, device=generator.device)
             self._projection = ((2 * draws - 1) * self.scale * math.sqrt(6 / size)).to(images)
         return self._projection.to(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class MaxPool2d(nn.MaxPool2d):
         """Return the maxima of ``(rows, channels, height, width)``."""
         if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and maps.requires_grad):
             return super().forward(maps)  # type: ignore[no-any-return]
-        pooled: Tensor = _Pool.apply(maps, self.kernel_size)[0]
+        pooled, _ = _apply(maps, self.kernel_size)
         return pooled
 
 
@@ -57,3 +58,6 @@ class _Pool(torch.autograd.Function):
             return F.max_unpool2d(grad, places, ctx.size, output_size=ctx.shape), None
         spread = grad.new_zeros(*grad.shape[:2], ctx.shape.numel())
         return spread.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, ctx.shape), None
+
+
+_apply: Callable[[Tensor, Any], tuple[Tensor, Tensor]] = _Pool.apply

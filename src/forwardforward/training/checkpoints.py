@@ -111,20 +111,16 @@ def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Modu
         if "preprocessing.mean" in saved and not model.preprocessing.is_set_up:
             model.preprocessing.setup(tuple(saved["preprocessing.mean"].shape))
     current = model.state_dict()
-    missing = [key for key in current if key not in saved]
-    unexpected = [key for key in saved if key not in current]
-    shapes = [
-        f"{key} {tuple(saved[key].shape)} instead of {tuple(current[key].shape)}"
+    differences = [f"missing {key}" for key in current if key not in saved]
+    differences += [f"unexpected {key}" for key in saved if key not in current]
+    differences += [
+        f"shape of {key}, {tuple(saved[key].shape)} instead of {tuple(current[key].shape)}"
         for key in current
         if key in saved and current[key].shape != saved[key].shape
     ]
-    differences = [
-        f"{kind} {names[0]}"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("shape of", shapes))
-        if names
-    ]
     if differences:
-        raise CheckpointError(f"the checkpoint {path} does not match the model: {', '.join(differences)}")
+        more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
+        raise CheckpointError(f"the checkpoint {path} does not match the model: {differences[0]}{more}")
 
 
 def require(content: dict[str, Any], path: str | Path, *names: str) -> None:
