@@ -95,6 +95,8 @@ class Preprocessing(nn.Module):
         shape: tuple[int, ...] = ()
         for batch in batches:
             x = to_float(batch).double()
+            if not len(x):
+                continue
             shape = tuple(x.shape[1:])
             rows = x.movedim(1, -1).reshape(-1, x.shape[1])
             if shift is None:  # sums around a value of the data's size lose no digits

@@ -171,7 +171,7 @@ class FFLayer(nn.Module):
         if loss is not None and (goodness is not None or isinstance(loss, BatchLoss)):
             self.objective = make_objective(goodness, loss)
             self._goodness = self._loss = None
-        if self.input_shape is not None:
+        if self.input_shape is not None and not isinstance(residual, SkipConnection):  # its earlier output is unknown
             self.setup(self.input_shape)
 
     # Setup
