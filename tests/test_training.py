@@ -279,9 +279,13 @@ def test_foreign_files_and_other_architectures_are_refused(tmp_path: Path) -> No
     fit(network("class"), data(), checkpoint=ours, epochs=1)
     model = network()
     before = copy.deepcopy(model)
-    with pytest.raises(CheckpointError, match=r"ours\.pt does not match the model: missing label_encoder\.codebook and 2 more"):
+    with pytest.raises(
+        CheckpointError, match=r"ours\.pt does not match the model: missing label_encoder\.codebook and 2 more"
+    ):
         load_weights(ours, model)
-    with pytest.raises(CheckpointError, match=r"ours\.pt does not match the model: missing label_encoder\.codebook and 2 more"):
+    with pytest.raises(
+        CheckpointError, match=r"ours\.pt does not match the model: missing label_encoder\.codebook and 2 more"
+    ):
         fit(model, data(), checkpoint=ours, resume=True)
     assert same(model, before)
 
@@ -762,12 +766,17 @@ def test_the_measured_norm_is_that_of_the_gradient() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
-def test_a_compiled_run_with_overlapping_groups_accepts_a_last_batch_of_another_size() -> None:
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of torch's compiler
+def test_a_compiled_run_with_overlapping_groups_accepts_a_last_batch_of_another_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiler, functions = torch.compile, []
+    monkeypatch.setattr(torch, "compile", lambda f, **options: functions.append(f) or compiler(f, **options))
     options = {"batch_size": 12, "schedule": ff.update_schedules.Overlapping(2, None), "epochs": 2}
     compiled, plain = network(), network()
     fit(compiled, data(26), compile=True, **options)  # a fallback would be a warning, which is an error here
     fit(plain, data(26), **options)
+    assert len(functions) == 1
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(compiled.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
@@ -786,4 +795,8 @@ def test_the_history_of_an_unfinished_epoch_has_a_repr() -> None:
     assert repr(History([{"epoch": 1, "seconds": 0.1, "layers": [], "head": None}])) == "<History of 1 epochs>"
     assert repr(History()) == "<History of 0 epochs>"
     history = fit(network(), data(), epochs=2, validation=data(), callbacks=[callback])
-    assert callback.reprs[-1] == repr(history) == f"<History of 2 epochs, validation error {history.validation()[-1]:.2f} %>"
+    assert (
+        callback.reprs[-1]
+        == repr(history)
+        == f"<History of 2 epochs, validation error {history.validation()[-1]:.2f} %>"
+    )

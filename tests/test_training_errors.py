@@ -76,7 +76,11 @@ def test_callbacks_are_instances() -> None:
 
 
 def test_a_schedule_is_an_instance() -> None:
-    refused(TypeError, r"^schedule must be an update schedule, such as ff.update_schedules.Greedy\(\), got 'greedy'", schedule="greedy")
+    refused(
+        TypeError,
+        r"^schedule must be an update schedule, such as ff.update_schedules.Greedy\(\), got 'greedy'",
+        schedule="greedy",
+    )
     refused(
         TypeError,
         r"^schedule must be an instance, such as Joint\(\), got the class Joint",
@@ -245,7 +249,10 @@ def save_first_epoch(path: Path, model: nn.Module | None = None, **options: Any)
         ),
         ({"model": {"goodness": squares}}, r"^layers\.0\.objective\.goodness must be .*<function squares>"),
         ({"model": {"normalization": ff.normalization.Identity()}}, r"^layers\.0\.normalization must be .*RMSNorm\("),
-        ({"model": {"label_encoder": ff.label_encoders.Overlay(3, scale=2.0)}}, r"^label_encoder must be .*Overlay\(.*Overlay\("),
+        (
+            {"model": {"label_encoder": ff.label_encoders.Overlay(3, scale=2.0)}},
+            r"^label_encoder must be .*Overlay\(.*Overlay\(",
+        ),
         (
             {"model": {"negatives": ff.negatives.HardGoodness()}},
             r"^negatives must be .*, RandomLabel\(\), got HardGoodness\(temperature=1\.0\)",
