@@ -66,14 +66,17 @@ def test_any_number_of_classes(classes: int) -> None:
         assert model.scores(torch.rand(3, 1, 4, 4)).shape == (3, classes)
 
 
-@pytest.mark.parametrize("name", ["mono", "backprop"])
-def test_a_model_knows_its_raw_input_shape_and_its_preprocessing(name: str) -> None:
-    model = small(name).replace(standardize=True).model(SHAPE, 10)
-    assert tuple(model.input_shape) == SHAPE
-    assert model.preprocessing.standardize
-    labelled = small("hinton").replace(label_encoder=ff.label_encoders.Concatenation).model(SHAPE, 10)
-    assert tuple(labelled.input_shape) == SHAPE
-    assert not labelled.preprocessing.standardize
+@pytest.mark.parametrize("name", ["mono", "backprop", "hinton"])
+def test_a_model_is_set_up_with_the_recipes_preprocessing(name: str) -> None:
+    model = small(name).model(SHAPE, 10)
+    assert model.is_set_up
+    assert not model.preprocessing.standardize
+    assert small(name).replace(standardize=True).model(SHAPE, 10).preprocessing.standardize
+
+
+@pytest.mark.parametrize("name", ["mono", "backprop", "hinton"])
+def test_the_input_shape_of_a_model_is_that_of_a_raw_input(name: str) -> None:
+    assert small(name).model(SHAPE, 10).input_shape == SHAPE
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,17 @@ def test_the_first_layer_fits_the_labelled_image(encoder: Callable[[int], Any], 
 def test_layers_of_convolutions_include_the_label_channel() -> None:
     assert small("trifecta-s").layers((3, 8, 8), 10)[0].block.in_channels == 4
     assert small("mono-conv").layers((3, 8, 8), 10)[0].block.in_channels == 3
+
+
+@pytest.mark.parametrize("name", sorted(ALL.keys() - RECIPES.keys()))
+def test_recipes_for_texts(name: str) -> None:
+    recipe = ALL[name]
+    recipe = recipe.replace(widths=(6,) * len(recipe.widths))
+    indices = recipe.representation is not None and recipe.representation.num_embeddings is not None
+    texts = torch.randint(1, 100, (12, 16), dtype=torch.int32) if indices else torch.randn(12, 16)
+    model = recipe.model((16,), 2)
+    recipe.fit(model, (texts, torch.arange(12) % 2), epochs=1, batch_size=6, progress=False)
+    assert model.scores(texts).shape == (12, 2)
 
 
 def test_too_many_classes_for_the_label_name_the_argument() -> None:
@@ -384,19 +398,16 @@ def test_an_objective_refuses_goodness_and_loss_beside_it(name: str) -> None:
         RECIPES["hcl-ff"].replace(**{name: UNUSED[name]})
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"normalization": ff.normalization.BatchNorm()}, "^normalization must be left out beside the architecture"),
-        ({"label_encoder": ff.label_encoders.Overlay}, "label_encoder"),
-        ({"negatives": ff.negatives.RandomLabel()}, "negatives"),
-    ],
-)
-def test_a_class_objective_and_a_finished_architecture_refuse_what_they_do_not_use(
-    change: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        small("deeperforward").replace(**change).model(SHAPE, 10)
+def test_an_architecture_with_normalizations_refuses_another_beside_it() -> None:
+    recipe = small("deeperforward").replace(normalization=ff.normalization.BatchNorm())
+    with pytest.raises(ValueError, match="^normalization must be left out beside the architecture DeeperForward"):
+        recipe.model(SHAPE, 10)
+
+
+@pytest.mark.parametrize("name", ["label_encoder", "negatives"])
+def test_a_class_objective_refuses_what_it_does_not_use(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be None for class and batch objectives"):
+        small("mono").replace(**{name: UNUSED[name]}).model(SHAPE, 10)
 
 
 def test_an_architecture_with_objectives_refuses_others_beside_it() -> None:

@@ -83,7 +83,7 @@ class LabelledInput:
 pytree.register_pytree_node(
     LabelledInput,
     lambda x: ([x.images, x.codebook, x.index, x.columns], x.features),
-    lambda tensors, features: LabelledInput(*tensors, features),
+    lambda tensors, features: LabelledInput(*tensors, features),  # type: ignore[call-arg]
     serialized_type_name="forwardforward.batches.LabelledInput",
 )
 

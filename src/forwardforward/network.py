@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_finite, check_labels, check_whole
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
+from forwardforward.layers import FFLayer
+from forwardforward.layers.embedding import IndexLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Preprocessing, to_float, to_tensor
@@ -35,6 +38,7 @@ class Network(nn.Module):
 
     Attributes:
         class_names: Names of the classes; ``fit`` takes them from the data, None if there are none.
+        input_shape: Shape of one raw input; None before the setup, if it is not known from the layers.
         uses_negatives: Whether the layers compare positive with negative samples.
         layers_classify: Whether every layer classifies by its own goodness.
         head: The one-pass head, or None.
@@ -56,6 +60,7 @@ class Network(nn.Module):
         self.preprocessing = Preprocessing() if preprocessing is None else preprocessing
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
+        self.input_shape: tuple[int, ...] | None = None
         self.head: LinearHead | None = None
         self.classifier: Classifier | None = None
 
@@ -69,9 +74,15 @@ class Network(nn.Module):
         return False
 
     @property
+    def stack(self) -> list[FFLayer]:
+        """The layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
+
+    @property
     def num_embeddings(self) -> int | None:
         """Size of the table in which the first layer looks up its input, None if the input is floating."""
-        return None
+        first = self.stack[0]
+        return first.num_embeddings if isinstance(first, IndexLayer) else None
 
     @property
     def is_set_up(self) -> bool:
@@ -84,7 +95,8 @@ class Network(nn.Module):
         Args:
             input_shape: Shape of one raw input.
         """
-        self.preprocessing.setup(tuple(input_shape))
+        self.input_shape = tuple(input_shape)
+        self.preprocessing.setup(self.input_shape)
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules that are updated separately, by name."""
@@ -231,9 +243,10 @@ class Network(nn.Module):
 
     def _all_scores(self, inputs: Data, batch_size: int) -> Iterator[Tensor]:
         check_whole("batch_size", batch_size, 1)
-        if isinstance(inputs, Tensor) or type(inputs).__module__ == "numpy":
-            self.prepare(inputs[:1])  # refuses inputs of the wrong form in the same words as every other method
-            for chunk in to_tensor(inputs).split(batch_size):
+        if isinstance(inputs, Tensor | np.ndarray):
+            images = to_tensor(inputs)
+            self.prepare(images[:1])  # refuses inputs of the wrong form in the same words as every other method
+            for chunk in images.split(batch_size):
                 yield self._checked_scores(chunk)
         else:
             for images, _ in self.batches(inputs, batch_size).batches(None):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_arity, check_instance, check_not_negative, check_num_classes, check_whole
-from forwardforward._utils.numerics import full_precision
+from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -51,11 +51,11 @@ class LocalLoss(NamedTuple):
 
     def detach(self) -> LocalLoss:
         """Return the same figures without their graph."""
-        return LocalLoss(
-            self.loss.detach(),
-            *(None if value is None else value.detach() for value in self[1:4]),
-            parts={name: value.detach() for name, value in self.parts.items()},
+        positive, negative, accuracy = (
+            None if value is None else value.detach() for value in (self.positive, self.negative, self.accuracy)
         )
+        parts = {name: value.detach() for name, value in self.parts.items()}
+        return LocalLoss(self.loss.detach(), positive, negative, accuracy, parts)
 
 
 class Objective(nn.Module):
@@ -294,7 +294,7 @@ class Embedding(nn.Module):
         """Return embeddings ``(batch, dimensions)``."""
         if self.linear is None:  # used alone
             self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
-            self.to(activations.device)
+            self.to(activations.device, accumulator(activations))
         assert self.linear is not None
         assert self.normalization is not None
         rows = self.pool(activations)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.layers import FFLayer
-from forwardforward.layers.skip import SkipTensors
+from forwardforward.layers.chain import skip_tensors
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.update_schedules import Group, Groups
@@ -121,7 +121,7 @@ class LayerwiseStep:
         self._monitor = monitor
         self._x: Tensor | LabelledInput = batch.inputs
         self._position = 0
-        self._skips = SkipTensors(stack.layers)
+        self._skips = skip_tensors(stack.layers)
         self._visited: dict[int, _Visited] = {}
 
     def run(self, groups: Groups) -> StepResult:
@@ -366,7 +366,7 @@ class _WholeFunction:
         targets: Tensor | None,
     ) -> Gradients:
         batch = Batch(inputs, targets, self.has_negatives)
-        skips = SkipTensors(self.layers)
+        skips = skip_tensors(self.layers)
         result = Gradients({}, None, {}, {}, {})
         pullbacks: dict[int, tuple[Callable[..., Any] | None, Tensor, Tensor]] = {}
         x: Tensor | LabelledInput = inputs
@@ -426,11 +426,12 @@ class _WholeFunction:
         elif index in self.relayed:
             source = (x,)
         pullback: Callable[..., Any] | None = None
+        values: Any
         if parameters or source:
-            (loss, output), pullback, aux = torch.func.vjp(function, parameters, *source, has_aux=True)
+            values = torch.func.vjp(function, parameters, *source, has_aux=True)
+            (loss, output), pullback, (figures, parts, new_buffers) = values
         else:
-            (loss, output), aux = function(parameters)
-        figures, parts, new_buffers = aux
+            (loss, output), (figures, parts, new_buffers) = function(parameters)
         return output, loss, LocalLoss(**figures, parts=parts), new_buffers, pullback
 
     def _backward(

@@ -116,8 +116,7 @@ class FeedbackConv2d(nn.Conv2d):
 
 def _send(x: Tensor, y: Tensor, send: Callable[[Tensor], Tensor]) -> Tensor:
     """Return ``y``, computed from ``x`` without its graph, with a graph that takes errors at ``y`` to ``x`` too."""
-    out: Tensor = _Send.apply(x, y, send)
-    return out
+    return _apply(x, y, send)
 
 
 class _Send(torch.autograd.Function):
@@ -133,3 +132,6 @@ class _Send(torch.autograd.Function):
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, Tensor, None]:
         sent = ctx.send(error).to(ctx.dtype) if ctx.needs_input_grad[0] else None
         return sent, error, None
+
+
+_apply: Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tensor] = _Send.apply

@@ -70,6 +70,7 @@ class FFLayer(nn.Module):
     :class:`~forwardforward.FFSequential` it takes the plug-ins that it lacks from the network. Plug-ins are set up in a
     dry run on one sample of zeros: at construction if ``input_shape`` is given, else when the layer becomes part of a
     network with an input shape, else at the first batch. A layer with a skip connection is not set up at construction.
+    Each layer has its own copies of plug-ins, so that one object serves several layers.
 
     Every real batch goes through ``layer(x)``, so forward hooks see it in training, prediction and evaluation.
 
@@ -148,6 +149,8 @@ class FFLayer(nn.Module):
         if objective is not None and not isinstance(objective, Objective):
             raise TypeError(f"objective must be an instance of ff.objectives.Objective, got {objective!r}")
         _check_batch_first(block)
+        # A plug-in is set up for one layer: if layers shared it, all would use the last one's threshold or statistics.
+        goodness, loss, objective, normalization, peer = copy.deepcopy((goodness, loss, objective, normalization, peer))
         self.block = block
         self.activation = activation
         self.pool = pool

@@ -27,7 +27,7 @@ from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Preprocessing
-from forwardforward.recipes.architectures import Architecture, Dense
+from forwardforward.recipes.architectures.dense import Architecture, Dense
 from forwardforward.sequential import FFSequential
 from forwardforward.training import History, fit
 from forwardforward.training.settings import described
@@ -211,7 +211,7 @@ class Recipe:
             peer=self.peer,
             label_encoder=encoder,
             negatives=copy.deepcopy(self.negatives),
-            head=None if self.head is None else self.head(num_classes),
+            head=None if self.head is None else copy.deepcopy(self.head(num_classes)),  # it may share a pool
             classifier=copy.deepcopy(self.classifier),
             num_classes=num_classes,
             preprocessing=preprocessing,

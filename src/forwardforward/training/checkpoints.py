@@ -101,16 +101,16 @@ def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module)
 def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Module) -> None:
     """Refuse weights of other names or shapes than the model's."""
     current, saved = model.state_dict(), content["model"]
-    missing, unexpected = sorted(set(current) - set(saved)), sorted(set(saved) - set(current))
-    shapes = [
-        f"{key} {tuple(saved[key].shape)} instead of {tuple(current[key].shape)}"
+    differences = [f"missing {key}" for key in current if key not in saved]
+    differences += [f"unexpected {key}" for key in saved if key not in current]
+    differences += [
+        f"shape of {key}, {tuple(saved[key].shape)} instead of {tuple(current[key].shape)}"
         for key in current
         if key in saved and current[key].shape != saved[key].shape
     ]
-    differences = [f"missing {missing[0]}"] * bool(missing) + [f"unexpected {unexpected[0]}"] * bool(unexpected)
-    differences += [f"shape of {shapes[0]}"] * bool(shapes)
     if differences:
-        raise CheckpointError(f"the checkpoint {path} does not match the model: {', '.join(differences)}")
+        more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
+        raise CheckpointError(f"the checkpoint {path} does not match the model: {differences[0]}{more}")
 
 
 def require(content: dict[str, Any], path: str | Path, *names: str) -> None:

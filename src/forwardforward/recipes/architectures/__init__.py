@@ -18,7 +18,7 @@ An architecture can be used without a recipe:
 from __future__ import annotations
 
 from forwardforward.recipes.architectures.convolutional import Convolutions, DeeperForward
-from forwardforward.recipes.architectures.dense import Architecture, Dense
+from forwardforward.recipes.architectures.dense import Dense
 from forwardforward.recipes.architectures.text import BagOfWords, WordConvolutions
 
-__all__ = ["Architecture", "BagOfWords", "Convolutions", "DeeperForward", "Dense", "WordConvolutions"]
+__all__ = ["BagOfWords", "Convolutions", "DeeperForward", "Dense", "WordConvolutions"]
