@@ -63,6 +63,19 @@ def test_hard_labels_may_be_given_as_log_probabilities():
     assert torch.equal(*drawn)
 
 
+@pytest.mark.parametrize("true", [0, 2])
+def test_classes_of_probability_zero_are_never_drawn_as_long_as_another_wrong_class_remains(true):
+    inf = float("inf")
+    count, labels = 3000, torch.full((3000,), true)
+    scores = torch.tensor([0.0, -inf, -1.0, -inf]).expand(count, 4)
+    wrong = HardLabel().wrong_labels(labels, 4, scores, generator())
+    assert wrong.unique().tolist() == [2 - true]
+    certain = torch.full((count, 4), -inf).index_fill(1, torch.tensor([true]), 0.0)  # all wrong ones are impossible
+    shares = counts(HardLabel().wrong_labels(labels, 4, certain, generator()), labels, 4)[true] / count
+    expected = torch.full((4,), 1 / 3).index_fill(0, torch.tensor([true]), 0.0)
+    torch.testing.assert_close(shares, expected, atol=0.03, rtol=0)
+
+
 def test_hard_goodness_prefers_high_goodness():
     goodness = torch.tensor([100.0, 300.0, 200.0, 900.0])
     count = 20_000
