@@ -2,6 +2,7 @@ import copy
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +12,7 @@ from torch import nn
 import forwardforward as ff
 from forwardforward.lr_schedules import Cooldown, Cosine, Steps
 from forwardforward.optimizers import LocalOptimizer, SmoothedSGD
+from forwardforward.update_schedules import EndToEnd, Joint, Overlapping
 
 
 class Groups(nn.Module):
@@ -482,3 +484,219 @@ def test_a_loaded_state_replaces_that_of_every_set_of_groups():
     optimizer.step(("0", "1"))
     optimizer.load_state_dict(state)
     assert not optimizer.state_dict().get("0+1", {"state": {}})["state"]
+
+
+# Networks whose parameters change between trainings
+
+
+def network():
+    layers = ff.FFLinear(6, 20), ff.FFLinear(20, 20), ff.FFLinear(20, 20)
+    return ff.FFSequential(
+        *layers,
+        goodness=ff.goodness.SumOfSquares(),
+        loss=ff.losses.SymBa(),
+        normalization=ff.normalization.BatchNorm(affine=True),
+        label_encoder=ff.label_encoders.Overlay(2),
+        head=ff.heads.LinearHead(2),
+    )
+
+
+def baseline():
+    return ff.baselines.Backpropagation(ff.FFLinear(6, 20), ff.FFLinear(20, 20), num_classes=2)
+
+
+def train(model, optimizer, **options):
+    data = torch.rand(20, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
+    ff.fit(model, data, epochs=1, batch_size=10, optimizer=optimizer, progress=False, **options)
+
+
+def changed(model, before):
+    return {name for name, p in model.named_parameters() if name not in before or not torch.equal(p, before[name])}
+
+
+def snapshot(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+models = pytest.mark.parametrize("make", [network, baseline])
+STATEFUL = {**GROUPABLE, "state at construction": (torch.optim.Adagrad, {"lr": 0.01}), "groups": FACTORIES["groups"]}
+stateful = pytest.mark.parametrize(("factory", "options"), STATEFUL.values(), ids=STATEFUL)
+SCHEDULES = [Joint(), Overlapping(2, "step"), Overlapping(2, None), EndToEnd()]
+kinds = pytest.mark.parametrize(  # every factory, and Adam with every schedule
+    ("factory", "options", "schedule"),
+    [(*case, Joint()) for case in STATEFUL.values()] + [(*STATEFUL["adam"], schedule) for schedule in SCHEDULES[1:]],
+    ids=[*STATEFUL, *map(repr, SCHEDULES[1:])],
+)
+
+
+@kinds
+@models
+def test_a_layer_that_is_unfrozen_trains_with_the_same_optimizer(make, schedule, factory, options):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    model.layers[0].requires_grad_(False)
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == {name for name in before if not name.startswith("layers.0.")}
+    model.layers[0].requires_grad_(True)
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == set(before)
+
+
+@stateful
+@models
+def test_a_layer_that_is_frozen_after_a_training_does_not_change_and_trains_again_when_unfrozen(make, factory, options):
+    """Neither momentum nor weight decay nor an old gradient may change it."""
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    model.layers[0].requires_grad_(False)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == {name for name in before if not name.startswith("layers.0.")}
+    model.layers[0].requires_grad_(True)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+
+
+@stateful
+@models
+def test_weights_assigned_by_load_state_dict_train(make, factory, options):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+
+
+def test_assigned_weights_keep_the_optimizers_state():
+    """The same weights, assigned, train on as if they had never been assigned."""
+    model = network()
+    optimizer = LocalOptimizer(torch.optim.Adam, lr=0.01)
+    for schedule in (Joint(), Overlapping(2, None)):
+        train(model, optimizer, schedule=schedule)
+    other = copy.deepcopy(model)
+    second = LocalOptimizer(torch.optim.Adam, lr=0.01).attach(other)
+    second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    other.load_state_dict(copy.deepcopy(other.state_dict()), assign=True)
+    for schedule in (Joint(), Overlapping(2, None)):
+        train(model, optimizer, schedule=schedule)
+        train(other, second, schedule=schedule)
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@stateful
+def test_assigned_weights_of_another_precision_train(factory, options, dtype):
+    model, optimizer = network(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    state = {
+        name: value.to(dtype) if value.is_floating_point() else value for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(state, assign=True)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+    assert {p.dtype for p in model.parameters()} == {dtype}
+
+
+@kinds
+@models
+def test_a_replaced_block_trains_and_is_saved(make, factory, options, schedule):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    for step_schedule in (Joint(), schedule):
+        train(model, optimizer, schedule=step_schedule)
+    model.layers[0].block = nn.Linear(6, 20, bias=False)
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == set(before)
+    other = LocalOptimizer(factory, **options).attach(model)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    before = snapshot(model)
+    train(model, other, schedule=schedule)
+    assert changed(model, before) == set(before)
+
+
+@kinds
+@models
+def test_a_parametrization_added_after_a_training_trains_and_is_saved(make, factory, options, schedule, tmp_path):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    for step_schedule in (Joint(), schedule):
+        train(model, optimizer, schedule=step_schedule)
+    nn.utils.parametrizations.weight_norm(model.layers[0].block)
+    before = snapshot(model)
+    assert "layers.0.block.parametrizations.weight.original0" in before
+    train(model, optimizer, schedule=schedule, checkpoint=tmp_path / "c.pt")
+    assert changed(model, before) == set(before)
+    nn.utils.parametrize.remove_parametrizations(model.layers[0].block, "weight")
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == set(before)
+    optimizer.state_dict()
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        lambda: LocalOptimizer(torch.optim.Adam, lr=np.float64(1e-3)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=np.float32(1e-3), betas=(np.float64(0.9), np.float32(0.99))),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=1e-3, amsgrad=np.bool_(True)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=np.array(1e-3)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=1e-3, overrides={"0": {"lr": np.float64(1e-2)}}),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=1e-3, lr_schedule=lambda progress: np.float64(0.5)),
+        lambda: LocalOptimizer(partial(torch.optim.Adam, lr=np.float64(1e-3))),
+        lambda: LocalOptimizer(lambda parameters, **kw: torch.optim.Adam(parameters, lr=np.float64(1e-3), **kw)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=torch.tensor(1e-3)),
+    ],
+    ids=["lr", "betas", "flag", "array", "override", "schedule", "partial", "factory", "tensor"],
+)
+def test_a_run_with_numpys_numbers_resumes_from_its_checkpoint(make_optimizer, tmp_path):
+    data = torch.rand(20, 6), torch.arange(20) % 2
+
+    def run(epochs, path, resume=False):
+        torch.manual_seed(0)
+        model = network()
+        model[1].optimizer_options = {"eps": np.float64(1e-7)}
+        options = {"epochs": epochs, "batch_size": np.int64(10), "seed": np.int64(3), "progress": False}
+        ff.fit(model, data, optimizer=make_optimizer(), checkpoint=path, resume=resume, **options)
+        return model
+
+    uninterrupted = run(3, tmp_path / "a.pt")
+    run(2, tmp_path / "b.pt")
+    resumed = run(3, tmp_path / "b.pt", resume=True)
+    weights = uninterrupted.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.state_dict().items())
+    ff.training.load_weights(tmp_path / "a.pt", network())
+
+
+def test_an_option_that_a_checkpoint_cannot_contain_is_refused_by_name(tmp_path):
+    class Policy(torch.optim.SGD):
+        def __init__(self, parameters, lr, policy):
+            super().__init__(parameters, lr=lr)
+            self.param_groups[0]["policy"] = policy
+
+    model, optimizer = network(), LocalOptimizer(Policy, lr=0.1, policy=object())
+    message = r"^0\.param_groups\[0\]\.policy must be a number, a string or a tensor to be saved, got object"
+    with pytest.raises(TypeError, match=message):
+        optimizer.attach(model).state_dict()
+    with pytest.raises(TypeError, match=message):
+        train(model, optimizer, checkpoint=tmp_path / "c.pt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD, SmoothedSGD], ids=lambda kind: kind.__name__)
+@models
+def test_a_torch_optimizer_is_refused_by_step_and_fit_in_the_same_words(make, kind):
+    model = make()
+    name = "SmoothedSGD" if kind is SmoothedSGD else f"torch.optim.{kind.__name__}"
+    message = rf"^optimizer must be a LocalOptimizer, .*: ff.LocalOptimizer\({name}, lr=...\), got"
+    for optimizer in (kind(model.parameters(), lr=0.1), kind):
+        with pytest.raises(TypeError, match=message):
+            model.step((torch.rand(4, 6), torch.arange(4) % 2), optimizer)
+        with pytest.raises(TypeError, match=message):
+            train(model, optimizer)

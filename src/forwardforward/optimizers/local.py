@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HasParameterGroups", "LocalOptimizer"]
+from forwardforward._utils.checks import name_of
+
+__all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
 
 
 class HasParameterGroups(Protocol):
@@ -24,7 +26,7 @@ class LocalOptimizer:
 
     The optimizers follow the model: parameters that are frozen and unfrozen, blocks that are replaced,
     ``load_state_dict(assign=True)`` and layers that are appended need no further call. The state of a parameter that is
-    replaced by another of the same name and shape is kept.
+    replaced by another of the same name, shape and precision is kept.
 
     Groups that a schedule updates together, such as those of :class:`~forwardforward.update_schedules.Overlapping`,
     share an optimizer with its own state: a layer's moments in one set of groups do not mix with those in another.
@@ -106,10 +108,10 @@ class LocalOptimizer:
             if rebuilt is None:
                 continue
             current = self._parameters[name]
-            successors = {id(old): current[key] for key, old in known.items() if key in current}
+            successors = {id(old): current.get(key) for key, old in known.items()}
             for parameter, state in optimizer.state.items():
                 successor = successors.get(id(parameter), parameter)
-                if successor.shape == parameter.shape:
+                if successor is not None and _alike(successor, parameter):
                     rebuilt.state[successor] = state
 
     def zero_grad(self, *names: str | Sequence[str]) -> None:
@@ -214,6 +216,31 @@ class LocalOptimizer:
         parts += [f"{k}={v!r}" for k, v in (("lr_schedule", self.lr_schedule), ("overrides", self.overrides)) if v]
         parts += [f"{k}={v!r}" for k, v in self.options.items()]
         return f"LocalOptimizer({', '.join(parts)})"
+
+
+def _alike(new: Tensor, old: Tensor) -> bool:
+    """Return whether a parameter can take over the state of another one."""
+    return (new.shape, new.dtype, new.device) == (old.shape, old.dtype, old.device)
+
+
+def check_optimizer(optimizer: object) -> None:
+    """Refuse a torch optimizer: each layer needs its own.
+
+    Args:
+        optimizer: The argument of ``fit`` or ``step``.
+
+    Raises:
+        TypeError: If it is not a :class:`LocalOptimizer`.
+    """
+    if isinstance(optimizer, LocalOptimizer):
+        return
+    kind = optimizer if isinstance(optimizer, type) else type(optimizer)
+    name = kind.__name__ if issubclass(kind, torch.optim.Optimizer) else "Adam"
+    name = f"torch.optim.{name}" if hasattr(torch.optim, name) else name
+    raise TypeError(
+        f"optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
+        f"ff.LocalOptimizer({name}, lr=...), got {name_of(optimizer)}"
+    )
 
 
 def plain(value: Any, place: str | None = None) -> Any:
