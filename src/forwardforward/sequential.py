@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -389,20 +390,17 @@ class FFSequential(Network):
                 names[0] = ("0", "label_encoder")
             reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
             observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
-            stack = Stack(self.stack, names, frozenset(observed))
+            stack = Stack(self.stack, names, frozenset(observed), partial(self._head_rows, len(images)))
             with autocast_to(autocast, images.device):
                 features, scores = self._scores_for_negatives(images, labels, generator)
                 made = self._make_batch(images, labels, scores, generator)
             if whole is None:
                 layerwise = LayerwiseStep(stack, optimizer, made, autocast, monitor)
-                result, outputs = layerwise.run(groups), layerwise.outputs
+                result, rows = layerwise.run(groups), layerwise.outputs
             else:
-                result, outputs = whole.run(stack, optimizer, made, groups, autocast, monitor)
+                result, rows = whole.run(stack, optimizer, made, groups, autocast, monitor)
             if self.head is not None and labels is not None:
-                if features is None:
-                    with autocast_to(autocast, images.device), torch.no_grad():
-                        rows = {i: self.head.rows(output[: len(images)]) for i, output in outputs.items()}
-                    features = self.head.read(rows)
+                features = self.head.read(rows) if features is None else features
                 result.head = self.head.step(features, labels, optimizer)
         return result
 
@@ -565,6 +563,11 @@ class FFSequential(Network):
         indices = self.head.indices(len(self))
         outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels)))
         return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
+
+    def _head_rows(self, count: int, output: Tensor) -> Tensor:
+        """Return the head's features of the first ``count`` rows of a layer's output."""
+        assert self.head is not None
+        return self.head.rows(output[:count])
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
