@@ -602,6 +602,20 @@ def test_assigned_weights_of_another_precision_train(factory, options, dtype):
     assert {p.dtype for p in model.parameters()} == {dtype}
 
 
+@stateful
+@models
+def test_a_model_whose_precision_changes_trains_on_with_its_state(make, factory, options):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    model.double()
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+    states = [values for state in optimizer.state_dict().values() for values in state["state"].values()]
+    assert {float(values["step"]) for values in states if "step" in values} <= {4}  # the steps of both trainings
+    assert {v.dtype for values in states for v in values.values() if torch.is_tensor(v) and v.dim()} <= {torch.float64}
+
+
 @kinds
 @models
 def test_a_replaced_block_trains_and_is_saved(make, factory, options, schedule):

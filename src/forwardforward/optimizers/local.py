@@ -26,7 +26,7 @@ class LocalOptimizer:
 
     The optimizers follow the model: parameters that are frozen and unfrozen, blocks that are replaced,
     ``load_state_dict(assign=True)`` and layers that are appended need no further call. The state of a parameter that is
-    replaced by another of the same name, shape and precision is kept.
+    replaced by another of the same name and shape is kept.
 
     Groups that a schedule updates together, such as those of :class:`~forwardforward.update_schedules.Overlapping`,
     share an optimizer with its own state: a layer's moments in one set of groups do not mix with those in another.
@@ -60,6 +60,7 @@ class LocalOptimizer:
         self.options = plain(options)
         self._model: HasParameterGroups | None = None
         self._parameters: dict[str, dict[str, nn.Parameter]] = {}
+        self._identities: dict[str, list[tuple[object, ...]]] = {}
         self._group_options: dict[str, dict[str, Any]] = {}
         self._progress = 0.0
         self._optimizers: dict[tuple[str, ...], torch.optim.Optimizer] = {}
@@ -84,11 +85,12 @@ class LocalOptimizer:
         for name, module in groups.items():
             current = dict(module.named_parameters())
             known = self._parameters.get(name)
-            if known is not None and list(map(id, known.values())) == list(map(id, current.values())):
+            if known is not None and self._identities[name] == _identity(current):
                 continue
             options = getattr(module, "optimizer_options", {})
             self._group_options[name] = {**plain(options), **self.overrides.get(name, {})}
             self._parameters[name] = current
+            self._identities[name] = _identity(current)
             if known is None:
                 self._optimizer((name,))
             else:
@@ -111,8 +113,8 @@ class LocalOptimizer:
             successors = {id(old): current.get(key) for key, old in known.items()}
             for parameter, state in optimizer.state.items():
                 successor = successors.get(id(parameter), parameter)
-                if successor is not None and _alike(successor, parameter):
-                    rebuilt.state[successor] = state
+                if successor is not None and successor.shape == parameter.shape:
+                    rebuilt.state[successor] = _converted(state, successor)
 
     def zero_grad(self, *names: str | Sequence[str]) -> None:
         """Free the gradients of the named groups; default: of all."""
@@ -218,9 +220,17 @@ class LocalOptimizer:
         return f"LocalOptimizer({', '.join(parts)})"
 
 
-def _alike(new: Tensor, old: Tensor) -> bool:
-    """Return whether a parameter can take over the state of another one."""
-    return (new.shape, new.dtype, new.device) == (old.shape, old.dtype, old.device)
+def _identity(parameters: Mapping[str, nn.Parameter]) -> list[tuple[object, ...]]:
+    """Return what an optimizer depends on: ``model.double()`` and ``model.to(device)`` keep the parameters' objects."""
+    return [(id(p), p.dtype, p.device) for p in parameters.values()]
+
+
+def _converted(state: Mapping[str, Any], parameter: Tensor) -> dict[str, Any]:
+    """Return the state of a parameter in its precision and on its device."""
+    return {
+        name: value.to(parameter) if isinstance(value, Tensor) and value.dim() and value.is_floating_point() else value
+        for name, value in state.items()
+    }
 
 
 def check_optimizer(optimizer: object) -> None:
