@@ -25,6 +25,7 @@ from forwardforward.network import Classifier, Network
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Preprocessing
 from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
 from forwardforward.update_schedules import Groups, Joint
@@ -379,11 +380,7 @@ class FFSequential(Network):
             TypeError: If an argument is of another kind.
             ValueError: If images and labels do not fit the network.
         """
-        if not isinstance(optimizer, LocalOptimizer):
-            raise TypeError(
-                "optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
-                f"ff.LocalOptimizer(torch.optim.Adam, lr=...), got {type(optimizer).__name__}"
-            )
+        check_optimizer(optimizer)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._prepared(batch)

@@ -18,6 +18,7 @@ from forwardforward.layers.chain import layer_outputs, setup_layers, skip_tensor
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Preprocessing
 from forwardforward.step import StepResult, WholeStep, gradient_norm
 from forwardforward.update_schedules import Groups
@@ -146,8 +147,7 @@ class Baseline(Network):
         whole: WholeStep | None = None,
     ) -> StepResult:
         """Update the network once; arguments as for :meth:`FFSequential.step`, of which ``groups`` has no effect."""
-        if not isinstance(optimizer, LocalOptimizer):
-            raise TypeError(f"optimizer must be a LocalOptimizer, got {type(optimizer).__name__}")
+        check_optimizer(optimizer)
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = batch
             images = self.prepare(images).detach()
