@@ -35,6 +35,7 @@ from forwardforward.training import (
     load_checkpoint,
     load_weights,
 )
+from forwardforward.training.evaluation import ChoosesLayers
 
 __all__ = ["Run", "RunConfig", "differences", "load"]
 
@@ -428,7 +429,7 @@ class Run:
     @property
     def _holds_out(self) -> bool:
         """Whether the validation split is held out: for the user, or because the classifier chooses layers with it."""
-        return self.config.validation or hasattr(self.recipe.classifier, "choose")
+        return self.config.validation or isinstance(self.recipe.classifier, ChoosesLayers)
 
     def model(self) -> Network:
         """Return the untrained model; its weights are determined by the run's seed.
@@ -473,13 +474,16 @@ class Run:
             ValueError: If the run's inputs are not texts.
             CheckpointError: If ``text_encoder.pt`` is missing or corrupted.
         """
-        if not self.reads_text:
-            raise ValueError(f"the run in {self.folder} does not read texts, its data are {self.config.data}")
+        representation = self.recipe.representation
+        if representation is None:
+            raise ValueError(
+                f"the inputs of the run in {self.folder} are not texts, its data set is {self.config.data}"
+            )
         path = self.folder / "text_encoder.pt"
         if not path.is_file():
             raise CheckpointError(f"there is no text encoder {path}")
         try:
-            return text_encoder_from_state(torch.load(path, weights_only=True), type(self.recipe.representation))
+            return text_encoder_from_state(torch.load(path, weights_only=True), type(representation))
         except Exception as error:  # torch.load raises many kinds of errors for a corrupted file
             raise CheckpointError(f"cannot read the text encoder {path}: {error}") from error
 
