@@ -16,7 +16,9 @@ from forwardforward.batches import Batch, LabelledInput
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
 from forwardforward.normalization import Identity, PeerNormalization
-from forwardforward.objectives import LocalLoss, Objective, make_objective, unique_name
+from forwardforward.objectives import LocalLoss, Objective
+from forwardforward.objectives.base import unique_name
+from forwardforward.objectives.make import make_objective
 from forwardforward.specs import LayerSpec, NeedsSetup
 
 __all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "Defaults", "FFLayer", "LayerOutput"]
