@@ -228,7 +228,7 @@ class TopK(Goodness):
 
 
 class Negated(Goodness):
-    r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimised*, as in predictive coding.
+    r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimized*, as in predictive coding.
 
     Its scale is minus the other's, so that ``theta="width"`` can be met: positive samples should fall
     below :math:`\theta'`, negative ones rise above it.
@@ -236,7 +236,7 @@ class Negated(Goodness):
     Args:
         goodness: The goodness to negate.
 
-    Source: Hinton (2022), section on minimising the sum of squares; Ororbia and Mali, The Predictive
+    Source: Hinton (2022), section on minimizing the sum of squares; Ororbia and Mali, The Predictive
     Forward-Forward Algorithm (2023), arXiv 2301.01452.
 
     Example:

@@ -21,6 +21,10 @@ class LocalLoss(NamedTuple):
         negative: Mean goodness of negative samples, or of the other classes.
         accuracy: Share of decisions that the layer gets right by itself.
         parts: The terms of a summed loss by name.
+
+    Example:
+        >>> LocalLoss(torch.tensor(0.5), accuracy=torch.tensor(0.9)).positive is None
+        True
     """
 
     loss: Tensor
@@ -113,6 +117,7 @@ class SumObjective(Objective):
 
     Example:
         >>> from forwardforward.goodness import LearnedProjection
+        >>> from forwardforward.objectives import BatchObjective, ClassObjective
         >>> from forwardforward.losses import CrossEntropy, SupervisedContrastive
         >>> total = ClassObjective(LearnedProjection(3), CrossEntropy()) + BatchObjective(SupervisedContrastive())
         >>> sorted(total(torch.eye(3), Batch(torch.eye(3), torch.arange(3))).parts)

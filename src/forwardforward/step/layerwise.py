@@ -41,6 +41,17 @@ class LayerwiseStep:
         batch: The batch.
         autocast: Compute precision, such as ``torch.bfloat16``; None for that of the weights.
         monitor: Whether to measure gradient norms.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1).attach(model)
+        >>> batch = ff.Batch(torch.rand(4, 8), torch.tensor([0, 1, 2, 0]))
+        >>> result = LayerwiseStep(ff.step.Stack(model.stack, [("0",)]), optimizer, batch).run([range(1)])
+        >>> sorted(result.layers)
+        [0]
     """
 
     def __init__(

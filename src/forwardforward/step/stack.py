@@ -44,6 +44,12 @@ class Stack:
         names: For each layer, the names of the parameter groups that are updated with it.
         observed: Layers whose outputs the caller reads, such as for a head.
         observe: What is kept of an observed layer's output; default: the output. Pooled rows need less memory.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> layers = [ff.FFLinear(4, 4), ff.FFLinear(4, 4)]
+        >>> Stack(layers, [("0",), ("1",)]).updates([Group(range(2), range(1, 2))])
+        [['0', '1']]
     """
 
     layers: Sequence[FFLayer]

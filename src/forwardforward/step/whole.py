@@ -29,6 +29,10 @@ class Gradients(NamedTuple):
         buffers: For each layer, the new value by buffer.
         losses: For each layer, its local loss.
         outputs: Outputs of the observed layers.
+
+    Example:
+        >>> Gradients({}, None, {}, {}, {}).parameters
+        {}
     """
 
     parameters: dict[int, dict[str, Tensor]]
