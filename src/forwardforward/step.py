@@ -309,9 +309,14 @@ class WholeStep:
             for layer, trainable in zip(layers, parameters, strict=True)
         ]
         buffers = [dict(layer.named_buffers()) for layer in layers]
-        arguments = (parameters, constants, buffers, batch.inputs, batch.targets)
+        inputs = batch.inputs
+        if isinstance(inputs, LabelledInput):
+            inputs = inputs.replace_codebook(inputs.codebook.detach())
+        # No argument requires a gradient, so no graph is recorded outside of the function's own transforms; under
+        # no_grad, PyTorch's LSTM would not store what the transforms need.
+        arguments = (parameters, constants, buffers, inputs, batch.targets)
         function = _WholeFunction(stack, groups, batch.has_negatives, autocast, _learned_codebook(batch))
-        with eval_mode(*still), torch.no_grad():
+        with eval_mode(*still):
             if self.compile:
                 key = (
                     tuple(map(id, layers)),
