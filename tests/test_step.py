@@ -209,6 +209,7 @@ SHORTER = {"trifecta-d": (16, 16, 32), "trifecta-fcn": (20, 20), "deeperforward"
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, inside the compiler
 @pytest.mark.parametrize("name", NAMES)
 def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None:
     recipe, model, batch = small(name, SHORTER.get(name))
@@ -225,6 +226,7 @@ def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, inside the compiler
 def test_more_sets_of_groups_than_torch_compiles_of_one_function() -> None:
     import torch._dynamo
 

@@ -39,6 +39,9 @@ _apply: Callable[[Tensor, int], Tensor] = _SquaredNorm.apply
 
 def squared_norm(activations: Tensor, kept_dims: int = 1) -> Tensor:
     """Return the sums of squares over all dimensions after the first ``kept_dims``."""
+    if torch.compiler.is_compiling():  # the compiler fuses the plain operations
+        rest = tuple(range(kept_dims, activations.dim()))
+        return activations.to(accumulator(activations)).square().sum(rest)
     return _apply(activations, kept_dims)
 
 
