@@ -56,7 +56,8 @@ class FFSequential(Network):
             the goodness summed over all layers but the first for pair objectives, over all layers for class objectives;
             the head if layers cannot classify.
         num_classes: Number of classes, if neither label encoder nor goodness define it.
-        preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
+        preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
+            inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input. Default: taken from the first layer, such as an
             :class:`~forwardforward.FFLinear`, or from the first batch; parameters that depend on it do not exist
             before.
@@ -137,6 +138,7 @@ class FFSequential(Network):
         self.head = self._new_head(head)
         self.classifier = self._checked_classifier(classifier)
         skip_tensors(self.stack)  # refuses a connection from before the first layer
+        self._check_preprocessing()
         self._check_saved()
         if input_shape is not None:
             self.setup(input_shape)

@@ -40,11 +40,12 @@ class Baseline(Network):
             :class:`~forwardforward.layers.SkipConnection`.
         num_classes: Number of classes.
         normalization: Normalization of the layers without their own; each gets a copy.
-        preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
+        preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
+            inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input; default: taken from the first layer or the first batch.
 
     Raises:
-        ValueError: If there are no layers, or fewer than two classes.
+        ValueError: If there are no layers, fewer than two classes, or ``preprocessing`` does not fit the first layer.
 
     Example:
         >>> import forwardforward as ff
@@ -69,6 +70,7 @@ class Baseline(Network):
                 layer.normalization = copy.deepcopy(normalization)
         self.output: nn.Linear | None = None
         skip_tensors(self.stack)  # refuses a connection from before the first layer
+        self._check_preprocessing()
         shape = self.stack[0].input_shape if input_shape is None else input_shape
         if shape is not None:
             self.setup(shape)
