@@ -30,8 +30,8 @@ from forwardforward.objectives import (
     Embedding,
     PairObjective,
     SumObjective,
-    make_objective,
 )
+from forwardforward.objectives.make import make_objective
 from forwardforward.pooling import SpatialPool
 from forwardforward.specs import LayerSpec
 

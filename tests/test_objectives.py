@@ -36,8 +36,8 @@ from forwardforward.objectives import (
     Embedding,
     PairObjective,
     SumObjective,
-    make_objective,
 )
+from forwardforward.objectives.make import make_objective
 from forwardforward.pooling import SpatialPool
 from forwardforward.specs import LayerSpec
 
@@ -83,6 +83,9 @@ def test_losses_of_every_kind_are_set_up_with_their_layer(base: type[nn.Module],
 
         def setup(self, spec: LayerSpec) -> None:
             self.spec = spec
+
+        def forward(self, first: Tensor, second: Tensor) -> Tensor:
+            return first.sum() + second.sum()
 
     goodness = {PairLoss: SumOfSquares(), ClassLoss: three_classes, BatchLoss: None}[base]
     objective = make_objective(goodness, Own())

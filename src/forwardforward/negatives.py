@@ -14,11 +14,12 @@ from torch import Tensor
 from forwardforward._utils.checks import check_positive, check_whole
 from forwardforward.batches import Batch
 from forwardforward.label_encoders import LabelEncoder
+from forwardforward.specs import Plugin
 
 __all__ = ["HardGoodness", "HardLabel", "HybridMask", "LabelNegatives", "Negatives", "RandomLabel", "SelfContrast"]
 
 
-class Negatives:
+class Negatives(Plugin):
     """Base of the samplers.
 
     Attributes:

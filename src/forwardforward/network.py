@@ -180,7 +180,7 @@ class Network(nn.Module):
         if self.num_embeddings is not None:
             return self._prepare_indices(raw, self.num_embeddings)
         x = to_float(raw.to(self.device)).to(self.dtype)
-        if not (self.is_set_up and self.preprocessing.is_set_up):
+        if self.input_shape is None:
             self.setup(tuple(raw.shape[1:]))
         prepared: Tensor = self.preprocessing(x)
         return prepared
@@ -193,7 +193,7 @@ class Network(nn.Module):
             raise ValueError(
                 f"images must be indices of the first layer's table, 0..{num_embeddings - 1}, got {lowest}..{highest}"
             )
-        if not self.is_set_up:
+        if self.input_shape is None:
             self.setup(tuple(raw.shape[1:]))
         return raw.to(self.device)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
-from forwardforward._utils.checks import check_finite, check_instance, check_whole
+from forwardforward._utils.checks import check_finite, check_implements, check_instance, check_whole
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.classifiers import SumOverLayers
@@ -20,9 +20,9 @@ from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import layer_outputs, run_layers, setup_layers, skip_tensors
 from forwardforward.layers.layer import Defaults
-from forwardforward.negatives import Negatives, RandomLabel
+from forwardforward.negatives import LabelNegatives, Negatives, RandomLabel
 from forwardforward.network import Classifier, Network
-from forwardforward.normalization import PeerNormalization
+from forwardforward.normalization import Normalization, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
@@ -113,6 +113,11 @@ class FFSequential(Network):
         ):
             if value is not None and not isinstance(value, kind):
                 raise TypeError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
+        check_implements("objective", objective, Objective, "forward")
+        check_implements("normalization", normalization, Normalization, "forward")
+        check_implements("label_encoder", label_encoder, LabelEncoder, "place")
+        check_implements("negatives", negatives, Negatives, "__call__")
+        check_implements("negatives", negatives, LabelNegatives, "wrong_labels")
         if classifier is not None and classifier != "head" and not callable(classifier):
             raise TypeError(f"classifier must be a function of the goodness or 'head', got {classifier!r}")
         if negatives is not None and not callable(negatives):
@@ -240,14 +245,11 @@ class FFSequential(Network):
             ValueError: If a layer or plug-in does not accept the shape.
         """
         shape = tuple(input_shape)
-        super().setup(shape)
-        if self.is_set_up:
-            return
         if self.label_encoder is not None:
-            zeros = torch.zeros(1, *shape, device=self.label_encoder.codebook.device)
-            with torch.no_grad():
-                shape = tuple(self.label_encoder.neutral(zeros).shape[1:])
-        self._setup_layers(shape)
+            shape = self.label_encoder.joined_shape(shape)
+        if not self.is_set_up:
+            self._setup_layers(shape)
+        super().setup(input_shape)
 
     def _setup_layers(self, shape: tuple[int, ...]) -> None:
         shapes = [shape]
@@ -260,6 +262,7 @@ class FFSequential(Network):
             self.head.to(self.device, self.dtype)
         self.num_classes = self._resolved_num_classes(self.head)
         self._shapes = shapes
+        self._check_saved()  # of tensors that a plug-in made in its setup
 
     def append(self, layer: nn.Module) -> FFSequential:
         """Append a layer to the network, which may be trained already, and return the network.
@@ -435,7 +438,10 @@ class FFSequential(Network):
     ) -> Batch:
         if self.negatives is None:
             return Batch(images, labels)
-        return self.negatives(images, labels, self.label_encoder, scores, generator)
+        batch = self.negatives(images, labels, self.label_encoder, scores, generator)
+        if not isinstance(batch, Batch) or not batch.has_negatives:
+            raise TypeError(f"negatives must return a Batch with has_negatives=True, got {batch!r} of {self.negatives}")
+        return batch
 
     # Outputs
 
@@ -548,7 +554,7 @@ class FFSequential(Network):
         """
         if self.head is None:
             raise ValueError(
-                "head must be given for this: FFSequential(..., head=ff.LinearHead(num_classes)), got None"
+                "head must be given for this: FFSequential(..., head=ff.heads.LinearHead(num_classes)), got None"
             )
         x = self.prepare(images)
         if generator is None and self.head.label == "random":

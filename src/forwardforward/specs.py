@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["LayerSpec", "NeedsSetup"]
+__all__ = ["LayerSpec", "NeedsSetup", "Plugin"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,34 @@ class NeedsSetup(Protocol):
             spec: The layer's place and the shape of the plug-in's input.
         """
         ...
+
+
+class Plugin:
+    """Mixin of the plug-ins' base classes: refuses misspelt names of their optional methods and attributes.
+
+    Raises:
+        TypeError: When a subclass is defined, if one of its names is close to a declared name that it does not define.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> class Noise(ff.negatives.Negatives):
+        ...     need_labels = False
+        Traceback (most recent call last):
+        ...
+        TypeError: Noise.need_labels is not a declared name of Negatives: did you mean needs_labels?
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Compare the names of a subclass with those of its base classes."""
+        super().__init_subclass__(**options)
+        bases = [base for base in cls.__mro__[1:] if base is not Plugin and issubclass(base, Plugin)]
+        declared = {name for base in bases for name in vars(base) if not name.startswith("_")}
+        declared |= {"setup", "set_progress", "forward"} if bases else set()
+        for name in vars(cls):
+            if name.startswith("_") or name in declared:
+                continue
+            close = difflib.get_close_matches(name, sorted(declared - set(vars(cls))), n=1, cutoff=0.8)
+            if close:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is not a declared name of {bases[0].__name__}: did you mean {close[0]}?"
+                )

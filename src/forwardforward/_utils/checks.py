@@ -15,6 +15,7 @@ __all__ = [
     "check_arity",
     "check_finite",
     "check_image_shape",
+    "check_implements",
     "check_instance",
     "check_labels",
     "check_not_negative",
@@ -99,14 +100,34 @@ def check_image_shape(input_shape: Sequence[int], consumer: str) -> None:
 
 
 def check_instance(**plugins: object) -> None:
-    """Check that plug-ins are instances and not classes.
+    """Check that plug-ins are instances and not classes, and that modules were initialized.
 
     Raises:
-        TypeError: If a plug-in is a class.
+        TypeError: If a plug-in is a class, or its constructor did not call ``super().__init__()``.
     """
     for name, plugin in plugins.items():
         if isinstance(plugin, type):
             raise TypeError(f"{name} must be an instance, such as {plugin.__name__}(...), got the class")
+        if isinstance(plugin, torch.nn.Module) and "_modules" not in vars(plugin):
+            raise TypeError(f"{name} must call super().__init__() in its constructor, got {type(plugin).__name__}")
+
+
+def check_implements(name: str, plugin: object, base: type, method: str) -> None:
+    """Check that a plug-in of a base class implements the base's abstract method.
+
+    Args:
+        name: Name of the plug-in's argument, for the message.
+        plugin: The plug-in; one of another class is accepted.
+        base: The base class.
+        method: Name of the method.
+
+    Raises:
+        TypeError: If the method is missing.
+    """
+    if isinstance(plugin, base) and getattr(type(plugin), method) is getattr(base, method):
+        signature = inspect.signature(getattr(base, method))
+        arguments = ", ".join(argument for argument in signature.parameters if argument != "self")
+        raise TypeError(f"{name} must implement {method}({arguments}), got {type(plugin).__name__} without it")
 
 
 def check_arity(name: str, function: Any, *arguments: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from forwardforward._utils.numerics import accumulator
+from forwardforward.specs import Plugin
 
 
-class GoodnessByPosition(nn.Module):
+class GoodnessByPosition(Plugin, nn.Module):
     """Base of the goodness functions by position: ``(batch, channels, height, width)`` to ``(batch, height, width)``.
 
     A pair loss compares position with position; predictions use the mean over positions.

@@ -12,10 +12,10 @@ from forwardforward._utils.checks import check_num_classes
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
-from forwardforward.specs import LayerSpec
+from forwardforward.specs import LayerSpec, Plugin
 
 
-class PerClassGoodness(nn.Module):
+class PerClassGoodness(Plugin, nn.Module):
     """Base of the per-class goodness functions: ``(batch, ...)`` to ``(batch, classes)``.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.numerics import accumulator
+from forwardforward.specs import Plugin
 
 
 class _SquaredNorm(torch.autograd.Function):
@@ -45,7 +46,7 @@ def squared_norm(activations: Tensor, kept_dims: int = 1) -> Tensor:
     return _apply(activations, kept_dims)
 
 
-class Goodness(nn.Module):
+class Goodness(Plugin, nn.Module):
     """Base of the scalar goodness functions: ``(batch, ...)`` to ``(batch,)``.
 
     A subclass implements :meth:`forward`, and :meth:`scale` for thresholds that depend on the layer's width.

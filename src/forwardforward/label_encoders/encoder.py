@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_labels, check_num_classes, check_positive
 from forwardforward.batches import LabelledInput
+from forwardforward.specs import Plugin
 
 
-class LabelEncoder(nn.Module):
+class LabelEncoder(Plugin, nn.Module):
     r"""Base of the label encoders: the code of class :math:`k` is row :math:`k` of a code book.
 
     The neutral label carries no class information: it is the mean of the codes, for a one-hot code of K values 1/K of
@@ -56,8 +57,10 @@ class LabelEncoder(nn.Module):
             images: ``(batch, ...)``.
 
         Returns:
-            The images as rows (or maps) with zeros in the code's place, the code's columns (channels), and the number
-            of features (channels) of the joined input.
+            The images as rows ``(batch, width)`` or maps ``(batch, channels, height, width)``; the columns (channels)
+            of the code; and the number of columns (channels) of the joined input. The joined input consists of the
+            rows, filled up with zeros at the end, with the code in its columns. Where the code replaces columns of the
+            rows, these must be zero.
         """
         raise NotImplementedError
 
@@ -83,6 +86,32 @@ class LabelEncoder(nn.Module):
         """Return each image with the neutral label."""
         only = torch.zeros(1, 1, dtype=torch.long, device=images.device)
         return self._labelled(images, self.codebook.mean(0, keepdim=True), only)
+
+    def joined_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of one joined input, and check :meth:`place`.
+
+        Args:
+            shape: Shape of one image.
+
+        Raises:
+            ValueError: If the code has another size than its columns, or the columns are outside the joined input, or
+                contain something else.
+        """
+        with torch.no_grad():
+            labelled = self.neutral(torch.ones(1, *shape, device=self.codebook.device))
+            code, (_, width) = labelled.codebook.shape[1], labelled.images.shape[:2]
+            columns = labelled.columns.tolist()
+            if len(set(columns)) != code or not all(0 <= column < labelled.features for column in columns):
+                raise ValueError(
+                    f"place must return {code} columns, one per value of the code, in 0..{labelled.features - 1}, "
+                    f"got {columns} in {type(self).__name__}"
+                )
+            if width > labelled.features or labelled.images[:, [c for c in columns if c < width]].any():
+                raise ValueError(
+                    f"place must return rows of at most {labelled.features} columns, zero in the code's columns, "
+                    f"got {width} columns in {type(self).__name__}"
+                )
+        return labelled.shape[1:]
 
     def _labelled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabelledInput:
         rows, columns, features = self.place(images)

@@ -10,12 +10,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_instance
+from forwardforward._utils.checks import check_implements, check_instance
 from forwardforward._utils.modes import eval_mode
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
-from forwardforward.normalization import Identity, PeerNormalization
+from forwardforward.normalization import Identity, Normalization, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.objectives.base import unique_name
 from forwardforward.objectives.make import make_objective
@@ -160,6 +160,8 @@ class FFLayer(nn.Module):
             raise TypeError(f"block must be a module, got {block!r}")
         if objective is not None and not isinstance(objective, Objective):
             raise TypeError(f"objective must be an instance of ff.objectives.Objective, got {objective!r}")
+        check_implements("objective", objective, Objective, "forward")
+        check_implements("normalization", normalization, Normalization, "forward")
         _check_batch_first(block)
         # A plug-in is set up for one layer: if layers shared it, all would use the last one's threshold or statistics.
         goodness, loss, objective, normalization, peer = copy.deepcopy((goodness, loss, objective, normalization, peer))

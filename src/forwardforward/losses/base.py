@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from forwardforward.specs import Plugin
 
-class PairLoss(nn.Module):
+
+class PairLoss(Plugin, nn.Module):
     """Base of the losses of positive against negative goodness.
 
     A subclass implements :meth:`forward`; :meth:`accuracy` may be overridden. A loss that depends on the layer's index
@@ -39,7 +41,7 @@ class PairLoss(nn.Module):
         return (positive > negative).float().mean()
 
 
-class ClassLoss(nn.Module):
+class ClassLoss(Plugin, nn.Module):
     """Base of the losses of per-class goodness against targets.
 
     Example:
@@ -61,7 +63,7 @@ class ClassLoss(nn.Module):
         raise NotImplementedError
 
 
-class BatchLoss(nn.Module):
+class BatchLoss(Plugin, nn.Module):
     """Base of the losses that compare the embeddings of a batch with each other.
 
     Example:

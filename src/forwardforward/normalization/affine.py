@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from forwardforward.batches import LabelledInput
+from forwardforward.specs import Plugin
 
 #: Torch's default for the number added to a variance.
 EPS = 1e-5
@@ -34,7 +35,7 @@ class Affine(NamedTuple):
     column_shift: Tensor | None = None
 
 
-class Normalization(nn.Module):
+class Normalization(Plugin, nn.Module):
     """Base of the normalizations, from ``(batch, ...)`` to the same shape.
 
     Any module of this form serves as a normalization. One that derives from this class may implement :meth:`as_affine`,

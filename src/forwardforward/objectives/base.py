@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.batches import Batch
-from forwardforward.specs import LayerSpec, NeedsSetup
+from forwardforward.specs import LayerSpec, NeedsSetup, Plugin
 
 
 class LocalLoss(NamedTuple):
@@ -42,7 +42,7 @@ class LocalLoss(NamedTuple):
         return LocalLoss(self.loss.detach(), positive, negative, accuracy, parts)
 
 
-class Objective(nn.Module):
+class Objective(Plugin, nn.Module):
     """Base of the objectives.
 
     Attributes:

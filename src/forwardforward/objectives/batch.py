@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_arity, check_instance, check_not_negative, check_whole
+from forwardforward._utils.checks import check_arity, check_implements, check_instance, check_not_negative, check_whole
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -104,6 +104,7 @@ class BatchObjective(Objective):
     ) -> None:
         super().__init__()
         check_instance(loss=loss, embedding=embedding)
+        check_implements("loss", loss, BatchLoss, "forward")
         if isinstance(loss, PairLoss | ClassLoss):
             raise ValueError(f"loss must compare embeddings for a batch objective, got {loss}")
         check_arity("loss", loss, "embeddings", "targets")

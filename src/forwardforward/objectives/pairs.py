@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from forwardforward._utils.checks import check_arity, check_instance
+from forwardforward._utils.checks import check_arity, check_implements, check_instance
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -41,6 +41,9 @@ class PairObjective(Objective):
     ) -> None:
         super().__init__()
         check_instance(goodness=goodness, loss=loss)
+        check_implements("goodness", goodness, Goodness, "forward")
+        check_implements("goodness", goodness, GoodnessByPosition, "forward")
+        check_implements("loss", loss, PairLoss, "forward")
         check_arity("goodness", goodness, "activations")
         if isinstance(goodness, PerClassGoodness):
             raise ValueError(f"goodness must be one number per sample for the loss {loss}, got {goodness}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from forwardforward._utils.checks import check_arity, check_instance, check_num_classes
+from forwardforward._utils.checks import check_arity, check_implements, check_instance, check_num_classes
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -38,6 +38,8 @@ class ClassObjective(Objective):
     ) -> None:
         super().__init__()
         check_instance(goodness=goodness, loss=loss)
+        check_implements("goodness", goodness, PerClassGoodness, "forward")
+        check_implements("loss", loss, ClassLoss, "forward")
         check_arity("goodness", goodness, "activations")
         if isinstance(goodness, Goodness | GoodnessByPosition):
             raise ValueError(f"goodness must be per class for the loss {loss}, got {goodness}")
