@@ -171,7 +171,7 @@ class HardGoodness(LabelNegatives):
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
-        """Draw from the softmax of the standardised goodness ``scores``."""
+        """Draw from the softmax of the standardized goodness ``scores``."""
         if scores is None:
             raise ValueError("scores must be given to HardGoodness, got None")
         spread = scores.std(1, keepdim=True).clamp(min=1e-12)

@@ -14,7 +14,19 @@ __all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
 
 
 class HasParameterGroups(Protocol):
-    """A model whose parameters are updated in separate groups, such as layers."""
+    """A model whose parameters are updated in separate groups, such as layers.
+
+    Example:
+        >>> class Two(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+        ...
+        ...     def parameter_groups(self):
+        ...         return {"a": self.a, "b": self.b}
+        >>> sorted(LocalOptimizer(torch.optim.SGD, lr=0.1).attach(Two()).learning_rates())
+        ['a', 'b']
+    """
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules that are updated separately, by name."""
