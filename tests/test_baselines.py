@@ -68,7 +68,7 @@ def error_of(logits: Tensor, labels: Tensor) -> Tensor:
 def test_feedback_alignment_of_a_dense_stack_is_the_papers_formula() -> None:
     model = FeedbackAlignment(ff.FFLinear(5, 4), ff.FFLinear(4, 6), ff.FFLinear(6, 3), num_classes=3)
     x, labels = torch.randn(7, 5), torch.arange(7) % 3
-    found = gradients(model, x, labels)
+    actual = gradients(model, x, labels)
 
     products = [layer.block for layer in model.layers] + [model.output]
     expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
@@ -85,9 +85,9 @@ def test_feedback_alignment_of_a_dense_stack_is_the_papers_formula() -> None:
             expected[f"{names[i]}.bias"] += delta / len(x)
             if i:
                 delta = (products[i].feedback.T @ delta) * (z[i - 1] > 0)
-    for name, gradient in found.items():
+    for name, gradient in actual.items():
         torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-12)
-    assert set(found) == set(expected)
+    assert set(actual) == set(expected)
 
 
 @pytest.mark.usefixtures("double")
@@ -95,7 +95,7 @@ def test_feedback_alignment_of_convolutions_is_a_plain_loop() -> None:
     layers = [ff.FFConv2d(2, 4, 3, padding=1), ff.FFConv2d(4, 6, 3, stride=2, padding=1, groups=2)]
     model = FeedbackAlignment(*layers, num_classes=3, input_shape=(2, 4, 4))
     x, labels = torch.randn(3, 2, 4, 4), torch.tensor([0, 2, 1])
-    found = gradients(model, x, labels)
+    actual = gradients(model, x, labels)
 
     first, second = (layer.block for layer in layers)
     z1 = first(x)
@@ -111,12 +111,12 @@ def test_feedback_alignment_of_convolutions_is_a_plain_loop() -> None:
         filters[o] += delta2[n, o, i, j] * padded[patch]
         back[patch] += delta2[n, o, i, j] * second.feedback[o]
     delta1 = back[:, :, 1:-1, 1:-1] * (z1 > 0)
-    torch.testing.assert_close(found["layers.1.block.weight"], filters, rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["layers.1.block.bias"], delta2.sum((0, 2, 3)), rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["layers.0.block.bias"], delta1.sum((0, 2, 3)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["layers.1.block.weight"], filters, rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["layers.1.block.bias"], delta2.sum((0, 2, 3)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["layers.0.block.bias"], delta1.sum((0, 2, 3)), rtol=0, atol=1e-12)
     images = nn.functional.pad(x, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
     expected = torch.einsum("noij,ncijkl->ockl", delta1, images)
-    torch.testing.assert_close(found["layers.0.block.weight"], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["layers.0.block.weight"], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("double")
@@ -179,11 +179,11 @@ def test_pepita_of_a_dense_stack_is_the_papers_formula() -> None:
     changes = {name: torch.zeros_like(p) for name, p in before.items()}
 
     def run(h: Tensor) -> list[Tensor]:
-        found = [h]
+        values = [h]
         for name in names:
-            z = before[f"{name}.weight"] @ found[-1] + before[f"{name}.bias"]
-            found.append(z.softmax(0) if name == "output" else z.clamp(min=0))
-        return found
+            z = before[f"{name}.weight"] @ values[-1] + before[f"{name}.bias"]
+            values.append(z.softmax(0) if name == "output" else z.clamp(min=0))
+        return values
 
     for row, label in zip(x, labels, strict=True):
         clean = run(row)
@@ -211,7 +211,7 @@ def test_pepita_of_convolutions_sums_over_positions_and_compares_activations_bef
     ]
     model = Pepita(*layers, num_classes=3, input_shape=(1, 4, 4), scale=2.0)
     x, labels = torch.rand(4, 1, 4, 4), torch.arange(4) % 3
-    found = gradients(model, x, labels)
+    actual = gradients(model, x, labels)
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
         h1 = layers[0].block(images).relu()
@@ -230,10 +230,10 @@ def test_pepita_of_convolutions_sums_over_positions_and_compares_activations_bef
         first += delta.view(2, 1, 1, 1) * padded[n, :, i : i + 3, j : j + 3] / 4
     for n in range(4):
         second += (h2 - h2_err)[n, :, 0, 0].view(3, 1, 1, 1) * inputs[n] / 4
-    torch.testing.assert_close(found["layers.0.block.weight"], first, rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["layers.1.block.weight"], second, rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["layers.0.block.bias"], (h1 - h1_err).sum((0, 2, 3)) / 4, rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["output.weight"], error.T @ h2_err.flatten(1) / 4, rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["layers.0.block.weight"], first, rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["layers.1.block.weight"], second, rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["layers.0.block.bias"], (h1 - h1_err).sum((0, 2, 3)) / 4, rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual["output.weight"], error.T @ h2_err.flatten(1) / 4, rtol=0, atol=1e-12)
 
 
 def test_pepita_does_not_change_parameters_without_a_rule() -> None:
@@ -248,8 +248,8 @@ def test_both_passes_of_pepita_drop_the_same_units() -> None:
     torch.manual_seed(0)
     layer = ff.FFLayer(nn.Sequential(nn.Dropout(0.5), nn.Linear(200, 4)))
     model = Pepita(layer, num_classes=3, input_shape=(200,), scale=1e-7)
-    found = gradients(model, torch.rand(8, 200), torch.arange(8) % 3)
-    assert found["layers.0.block.1.weight"].abs().max() < 1e-4
+    actual = gradients(model, torch.rand(8, 200), torch.arange(8) % 3)
+    assert actual["layers.0.block.1.weight"].abs().max() < 1e-4
 
 
 def test_the_projection_depends_on_the_seed_only() -> None:

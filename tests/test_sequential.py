@@ -1,6 +1,7 @@
 import copy
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -796,3 +797,382 @@ def test_the_callers_autocast_applies_to_a_step(kind):
         model.step(batch, optimizer)
     assert dtypes
     assert set(dtypes) == {torch.bfloat16}
+
+
+# Use from a user's program
+
+
+def small_network(kind="class", *layers, **options):
+    """Return a network in float32 for images of 12 values."""
+    return (pair_network if kind == "pair" else class_network)(*layers, **options).float()
+
+
+def baseline():
+    return ff.baselines.Backpropagation(*dense(8, 7), num_classes=3)
+
+
+def convolutions(**options):
+    """Return a network whose parameters are created at the first batch."""
+    layers = ff.FFConv2d(1, 4, 3), ff.FFConv2d(4, 4, 3)
+    plugins = {"goodness": LearnedProjection(3), "loss": CrossEntropy(), "normalization": BatchNorm(affine=True)}
+    return ff.FFSequential(*layers, **{**plugins, **options})
+
+
+KINDS = {
+    "class": small_network,
+    "pair": lambda: small_network("pair"),
+    "head": lambda: small_network("pair", negatives=HardLabel()),
+    "baseline": baseline,
+}
+kinds = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+
+
+def data(size=30, dtype=torch.float32):
+    images = torch.rand(size, 12, generator=torch.Generator().manual_seed(0))
+    return images.to(dtype), torch.arange(size) % 3
+
+
+def train(model, inputs, labels, **options):
+    options = {"epochs": 1, "batch_size": 10, "progress": False, **options}
+    return ff.fit(model, (inputs, labels), **options)
+
+
+@pytest.mark.parametrize("form", ["layerwise", "whole"])
+@kinds
+def test_a_forward_hook_on_a_layer_receives_every_batch_and_no_dry_run(make, form):
+    model = make()
+    rows = {index: [] for index in range(len(model))}
+    for index, layer in enumerate(model.layers):
+        layer.register_forward_hook(lambda module, args, out, index=index: rows[index].append(len(out)))
+    images, labels = data(100)
+    copies = 2 if model.uses_negatives else 1
+    whole = ff.step.WholeStep() if form == "whole" else None
+    passes = 1 if model.head is None or not model.uses_negatives else 2  # the scores of the negatives
+    model.step((images[:10], labels[:10]), sgd(), whole=whole)
+    for counts in rows.values():
+        assert counts == ([10] if passes == 2 else []) + [10 * copies]
+        counts.clear()
+    train(model, images, labels)
+    for counts in rows.values():
+        assert sum(counts) == 100 * (copies + passes - 1)
+        assert len(counts) == 10 * passes
+        counts.clear()
+    candidates = 3 if model.uses_negatives else 1
+    for batch_size, batches in ((1000, 1), (30, 4)):
+        for method in (model.predict, model.predict_proba):
+            method(images, batch_size=batch_size)
+            for counts in rows.values():
+                assert sum(counts) == 100 * candidates
+                assert len(counts) == batches
+                counts.clear()
+    ff.evaluate(model, (images, labels), batch_size=50)
+    for counts in rows.values():
+        assert sum(counts) >= 100 * candidates
+        assert set(counts) <= {50, 100, 150}
+
+
+def test_a_forward_hook_receives_no_dry_run_of_a_network_that_is_set_up_by_its_first_batch():
+    for use in (
+        lambda model, images, labels: model.predict(images),
+        lambda model, images, labels: model.step((images, labels), sgd()),
+        lambda model, images, labels: train(model, images, labels, batch_size=6),
+    ):
+        model, rows = convolutions(), []
+        model[0].register_forward_hook(lambda module, args, out, rows=rows: rows.append(len(out)))
+        use(model, torch.rand(6, 1, 8, 8), torch.arange(6) % 3)
+        assert rows == [6]
+
+
+CONTEXTS = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "set_grad_enabled": lambda: torch.set_grad_enabled(False),
+}
+contexts = pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
+
+
+@pytest.mark.parametrize("form", ["layerwise", "whole"])
+@contexts
+@kinds
+def test_a_step_without_the_callers_gradients_trains(make, context, form):
+    model = make()
+    twin, before = copy.deepcopy(model), snapshot(model)
+    images, labels = data(10)
+    options = {"whole": ff.step.WholeStep()} if form == "whole" else {}
+    for network, surroundings in ((twin, torch.enable_grad), (model, context)):
+        optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
+        with surroundings():
+            for seed in range(2):
+                batch = images.clone(), labels.clone()  # inference tensors in inference mode
+                network.step(batch, optimizer, generator=torch.Generator().manual_seed(seed), **options)
+    assert changed(model, before) >= {"0", "1"}
+    for ours, theirs in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@contexts
+@kinds
+def test_fit_without_the_callers_gradients_trains(make, context):
+    model = make()
+    twin = copy.deepcopy(model)
+    before = snapshot(model)
+    train(twin, *data())
+    with context():
+        train(model, *data(), validation=data())
+        assert torch.is_grad_enabled() is False
+    assert changed(model, before) >= {"0", "1"}
+    for ours, theirs in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@contexts
+def test_a_network_that_is_set_up_by_a_prediction_without_gradients_trains(context):
+    model = convolutions(preprocessing=ff.preprocessing.Preprocessing(standardize=True))
+    images, labels = torch.rand(12, 1, 8, 8), torch.arange(12) % 3
+    with context():
+        model.predict(images)
+    before = snapshot(model)
+    train(model, images, labels)
+    assert changed(model, before) >= {"0", "1", "preprocessing"}
+    baseline = ff.baselines.Backpropagation(ff.FFConv2d(1, 4, 3), num_classes=3)
+    with context():
+        baseline.predict(images)
+    before = snapshot(baseline)
+    train(baseline, images, labels)
+    assert changed(baseline, before) == {"0", "output"}
+
+
+@contexts
+def test_a_layer_that_is_set_up_by_a_prediction_without_gradients_trains(context):
+    layer = ff.FFConv2d(1, 4, 3, goodness=LearnedProjection(3), loss=CrossEntropy(), normalization=BatchNorm())
+    images, labels = torch.rand(6, 1, 8, 8), torch.arange(6) % 3
+    with context():
+        layer(images)
+    _, local = layer.local_loss(images, Batch(images, labels))
+    local.loss.backward()
+    assert all(p.grad is not None for p in layer.parameters())
+
+
+@pytest.mark.parametrize("form", ["layerwise", "whole"])
+@kinds
+def test_a_step_leaves_no_gradient_in_the_callers_encoder(make, form):
+    model, encoder = make(), nn.Linear(5, 12)
+    for groups in (None, EndToEnd()(len(model), 0, 0, 1)):
+        whole = ff.step.WholeStep() if form == "whole" else None
+        images = encoder(torch.rand(6, 5))
+        model.step((images, torch.arange(6) % 3), sgd(), groups=groups, whole=whole)
+        assert images.grad_fn is not None
+        assert all(p.grad is None for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("kind", ["class", "pair"])
+def test_gradients_of_the_networks_output_stop_at_layer_borders(kind):
+    """A loss of the user's on ``model(x)`` trains the last layer only; ``nn.Sequential(*model)`` has no borders."""
+    model = small_network(kind)
+    images, labels = data(6)
+    nn.functional.cross_entropy(model(images), labels).backward()
+    assert [layer.block.weight.grad is not None for layer in model] == [False, False, True]
+    model.zero_grad()
+    for output in model.activations(images).values():
+        output.sum().backward()
+    expected = []
+    x = model._input(images)
+    for layer in model:
+        h = layer(x)
+        expected.append(torch.autograd.grad(h.sum(), layer.block.weight)[0])
+        x = h.detach()
+    for layer, gradient in zip(model, expected, strict=True):
+        torch.testing.assert_close(layer.block.weight.grad, gradient)
+    model.zero_grad()
+    nn.functional.cross_entropy(nn.Sequential(*model)(images), labels).backward()
+    assert all(layer.block.weight.grad is not None for layer in model)
+
+
+def test_gradients_of_the_networks_output_stop_at_skip_connections():
+    layers = dense(8), [ff.FFLinear(8, 8)], [ff.FFLinear(8, 8, residual=ff.layers.SkipConnection(2))]
+    model = class_network(*(layer for part in layers for layer in part))
+    model(batch_for(model)[0]).sum().backward()
+    assert [layer.block.weight.grad is not None for layer in model] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("layers", "name", "index"),
+    [
+        ([nn.Flatten(), ff.FFLinear(12, 8)], "Flatten", 0),
+        ([nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 7)], "ReLU", 1),
+        ([ff.FFLinear(12, 8), nn.Dropout(0.5), ff.FFLinear(8, 7)], "Dropout", 1),
+        ([ff.FFLinear(12, 8), nn.Identity()], "Identity", 1),
+        ([ff.FFLinear(12, 8), nn.Sequential(nn.ReLU(), nn.Dropout())], "Sequential", 1),
+    ],
+    ids=["first", "between", "dropout", "last", "nested"],
+)
+@pytest.mark.parametrize("kind", ["class", "pair"])
+def test_modules_without_parameters_are_refused_with_the_layer_to_write(kind, layers, name, index):
+    message = (
+        rf"(?s)^layers must have parameters to learn, got {name}.* as layer {index}; make it part of a layer's block"
+    )
+    with pytest.raises(ValueError, match=message):
+        small_network(kind, *layers)
+    model = small_network(kind)
+    with pytest.raises(ValueError, match=r"^layers must have parameters to learn, got Tanh\(\) as layer 3"):
+        model.append(nn.Tanh())
+    assert len(model) == 3
+
+
+def test_modules_without_parameters_may_be_part_of_a_layers_block():
+    model = class_network(
+        ff.FFLayer(nn.Sequential(nn.Flatten(), nn.Linear(12, 8)), activation=nn.ReLU()),
+        nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 7), nn.ReLU()),
+        input_shape=(1, 3, 4),
+    ).float()
+    before = snapshot(model)
+    train(model, torch.rand(20, 1, 3, 4), torch.arange(20) % 3)
+    assert changed(model, before) == {"0", "1"}
+
+
+CONVERSIONS = {
+    "float64": lambda images: images.double(),
+    "float16": lambda images: images.half(),
+    "bfloat16": lambda images: images.bfloat16(),
+    "numpy float64": lambda images: images.double().numpy(),
+    "numpy float32": lambda images: images.numpy(),
+    "numpy, reversed": lambda images: np.ascontiguousarray(images.flip(0).numpy())[::-1],
+    "numpy, big-endian": lambda images: images.numpy().astype(">f8"),
+    "numpy, read-only": lambda images: np.broadcast_to(images.numpy(), images.shape),
+    "requires grad": lambda images: images.clone().requires_grad_(),
+}
+
+
+def methods_of(model):
+    """Return every method that accepts images, as functions of images and labels with a comparable result."""
+    methods = {
+        "predict": lambda x, y: model.predict(x),
+        "predict_proba": lambda x, y: model.predict_proba(x),
+        "scores": lambda x, y: model.scores(x),
+        "activations": lambda x, y: torch.cat([h.detach() for h in model.activations(x).values()], 1),
+        "forward": lambda x, y: model(x).detach(),
+        "evaluate": lambda x, y: torch.tensor(ff.evaluate(model, (x, y)).error),
+    }
+    if model.layers_classify:
+        methods["goodness"] = lambda x, y: model.goodness(x, torch.as_tensor(y))
+        methods["layer_goodness"] = lambda x, y: model.layer_goodness(x)
+    if isinstance(model, ff.FFSequential):
+        generator = torch.Generator().manual_seed
+        methods["local_losses"] = lambda x, y: torch.stack([t.loss for t in model.local_losses((x, y), generator(0))])
+    if model.head is not None:
+        methods["head_logits"] = lambda x, y: model.head_logits(x)
+    return methods
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS.values(), ids=CONVERSIONS)
+@kinds
+def test_every_method_accepts_images_of_every_floating_type_and_numpy_arrays(make, convert):
+    model = make()
+    images, labels = data(6)
+    images = images.bfloat16().float()  # the same values in every precision but float16
+    for name, method in methods_of(model).items():
+        expected, actual = method(images, labels), method(convert(images), labels)
+        torch.testing.assert_close(
+            actual, expected, msg=lambda text, name=name: f"{name}: {text}", rtol=1e-2, atol=1e-2
+        )
+        assert actual.dtype == expected.dtype
+    twin = copy.deepcopy(model)
+    for network, inputs in ((model, convert(images)), (twin, images)):
+        network.step((inputs, labels), sgd(), generator=torch.Generator().manual_seed(0))
+        if not getattr(inputs, "requires_grad", False):
+            train(network, inputs, labels)
+    for ours, theirs in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)
+        assert ours.dtype == torch.float32 or not ours.is_floating_point()
+
+
+@kinds
+def test_every_method_divides_bytes_by_255(make):
+    model = make()
+    pixels = torch.randint(256, (6, 12), dtype=torch.uint8)
+    labels = torch.arange(6) % 3
+    for convert in (lambda x: x, lambda x: x.numpy()):
+        for name, method in methods_of(model).items():
+            actual, expected = method(convert(pixels), labels), method(pixels.float() / 255, labels)
+            torch.testing.assert_close(actual, expected, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize(
+    ("convert", "error", "message"),
+    [
+        (lambda x: x.int(), TypeError, "^images must be of a floating type or uint8, got torch.int32"),
+        (lambda x: x > 0.5, TypeError, "^images must be of a floating type or uint8, got torch.bool"),
+        (lambda x: x + 1j, TypeError, "^images must be of a floating type or uint8, got torch.complex64"),
+        (lambda x: x.long().numpy(), TypeError, "^images must be of a floating type or uint8, got torch.int64"),
+        (lambda x: x[0], ValueError, r"^images must be \(batch, ...\), such as image\[None\]"),
+        (lambda x: x[:0], ValueError, "^images must contain at least one image"),
+        (lambda x: x.tolist(), TypeError, "^images must be a tensor or a numpy array, got list"),
+        (lambda x: np.array([["a"] * 12]), TypeError, "^images must be an array of numbers, got <U1"),
+    ],
+    ids=["int", "bool", "complex", "numpy int", "one image", "no image", "list", "text"],
+)
+@kinds
+def test_every_method_refuses_images_of_another_kind_with_one_message(make, convert, error, message):
+    model = make()
+    images, labels = data(6)
+    inputs = convert(images)
+    methods = methods_of(model)
+    del methods["evaluate"]  # reads data sets, whose messages are those of TensorData
+    if isinstance(inputs, list):
+        del methods["predict"], methods["predict_proba"]  # a list is a data set there
+    methods["step"] = lambda x, y: model.step((x, y), sgd())
+    for method in methods.values():
+        with pytest.raises(error, match=message):
+            method(inputs, labels)
+
+
+@pytest.mark.parametrize(
+    ("make", "value"),
+    [(make, value) for make in KINDS.values() for value in (float("inf"), float("nan"))]
+    + [(KINDS["pair"], 3e25), (KINDS["head"], 3e25)],  # whose square is infinite in float32
+)
+def test_infinite_scores_are_refused_as_nan_is(make, value):
+    model = make()
+    for layer in model.layers:
+        layer.normalization = Identity()
+    images, labels = data(6)
+    images[2] = value
+    methods = methods_of(model)
+    for name in ("predict", "predict_proba", "evaluate"):
+        with pytest.raises(ValueError, match=r"(scores|inputs) must be finite, got NaN or infinity"):
+            methods[name](images, labels)
+
+
+class Points(torch.Tensor):
+    """A tensor subclass, as torchvision's ``Image``."""
+
+
+class Answers(torch.Tensor):
+    """Another one, which cannot be combined with the first."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if any(kind is Points for kind in types):
+            return NotImplemented
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+@kinds
+def test_images_and_labels_may_be_different_tensor_subclasses(make):
+    model = make()
+    twin = copy.deepcopy(model)
+    images, labels = data()
+    points, answers = images.as_subclass(Points), labels.as_subclass(Answers)
+    for name, method in methods_of(model).items():
+        actual = method(points, answers)
+        assert type(actual) is torch.Tensor
+        torch.testing.assert_close(actual, method(images, labels), msg=lambda text, name=name: f"{name}: {text}")
+    loader = torch.utils.data.DataLoader([(points[i], answers[i]) for i in range(30)], batch_size=10)
+    for network, inputs, targets in ((model, points, answers), (twin, images, labels)):
+        network.step((inputs, targets), sgd(), generator=torch.Generator().manual_seed(0))
+        train(network, inputs, targets)
+        ff.fit(network, loader, epochs=1, progress=False)
+        assert ff.evaluate(network, loader).samples == 30
+    for (name, ours), theirs in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
+        assert type(ours) is torch.Tensor
+        assert torch.equal(ours, theirs), name

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_finite, check_labels, check_whole
+from forwardforward._utils.modes import recordable
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
 from forwardforward.layers import FFLayer
@@ -168,9 +169,7 @@ class Network(nn.Module):
             TypeError: If they are of another type.
             ValueError: If they are not a batch of at least one input, or indices are out of range.
         """
-        raw = to_tensor(images)
-        if raw.is_inference():
-            raw = raw.clone()
+        raw = recordable(to_tensor(images))
         if raw.dim() < 2:
             raise ValueError(
                 f"images must be (batch, ...), such as image[None] for a single one, got shape {tuple(raw.shape)}"
@@ -181,7 +180,7 @@ class Network(nn.Module):
             return self._prepare_indices(raw, self.num_embeddings)
         x = to_float(raw.to(self.device)).to(self.dtype)
         if self.input_shape is None:
-            self.setup(tuple(raw.shape[1:]))
+            self._setup_for(raw)
         prepared: Tensor = self.preprocessing(x)
         return prepared
 
@@ -194,8 +193,12 @@ class Network(nn.Module):
                 f"images must be indices of the first layer's table, 0..{num_embeddings - 1}, got {lowest}..{highest}"
             )
         if self.input_shape is None:
-            self.setup(tuple(raw.shape[1:]))
+            self._setup_for(raw)
         return raw.to(self.device)
+
+    def _setup_for(self, raw: Tensor) -> None:
+        with torch.inference_mode(False):  # parameters made in inference mode could not be trained
+            self.setup(tuple(raw.shape[1:]))
 
     def check_labels(self, images: Tensor, labels: Any) -> Tensor:
         """Return class indices as int64 on the network's device.
@@ -212,7 +215,7 @@ class Network(nn.Module):
         if plain.shape != (len(images),):
             raise ValueError(f"labels must be one per image, ({len(images)},), got {tuple(plain.shape)}")
         check_labels(plain, self.num_classes)
-        return plain.long().to(self.device)
+        return recordable(plain).long().to(self.device)
 
     # Prediction
 

@@ -129,7 +129,8 @@ class FFSequential(Network):
         self._given_num_classes = num_classes
         self._defaults = Defaults(goodness, loss, objective, normalization, peer)
         self._shapes: list[tuple[int, ...]] = []  # of the first layer's input and of every output
-        self.layers = nn.ModuleList(self._new_layer(index, layer) for index, layer in enumerate(layers))
+        checked = [_checked_layer(index, layer) for index, layer in enumerate(layers)]  # all, before one is changed
+        self.layers = nn.ModuleList(self._adopted(index, layer) for index, layer in enumerate(checked))
         kinds = {objective.uses_negatives for objective in self._objectives()}
         if len(kinds) > 1:
             names = ", ".join(type(objective).__name__ for objective in self._objectives())
@@ -152,19 +153,8 @@ class FFSequential(Network):
 
     # Construction
 
-    def _new_layer(self, index: int, layer: nn.Module) -> FFLayer:
+    def _adopted(self, index: int, layer: FFLayer) -> FFLayer:
         """Return a layer with the network's plug-ins where it lacks its own."""
-        if not isinstance(layer, nn.Module) or isinstance(layer, nn.ModuleList):
-            raise TypeError(
-                f"layers must be modules, each a separate argument (FFSequential(*layers)), got {type(layer).__name__}"
-            )
-        if not isinstance(layer, FFLayer):
-            if not any(True for _ in layer.parameters()):
-                raise ValueError(
-                    f"layers must have parameters to learn, got {layer} as layer {index}; make it part of a layer's "
-                    f"block, such as FFLayer(nn.Sequential({layer}, nn.Linear(...)))"
-                )
-            layer = FFLayer(layer)
         try:
             layer.adopt(self._defaults)
         except ValueError as error:
@@ -285,7 +275,7 @@ class FFSequential(Network):
             >>> len(model.append(ff.FFLinear(6, 5)))
             2
         """
-        new = self._new_layer(len(self), layer).to(self.device, self.dtype)
+        new = self._adopted(len(self), _checked_layer(len(self), layer)).to(self.device, self.dtype)
         if not isinstance(new.objective, Objective) or new.objective.uses_negatives != self.uses_negatives:
             raise ValueError(f"layer must have the same kind of objective as the others, got {new.objective}")
         self.layers.append(new)
@@ -599,3 +589,19 @@ class FFSequential(Network):
     def extra_repr(self) -> str:
         """Return the arguments that are not modules."""
         return "" if self.negatives is None else f"negatives={self.negatives!r}"
+
+
+def _checked_layer(index: int, layer: nn.Module) -> FFLayer:
+    """Return a layer; a plain module is wrapped."""
+    if isinstance(layer, FFLayer):
+        return layer
+    if not isinstance(layer, nn.Module) or isinstance(layer, nn.ModuleList):
+        raise TypeError(
+            f"layers must be modules, each a separate argument (FFSequential(*layers)), got {type(layer).__name__}"
+        )
+    if not any(True for _ in layer.parameters()):
+        raise ValueError(
+            f"layers must have parameters to learn, got {layer} as layer {index}; make it part of a layer's "
+            f"block, such as FFLayer(nn.Sequential({layer}, nn.Linear(...)))"
+        )
+    return FFLayer(layer)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["autocast_to", "eval_mode"]
+__all__ = ["autocast_to", "eval_mode", "recordable"]
 
 
 @contextlib.contextmanager
@@ -27,6 +27,11 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
     finally:
         for part in changed:
             part.__dict__["training"] = True
+
+
+def recordable(x: Tensor) -> Tensor:
+    """Return a tensor that autograd can save: outside inference mode, a copy of a tensor that was made in it."""
+    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
 
 
 def autocast_to(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -232,6 +232,7 @@ class FFLayer(nn.Module):
         """Whether the shapes of all plug-ins are known."""
         return self._is_set_up
 
+    @torch.inference_mode(False)  # parameters made in inference mode could not be trained
     @torch.no_grad()
     def setup(
         self, shape: Sequence[int], index: int = 0, depth: int = 1, skip_shape: Sequence[int] | None = None
