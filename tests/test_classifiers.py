@@ -226,7 +226,7 @@ def test_errors():
         LinearHead(3, layers=2)
     with pytest.raises(ValueError, match="^layers must select at least one of 3 layers"):
         network(head=LinearHead(3, layers=slice(3, None)))
-    with pytest.raises(ValueError, match=r"^head must be given for this: FFSequential\(..., head=ff.LinearHead"):
+    with pytest.raises(ValueError, match=r"^head must be given for this: FFSequential\(..., head=ff.heads.LinearHead"):
         network().head_logits(torch.rand(1, 12))
     with pytest.raises(ValueError, match="^head must be given for classifier='head', got None"):
         network(classifier="head")

@@ -472,7 +472,7 @@ def test_plain_functions_serve_as_losses_of_a_stated_objective():
         (LearnedProjection(3), F.cross_entropy, "ClassObjective", "cross_entropy"),
         (LearnedProjection(3), torch.nn.CrossEntropyLoss(), "ClassObjective", "CrossEntropyLoss"),
     ],
-    ids=lambda value: str(value).partition("(")[0],
+    ids=["pair", "class", "module"],
 )
 def test_a_plain_function_as_loss_is_refused_with_the_objective_to_use(goodness, loss, kind, name):
     """Without a base class, a loss of two arguments could be of any kind."""
