@@ -303,7 +303,7 @@ def measure(run: Run, model: Network) -> Content:
         return {}
     result = {
         "last_three_accuracy": last_three_accuracy(model, run.splits().test),
-        "largest_weight": [round(float(layer.block.weight.abs().max()), 4) for layer in model],
+        "largest_weight": [round(float(layer.block.weight.detach().abs().max()), 4) for layer in model],
     }
     if isinstance(model[-1], ff.FFLinear):
         result |= {"weights": some_of_the_weights(model), "probe_accuracy": probe_accuracies(run, model)}
