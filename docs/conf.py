@@ -31,7 +31,7 @@ toc_object_entries_show_parents = "hide"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
-# A room's page shows what the module's __all__ names, in the order of the source.
+# A module's page documents the names in its __all__, in source order.
 autodoc_default_options = {"members": True, "exclude-members": "extra_repr"}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
@@ -42,10 +42,10 @@ autodoc_typehints_format = "short"
 autosummary_generate = False
 
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True  # an "Attributes:" section lists what autodoc shows already
+napoleon_use_ivar = True  # autodoc already documents the attributes listed under "Attributes:"
 napoleon_custom_sections = ["Formula", "Shape", "Source", "Reference"]
 
-# A reference to a name of ours that does not exist is a warning, and so an error; other projects' names
-# (torch.Tensor, Callable) have no page to link to, since the build needs no network.
+# A reference to a missing name of this package is a warning, and -W turns it into an error. Names of other projects
+# (torch.Tensor, Callable) are not linked, since the build works without network access.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!forwardforward\.).*")]

@@ -1,7 +1,7 @@
-"""The same stack, trained without and with errors sent backward.
+"""The same layers trained with local objectives and with backpropagation.
 
-Layers are plain modules: the list that makes a Forward-Forward network makes a baseline too, and fit and evaluate take
-both. The picture compares two local objectives with backpropagation and with feedback alignment.
+Layers are ordinary modules: a Forward-Forward network and a baseline are built from the same layers, and fit and
+evaluate accept both. The figure compares two local objectives with backpropagation and feedback alignment.
 
     python examples/backpropagation.py
 """
@@ -18,24 +18,23 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
 parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
 parser.add_argument("--epochs", type=int, default=15)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
 args = parser.parse_args()
 
 data = ff.data.load(args.data, args.data_dir)
 pixels = data.train.inputs[0].numel()
 
 
-def stack(inputs):
+def dense_layers(in_features):
     """Return three layers of 300 units."""
-    return [
-        ff.FFLinear(*sizes, normalization=ff.normalization.RMSNorm()) for sizes in [(inputs, 300), *[(300, 300)] * 2]
-    ]
+    sizes = [(in_features, 300), (300, 300), (300, 300)]
+    return [ff.FFLinear(*size, normalization=ff.normalization.RMSNorm()) for size in sizes]
 
 
 def pairs():
-    """Right against wrong labels: the label is part of the input."""
+    """Pairs of true and wrong labels; the label is part of the input."""
     return ff.FFSequential(
-        *stack(pixels + 10),
+        *dense_layers(pixels + 10),
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SwishSymBa(alpha=4.0),
         label_encoder=ff.label_encoders.Concatenation(num_classes=10),
@@ -44,31 +43,31 @@ def pairs():
 
 
 def per_class():
-    """A goodness for every class, in every layer."""
+    """One goodness per class in every layer."""
     goodness = ff.goodness.LearnedProjection(num_classes=10)
-    return ff.FFSequential(*stack(pixels), goodness=goodness, loss=ff.losses.CrossEntropy())
+    return ff.FFSequential(*dense_layers(pixels), goodness=goodness, loss=ff.losses.CrossEntropy())
 
 
 def backpropagation():
-    """The exact gradient, from the output back to the first layer."""
-    return ff.baselines.Backpropagation(*stack(pixels), num_classes=10)
+    """Exact gradients through all layers."""
+    return ff.baselines.Backpropagation(*dense_layers(pixels), num_classes=10)
 
 
 def feedback_alignment():
-    """Errors sent backward through random weights."""
-    return ff.baselines.FeedbackAlignment(*stack(pixels), num_classes=10)
+    """Errors propagated through fixed random weights."""
+    return ff.baselines.FeedbackAlignment(*dense_layers(pixels), num_classes=10)
 
 
 figure = Figure(figsize=(8, 4), layout="constrained")
 axis = figure.subplots()
 styles = zip(["tab:blue", "deepskyblue", "black", "tab:orange"], ["o", "s", "D", "^"], strict=True)
-for make, (color, marker) in zip([pairs, per_class, backpropagation, feedback_alignment], styles, strict=True):
+for build, (color, marker) in zip([pairs, per_class, backpropagation, feedback_alignment], styles, strict=True):
     torch.manual_seed(0)
-    model = make()
+    model = build()
     history = ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
-    name = make.__name__.replace("_", " ")
+    name = build.__name__.replace("_", " ")
     error = ff.evaluate(model, data.test).error
-    print(f"{name}: test error {error:.2f} %, {history.seconds / len(history):.2f} seconds an epoch")
+    print(f"{name}: test error {error:.2f} %, {history.seconds / len(history):.2f} seconds per epoch")
     errors = history.validation("error")
     axis.plot(range(1, len(errors) + 1), errors, color=color, marker=marker, label=f"{name}: test {error:.1f} %")
 axis.set(xlabel="epoch", ylabel="validation error, %", yscale="log")

@@ -1,8 +1,8 @@
-"""Reading the diagnostics of a run that goes wrong.
+"""Reading the diagnostics of a run that fails.
 
-Of every layer and epoch, the history of a run keeps the loss, the separation of goodness, the gradient's norm and more.
-Two runs differ in the learning rate alone. The larger one suits the first layer; the history shows where the trouble
-starts, behind it: losses stay high there, and each layer is worse than the one before.
+The history of a run contains the loss, the separation of goodness, the gradient norm and other metrics of every layer
+and epoch. Two runs differ only in the learning rate. With the larger rate layer 0 still trains; the history shows that
+the later layers do not: their losses stay high, and each layer is worse than the layer before.
 
     python examples/diagnostics.py
 """
@@ -19,7 +19,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
 parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
 parser.add_argument("--epochs", type=int, default=15)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
 args = parser.parse_args()
 
 data = ff.data.load(args.data, args.data_dir)
@@ -50,14 +50,14 @@ for row, (name, lr) in zip(axes, runs.items(), strict=True):
     print(name)
     epochs = range(1, len(history) + 1)
     for layer, color in enumerate(["tab:blue", "tab:orange", "black"]):
-        style = {"color": color, "label": f"layer {layer + 1}"}
+        style = {"color": color, "label": f"layer {layer}"}
         for axis, key in zip(row, ["loss", "separation", "gradient_norm"], strict=False):
             axis.plot(epochs, history.layer(layer, key), **style)
         errors = [record["validation"]["layer_errors"][layer] for record in history]
         row[3].plot(epochs, errors, **style)
         last = history[-1]["layers"][layer]
         print(
-            f"  layer {layer + 1}: loss {last['loss']:.2f}, separation {last['separation']:.1f}, "
+            f"  layer {layer}: loss {last['loss']:.2f}, separation {last['separation']:.1f}, "
             f"gradient norm {last['gradient_norm']:.0f}, validation error {errors[-1]:.1f} %"
         )
     row[0].set_ylabel(name)

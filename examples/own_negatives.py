@@ -1,7 +1,7 @@
-"""Your own negative sampler: which wrong label an image is shown with.
+"""Your own negative sampler: the wrong label of each negative sample.
 
-A uniform wrong label is often an easy one: no 1 looks like a 0. The sampler written here draws labels of look-alikes,
-classes whose mean images are close, and asks the network for nothing. The picture compares it with the library's.
+A uniformly sampled wrong label is often an easy one, such as 0 for an image of a 1. The sampler below prefers labels of
+similar classes, whose mean images are close, independently of the network. The figure compares it with the library's.
 
     python examples/own_negatives.py
 """
@@ -18,12 +18,12 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
 parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
 parser.add_argument("--epochs", type=int, default=20)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
 args = parser.parse_args()
 
 
-class LookAlike(ff.negatives.LabelNegatives):
-    """Draws a wrong label by the distance of the classes' mean images, P(k | y) ~ exp(-d(y, k) / temperature)."""
+class SimilarClass(ff.negatives.LabelNegatives):
+    """Samples a wrong label by the distance of the mean images, P(k | y) ~ exp(-d(y, k) / temperature)."""
 
     def __init__(self, images, labels, temperature):
         means = torch.stack([images[labels == k].flatten(1).mean(0) for k in range(10)])
@@ -32,16 +32,16 @@ class LookAlike(ff.negatives.LabelNegatives):
         self.probabilities = (-distances / temperature).softmax(1)
 
     def wrong_labels(self, labels, num_classes, scores, generator):
-        chances = self.probabilities.to(labels.device)[labels]
-        return torch.multinomial(chances, 1, generator=generator).squeeze(1)
+        probabilities = self.probabilities.to(labels.device)[labels]
+        return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
 
 data = ff.data.load(args.data, args.data_dir)
-look_alike = LookAlike(data.train.inputs, data.train.targets, temperature=0.15)
+similar_class = SimilarClass(data.train.inputs, data.train.targets, temperature=0.15)
 samplers = {
-    "random label": (ff.negatives.RandomLabel(), "gray"),
-    "hard label, by the head": (ff.negatives.HardLabel(), "tab:blue"),
-    "look-alike": (look_alike, "tab:orange"),
+    "RandomLabel": (ff.negatives.RandomLabel(), "gray"),
+    "HardLabel": (ff.negatives.HardLabel(), "tab:blue"),
+    "SimilarClass": (similar_class, "tab:orange"),
 }
 
 figure = Figure(figsize=(9, 3.8), layout="constrained")
@@ -62,10 +62,10 @@ for name, (sampler, color) in samplers.items():
     errors = history.validation("error")
     right.plot(range(1, len(errors) + 1), errors, color=color, marker=".", label=name)
 
-image = left.imshow(look_alike.probabilities, cmap="Blues")
+image = left.imshow(similar_class.probabilities, cmap="Blues")
 figure.colorbar(image, ax=left, label="probability")
-left.set(xlabel="wrong label", ylabel="true label", xticks=range(10), yticks=range(10), title="what look-alike draws")
-right.set(xlabel="epoch", ylabel="validation error, %", yscale="log", title="what the network makes of it")
+left.set(xlabel="wrong label", ylabel="true label", xticks=range(10), yticks=range(10), title="SimilarClass")
+right.set(xlabel="epoch", ylabel="validation error, %", yscale="log", title="validation error")
 right.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
 right.minorticks_off()
 right.legend(frameon=False)

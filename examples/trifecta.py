@@ -1,8 +1,8 @@
 """The Trifecta and its ablation, on a small budget.
 
-Three simple changes let deep Forward-Forward networks learn: a loss without a threshold (SymBa), batch normalization,
-and overlapping local updates (OLU), in which a layer also learns for the layer behind it. A recipe is a paper's table
-of hyperparameters; here its fields are changed back one after the other.
+With three changes deep Forward-Forward networks learn: a loss without a threshold (SymBa), batch normalization (BN)
+and overlapping local updates (OLU), in which a layer is also trained with the objective of the next layer. A recipe is
+a paper's table of hyperparameters; this example removes the three changes one by one.
 
     python examples/trifecta.py
     python examples/trifecta.py --data cifar10 --epochs 100 --device cuda
@@ -21,7 +21,7 @@ parser.add_argument("--data", default="digits", help="digits, cifar10, svhn, mni
 parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
 parser.add_argument("--epochs", type=int, default=8)
 parser.add_argument("--device", default="cpu")
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
 args = parser.parse_args()
 
 trifecta = ff.recipes.get("trifecta-s").for_dataset(args.data)
@@ -35,7 +35,7 @@ ablation = {
     "SymBa + BN + OLU\n= Trifecta": trifecta,
 }
 
-data = ff.data.load(args.data, args.data_dir).standardized()
+data = ff.data.load(args.data, args.data_dir)
 results = {}
 for name, recipe in ablation.items():
     torch.manual_seed(0)
@@ -53,7 +53,7 @@ left.set(xlabel="test accuracy, %", xlim=(0, 110), xticks=range(0, 101, 20))
 left.invert_yaxis()
 for result, color, marker in zip(results.values(), *styles.values(), strict=True):
     accuracies = [100 - error for error in result.layer_errors]
-    right.plot(range(1, len(accuracies) + 1), accuracies, color=color, marker=marker)
+    right.plot(range(len(accuracies)), accuracies, color=color, marker=marker)
 right.set(xlabel="layer", ylabel="test accuracy of the layer alone, %", ylim=(0, 100))
 for axis in (left, right):
     axis.spines[["top", "right"]].set_visible(False)

@@ -1,8 +1,8 @@
-"""Features without labels, and a linear readout of them.
+"""Features learned without labels, and a linear classifier on them.
 
-A positive sample is an image, a negative one a hybrid of two: half of this digit and half of that, in large patches.
-Layers that tell the two apart have to see shapes. No label touches them; a linear head reads the last of them, and the
-picture compares it with a head on layers that stand still. Layers are narrow: of few units, none may be wasted.
+A positive sample is an image, a negative sample a hybrid of two images in large patches. To discriminate the two,
+layers have to learn shapes. The layers are trained without labels, and a linear head on the last layer with labels. The
+figure compares it with a head on untrained layers. The layers are narrow, so that the quality of each feature matters.
 
     python examples/unsupervised.py
 """
@@ -19,20 +19,20 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
 parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
 parser.add_argument("--epochs", type=int, default=30)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="folder of the picture")
+parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
 args = parser.parse_args()
 
 data = ff.data.load(args.data, args.data_dir)
 negatives = ff.negatives.HybridMask(blurs=3 if args.data == "digits" else 10)
 
 
-def nothing(depth, epoch, step, epochs):
-    """A schedule that updates no layer: the head alone learns."""
+def no_updates(depth, epoch, step, epochs):
+    """Return no groups of layers to update: only the head is trained."""
     return []
 
 
 errors = {}
-for name, schedule in {"random features": nothing, "learned features": ff.update_schedules.Joint()}.items():
+for name, schedule in {"random features": no_updates, "learned features": ff.update_schedules.Joint()}.items():
     torch.manual_seed(0)
     model = ff.FFSequential(
         ff.FFLinear(data.train.inputs[0].numel(), 50),
@@ -41,7 +41,7 @@ for name, schedule in {"random features": nothing, "learned features": ff.update
         loss=ff.losses.SymBa(alpha=4.0),
         normalization=ff.normalization.RMSNorm(),
         negatives=negatives,
-        head=ff.classifiers.LinearHead(num_classes=10),
+        head=ff.heads.LinearHead(num_classes=10),
     )
     settings = {"epochs": args.epochs, "batch_size": 50, "schedule": schedule, "progress": False}
     history = ff.fit(model, data.train, validation=data.validation, **settings)
@@ -64,7 +64,7 @@ strongest = weights[weights.norm(dim=1).topk(25).indices].unflatten(1, data.inpu
 for axis, weight in zip(filters.subplots(5, 5).flat, strongest, strict=True):
     axis.imshow(weight, cmap="PuOr", vmin=-weight.abs().max(), vmax=weight.abs().max())
     axis.set_axis_off()
-filters.suptitle("filters of the first layer", fontsize=10)
+filters.suptitle("weights of layer 0", fontsize=10)
 axis = curves.subplots()
 for (name, values), color in zip(errors.items(), ["gray", "tab:blue"], strict=True):
     axis.plot(range(1, len(values) + 1), values, color=color, marker=".", label=name)

@@ -1,4 +1,4 @@
-"""What all tests share: fixed seeds and threads, hypothesis profiles, real data where there is some."""
+"""Fixtures of all tests: fixed seeds and threads, hypothesis profiles, real data if available."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 
 
 class _TorchRandom:
-    """Torch's CPU generator in the shape of `random.Random`, for hypothesis to seed before each example."""
+    """Torch's CPU generator with the interface of `random.Random`, for hypothesis to seed before each example."""
 
     def seed(self, value: int) -> None:
         torch.default_generator.manual_seed(value)
@@ -39,7 +39,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 @pytest.fixture(autouse=True)
 def seed() -> int:
-    """Seed python, numpy and torch before every test, and give the seed."""
+    """Seed python, numpy and torch before every test, and return the seed."""
     value = 0
     random.seed(value)
     np.random.seed(value)
@@ -49,7 +49,7 @@ def seed() -> int:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("shared_data") and not os.environ.get(DATA_VARIABLE):
-        pytest.skip(f"{DATA_VARIABLE} names no folder of data sets")
+        pytest.skip(f"{DATA_VARIABLE} is not set to a folder of data sets")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def shared_data_dir() -> Path:
 
 @pytest.fixture
 def one_line(capsys: pytest.CaptureFixture[str]) -> Callable[[Callable[[list[str]], int], list[str]], str]:
-    """Runs a command line that is to fail for a slip of the user's, and gives the one line that it says."""
+    """A function that runs a command line with an error of the user, and returns the one line that it prints."""
 
     def run(main: Callable[[list[str]], int], words: list[str]) -> str:
         capsys.readouterr()

@@ -129,7 +129,7 @@ def test_recipes_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "hcl-ff"]) == 0
     usual, cifar, others = re.split(r"on cifar10:\n|on digits:\n", capsys.readouterr().out)
     assert "superclasses=()" in usual
-    assert cifar.startswith("  architecture  Contrastive(")
+    assert cifar.startswith("  objective     ContrastiveObjective(")
     assert "superclasses=((0, 0, 1," in cifar
     assert "\n  augment       none\n" in others
     with pytest.raises(SystemExit):
@@ -189,7 +189,7 @@ def test_an_error_is_one_line_and_no_run_is_left(
         ((2,), 3, "hff", "(channels, height, width)"),  # no maps to convolve
         ((2,), 3, "deeperforward", "data own.npz do not fit recipe deeperforward: input_shape must be (channels,"),
         ((2,), 3, "hcl-ff", "(channels, height, width)"),
-        ((2,), 3, "trifecta-s", "(channels, height, width) for labels that are maps, got (2,)"),
+        ((2,), 3, "trifecta-s", "(channels, height, width) for label channels, got (2,)"),
         ((15,), 3, "unsupervised", "HybridMask"),  # no rows and columns to mask
         ((3, 3), 3, "mono-conv-wide", "data own.npz do not fit recipe mono-conv-wide: input_shape must be large"),
     ],
@@ -208,7 +208,7 @@ def test_data_that_do_not_fit_leave_no_run(
     [
         (10, "cwcomp", "20,20", "windows must be one per layer, got 4 for 2 layers"),
         (10, "deeperforward", "10,10", "widths must double"),
-        (3, "scff", "8,8,8,8", "theta_positive must hold one value per layer"),
+        (3, "scff", "8,8,8,8", "theta_positive must contain one value per layer"),
         (3, "class-groups", "9,10", "got 3 classes for 10 features"),
         (3, "cwcomp", None, "multiples of the 3 classes"),
         (3, "deeperforward", None, "got 3 classes for 100 features"),
@@ -381,6 +381,18 @@ def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[...
         "damaged.npz": "damaged.npz is not an array of numbers",
     }.items():
         assert message in fails("predict", run, word)
+
+
+def test_class_names_are_the_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).random((60, 6), dtype=np.float32)
+    np.savez("pets.npz", x=x, y=np.array(["cat", "dog", "a bird"] * 20))
+    assert main(["train", "pets.npz", *QUICK, "--recipe", "mono", "--out", "run"]) == 0
+    assert ff.load("run").class_names == ("a bird", "cat", "dog")
+    capsys.readouterr()
+    assert main(["predict", "run", "pets.npz"]) == 0
+    rows = table(capsys.readouterr().out)
+    assert list(rows[0]) == ["input", "label", "probability", "a bird", "cat", "dog"]
+    assert all(float(row["probability"]) == float(row[row["label"]]) for row in rows)
 
 
 def test_predict_rows_of_numbers(tmp_path: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The examples run as written, without a network, stay short and are in the gallery."""
+"""The examples run unchanged and offline, are short and are part of the gallery."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ for package in ("matplotlib", "sklearn"):
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-QUICK = {"convolutional", "imdb", "mnist", "saving"}  # the others train several networks
+FAST = {"convolutional", "imdb", "mnist", "saving"}  # the others train several networks
 RUN = """
 import runpy, sys
 
-def refuse(event, args):
+def forbid_network(event, args):
     if event in ("socket.connect", "socket.getaddrinfo"):
-        raise PermissionError("an example must not ask the network")
+        raise PermissionError("examples must run offline")
 
-sys.addaudithook(refuse)
+sys.addaudithook(forbid_network)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 if not EXAMPLES:
-    pytest.skip("this copy holds no examples", allow_module_level=True)
+    pytest.skip("this copy contains no examples", allow_module_level=True)
 
 
 @pytest.mark.parametrize(
-    "example", [pytest.param(one, id=one.stem, marks=[pytest.mark.slow] * (one.stem not in QUICK)) for one in EXAMPLES]
+    "example",
+    [pytest.param(path, id=path.stem, marks=() if path.stem in FAST else pytest.mark.slow) for path in EXAMPLES],
 )
-def test_runs_from_the_root_and_draws_its_picture(example: Path, tmp_path: Path) -> None:
+def test_runs_from_the_root_and_saves_its_figure(example: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-W",
@@ -46,20 +47,20 @@ def test_runs_from_the_root_and_draws_its_picture(example: Path, tmp_path: Path)
         str(example.relative_to(ROOT)),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "FORWARDFORWARD_DATA": str(tmp_path / "empty")}
-    done = subprocess.run(
-        [*command, "--epochs", "1", "--out", str(tmp_path / "figures")],
+    process = subprocess.run(
+        [*command, "--epochs", "2", "--out", str(tmp_path / "figures")],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert "error" in done.stdout or "accuracy" in done.stdout
-    picture = tmp_path / "figures" / f"{example.stem}.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert process.returncode == 0, process.stderr
+    assert "error" in process.stdout or "accuracy" in process.stdout
+    figure = tmp_path / "figures" / f"{example.stem}.png"
+    assert figure.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.stem)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_is_short_and_in_the_gallery(example: Path) -> None:
     code = example.read_text(encoding="utf-8")
     assert len(code.splitlines()) <= 80

@@ -22,8 +22,9 @@ from forwardforward.goodness import (
     TopK,
 )
 from forwardforward.pooling import SpatialPool
+from forwardforward.specs import LayerSpec
 
-# The formula of each scalar goodness for one sample's activations, a plain list of numbers.
+# The formula of each scalar goodness for the activations of one sample, a plain list of numbers.
 
 
 def sum_of_squares(h):
@@ -60,7 +61,7 @@ FORMULAS = {
     "negated mean": (Negated(MeanOfSquares()), lambda h: -sum_of_squares(h) / len(h)),
 }
 scalar = pytest.mark.parametrize(("goodness", "formula"), FORMULAS.values(), ids=FORMULAS)
-only = pytest.mark.parametrize("goodness", [one for one, _ in FORMULAS.values()], ids=FORMULAS)
+goodness_only = pytest.mark.parametrize("goodness", [goodness for goodness, _ in FORMULAS.values()], ids=FORMULAS)
 shapes = pytest.mark.parametrize("shape", [(4, 12), (3, 5, 7), (3, 6, 2, 4), (1, 24)], ids=str)
 
 
@@ -69,9 +70,9 @@ shapes = pytest.mark.parametrize("shape", [(4, 12), (3, 5, 7), (3, 6, 2, 4), (1,
 def test_scalar_goodness_follows_its_formula(goodness, formula, shape):
     activations = torch.randn(shape, dtype=torch.float64)
     expected = [formula(sample.flatten().tolist()) for sample in activations]
-    found = goodness(activations)
-    assert found.shape == shape[:1]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    values = goodness(activations)
+    assert values.shape == shape[:1]
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
 @scalar
@@ -82,36 +83,36 @@ def test_scale_is_the_goodness_of_activations_of_magnitude_one(goodness, formula
     assert goodness.scale(features) == pytest.approx(formula([1.0] * features))
 
 
-def test_negation_turns_the_scale_round():
+def test_negation_changes_the_sign_of_the_scale():
     assert Negated(SumOfSquares()).scale(50) == -50
     assert Negated(MeanOfSquares()).scale(50) == -1
     assert Negated(Negated(SumOfSquares())).scale(50) == 50
 
 
-@only
+@goodness_only
 def test_bfloat16_is_summed_in_float32(goodness):
     activations = torch.randn(3, 4000).abs().bfloat16()
-    found = goodness(activations)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), goodness(activations.double()), rtol=1e-5, atol=1e-5)
+    values = goodness(activations)
+    assert values.dtype == torch.float32
+    torch.testing.assert_close(values.double(), goodness(activations.double()), rtol=1e-5, atol=1e-5)
 
 
-@only
+@goodness_only
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_float32_and_float64_keep_their_type(goodness, dtype):
     assert goodness(torch.randn(3, 8, dtype=dtype)).dtype == dtype
 
 
-@only
-def test_noncontiguous_activations(goodness):
+@goodness_only
+def test_noncontiguous_activations_give_the_same_goodness(goodness):
     activations = torch.randn(6, 5, 4, dtype=torch.float64)
-    turned = activations.permute(1, 2, 0)
-    torch.testing.assert_close(goodness(turned), goodness(turned.contiguous()), rtol=1e-12, atol=0)
+    permuted = activations.permute(1, 2, 0)
+    torch.testing.assert_close(goodness(permuted), goodness(permuted.contiguous()), rtol=1e-12, atol=0)
 
 
-@only
+@goodness_only
 @shapes
-def test_gradients(goodness, shape):
+def test_gradients_are_exact(goodness, shape):
     # Distinct magnitudes: no ties at which the strongest activations are not differentiable.
     count = math.prod(shape)
     values = (torch.randperm(count) + 1).double() * torch.randn(count).sign() / 7
@@ -125,7 +126,7 @@ def test_the_squared_goodness_has_the_gradient_two_h():
     torch.testing.assert_close(h.grad, 2 * weights.view(5, 1, 1) * h.detach())
 
 
-@only
+@goodness_only
 def test_dead_samples_have_finite_gradients(goodness):
     h = torch.zeros(2, 9, requires_grad=True)
     goodness(h).sum().backward()
@@ -138,8 +139,8 @@ def test_squared_goodness_has_second_derivatives():
 
 
 @given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(FORMULAS)), batch=st.integers(1, 6))
-def test_goodness_belongs_to_the_sample(seed, name, batch):
-    """Permuting the batch permutes the goodness; permuting a sample's features leaves it."""
+def test_goodness_is_computed_per_sample(seed, name, batch):
+    """Permuting the batch permutes the goodness; permuting a sample's features does not change it."""
     goodness = FORMULAS[name][0]
     generator = torch.Generator().manual_seed(seed)
     h = torch.randn(batch, 9, dtype=torch.float64, generator=generator)
@@ -180,7 +181,7 @@ def test_counts_that_are_neither_whole_nor_shares_are_refused(k):
     ],
     ids=str,
 )
-def test_repr(goodness, expected):
+def test_repr_is_the_constructor_call(goodness, expected):
     assert repr(goodness) == expected
 
 
@@ -189,10 +190,10 @@ def test_repr(goodness, expected):
 
 @pytest.mark.parametrize("shape", [(5, 12), (2, 12, 3, 4)], ids=str)
 @pytest.mark.parametrize("goodness", [None, MeanActivation(), SumOfSquares()], ids=repr)
-def test_class_groups(shape, goodness):
+def test_class_groups_equal_a_plain_loop(shape, goodness):
     activations = torch.randn(shape, dtype=torch.float64)
-    found = ClassGroups(4, goodness)(activations)
-    assert found.shape == (shape[0], 4)
+    values = ClassGroups(4, goodness)(activations)
+    assert values.shape == (shape[0], 4)
     for i, sample in enumerate(activations):
         for k in range(4):
             group = sample[3 * k : 3 * k + 3].flatten().tolist()
@@ -201,17 +202,23 @@ def test_class_groups(shape, goodness):
                 "MeanActivation()": sum(group) / len(group),
                 "SumOfSquares()": sum_of_squares(group),
             }[repr(goodness)]
-            assert found[i, k].item() == pytest.approx(expected, rel=1e-12)
+            assert values[i, k].item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_class_groups_must_divide_the_features():
     with pytest.raises(ValueError, match="num_classes must divide.*10 classes for 12 features"):
         ClassGroups(10)(torch.ones(2, 12))
+    with pytest.raises(ValueError, match="num_classes must divide.*10 classes for 12 features"):
+        ff.FFSequential(
+            ff.FFLinear(6, 10), ff.FFLinear(10, 12), goodness=ClassGroups(10), loss=ff.losses.CrossEntropy()
+        )
 
 
-@pytest.mark.parametrize("goodness", [MeanOfSquaresByPosition(), LearnedProjection(3, 4)], ids=repr)
-def test_a_groups_goodness_is_one_number(goodness):
-    with pytest.raises(ValueError, match=r"^goodness must be one number a group, such as MeanOfSquares\(\), got \w+\("):
+@pytest.mark.parametrize("goodness", [MeanOfSquaresByPosition(), LearnedProjection(3)], ids=repr)
+def test_the_goodness_of_a_group_must_be_one_number(goodness):
+    with pytest.raises(
+        ValueError, match=r"^goodness must be one number per group, such as MeanOfSquares\(\), got \w+\("
+    ):
         ClassGroups(4, goodness)
 
 
@@ -227,63 +234,85 @@ def test_class_groups_are_equivariant(seed):
 
 @pytest.mark.parametrize("shape", [(5, 12), (2, 3, 2, 2)], ids=str)
 @pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection])
-def test_projections(projection, shape):
+def test_projections_equal_a_plain_loop(projection, shape):
     activations = torch.randn(shape, dtype=torch.float64)
-    goodness = projection(3, features=12).double()
-    found = goodness(activations)
+    goodness = projection(3)
+    goodness.setup(LayerSpec(0, 1, shape[1:]))
+    values = goodness.double()(activations)
+    assert values.shape == (shape[0], 3)
     for i, sample in enumerate(activations.flatten(1)):
         for k in range(3):
             expected = sum(w * h for w, h in zip(goodness.weight[k].tolist(), sample.tolist(), strict=True))
-            assert found[i, k].item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+            assert values[i, k].item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
 def test_only_the_learned_projection_is_learned_and_both_are_saved():
-    learned, fixed = LearnedProjection(3, features=12), RandomProjection(3, features=12)
+    learned, fixed = LearnedProjection(3), RandomProjection(3)
+    for projection in (learned, fixed):
+        projection(torch.ones(2, 12))
     assert [name for name, _ in learned.named_parameters()] == ["weight"]
     assert not list(fixed.parameters())
     assert list(learned.state_dict()) == list(fixed.state_dict()) == ["weight"]
 
 
 def test_the_random_projection_keeps_the_mean_square():
-    weight = RandomProjection(100, features=400).weight
+    projection = RandomProjection(100)
+    projection.setup(LayerSpec(0, 1, (400,)))
+    weight = projection.weight
     assert weight.square().mean().item() == pytest.approx(1 / 400, rel=0.05)
 
 
 @pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
-def test_projections_need_their_features(projection):
-    with pytest.raises(ValueError, match=r"features.*pass features="):
-        projection(3)(torch.ones(2, 12))
-    with pytest.raises(ValueError, match="^features must be given"):
-        projection(3).bind(None)
-    with pytest.raises(ValueError, match="must have 12 features a sample, got 8"):
-        projection(3, features=12)(torch.ones(2, 8))
+def test_a_projection_used_alone_takes_its_features_from_the_first_batch(projection):
+    goodness = projection(3)
+    assert goodness.weight is None
+    assert goodness(torch.ones(2, 12)).shape == (2, 3)
+    assert goodness.weight.shape == (3, 12)
+    with pytest.raises(ValueError, match="must have 12 values per sample, got 8$"):
+        goodness(torch.ones(2, 8))
 
 
 @pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
 def test_projections_take_their_features_from_the_layer(projection):
     model = ff.FFSequential(ff.FFLinear(6, 5), ff.FFLinear(5, 4), goodness=projection(3), loss=ff.losses.CrossEntropy())
-    assert [layer.objective.goodness.weight.shape for layer in model.stack] == [(3, 5), (3, 4)]
+    assert [layer.objective.goodness.weight.shape for layer in model.layers] == [(3, 5), (3, 4)]
+
+
+@pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
+def test_a_second_setup_changes_the_weights_for_another_shape_only(projection):
+    goodness = projection(3)
+    goodness.setup(LayerSpec(0, 1, (5,)))
+    before = goodness.weight
+    goodness.setup(LayerSpec(1, 2, (5,)))
+    assert goodness.weight is before
+    goodness.setup(LayerSpec(1, 2, (2, 3)))
+    assert goodness.weight.shape == (3, 6)
 
 
 def test_a_projection_of_an_image_layer_may_span_its_whole_map():
-    """The layer's features are its channels; the projection's, given by hand, are all activations."""
     layer = ff.FFLayer(
-        torch.nn.Conv2d(1, 4, 3), features=4, goodness=LearnedProjection(3, features=16), loss=ff.losses.CrossEntropy()
+        torch.nn.Conv2d(1, 4, 3),
+        goodness=LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+        input_shape=(1, 4, 4),
     )
+    assert layer.objective.goodness.weight.shape == (3, 16)
     model = ff.FFSequential(layer)
     assert model.layer_goodness(torch.ones(2, 1, 4, 4)).shape == (2, 1, 3)
 
 
 def test_prototypes_are_scaled_cosines():
-    goodness = Prototypes(3, features=6, scale=5.0).double()
+    goodness = Prototypes(3, scale=5.0)
+    goodness.setup(LayerSpec(0, 1, (6,)))
+    goodness.double()
     activations = torch.randn(4, 6, dtype=torch.float64)
-    found = goodness(activations)
+    values = goodness(activations)
     for i in range(4):
         for k in range(3):
             h, p = activations[i].tolist(), goodness.weight[k].tolist()
             dot = sum(a * b for a, b in zip(h, p, strict=True))
-            assert found[i, k].item() == pytest.approx(5 * dot / (norm(h, 2) * norm(p, 2)), rel=1e-10)
-    torch.testing.assert_close(goodness(7 * activations), found)
+            assert values[i, k].item() == pytest.approx(5 * dot / (norm(h, 2) * norm(p, 2)), rel=1e-10)
+    torch.testing.assert_close(goodness(7 * activations), values)
     with torch.no_grad():
         goodness.weight[0] = 3 * activations[0]
     assert goodness(activations)[0, 0].item() == pytest.approx(5)
@@ -298,16 +327,16 @@ def test_per_class_goodness_needs_two_classes(goodness):
 # Goodness of maps
 
 
-def test_goodness_by_position():
+def test_goodness_by_position_equals_a_plain_loop():
     h = torch.randn(3, 5, 2, 4, dtype=torch.float64)
-    found = MeanOfSquaresByPosition()(h)
-    assert found.shape == (3, 2, 4)
+    values = MeanOfSquaresByPosition()(h)
+    assert values.shape == (3, 2, 4)
     for n in range(3):
         for y in range(2):
             for x in range(4):
                 expected = sum_of_squares(h[n, :, y, x].tolist()) / 5
-                assert found[n, y, x].item() == pytest.approx(expected, rel=1e-12)
-    torch.testing.assert_close(found.mean((1, 2)), MeanOfSquares()(h))
+                assert values[n, y, x].item() == pytest.approx(expected, rel=1e-12)
+    torch.testing.assert_close(values.mean((1, 2)), MeanOfSquares()(h))
     assert MeanOfSquaresByPosition().scale(40) == 1
     assert MeanOfSquaresByPosition()(h.bfloat16()).dtype == torch.float32
 
@@ -320,12 +349,12 @@ def test_goodness_by_position():
 def test_a_pair_loss_compares_position_with_position(loss):
     h = torch.rand(6, 5, 2, 4, dtype=torch.float64)
     objective = ff.objectives.PairObjective(MeanOfSquaresByPosition(), loss)
-    local = objective(h, ff.batches.Batch(h, paired=True))
-    positions = h.permute(0, 2, 3, 1)  # as if each were a sample
-    plain = ff.objectives.PairObjective(MeanOfSquares(), loss)(
-        positions.flatten(0, 2), ff.batches.Batch(h, paired=True)
-    )
-    torch.testing.assert_close(local, plain)
+    objective.setup(LayerSpec(0, 1, (5, 2, 4)))
+    batch = ff.Batch(h, has_negatives=True)
+    local = objective(h, batch)
+    positions = h.permute(0, 2, 3, 1).flatten(0, 2)  # as if each were a sample
+    expected = ff.objectives.PairObjective(MeanOfSquares(), loss)(positions, batch)
+    torch.testing.assert_close(local, expected)
 
 
 def test_goodness_by_position_classifies():
@@ -336,24 +365,24 @@ def test_goodness_by_position_classifies():
         label_encoder=ff.label_encoders.RandomChannel(3, 6),
     )
     images = torch.rand(5, 1, 6, 6)
-    found = model.layer_goodness(images)
+    values = model.layer_goodness(images)
     for k in range(3):
-        h = model.stack[0](model.labels(images, torch.full((5,), k)))
-        torch.testing.assert_close(found[:, 0, k], h.square().flatten(1).mean(1))
+        h = model[0](model.label_encoder(images, torch.full((5,), k)))
+        torch.testing.assert_close(values[:, 0, k], h.square().flatten(1).mean(1))
 
 
 @pytest.mark.parametrize("goodness", [None, MeanActivation(), TopK(2), Lp(3)], ids=repr)
-def test_class_groups_of_maps_in_any_layout(goodness):
+def test_class_groups_of_maps_do_not_depend_on_layout_and_position(goodness):
     h = torch.randn(3, 8, 4, 5, dtype=torch.float64)
-    found = ClassGroups(4, goodness)(h)
+    values = ClassGroups(4, goodness)(h)
     last = h.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(ClassGroups(4, goodness)(last), found, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ClassGroups(4, goodness)(last), values, rtol=1e-12, atol=1e-12)
     assert ClassGroups(4, goodness)(h.bfloat16()).dtype == torch.float32
-    moved = h[:, :, torch.randperm(4)][..., torch.randperm(5)]  # wherever in the map it is
-    torch.testing.assert_close(ClassGroups(4, goodness)(moved), found, rtol=1e-12, atol=1e-12)
+    moved = h[:, :, torch.randperm(4)][..., torch.randperm(5)]
+    torch.testing.assert_close(ClassGroups(4, goodness)(moved), values, rtol=1e-12, atol=1e-12)
 
 
-def test_gradients_of_class_groups_of_maps():
+def test_gradients_of_class_groups_of_maps_are_exact():
     h = torch.randn(2, 6, 2, 3, dtype=torch.float64, requires_grad=True)
     for goodness in (ClassGroups(3), ClassGroups(3, MeanActivation()), ClassGroups(2, SumOfSquares())):
         assert torch.autograd.gradcheck(goodness, (h,))
@@ -361,10 +390,9 @@ def test_gradients_of_class_groups_of_maps():
 
 @pytest.mark.parametrize("kind", ["mean", "max", "rms"])
 @pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
-def test_projections_of_pooled_maps(projection, kind):
-    """The layer knows its channels; how many numbers come of them, the pool says."""
-    layer = ff.FFConv2d(1, 4, 3, goodness=projection(3, pool=SpatialPool(2, kind)), loss=ff.losses.CrossEntropy())
-    layer.compose(0)
+def test_projections_of_pooled_maps_accept_maps_of_any_size(projection, kind):
+    pooled = projection(3, pool=SpatialPool(2, kind))
+    layer = ff.FFConv2d(1, 4, 3, goodness=pooled, loss=ff.losses.CrossEntropy(), input_shape=(1, 8, 8))
     goodness = layer.objective.goodness
     assert goodness.weight.shape == (3, 16)
     h = torch.rand(5, 4, 6, 6)
@@ -374,16 +402,19 @@ def test_projections_of_pooled_maps(projection, kind):
     else:
         expected = torch.stack([(rows * weight).sum(1) for weight in goodness.weight], dim=1)
     torch.testing.assert_close(goodness(h), expected)
-    torch.testing.assert_close(goodness(h.repeat_interleave(3, 2).repeat_interleave(2, 3)), expected)  # of any size
+    torch.testing.assert_close(goodness(h.repeat_interleave(3, 2).repeat_interleave(2, 3)), expected)
 
 
 @pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
-def test_maps_that_were_not_pooled_are_refused_with_a_hint(projection):
+def test_maps_of_another_size_are_refused_with_a_hint_at_pooling(projection):
     model = ff.FFSequential(ff.FFConv2d(1, 4, 3), goodness=projection(3), loss=ff.losses.CrossEntropy())
-    with pytest.raises(ValueError, match=r"^activations must have 4 features .* got 64; give pool=SpatialPool\(size\)"):
+    assert model.layer_goodness(torch.rand(2, 1, 4, 4)).shape == (2, 1, 3)
+    hint = r"pool=SpatialPool\(size\) accepts maps of any size$"
+    with pytest.raises(ValueError, match=f"^activations must have 16 values per sample, got 64; {hint}"):
         model.layer_goodness(torch.rand(2, 1, 6, 6))
-    pooled = projection(3, features=4, pool=SpatialPool())
-    with pytest.raises(ValueError, match=r"^activations must be \(rows, channels, height, width\) to be pooled"):
+    pooled = projection(3, pool=SpatialPool())
+    assert pooled(torch.rand(2, 4, 3, 3)).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"^activations must be \(rows, channels, height, width\) for SpatialPool"):
         pooled(torch.rand(2, 4))
-    with pytest.raises(ValueError, match="^activations must have 4 features a sample, got 5$"):
+    with pytest.raises(ValueError, match="^activations must have 4 values per sample, got 5$"):
         pooled(torch.rand(2, 5, 3, 3))

@@ -1,9 +1,12 @@
+"""Label encoders: where the code goes, what it is, and what learns and is saved."""
+
 import math
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import forwardforward as ff
 from forwardforward.label_encoders import (
@@ -81,7 +84,7 @@ def test_the_input_stays_as_it_was(encoder):
 
 
 @every
-def test_several_labels_an_image_come_copy_by_copy(encoder):
+def test_several_labels_per_image_come_copy_by_copy(encoder):
     x, labels = images(), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
     both = encoder(x, labels)
     assert len(both) == 8
@@ -102,9 +105,9 @@ def test_candidates_are_the_images_with_every_label(encoder):
 @every
 def test_the_neutral_label_is_the_mean_of_all(encoder):
     x = images()
-    found = encoder.neutral(x)
-    assert len(found) == 4
-    torch.testing.assert_close(found.joined().flatten(1), encoder.candidates(x).joined().view(4, 4, -1).mean(0))
+    result = encoder.neutral(x)
+    assert len(result) == 4
+    torch.testing.assert_close(result.joined().flatten(1), encoder.candidates(x).joined().view(4, 4, -1).mean(0))
 
 
 def test_the_neutral_overlay_is_a_share_in_each_pixel():
@@ -148,12 +151,12 @@ def test_labels_of_another_type_are_refused(encoder, dtype):
 @every
 @pytest.mark.parametrize("labels", [[0, 1, 2, 4], [-1, 0, 1, 2]], ids=str)
 def test_labels_out_of_range_are_refused(encoder, labels):
-    with pytest.raises(ValueError, match=r"^labels must lie in 0\.\.3 for 4 classes"):
+    with pytest.raises(ValueError, match=r"^labels must be in 0\.\.3 for 4 classes"):
         encoder(images(), torch.tensor(labels))
 
 
 @every
-def test_labels_must_be_one_an_image(encoder):
+def test_labels_must_be_one_per_image(encoder):
     with pytest.raises(ValueError, match="^labels must be one per image, got 3 labels for 4 images"):
         encoder(images(), torch.tensor([0, 1, 2]))
 
@@ -180,8 +183,13 @@ def test_one_class_only_has_no_wrong_label(kind):
         kind(3, scale=0)
 
 
-def test_encoders_hold_nothing_to_save():
-    assert not Overlay(3).state_dict()
+def test_fixed_codes_are_saved_and_not_learned():
+    """Also those of the library's encoders, so that an own encoder's codes are saved without a further step."""
+    for encoder in ENCODERS:
+        state = encoder.state_dict()
+        assert list(state) == ["codebook"]
+        assert torch.equal(state["codebook"], torch.eye(4) * encoder.scale)
+        assert not list(encoder.parameters())
 
 
 def test_repr():
@@ -189,7 +197,7 @@ def test_repr():
     assert repr(Border(10, scale=2.0)) == "Border(num_classes=10, scale=2.0)"
 
 
-def test_a_users_encoder_is_a_few_lines():
+def test_an_own_encoder_is_a_few_lines():
     class LastRow(LabelEncoder):
         def place(self, images):
             rows = images.flatten(1).clone()
@@ -200,6 +208,95 @@ def test_a_users_encoder_is_a_few_lines():
     assert LastRow(2)(torch.ones(1, 4), torch.tensor([1])).joined().tolist() == [[1, 1, 0, 1]]
 
 
+class Appended(LabelEncoder):
+    """Codes of any length after the last pixel."""
+
+    def place(self, images):
+        rows, code = images.flatten(1), self.codebook.shape[1]
+        width = rows.shape[1]
+        return rows, torch.arange(width, width + code, device=rows.device), width + code
+
+
+class Assigned(Appended):
+    def __init__(self):
+        super().__init__(3)
+        self.codebook = torch.randn(3, 5)
+
+
+class AssignedParameter(Appended):
+    def __init__(self):
+        super().__init__(3)
+        self.codebook = nn.Parameter(torch.randn(3, 5))
+
+
+class Passed(Appended):
+    def __init__(self):
+        super().__init__(3, codebook=torch.randn(3, 5))
+
+
+class PassedParameter(Appended):
+    def __init__(self):
+        super().__init__(3, codebook=nn.Parameter(torch.randn(3, 5)))
+
+
+def own_network(encoder):
+    return ff.FFSequential(
+        ff.FFLinear(11, 8),
+        ff.FFLinear(8, 7),
+        goodness=ff.goodness.SumOfSquares(),
+        loss=ff.losses.Threshold(),
+        normalization=ff.normalization.RMSNorm(),
+        label_encoder=encoder,
+    )
+
+
+@pytest.mark.parametrize("make", [Assigned, AssignedParameter, Passed, PassedParameter])
+def test_an_own_code_book_survives_save_and_load(make, tmp_path):
+    model, other = own_network(make()), own_network(make())
+    data = torch.rand(30, 6), torch.arange(30) % 3
+    ff.fit(model, data, epochs=2, batch_size=10, checkpoint=tmp_path / "run.pt", progress=False)
+    assert not torch.equal(other.label_encoder.codebook, model.label_encoder.codebook)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    other.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    assert torch.equal(other.label_encoder.codebook, model.label_encoder.codebook)
+    assert torch.equal(other.layer_goodness(data[0]), model.layer_goodness(data[0]))
+    third = own_network(make())
+    ff.training.load_weights(tmp_path / "run.pt", third)
+    assert torch.equal(third.layer_goodness(data[0]), model.layer_goodness(data[0]))
+
+
+@pytest.mark.parametrize("make", [Assigned, AssignedParameter, Passed, PassedParameter])
+def test_own_code_books_learn_if_they_are_parameters(make):
+    model = own_network(make())
+    learned = isinstance(model.label_encoder.codebook, nn.Parameter)
+    assert ("label_encoder" in model.parameter_groups()) == learned
+    before = model.label_encoder.codebook.detach().clone()
+    model.step((torch.rand(6, 6), torch.arange(6) % 3), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert torch.equal(model.label_encoder.codebook.detach(), before) != learned
+
+
+def test_an_own_code_book_follows_the_network_to_another_type():
+    model = own_network(Assigned()).double()
+    assert model.label_encoder.codebook.dtype == torch.float64
+    assert model.predict(torch.rand(3, 6)).shape == (3,)
+
+
+def test_tensors_that_would_not_be_saved_are_refused():
+    class Plain(Appended):
+        def __init__(self):
+            super().__init__(3, codebook=torch.randn(3, 5))
+            self.codes = torch.randn(3, 5)
+
+    message = r"^label_encoder.codes is a plain tensor, .* call register_buffer\('codes', tensor\)"
+    with pytest.raises(ValueError, match=message):
+        own_network(Plain())
+
+
+def test_a_code_book_has_one_code_per_class():
+    with pytest.raises(ValueError, match="^codebook must have one code per class, got 4 for 3 classes"):
+        Appended(3, codebook=torch.randn(4, 5))
+
+
 # Label channels
 
 
@@ -207,10 +304,10 @@ def test_a_users_encoder_is_a_few_lines():
 @pytest.mark.parametrize("encoder", CHANNELS, ids=repr)
 def test_label_maps_follow_the_images_channels(encoder, channels):
     x, labels = images(channels=channels), torch.tensor([2, 0, 3, 2])
-    found = encoder(x, labels)
+    result = encoder(x, labels)
     maps = encoder.codebook.shape[1]
-    assert found.features == channels + maps
-    joined = found.joined()
+    assert result.features == channels + maps
+    joined = result.joined()
     assert joined.shape == (4, channels + maps, 5, 5)
     for i, label in enumerate(labels.tolist()):
         for channel in range(channels):
@@ -265,7 +362,7 @@ def test_given_images_are_the_maps(shape):
     ("classes", "size"), [(10, (7, 7)), (7, (6, 9)), (4, (28, 3)), (3, (1, 9)), (14, (4, 6))], ids=str
 )
 def test_waves_follow_their_formula(classes, size):
-    """Every map is one wave of the discrete Fourier transform; two classes share a vector, the shortest come first."""
+    """Every map is a wave of the discrete Fourier transform; two classes share a vector, the shortest come first."""
     height, width = size
     scale = 1.5
     maps = WaveChannel(classes, size, scale).codebook[:, 0].double()
@@ -308,7 +405,7 @@ def test_waves_are_orthogonal(height, width, data):
         WaveChannel(len(vectors) + 1, (height, width))
 
 
-def test_a_learned_map_gets_the_gradients_of_the_samples_that_carry_it():
+def test_a_learned_map_gets_the_gradients_of_the_samples_with_its_label():
     encoder = LearnedChannel(4, (2, 3)).double()
     x = torch.rand(5, 1, 2, 3, dtype=torch.float64)
     labels = torch.tensor([[0, 2, 2, 0, 2], [2, 0, 0, 2, 0]])
@@ -345,20 +442,21 @@ def test_errors_reach_learned_maps_in_the_first_layers_group_alone(groups, reach
         loss=ff.losses.SymBa(),
         normalization=ff.normalization.RMSNorm(),
         label_encoder=LearnedChannel(4, 5),
+        input_shape=(1, 5, 5),
     )
-    assert list(model.parameter_groups()) == ["0", "1", "2", "labels"]
-    before = model.labels.codebook.detach().clone()
-    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"labels": {"lr": 1.0}})
+    assert list(model.parameter_groups()) == ["0", "1", "2", "label_encoder"]
+    before = model.label_encoder.codebook.detach().clone()
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"label_encoder": {"lr": 1.0}})
     model.step((images(8), torch.arange(8) % 4), optimizer, groups=groups)
-    gradient = model.labels.codebook.grad
+    gradient = model.label_encoder.codebook.grad
     assert (gradient is not None and bool(gradient.any())) == reached
     expected = before - gradient if reached else before
-    torch.testing.assert_close(model.labels.codebook.detach(), expected)
+    torch.testing.assert_close(model.label_encoder.codebook.detach(), expected)
 
 
 @pytest.mark.parametrize("schedule", [ff.update_schedules.Joint(), ff.update_schedules.Overlapping(2, None)], ids=repr)
 @pytest.mark.parametrize("kind", [RandomChannel, WaveChannel])
-def test_fixed_maps_stand_still(kind, schedule):
+def test_fixed_maps_stay_unchanged(kind, schedule):
     model = ff.FFSequential(
         ff.FFConv2d(2, 4, 3),
         ff.FFConv2d(4, 4, 3),
@@ -366,10 +464,10 @@ def test_fixed_maps_stand_still(kind, schedule):
         loss=ff.losses.SymBa(),
         label_encoder=kind(4, 5),
     )
-    before = model.labels.codebook.clone()
+    before = model.label_encoder.codebook.clone()
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
     model.step((images(), torch.arange(4)), optimizer, groups=schedule(2, 0, 0, 1))
-    assert torch.equal(model.labels.codebook, before)
+    assert torch.equal(model.label_encoder.codebook, before)
     assert list(model.parameter_groups()) == ["0", "1"]
 
 

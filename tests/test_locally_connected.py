@@ -23,7 +23,7 @@ from forwardforward.layers import FFLayer, LocallyConnected2d
         (1, (2, 3), 2, 0, False),
     ],
 )
-def test_every_place_has_filters_of_its_own(
+def test_every_position_has_other_filters(
     kernel_size: int, size: int | tuple[int, int], stride: int, padding: int, bias: bool
 ) -> None:
     block = LocallyConnected2d(2, 3, kernel_size, size, stride, padding, bias).double()
@@ -32,10 +32,10 @@ def test_every_place_has_filters_of_its_own(
             parameter.normal_()
     height, width = (size, size) if isinstance(size, int) else size
     x = torch.randn(2, 2, height, width, dtype=torch.float64)
-    found = block(x)
+    maps = block(x)
     rows = (height + 2 * padding - kernel_size) // stride + 1
     columns = (width + 2 * padding - kernel_size) // stride + 1
-    assert found.shape == (2, 3, rows, columns)
+    assert maps.shape == (2, 3, rows, columns)
     weight = block.weight.view(rows, columns, 3, 2, kernel_size, kernel_size).tolist()
     images = x.tolist()
     for n in range(2):
@@ -49,7 +49,7 @@ def test_every_place_has_filters_of_its_own(
                                 y, q = r * stride + a - padding, c * stride + b - padding
                                 if 0 <= y < height and 0 <= q < width:
                                     z += weight[r][c][o][i][a][b] * images[n][i][y][q]
-                    assert found[n, o, r, c].item() == pytest.approx(z, rel=1e-10, abs=1e-12)
+                    assert maps[n, o, r, c].item() == pytest.approx(z, rel=1e-10, abs=1e-12)
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1)])
@@ -61,12 +61,12 @@ def test_with_equal_weights_it_is_a_convolution(stride: int, padding: int) -> No
         block.bias.copy_(convolution.bias.view(-1, 1, 1).expand_as(block.bias))
     x = torch.randn(3, 2, 6, 5, dtype=torch.float64)
     torch.testing.assert_close(block(x), convolution(x), rtol=1e-12, atol=1e-12)
-    # and its gradients at the places add up to the convolution's
+    # and its gradients, summed over positions, are the convolution's
     block(x).square().sum().backward(), convolution(x).square().sum().backward()
     torch.testing.assert_close(block.weight.grad.sum(0).view_as(convolution.weight), convolution.weight.grad)
 
 
-def test_how_it_starts() -> None:
+def test_initial_weights_have_the_standard_deviation_of_the_fan_in_and_biases_are_zero() -> None:
     block = LocallyConnected2d(4, 30, 5, 12)
     assert block.weight.shape == (64, 30, 100)
     assert block.weight.std().item() == pytest.approx(0.1, rel=0.02)
@@ -75,10 +75,10 @@ def test_how_it_starts() -> None:
     assert LocallyConnected2d(4, 30, 5, 12, bias=False).bias is None
 
 
-def test_a_stack_of_local_fields_learns() -> None:
+def test_a_network_of_local_fields_learns() -> None:
     layers = [
-        FFLayer(LocallyConnected2d(2, 4, 3, size=6), activation=nn.ReLU(), in_features=2, features=4),
-        FFLayer(LocallyConnected2d(4, 4, 2, size=4, stride=2), activation=nn.ReLU(), in_features=4, features=4),
+        FFLayer(LocallyConnected2d(2, 4, 3, size=6), activation=nn.ReLU()),
+        FFLayer(LocallyConnected2d(4, 4, 2, size=4, stride=2), activation=nn.ReLU()),
     ]
     model = ff.FFSequential(
         *layers,
@@ -90,9 +90,9 @@ def test_a_stack_of_local_fields_learns() -> None:
     )
     batch = torch.rand(9, 1, 6, 6), torch.arange(9) % 3
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.05)
-    found = [model.step(batch, optimizer, generator=torch.Generator().manual_seed(0)) for _ in range(15)]
+    results = [model.step(batch, optimizer, generator=torch.Generator().manual_seed(0)) for _ in range(15)]
     for layer in range(2):
-        assert found[-1].layers[layer].loss < found[0].layers[layer].loss
+        assert results[-1].layers[layer].loss < results[0].layers[layer].loss
     assert model.predict(batch[0]).shape == (9,)
 
 
@@ -110,7 +110,7 @@ def test_a_stack_of_local_fields_learns() -> None:
         ({"kernel_size": 4, "size": (9, 2), "stride": 5}, r"^kernel_size must fit .* got 4 for \(9, 2\)"),
     ],
 )
-def test_arguments_out_of_range(options: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LocallyConnected2d(**{"in_channels": 1, "out_channels": 2, "kernel_size": 3, "size": 6, **options})
 
@@ -121,7 +121,7 @@ def test_inputs_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         LocallyConnected2d(2, 4, 3, 6)(torch.rand(shape))
 
 
-def test_repr() -> None:
+def test_repr_shows_the_constructors_arguments() -> None:
     assert repr(LocallyConnected2d(2, 4, 3, 6)) == (
         "LocallyConnected2d(2, 4, kernel_size=3, size=(6, 6), stride=1, padding=0, bias=True)"
     )

@@ -1,15 +1,19 @@
+"""Losses against plain loops, their thresholds, and the objectives that goodness and loss make."""
+
 import math
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 import forwardforward as ff
 from forwardforward.batches import Batch
 from forwardforward.goodness import L1, LearnedProjection, MeanOfSquares, Negated, SumOfSquares
 from forwardforward.losses import (
     CrossEntropy,
+    PairLoss,
     Pyramidal,
     SuperclassCrossEntropy,
     SupervisedContrastive,
@@ -26,9 +30,10 @@ from forwardforward.objectives import (
     Embedding,
     PairObjective,
     SumObjective,
-    objective,
+    make_objective,
 )
 from forwardforward.pooling import SpatialPool
+from forwardforward.specs import LayerSpec
 
 
 def sigmoid(x):
@@ -42,6 +47,16 @@ def goodness_pair(batch=7, scale=3.0):
 
 def pairs(positive, negative):
     return zip(positive.tolist(), negative.tolist(), strict=True)
+
+
+def spec(*shape, index=0, depth=6, scale=None):
+    return LayerSpec(index, depth, shape or (4,), scale)
+
+
+def set_up(plugin, *shape, index=0, scale=None):
+    """Return a plug-in after the setup that its layer would do."""
+    plugin.setup(spec(*shape, index=index, scale=scale))
+    return plugin
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
@@ -85,12 +100,42 @@ def test_threshold_is_finite_at_any_goodness(dtype, sign):
     ],
 )
 def test_forms_of_theta(theta, layer, expected):
-    loss = Threshold(theta)
-    loss.bind(layer)
-    assert loss.threshold(50.0) == pytest.approx(expected)
+    loss = set_up(Threshold(theta), index=layer, scale=50.0)
+    assert loss.threshold == pytest.approx(expected)
     positive, negative = goodness_pair(scale=30)
     fixed = Threshold(float(expected))
-    torch.testing.assert_close(loss(positive, negative, 50.0), fixed(positive, negative))
+    torch.testing.assert_close(loss(positive, negative), fixed(positive, negative))
+
+
+def test_one_threshold_object_gives_each_layer_its_own_theta():
+    loss, goodness = Threshold([1.0, 2.0]), SumOfSquares()
+    model = ff.FFSequential(
+        ff.FFLinear(6, 5, goodness=goodness, loss=loss),
+        ff.FFLinear(5, 4, goodness=goodness, loss=loss),
+        label_encoder=ff.label_encoders.Overlay(2),
+    )
+    assert [layer.objective.loss.threshold for layer in model] == [1.0, 2.0]
+    batch = torch.rand(4, 6), torch.tensor([0, 1, 0, 1])
+    local = model.local_losses(batch, torch.Generator().manual_seed(0))
+    made = model.negatives(*batch, model.label_encoder, None, torch.Generator().manual_seed(0))
+    x = made.inputs
+    for layer, (theta, result) in enumerate(zip([1.0, 2.0], local, strict=True)):
+        x, g = model[layer].goodness(x)
+        torch.testing.assert_close(result.loss, Threshold(theta)(*g.chunk(2)).detach())
+
+
+@pytest.mark.parametrize("as_objective", [False, True])
+def test_layers_used_alone_have_their_own_threshold_and_statistics(as_objective):
+    loss, goodness, normalization = Threshold("width"), SumOfSquares(), ff.normalization.BatchNorm()
+    plugins = (
+        {"objective": PairObjective(goodness, loss)} if as_objective else {"goodness": goodness, "loss": loss}
+    ) | {"normalization": normalization}
+    layers = [ff.FFLinear(6, 5, **plugins), ff.FFLinear(5, 3, **plugins)]
+    assert [layer.objective.loss.threshold for layer in layers] == [5.0, 3.0]
+    x = torch.rand(4, 6)
+    for layer in layers:
+        x, local = layer.local_loss(x, Batch(x, has_negatives=True))
+        assert local.loss.isfinite()
 
 
 def test_pyramidal_thresholds_grow():
@@ -105,7 +150,7 @@ def test_pyramidal_thresholds_grow():
         (lambda: Threshold("height"), "theta"),
         (lambda: Threshold([]), "theta"),
         (lambda: Threshold([1.0, "height"]), "theta"),
-        (lambda: Threshold([1.0]).bind(1), "theta"),
+        (lambda: Threshold([1.0]).setup(spec(index=1)), "theta"),
         (lambda: Threshold(temperature=0), "temperature"),
         (lambda: Pyramidal(0), "k"),
         (lambda: Uniform(-1), "k"),
@@ -113,7 +158,7 @@ def test_pyramidal_thresholds_grow():
         (lambda: SwishSymBa(alpha=-1), "alpha"),
         (lambda: TwoThreshold(1, 0, penalty=-0.1), "penalty"),
         (lambda: TwoThreshold((), 0), "theta_positive"),
-        (lambda: TwoThreshold(1, (0, 1)).bind(2), "theta_negative"),
+        (lambda: TwoThreshold(1, (0, 1)).setup(spec(index=2)), "theta_negative"),
         (lambda: CrossEntropy(temperature=0), "temperature"),
         (lambda: CrossEntropy(label_smoothing=1), "label_smoothing"),
         (lambda: SupervisedContrastive(temperature=0), "temperature"),
@@ -124,28 +169,31 @@ def test_bad_arguments_are_named(make, argument):
         make()
 
 
-@pytest.mark.parametrize("theta", ["width", Pyramidal(0.5)], ids=str)
-def test_width_without_a_scale_is_an_error(theta):
-    with pytest.raises(ValueError, match="scale must be given"):
+@pytest.mark.parametrize("theta", ["width", Pyramidal(0.5), ["width", 1.0]], ids=str)
+def test_a_computed_threshold_without_a_scale_is_an_error(theta):
+    with pytest.raises(ValueError, match=r"^theta=.* depends on the layer: use the loss in a layer, or give a number"):
         Threshold(theta)(torch.ones(2), torch.ones(2))
+    with pytest.raises(ValueError, match=r"^goodness must define scale\(features\) for theta="):
+        Threshold(theta).setup(spec())
 
 
-def test_a_sequence_of_computed_thresholds_reads_the_scale_where_it_must():
+def test_a_sequence_of_thresholds_reads_the_scale_only_in_layers_that_need_it():
     loss = Threshold((Uniform(2.0), 3.0))
-    assert loss.uses_scale
-    loss.bind(1)
-    assert not loss.uses_scale
-    assert loss.threshold() == 3
+    with pytest.raises(ValueError, match="^goodness must define scale"):
+        loss.setup(spec(index=0))
+    assert set_up(loss, index=0, scale=10.0).threshold == 20
+    assert set_up(loss, index=1).threshold == 3
+    assert Threshold((3.0, Uniform(2.0))).threshold == 3  # the first layer's, for a loss used alone
 
 
 def test_a_scheduled_threshold_is_a_factor_times_the_threshold():
-    loss = Threshold(Uniform(0.5), theta_schedule=Ramp(0.2, 1.0))
+    loss = set_up(Threshold(Uniform(0.5), theta_schedule=Ramp(0.2, 1.0)), scale=50.0)
     positive, negative = goodness_pair(scale=30)
     for progress, factor in ((None, 0.2), (0.0, 0.2), (0.25, 0.4), (1.0, 1.0)):
         if progress is not None:
             loss.set_progress(progress)
-        assert float(loss.threshold(50.0)) == pytest.approx(25 * factor)
-        torch.testing.assert_close(loss(positive, negative, 50.0), Threshold(25 * factor)(positive, negative))
+        assert float(loss.threshold) == pytest.approx(25 * factor)
+        torch.testing.assert_close(loss(positive, negative), Threshold(25 * factor)(positive, negative))
 
 
 def test_ramp():
@@ -161,7 +209,7 @@ def test_the_progress_of_a_schedule_is_part_of_the_state():
     loss, other = (Threshold(2.0, theta_schedule=Ramp(0.0, 1.0)) for _ in range(2))
     loss.set_progress(0.75)
     other.load_state_dict(loss.state_dict())
-    assert float(other.threshold()) == pytest.approx(1.5)
+    assert float(other.threshold) == pytest.approx(1.5)
     assert not Threshold(2.0).state_dict()
 
 
@@ -170,7 +218,7 @@ def test_fit_sets_the_progress_at_the_middle_of_each_epoch():
 
     class Note(ff.training.Callback):
         def on_epoch_end(self, state):
-            seen.append([float(layer.objective.loss.threshold(6.0)) for layer in state.model.stack])
+            seen.append([float(layer.objective.loss.threshold) for layer in state.model])
 
     model = threshold_stack(Threshold(Pyramidal(0.5), theta_schedule=Ramp(0.0, 1.0)))
     ff.fit(model, (torch.rand(8, 4), torch.arange(8) % 2), epochs=4, callbacks=[Note()], progress=False)
@@ -192,22 +240,22 @@ def threshold_stack(loss):
 
 def test_a_learned_threshold_starts_as_it_is_given_and_has_the_losss_gradient():
     """With theta = e^b t the gradient is theta times the mean of sigmoid(theta - g+) - sigmoid(g- - theta)."""
-    loss = Threshold(Uniform(0.04), learned=True).double()
+    loss = set_up(Threshold(Uniform(0.04), learned=True).double(), scale=50.0)
     positive, negative = goodness_pair()
-    assert loss.threshold(50.0).item() == 2
-    torch.testing.assert_close(loss(positive, negative, 50.0), Threshold(2.0)(positive, negative))
-    loss(positive, negative, 50.0).backward()
+    assert loss.threshold.item() == 2
+    torch.testing.assert_close(loss(positive, negative), Threshold(2.0)(positive, negative))
+    loss(positive, negative).backward()
     expected = sum(2 * (sigmoid(2 - p) - sigmoid(n - 2)) / 7 for p, n in pairs(positive, negative))
     assert loss.log_factor.grad.item() == pytest.approx(expected, rel=1e-10)
     loss.log_factor.data.fill_(math.log(3))
-    assert loss.threshold(50.0).item() == pytest.approx(6)
+    assert loss.threshold.item() == pytest.approx(6)
 
 
-def test_each_layer_learns_a_threshold_of_its_own():
+def test_each_layer_learns_its_own_threshold():
     model = threshold_stack(Threshold("width", learned=True))
     data = (torch.rand(8, 4), torch.arange(8) % 2)
     ff.fit(model, data, epochs=3, optimizer=ff.LocalOptimizer(torch.optim.SGD, lr=0.1), progress=False)
-    first, second = (float(layer.objective.loss.threshold(6.0).detach()) for layer in model.stack)
+    first, second = (float(layer.objective.loss.threshold.detach()) for layer in model)
     assert first != second
     assert 6 not in (first, second)
     assert [name for name in model.state_dict() if "log_factor" in name] == [
@@ -223,9 +271,10 @@ def test_width_is_satisfiable(make, negated):
     features = 400
     large, none = torch.full((2, features), 100.0), torch.zeros(2, features)
     positive, negative = (none, large) if negated else (large, none)
-    loss = Threshold("width", temperature=0.02)(goodness(positive), goodness(negative), goodness.scale(features))
-    assert loss.item() < 1e-10
-    wrong = Threshold("width")(goodness(negative), goodness(positive), goodness.scale(features))
+    scale = goodness.scale(features)
+    loss = set_up(Threshold("width", temperature=0.02), features, scale=scale)
+    assert loss(goodness(positive), goodness(negative)).item() < 1e-10
+    wrong = set_up(Threshold("width"), features, scale=scale)(goodness(negative), goodness(positive))
     assert wrong.item() > 10
 
 
@@ -251,7 +300,7 @@ def test_swish_symba():
 
 
 @given(seed=st.integers(0, 2**16), shift=st.floats(-100, 100))
-def test_symba_knows_no_threshold(seed, shift):
+def test_symba_has_no_threshold(seed, shift):
     positive, negative = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     for loss in (SymBa(), SwishSymBa()):
         torch.testing.assert_close(
@@ -265,17 +314,17 @@ def test_two_thresholds():
     for p, n in pairs(positive, negative):
         total += math.log1p(math.exp(5 - p)) + math.log1p(math.exp(n - 9))
         size += abs(p)
-    found = TwoThreshold(theta_positive=5, theta_negative=9, penalty=0.3)(positive, negative)
-    assert found.item() == pytest.approx(total / 7 + 0.3 * size / 7, rel=1e-10)
-    found = TwoThreshold(theta_positive=5, theta_negative=9)(positive, negative)
-    assert found.item() == pytest.approx(total / 7, rel=1e-10)
+    result = TwoThreshold(theta_positive=5, theta_negative=9, penalty=0.3)(positive, negative)
+    assert result.item() == pytest.approx(total / 7 + 0.3 * size / 7, rel=1e-10)
+    result = TwoThreshold(theta_positive=5, theta_negative=9)(positive, negative)
+    assert result.item() == pytest.approx(total / 7, rel=1e-10)
 
 
 def test_the_penalty_of_a_goodness_by_position_is_the_norm_of_each_positive_sample():
     positive, negative = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     loss = TwoThreshold(0, 1, penalty=(0.0, 0.2))
     bare = loss(positive, negative)
-    loss.bind(1)
+    loss.setup(spec(index=1))
     size = sum(math.sqrt(sum(float(g) ** 2 for g in sample.flatten())) for sample in positive) / 3
     assert (loss(positive, negative) - bare).item() == pytest.approx(0.2 * size, rel=1e-10)
     with pytest.raises(ValueError, match="penalty must be at least 0, got -1"):
@@ -296,7 +345,7 @@ def test_layer_accuracy():
     positive = torch.tensor([1.0, 3.0, 5.0, 2.0])
     negative = torch.tensor([0.0, 4.0, 1.0, 2.0])
     assert Threshold(2.0).accuracy(positive, negative).item() == pytest.approx((2 + 3) / 8)
-    assert Threshold("width").accuracy(positive, negative, 3.5).item() == pytest.approx((1 + 3) / 8)
+    assert set_up(Threshold("width"), scale=3.5).accuracy(positive, negative).item() == pytest.approx((1 + 3) / 8)
     assert TwoThreshold(2.5, 0.5).accuracy(positive, negative).item() == pytest.approx((2 + 1) / 8)
     assert SymBa().accuracy(positive, negative).item() == pytest.approx(2 / 4)
     assert SwishSymBa().accuracy(positive, negative).item() == pytest.approx(2 / 4)
@@ -311,8 +360,8 @@ def test_cross_entropy(temperature, smoothing):
         for k, g in enumerate(row):
             share = smoothing / 4 + (1 - smoothing) * (k == target)
             expected -= share * math.log(math.exp(g / temperature) / total)
-    found = CrossEntropy(temperature, smoothing)(goodness, targets)
-    assert found.item() == pytest.approx(expected / 6, rel=1e-10)
+    result = CrossEntropy(temperature, smoothing)(goodness, targets)
+    assert result.item() == pytest.approx(expected / 6, rel=1e-10)
 
 
 def test_cross_entropy_of_bfloat16_is_computed_in_float32():
@@ -345,9 +394,9 @@ def supervised_contrastive(embeddings, targets, temperature):
 def test_supervised_contrastive(targets, temperature):
     embeddings = torch.randn(len(targets), 3, 2, dtype=torch.float64, requires_grad=True)
     loss = SupervisedContrastive(temperature)
-    found = loss(embeddings, torch.tensor(targets))
+    result = loss(embeddings, torch.tensor(targets))
     expected = supervised_contrastive(embeddings.detach().flatten(1), targets, temperature)
-    assert found.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    assert result.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
     assert torch.autograd.gradcheck(lambda e: loss(e, torch.tensor(targets)), (embeddings,))
 
 
@@ -355,9 +404,9 @@ def test_supervised_contrastive_survives_a_batch_of_one_and_dead_samples():
     loss = SupervisedContrastive()
     for embeddings, targets in ((torch.randn(1, 4), [0]), (torch.zeros(4, 4), [0, 0, 1, 1])):
         embeddings.requires_grad_()
-        found = loss(embeddings, torch.tensor(targets))
-        found.backward()
-        assert found.isfinite()
+        result = loss(embeddings, torch.tensor(targets))
+        result.backward()
+        assert result.isfinite()
         assert embeddings.grad.isfinite().all()
 
 
@@ -371,45 +420,180 @@ def test_repr():
     assert repr(TwoThreshold(5, 9)) == "TwoThreshold(theta_positive=5, theta_negative=9, penalty=0.0)"
 
 
-# Objectives: the three contracts through one interface
+# Objectives: the three kinds through one interface
 
 
 def paired(rows=6):
-    return Batch(torch.empty(0), torch.arange(rows // 2), paired=True)
+    return Batch(torch.empty(0), torch.arange(rows // 2), has_negatives=True)
 
 
-def test_the_loss_decides_the_contract():
-    assert isinstance(objective(SumOfSquares(), Threshold()), PairObjective)
-    assert isinstance(objective(lambda h: h.sum(1), lambda p, n: (n - p).mean()), PairObjective)
-    assert isinstance(objective(LearnedProjection(3, 4), CrossEntropy()), ClassObjective)
-    assert isinstance(objective(LearnedProjection(3, 4), lambda g, y: g.mean()), ClassObjective)
-    assert isinstance(objective(lambda h: h[:, :3], CrossEntropy()), ClassObjective)
-    assert isinstance(objective(None, SupervisedContrastive()), BatchObjective)
+def sum_of(h):
+    return h.sum(1)
+
+
+def total(h):
+    return h.sum()
+
+
+def first_three(h):
+    return h[:, :3]
+
+
+def pair_difference(positive, negative):
+    return (negative - positive).mean()
+
+
+def test_the_losss_base_class_states_the_kind_of_objective():
+    assert isinstance(make_objective(SumOfSquares(), Threshold()), PairObjective)
+    assert isinstance(make_objective(sum_of, SymBa()), PairObjective)
+    assert isinstance(make_objective(LearnedProjection(3), CrossEntropy()), ClassObjective)
+    assert isinstance(make_objective(first_three, CrossEntropy()), ClassObjective)
+    assert isinstance(make_objective(None, SupervisedContrastive()), BatchObjective)
+
+
+def test_plain_functions_serve_as_losses_of_a_stated_objective():
+    h, targets = torch.randn(6, 5), torch.tensor([0, 1, 2, 0, 1, 2])
+    g = h.square().sum(1)
+    local = PairObjective(SumOfSquares(), pair_difference)(h, paired())
+    torch.testing.assert_close(local.loss, (g[3:] - g[:3]).mean())
+    for loss in (F.cross_entropy, torch.nn.CrossEntropyLoss()):
+        local = ClassObjective(first_three, loss)(h, Batch(h, targets))
+        torch.testing.assert_close(local.loss, F.cross_entropy(h[:, :3], targets))
+    local = ClassObjective(LearnedProjection(3), lambda g, y: g.mean())(h, Batch(h, targets))
+    assert local.loss.isfinite()
+    local = BatchObjective(lambda e, y: e.square().mean())(h, Batch(h, targets))
+    torch.testing.assert_close(local.loss, h.square().mean())
+
+
+@pytest.mark.parametrize(
+    ("goodness", "loss", "kind", "name"),
+    [
+        (SumOfSquares(), pair_difference, "PairObjective", "pair_difference"),
+        (LearnedProjection(3), F.cross_entropy, "ClassObjective", "cross_entropy"),
+        (LearnedProjection(3), torch.nn.CrossEntropyLoss(), "ClassObjective", "CrossEntropyLoss"),
+    ],
+    ids=lambda value: str(value).partition("(")[0],
+)
+def test_a_plain_function_as_loss_is_refused_with_the_objective_to_use(goodness, loss, kind, name):
+    """Without a base class, a loss of two arguments could be of any kind."""
+    message = (
+        f"^loss must be a PairLoss, ClassLoss or BatchLoss, got {name}; state the kind of any other function by "
+        rf"objective=ff.objectives.{kind}\(goodness, {name}\)"
+    )
+    with pytest.raises(TypeError, match=message):
+        make_objective(goodness, loss)
+    with pytest.raises(TypeError, match=message):
+        ff.FFLinear(4, 3, goodness=goodness, loss=loss)
+    with pytest.raises(TypeError, match=message):
+        ff.FFSequential(ff.FFLinear(4, 3), goodness=goodness, loss=loss)
+    with pytest.raises(TypeError, match="^loss must be a PairLoss, ClassLoss or BatchLoss, got pair_difference"):
+        ff.FFSequential(ff.FFLinear(4, 3), goodness=first_three, loss=pair_difference)
 
 
 @pytest.mark.parametrize(
     ("goodness", "loss"),
-    [(SumOfSquares(), CrossEntropy()), (LearnedProjection(3, 4), SymBa()), (None, SymBa()), (None, CrossEntropy())],
+    [(SumOfSquares(), CrossEntropy()), (LearnedProjection(3), SymBa()), (None, SymBa()), (None, CrossEntropy())],
     ids=str,
 )
-def test_goodness_and_loss_of_different_contracts_are_refused(goodness, loss):
+def test_goodness_and_loss_of_different_kinds_are_refused(goodness, loss):
     with pytest.raises(ValueError, match="^goodness must be"):
-        objective(goodness, loss)
+        make_objective(goodness, loss)
+
+
+@pytest.mark.parametrize(
+    ("goodness", "loss", "message"),
+    [
+        (total, SymBa(), r"^goodness must have shape \(rows,\), or .* for a pair objective, got \(\) for one row"),
+        (sum_of, CrossEntropy(), r"^goodness must have shape \(rows, classes\) for a class objective, got \(1,\) for"),
+    ],
+    ids=["one number per batch", "one number per sample for classes"],
+)
+def test_a_goodness_function_of_another_kind_is_refused_at_construction(goodness, loss, message):
+    with pytest.raises(ValueError, match=message):
+        ff.FFLinear(6, 5, goodness=goodness, loss=loss)
+    with pytest.raises(ValueError, match=message.removeprefix("^")):
+        ff.FFSequential(
+            ff.FFLinear(6, 5),
+            goodness=goodness,
+            loss=loss,
+            label_encoder=ff.label_encoders.Overlay(3) if isinstance(loss, PairLoss) else None,
+        )
+
+
+class WithScale(PairLoss):
+    """A misspelt request for the scale, which nothing would ever pass."""
+
+    use_scale = True
+
+    def forward(self, positive, negative, scale):
+        return ((negative - positive) / scale).mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: make_objective(SumOfSquares(), WithScale()), r"^loss must be callable as loss\(positive, negative\)"),
+        (lambda: PairObjective(SumOfSquares(), lambda g: g), r"^loss must be callable as loss\(positive, negative\)"),
+        (lambda: ClassObjective(first_three, lambda g: g), r"^loss must be callable as loss\(goodness, targets\)"),
+        (lambda: BatchObjective(lambda a, b, c: a), r"^loss must be callable as loss\(embeddings, targets\)"),
+        (lambda: PairObjective(lambda h, y: h, SymBa()), r"^goodness must be callable as goodness\(activations\)"),
+        (lambda: ClassObjective(lambda: 0, CrossEntropy()), r"^goodness must be callable as goodness\(activations\)"),
+        (lambda: PairObjective("sum", SymBa()), r"^goodness must be callable as goodness\(activations\), got 'sum'"),
+        (lambda: PairObjective(SumOfSquares, SymBa()), "^goodness must be an instance, such as SumOfSquares"),
+        (lambda: PairObjective(SumOfSquares(), SymBa), "^loss must be an instance, such as SymBa"),
+        (lambda: BatchObjective(SupervisedContrastive), "^loss must be an instance, such as SupervisedContrastive"),
+    ],
+)
+def test_parts_with_other_arguments_are_refused_at_construction(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_a_loss_that_asks_for_a_third_argument_is_refused_by_layers_and_networks():
+    message = r"loss must be callable as loss\(positive, negative\), got WithScale\(\)\(positive, negative, scale\)"
+    with pytest.raises(TypeError, match=message):
+        ff.FFLinear(4, 3, goodness=SumOfSquares(), loss=WithScale())
+    with pytest.raises(TypeError, match=message):
+        ff.FFSequential(
+            ff.FFLinear(4, 3),
+            goodness=SumOfSquares(),
+            loss=WithScale(),
+            label_encoder=ff.label_encoders.Overlay(2),
+        )
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SupervisedContrastive()], ids=repr)
+def test_pair_objectives_refuse_losses_of_another_kind(loss):
+    with pytest.raises(ValueError, match="^loss must compare positive with negative goodness for a pair objective"):
+        PairObjective(SumOfSquares(), loss)
+
+
+@pytest.mark.parametrize("loss", [SymBa(), SupervisedContrastive()], ids=repr)
+def test_class_objectives_refuse_losses_of_another_kind(loss):
+    with pytest.raises(ValueError, match="^loss must compare per-class goodness with labels for a class objective"):
+        ClassObjective(first_three, loss)
+
+
+@pytest.mark.parametrize("loss", [SymBa(), CrossEntropy()], ids=repr)
+def test_batch_objectives_refuse_losses_of_another_kind(loss):
+    with pytest.raises(ValueError, match="^loss must compare embeddings for a batch objective"):
+        BatchObjective(loss)
 
 
 def test_pair_objective():
     h = torch.randn(6, 5, dtype=torch.float64)
-    local = PairObjective(SumOfSquares(), Threshold("width"))(h, paired())
+    local = set_up(PairObjective(SumOfSquares(), Threshold("width")), 5)(h, paired())
     g = h.square().sum(1)
     torch.testing.assert_close(local.loss, Threshold(5.0)(g[:3], g[3:]))
     torch.testing.assert_close(local.positive, g[:3].mean())
     torch.testing.assert_close(local.negative, g[3:].mean())
     torch.testing.assert_close(local.accuracy, Threshold(5.0).accuracy(g[:3], g[3:]))
+    assert local.parts == {}
 
 
 def test_the_scale_counts_all_activations_of_an_image():
     h = torch.randn(4, 3, 2, 2, dtype=torch.float64)
-    local = PairObjective(SumOfSquares(), Threshold("width"))(h, paired(4))
+    local = set_up(PairObjective(SumOfSquares(), Threshold("width")), 3, 2, 2)(h, paired(4))
     g = h.square().flatten(1).sum(1)
     torch.testing.assert_close(local.loss, Threshold(12.0)(g[:2], g[2:]))
 
@@ -419,33 +603,38 @@ def test_a_plain_goodness_serves_where_theta_is_a_number():
         return h.square().sum(1)
 
     h = torch.randn(6, 5)
-    local = PairObjective(goodness, Threshold([2.0, "width"]))(h, paired())
+    local = set_up(PairObjective(goodness, Threshold([2.0, "width"])), 5)(h, paired())
     torch.testing.assert_close(local.loss, Threshold(2.0)(*goodness(h).chunk(2)))
 
 
 @pytest.mark.parametrize("theta", ["width", ["width", 1.0], Pyramidal()], ids=str)
 def test_a_plain_goodness_has_no_scale_for_theta_to_read(theta):
-    with pytest.raises(ValueError, match="goodness must have a method scale"):
-        PairObjective(lambda h: h.sum(1), Threshold(theta))(torch.ones(2, 3), paired(2))
+    with pytest.raises(ValueError, match="goodness must define scale"):
+        PairObjective(sum_of, Threshold(theta)).setup(spec(3))
+    with pytest.raises(ValueError, match="goodness must define scale"):
+        ff.FFLinear(4, 3, goodness=sum_of, loss=Threshold(theta))
 
 
-def test_a_users_loss_may_ask_for_the_scale():
-    class Relative(torch.nn.Module):
-        uses_scale = True
+def test_an_own_loss_reads_the_scale_in_its_setup():
+    class Relative(PairLoss):
+        def setup(self, spec):
+            self.scale = spec.scale
 
-        def forward(self, positive, negative, scale):
-            return ((negative - positive) / scale).mean()
+        def forward(self, positive, negative):
+            return ((negative - positive) / self.scale).mean()
 
     h = torch.randn(4, 5)
-    local = PairObjective(SumOfSquares(), Relative())(h, paired(4))
+    local = set_up(PairObjective(SumOfSquares(), Relative()), 5)(h, paired(4))
     g = h.square().sum(1) / 5
     torch.testing.assert_close(local.loss, (g[2:] - g[:2]).mean())
     torch.testing.assert_close(local.accuracy, (g[:2] > g[2:]).float().mean())
+    layer = ff.FFLinear(8, 7, goodness=SumOfSquares(), loss=Relative())
+    assert layer.objective.loss.scale == 7
 
 
 def test_class_objective():
     h, targets = torch.randn(3, 4, dtype=torch.float64), torch.tensor([0, 2, 1])
-    goodness = LearnedProjection(3, 4).double()
+    goodness = set_up(LearnedProjection(3), 4).double()
     local = ClassObjective(goodness, CrossEntropy())(h, Batch(h, targets))
     g = goodness(h).detach()
     true = g[torch.arange(3), targets]
@@ -456,29 +645,85 @@ def test_class_objective():
 
 
 @pytest.mark.parametrize(
-    "one", [ClassObjective(LearnedProjection(3, 4), CrossEntropy()), BatchObjective(SupervisedContrastive())]
+    "objective",
+    [ClassObjective(LearnedProjection(3), CrossEntropy()), BatchObjective(SupervisedContrastive())],
+    ids=lambda objective: type(objective).__name__,
 )
-def test_objectives_that_read_targets_say_so(one):
+def test_objectives_that_read_targets_name_missing_targets(objective):
     with pytest.raises(ValueError, match="targets must be given"):
-        one(torch.ones(2, 4), Batch(torch.ones(2, 4)))
+        objective(torch.ones(2, 4), Batch(torch.ones(2, 4)))
 
 
 def test_objectives_add_up():
     h, batch = torch.randn(5, 4), Batch(torch.empty(0), torch.tensor([0, 0, 1, 1, 2]))
-    contrast, classes = BatchObjective(SupervisedContrastive()), ClassObjective(LearnedProjection(3, 4), CrossEntropy())
+    contrast, classes = BatchObjective(SupervisedContrastive()), ClassObjective(LearnedProjection(3), CrossEntropy())
     both = contrast + classes
     assert isinstance(both, SumObjective)
     assert both.num_classes == 3
-    assert not both.paired
+    assert not both.uses_negatives
     local = both(h, batch)
     torch.testing.assert_close(local.loss, contrast(h, batch).loss + classes(h, batch).loss)
     torch.testing.assert_close(local.accuracy, classes(h, batch).accuracy)
     torch.testing.assert_close(both.goodness_of(h), classes.goodness_of(h))
 
 
+def test_the_parts_of_a_sum_are_the_terms_by_name():
+    h, batch = torch.randn(6, 4), Batch(torch.empty(0), torch.tensor([0, 0, 1, 1, 2, 2]))
+    terms = [
+        ClassObjective(LearnedProjection(3), CrossEntropy()),
+        BatchObjective(SupervisedContrastive(), weight=0.3),
+        BatchObjective(SupervisedContrastive(0.7)),
+        BatchObjective(lambda e, y: e.square().mean()),
+    ]
+    local = SumObjective(*terms)(h, batch)
+    expected = {
+        name: term(h, batch).loss
+        for name, term in zip(
+            ("CrossEntropy", "SupervisedContrastive", "SupervisedContrastive2", "<lambda>"), terms, strict=True
+        )
+    }
+    assert list(local.parts) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(local.parts[name], value)
+    torch.testing.assert_close(local.loss, sum(local.parts.values()))
+    assert all(not value.requires_grad for value in local.detach().parts.values())
+
+
+@pytest.mark.parametrize("peer", [None, ff.normalization.PeerNormalization()], ids=["sum", "sum and peer"])
+def test_the_parts_of_a_summed_objective_are_in_the_step_and_in_the_history(peer):
+    names = ["CrossEntropy", "SupervisedContrastive", *(["PeerNormalization"] if peer else [])]
+    model = ff.FFSequential(
+        ff.FFLinear(6, 5),
+        ff.FFLinear(5, 4),
+        objective=ClassObjective(LearnedProjection(3), CrossEntropy()) + BatchObjective(SupervisedContrastive()),
+        peer=peer,
+    )
+    steps = []
+
+    class Note(ff.training.Callback):
+        def on_step_end(self, state, result):
+            steps.append(result)
+
+    data = torch.rand(12, 6), torch.arange(12) % 3
+    history = ff.fit(model, data, epochs=2, batch_size=6, callbacks=[Note()], progress=False)
+    assert len(steps) == 4
+    for layer in range(2):
+        for result in steps:
+            local = result.layers[layer]
+            assert list(local.parts) == names
+            torch.testing.assert_close(sum(local.parts.values()), local.loss)
+        for epoch in range(2):
+            record = history[epoch]["layers"][layer]
+            assert list(record["parts"]) == names
+            assert record["loss"] == pytest.approx(sum(record["parts"].values()), rel=1e-5)
+            for name, value in record["parts"].items():
+                both = [float(result.layers[layer].parts[name]) for result in steps[2 * epoch : 2 * epoch + 2]]
+                assert value == pytest.approx(sum(both) / 2, rel=1e-5)
+
+
 def test_pair_and_class_objectives_do_not_mix():
     with pytest.raises(ValueError, match="objectives of one layer"):
-        PairObjective(SumOfSquares(), SymBa()) + ClassObjective(LearnedProjection(3, 4), CrossEntropy())
+        PairObjective(SumOfSquares(), SymBa()) + ClassObjective(LearnedProjection(3), CrossEntropy())
 
 
 # Superclasses
@@ -529,7 +774,7 @@ def test_superclasses_must_be_numbered_without_gaps(superclasses):
         SuperclassCrossEntropy(superclasses)
 
 
-def test_superclasses_must_be_one_a_class():
+def test_superclasses_must_be_one_per_class():
     with pytest.raises(ValueError, match="^superclasses must be one per class, got 3 for 4"):
         SuperclassCrossEntropy([0, 1, 1])(torch.randn(2, 4), torch.tensor([0, 1]))
     assert not SuperclassCrossEntropy([0, 1, 1]).state_dict()
@@ -546,11 +791,11 @@ def test_superclasses_for_the_first_layer_and_classes_for_the_next():
         loss=CrossEntropy(),
     )
     x, targets = torch.rand(5, 6), torch.tensor([0, 1, 2, 3, 0])
-    found = model.step((x, targets), ff.LocalOptimizer(torch.optim.SGD, lr=0.0))
+    result = model.step((x, targets), ff.LocalOptimizer(torch.optim.SGD, lr=0.0))
     goodness = model.layer_goodness(x)
     means = goodness[:, 0].view(5, 2, 2).mean(2)
-    torch.testing.assert_close(found.layers[0].loss, CrossEntropy()(means, targets // 2))
-    torch.testing.assert_close(found.layers[1].loss, CrossEntropy()(goodness[:, 1], targets))
+    torch.testing.assert_close(result.layers[0].loss, CrossEntropy()(means, targets // 2))
+    torch.testing.assert_close(result.layers[1].loss, CrossEntropy()(goodness[:, 1], targets))
 
 
 # Embeddings
@@ -559,20 +804,21 @@ def test_superclasses_for_the_first_layer_and_classes_for_the_next():
 @pytest.mark.parametrize("pool", [None, SpatialPool(2), SpatialPool(1, "max")], ids=repr)
 def test_an_embedding_normalizes_over_the_batch_and_projects(pool):
     h = torch.rand(5, 3, 4, 4, dtype=torch.float64)
-    embedding = Embedding(6, pool, features=None if pool else 48).double()
-    embedding.bind(3)  # of the layer, whose maps are pooled; what is given by hand stays
+    embedding = set_up(Embedding(6, pool), 3, 4, 4).double()
+    weight = embedding.linear.weight
+    embedding.setup(spec(3, 4, 4, index=1))  # a second setup with the same shape changes nothing
+    assert embedding.linear.weight is weight
     rows = h.flatten(1) if pool is None else pool(h)
     mean, var = rows.mean(0), rows.var(0, correction=0)
     normalized = (rows - mean) / (var + 1e-5).sqrt()
-    embedding.double()
-    found = embedding(h)
-    assert found.shape == (5, 6)
+    result = embedding(h)
+    assert result.shape == (5, 6)
     for i in range(5):
         for d in range(6):
             expected = embedding.linear.bias[d].item()
             for w, v in zip(embedding.linear.weight[d].tolist(), normalized[i].tolist(), strict=True):
                 expected += w * v
-            assert found[i, d].item() == pytest.approx(expected, rel=1e-9, abs=1e-10)
+            assert result[i, d].item() == pytest.approx(expected, rel=1e-9, abs=1e-10)
     torch.testing.assert_close(embedding.normalization.running_mean, 0.1 * mean)
     embedding.eval()
     torch.testing.assert_close(embedding(h)[:1], embedding(h[:1]))
@@ -581,13 +827,16 @@ def test_an_embedding_normalizes_over_the_batch_and_projects(pool):
 def test_embeddings_out_of_range():
     with pytest.raises(ValueError, match="^dimensions must be at least 1, got 0"):
         Embedding(0)
-    with pytest.raises(ValueError, match=r"^features must be given, Embedding\(features=...\)"):
-        Embedding(4).bind(None)
 
 
-def test_an_embedding_without_features_says_so():
-    with pytest.raises(ValueError, match="features"):
-        Embedding(4)(torch.rand(3, 5))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_embedding_used_alone_shapes_itself_at_the_first_call(dtype):
+    embedding = Embedding(4)
+    assert embedding(torch.rand(3, 5, dtype=dtype)).shape == (3, 4)
+    assert embedding.linear.in_features == 5
+    assert embedding(torch.rand(3, 5, dtype=dtype)).dtype == dtype
+    with pytest.raises(ValueError, match="^activations must have 5 values per sample for the embedding, got 6"):
+        embedding(torch.rand(3, 6, dtype=dtype))
 
 
 def test_a_weight_is_a_factor_on_the_loss():
@@ -595,20 +844,20 @@ def test_a_weight_is_a_factor_on_the_loss():
     plain = BatchObjective(SupervisedContrastive())(h, batch)
     torch.testing.assert_close(BatchObjective(SupervisedContrastive(), weight=0.3)(h, batch).loss, 0.3 * plain.loss)
     assert BatchObjective(SupervisedContrastive()).goodness_of(h) is None
-    classes = ClassObjective(LearnedProjection(3, 4), CrossEntropy())
+    classes = ClassObjective(LearnedProjection(3), CrossEntropy())
     both = classes + BatchObjective(SupervisedContrastive(), weight=0.3)
     torch.testing.assert_close(both(h, batch).loss, classes(h, batch).loss + 0.3 * plain.loss)
 
 
-def test_a_layer_learns_its_embedding_and_keeps_it_to_itself():
-    """HCL-FF's two objectives: each layer has an embedding of its own, which learns with it."""
+def test_each_layer_learns_its_own_embedding():
+    """The two objectives of HCL-FF: each layer has its own embedding, which learns with it."""
 
     def objective():
         contrast = BatchObjective(SupervisedContrastive(), Embedding(5, SpatialPool(2)), weight=0.5)
         return ClassObjective(ff.goodness.ClassGroups(2), CrossEntropy()) + contrast
 
     layers = [ff.FFConv2d(a, 4, 3, objective=objective()) for a in (1, 4)]
-    model = ff.FFSequential(*layers, normalization=ff.normalization.RMSNorm())
+    model = ff.FFSequential(*layers, normalization=ff.normalization.RMSNorm(), input_shape=(1, 8, 8))
     assert [name for name, _ in model.named_parameters() if "linear.weight" in name] == [
         f"layers.{i}.objective.objectives.1.embedding.linear.weight" for i in range(2)
     ]

@@ -1,4 +1,4 @@
-"""What users get wrong: refused before the first step, by a message that names the argument."""
+"""Mistakes of users: refused before the first step, by a message that names the argument."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def network(**changes: Any) -> ff.FFSequential:
         "goodness": ff.goodness.MeanOfSquares(),
         "loss": ff.losses.SymBa(),
         "normalization": ff.normalization.RMSNorm(),
-        "labels": ff.label_encoders.Overlay(3),
+        "label_encoder": ff.label_encoders.Overlay(3),
     }
     return ff.FFSequential(*(ff.FFLinear(*sizes) for sizes in LAYERS), **{**plugins, **changes})
 
 
 @pytest.mark.parametrize("negatives", [ff.negatives.HybridMask(), ff.negatives.SelfContrast()], ids=repr)
-def test_labels_beside_negatives_that_use_none_are_refused(negatives: Any) -> None:
-    with pytest.raises(ValueError, match=r"^labels must be None for .*, which makes samples without labels"):
+def test_a_label_encoder_with_negatives_that_use_none_is_refused(negatives: Any) -> None:
+    with pytest.raises(ValueError, match=r"^label_encoder must be None for .*, which makes samples without labels"):
         network(negatives=negatives)
 
 
@@ -36,9 +36,9 @@ def test_labels_beside_negatives_that_use_none_are_refused(negatives: Any) -> No
         ("goodness", ff.goodness.MeanOfSquares),
         ("loss", ff.losses.SymBa),
         ("normalization", ff.normalization.RMSNorm),
-        ("labels", ff.label_encoders.Overlay),
+        ("label_encoder", ff.label_encoders.Overlay),
         ("negatives", ff.negatives.RandomLabel),
-        ("head", ff.classifiers.LinearHead),
+        ("head", ff.heads.LinearHead),
     ],
 )
 def test_classes_in_place_of_instances_are_refused(name: str, plugin: type) -> None:
@@ -50,82 +50,113 @@ def test_classes_in_place_of_instances_are_refused(name: str, plugin: type) -> N
 
 
 def test_layers_in_a_list_are_refused() -> None:
-    with pytest.raises(TypeError, match="^layers must be modules, each an argument of its own"):
+    with pytest.raises(
+        TypeError, match=r"^layers must be modules, each a separate argument \(FFSequential\(\*layers\)\), got list"
+    ):
         ff.FFSequential([ff.FFLinear(3, 4)])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="^layers must be modules"):
         ff.FFSequential(nn.ModuleList([ff.FFLinear(3, 4)]))
 
 
-def test_a_layer_serves_one_stack() -> None:
+def test_one_layer_used_twice_is_refused() -> None:
     layer = ff.FFLinear(6, 6)
-    with pytest.raises(ValueError, match="^layer 1 must be new to the stack"):
+    with pytest.raises(ValueError, match="^layer 1: a layer can be part of one network only"):
         ff.FFSequential(layer, layer, goodness=ff.goodness.MeanOfSquares(), loss=ff.losses.SymBa())
 
 
-def test_goodness_wants_one_label_an_image() -> None:
+def test_goodness_needs_one_label_per_image() -> None:
     with pytest.raises(ValueError, match=r"^labels must be one per image, \(5,\), got \(3,\)"):
         network().goodness(torch.rand(5, 6), torch.zeros(3, dtype=torch.int64))
 
 
-def test_images_that_are_no_batch_and_not_finite_are_refused() -> None:
+def test_images_without_a_batch_dimension_and_images_that_are_not_finite_are_refused() -> None:
     model = network()
     with pytest.raises(ValueError, match=r"^images must be \(batch, ...\), such as image\[None\]"):
         model.predict(torch.rand(6))
     images = torch.rand(4, 6)
     images[1, 5] = torch.nan
-    for ask in (model.predict, model.predict_proba):
-        with pytest.raises(ValueError, match="^images must give finite scores, got NaN"):
-            ask(images)
+    for method in (model.predict, model.predict_proba, model.scores):
+        with pytest.raises(ValueError, match="^scores must be finite, got NaN or infinity: the images or the weights"):
+            method(images)
 
 
-def test_a_head_under_random_labels_says_the_same_twice() -> None:
-    head = ff.classifiers.LinearHead(3, label="random")
-    model = network(head=head, classifier=ff.classifiers.Head())
+def test_a_head_with_random_labels_gives_the_same_scores_in_every_call() -> None:
+    head = ff.heads.LinearHead(3, label="random")
+    model = network(head=head, classifier="head")
+    assert head.linear is not None
     nn.init.normal_(head.linear.weight)
     images = torch.rand(30, 6)
     assert torch.equal(model.scores(images), model.scores(images))
 
 
 def test_a_loss_that_is_not_one_number_is_refused() -> None:
-    model = network(loss=lambda positive, negative: negative - positive)
+    objective = ff.objectives.PairObjective(ff.goodness.MeanOfSquares(), lambda positive, negative: negative - positive)
+    model = network(goodness=None, loss=None, objective=objective)
     batch = torch.rand(4, 6), torch.tensor([0, 1, 2, 0])
     with pytest.raises(ValueError, match=r"^loss must be one number per batch, such as a mean, got shape \(4,\)"):
         model.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
 
 
-def test_layers_of_a_classifier_are_a_slice() -> None:
+def test_layers_of_a_classifier_must_be_a_slice() -> None:
     with pytest.raises(TypeError, match="^layers must be a slice"):
         ff.classifiers.SumOverLayers(1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("loss", [nn.functional.cross_entropy, nn.CrossEntropyLoss()], ids=["function", "module"])
-def test_a_plain_function_with_torchs_cross_entropy_is_a_class_objective(loss: Any) -> None:
-    model = ff.FFSequential(nn.Linear(6, 3), nn.Linear(3, 3), goodness=lambda h: h, loss=loss, num_classes=3)
-    assert not model.paired
+def test_plain_functions_make_a_class_objective_with_torchs_cross_entropy(loss: Any) -> None:
+    objective = ff.objectives.ClassObjective(lambda h: h, loss)
+    model = ff.FFSequential(nn.Linear(6, 3), nn.Linear(3, 3), objective=objective, input_shape=(6,))
+    assert not model.uses_negatives
+    assert model.num_classes == 3
     model.step((torch.rand(4, 6), torch.tensor([0, 1, 2, 0])), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
 
 
+@pytest.mark.parametrize("loss", [nn.functional.cross_entropy, nn.CrossEntropyLoss()], ids=["function", "module"])
 @pytest.mark.parametrize(
-    ("block", "widths"),
+    ("goodness", "kind"),
+    [(ff.goodness.LearnedProjection(3), "ClassObjective"), (ff.goodness.MeanOfSquares(), "PairObjective")],
+    ids=["per class", "scalar"],
+)
+def test_a_plain_function_as_loss_is_refused_with_the_objective_to_write(goodness: Any, kind: str, loss: Any) -> None:
+    for make in (network, lambda **plugins: ff.FFLinear(6, 3, **plugins)):
+        with pytest.raises(TypeError, match=rf"loss must be a PairLoss.*objective=ff.objectives.{kind}\(goodness, "):
+            make(goodness=goodness, loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("block", "input_shape", "output_shape"),
     [
-        (nn.Linear(6, 4), (6, 4)),
-        (nn.Conv2d(2, 5, 3), (2, 5)),
-        (nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4), nn.GELU(), nn.Dropout(0.1)), (6, 4)),
-        (nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten()), (2, None)),
-        (nn.Sequential(nn.Flatten(), nn.Linear(6, 4)), (None, 4)),
-        (nn.ReLU(), (None, None)),
-        (nn.Sequential(), (None, None)),
+        (nn.Linear(6, 4), (6,), (4,)),
+        (nn.Conv2d(2, 5, 3), (2, 4, 4), (5, 2, 2)),
+        (nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4), nn.GELU(), nn.Dropout(0.1)), (6,), (4,)),
+        (nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten()), (2, 4, 4), (20,)),
+        (nn.Sequential(nn.Flatten(), nn.Linear(6, 4)), (2, 3), (4,)),
+        (nn.ReLU(), (7,), (7,)),
+        (nn.Sequential(), (7,), (7,)),
     ],
     ids=str,
 )
-def test_blocks_tell_their_widths(block: nn.Module, widths: tuple[int | None, int | None]) -> None:
-    layer = ff.FFLayer(block)
-    assert (layer.in_features, layer.features) == widths
-    given = ff.FFLayer(block, in_features=70, features=80)
-    assert (given.in_features, given.features) == (70, 80)
+def test_the_shapes_of_a_blocks_plug_ins_follow_from_the_shape_of_its_input(
+    block: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+) -> None:
+    normalization = ff.normalization.BatchNorm()
+    layer = ff.FFLayer(
+        block,
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+        normalization=normalization,
+        input_shape=input_shape,
+    )
+    assert isinstance(layer.objective, ff.objectives.ClassObjective)
+    assert isinstance(layer.objective.goodness, ff.goodness.LearnedProjection)
+    assert layer.objective.goodness.weight is not None
+    assert normalization.running_mean is not None
+    assert len(normalization.running_mean) == input_shape[0]
+    assert layer.objective.goodness.weight.shape == (3, torch.Size(output_shape).numel())
+    assert layer(torch.rand(4, *input_shape)).shape == (4, *output_shape)
 
 
-def test_plain_blocks_serve_plug_ins_that_are_shaped_by_them() -> None:
+def test_the_plug_ins_of_plain_blocks_are_shaped_by_the_first_batch() -> None:
     model = ff.FFSequential(
         nn.Sequential(nn.Linear(6, 5), nn.ReLU()),
         nn.Linear(5, 4),
@@ -136,13 +167,13 @@ def test_plain_blocks_serve_plug_ins_that_are_shaped_by_them() -> None:
     assert model.predict(torch.rand(4, 6)).shape == (4,)
 
 
-def test_features_of_a_users_own_are_not_blanked(tmp_path: Path) -> None:
-    """The first feature alone tells the class, where an overlay would put the label."""
+def test_recipes_do_not_overwrite_features_of_other_data_sets(tmp_path: Path) -> None:
+    """An overlay replaces the first features, which may determine the class in data without a black border."""
     for name in ("hinton", "symba", "best-mlp"):
         recipe = ff.recipes.get(name).for_dataset(str(tmp_path / "own.npz"))
         model = recipe.replace(widths=(8,)).model((6,), 3)
-        assert isinstance(model.labels, ff.label_encoders.Concatenation)
+        assert isinstance(model.label_encoder, ff.label_encoders.Concatenation)
         assert isinstance(
-            ff.recipes.get(name).for_dataset("mnist").replace(widths=(8,)).model((6,), 3).labels,
+            ff.recipes.get(name).for_dataset("mnist").replace(widths=(8,)).model((6,), 3).label_encoder,
             ff.label_encoders.Overlay,
         )

@@ -1,3 +1,5 @@
+"""Normalizations against plain loops and torch's own, as affine maps, and peer normalization."""
+
 import math
 
 import pytest
@@ -15,6 +17,14 @@ from forwardforward.normalization import (
     PeerNormalization,
     RMSNorm,
 )
+from forwardforward.specs import LayerSpec
+
+
+def set_up(plugin, *shape):
+    """Return a plug-in after the setup that its layer would do."""
+    plugin.setup(LayerSpec(0, 1, shape))
+    return plugin
+
 
 shapes = pytest.mark.parametrize("shape", [(5, 8), (3, 4, 5), (2, 4, 3, 3)], ids=str)
 
@@ -22,9 +32,9 @@ shapes = pytest.mark.parametrize("shape", [(5, 8), (3, 4, 5), (2, 4, 3, 3)], ids
 @shapes
 def test_rms_norm(shape):
     x = 3 * torch.randn(shape, dtype=torch.float64)
-    found = RMSNorm(eps=1e-3)(x)
-    assert found.shape == shape
-    for before, after in zip(x, found, strict=True):
+    result = RMSNorm(eps=1e-3)(x)
+    assert result.shape == shape
+    for before, after in zip(x, result, strict=True):
         values = before.flatten().tolist()
         length = math.sqrt(sum(v * v for v in values) / len(values) + 1e-3)
         expected = torch.tensor([v / length for v in values], dtype=torch.float64)
@@ -43,7 +53,7 @@ def test_layer_norm(shape):
 
 
 @given(seed=st.integers(0, 2**16), factor=st.floats(0.01, 1000))
-def test_the_length_of_the_activity_vector_does_not_pass(seed, factor):
+def test_the_length_of_the_activity_vector_has_no_effect(seed, factor):
     x = torch.randn(3, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     for norm in (RMSNorm(eps=1e-12), LayerNorm(eps=1e-12)):
         torch.testing.assert_close(norm(factor * x), norm(x), rtol=1e-6, atol=1e-6)
@@ -53,18 +63,18 @@ def test_the_length_of_the_activity_vector_does_not_pass(seed, factor):
 @pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(), GroupNorm(2), Identity()], ids=repr)
 def test_dead_samples_stay_finite_forward_and_backward(norm):
     x = torch.zeros(2, 6, requires_grad=True)
-    found = norm(x)
-    found.sum().backward()
-    assert found.isfinite().all()
+    result = norm(x)
+    result.sum().backward()
+    assert result.isfinite().all()
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(), GroupNorm(2), BatchNorm(features=6), Identity()], ids=repr)
+@pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(), GroupNorm(2), BatchNorm(), Identity()], ids=repr)
 def test_bfloat16_stays_bfloat16(norm):
     x = torch.randn(4, 6).bfloat16()
-    found = norm(x)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), norm(x.float()), rtol=0.02, atol=0.02)
+    result = norm(x)
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result.float(), norm(x.float()), rtol=0.02, atol=0.02)
 
 
 def test_rms_norm_measures_bfloat16_in_float32():
@@ -75,12 +85,12 @@ def test_rms_norm_measures_bfloat16_in_float32():
 @shapes
 def test_group_norm(shape):
     x = 3 * torch.randn(shape, dtype=torch.float64) + 1
-    found = GroupNorm(2, eps=1e-3)(x)
+    result = GroupNorm(2, eps=1e-3)(x)
     half = shape[1] // 2
     for group in (slice(0, half), slice(half, None)):
         part = x[:, group].flatten(1)
         var, mean = torch.var_mean(part, 1, correction=0, keepdim=True)
-        torch.testing.assert_close(found[:, group].flatten(1), (part - mean) / (var + 1e-3).sqrt())
+        torch.testing.assert_close(result[:, group].flatten(1), (part - mean) / (var + 1e-3).sqrt())
 
 
 def test_group_norm_must_divide_the_features():
@@ -98,12 +108,9 @@ def test_group_norm_must_divide_the_features():
         (lambda: BatchNorm(eps=0), "eps"),
         (lambda: BatchNorm(momentum=0), "momentum"),
         (lambda: BatchNorm(statistics="both"), "statistics"),
-        (lambda: BatchNorm().bind(None), "features"),
-        (lambda: BatchNorm()(torch.ones(2, 3)), "features"),
-        (lambda: BatchNorm(features=4)(torch.ones(2, 3)), "x"),
+        (lambda: set_up(BatchNorm(), 4)(torch.ones(2, 3)), "x"),
         (lambda: PeerNormalization(strength=-1), "strength"),
         (lambda: PeerNormalization(decay=1), "decay"),
-        (lambda: PeerNormalization().bind(None), "features"),
     ],
 )
 def test_bad_arguments_are_named(make, argument):
@@ -119,7 +126,7 @@ def test_bad_arguments_are_named(make, argument):
 def test_batch_norm_is_torchs(shape, affine):
     dimensions = torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d
     theirs = dimensions(4, eps=1e-4, momentum=0.2, affine=affine).double()
-    ours = BatchNorm(eps=1e-4, momentum=0.2, affine=affine, features=4).double()
+    ours = set_up(BatchNorm(eps=1e-4, momentum=0.2, affine=affine), 4).double()
     if affine:
         with torch.no_grad():
             for parameter in (theirs.weight, theirs.bias):
@@ -134,47 +141,74 @@ def test_batch_norm_is_torchs(shape, affine):
     torch.testing.assert_close(ours(x), theirs(x))
 
 
-def test_batch_norm_learns_nothing_unless_asked():
-    assert not list(BatchNorm(features=3).parameters())
-    assert len(list(BatchNorm(features=3, affine=True).parameters())) == 2
+def test_batch_norm_has_parameters_only_if_affine():
+    assert not list(set_up(BatchNorm(), 3).parameters())
+    assert len(list(set_up(BatchNorm(affine=True), 3).parameters())) == 2
+
+
+@pytest.mark.parametrize("statistics", ["batch", "running"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_batch_norm_used_alone_shapes_itself_at_the_first_call(dtype, statistics):
+    norm = BatchNorm(statistics=statistics, affine=True)
+    x = torch.randn(6, 3, 2, 2).to(dtype)
+    assert norm(x).dtype == dtype
+    assert norm.running_mean.shape == (3,)
+    assert norm.running_mean.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert [p.shape for p in norm.parameters()] == [(3,), (3,)]
+
+
+def test_a_second_setup_with_the_same_shape_keeps_averages_and_parameters():
+    norm = set_up(BatchNorm(affine=True), 3)
+    norm(torch.randn(4, 3))
+    before, parameters = norm.running_mean.clone(), list(norm.parameters())
+    set_up(norm, 3)
+    assert torch.equal(norm.running_mean, before)
+    assert all(a is b for a, b in zip(norm.parameters(), parameters, strict=True))
+    peer = set_up(PeerNormalization(), 3)
+    peer(torch.randn(4, 3), torch.rand(4, 3))
+    means = peer.means.clone()
+    assert torch.equal(set_up(peer, 3).means, means)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)], ids=str)
 def test_running_statistics_in_training(shape):
     """The averages take in the batch, then normalize it; no gradient flows through them."""
-    norm = BatchNorm(momentum=0.25, statistics="running", features=3).double()
+    norm = set_up(BatchNorm(momentum=0.25, statistics="running"), 3).double()
     mean, var = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
     rest = [d for d in range(len(shape)) if d != 1]
     view = [1, 3] + [1] * (len(shape) - 2)
     for _ in range(3):
         x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-        found = norm(x)
-        found.sum().backward()
+        result = norm(x)
+        result.sum().backward()
         with torch.no_grad():
             mean = 0.75 * mean + 0.25 * x.mean(rest)
             var = 0.75 * var + 0.25 * x.var(rest, correction=0)
             factor = 1 / (var.view(view) + 1e-5).sqrt()
-            torch.testing.assert_close(found, (x - mean.view(view)) * factor, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(result, (x - mean.view(view)) * factor, rtol=1e-10, atol=1e-12)
             torch.testing.assert_close(x.grad, factor.expand(shape), rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(norm.running_mean, mean, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(norm.running_var, var, rtol=1e-12, atol=1e-14)
 
 
 def test_later_batches_do_not_spoil_an_earlier_graph():
-    norm = BatchNorm(statistics="running", affine=True, features=3)
+    norm = BatchNorm(statistics="running", affine=True)
     first = norm(torch.randn(4, 3, requires_grad=True))
     norm(torch.randn(4, 3))
     first.sum().backward()
 
 
+ONE_SAMPLE = r"^batch statistics need at least two samples per batch, got one; use BatchNorm\(statistics='running'\)$"
+
+
 def test_batch_of_one():
-    with pytest.raises(ValueError, match=r"batch of one.*BatchNorm\(statistics='running'\)"):
-        BatchNorm(features=3)(torch.ones(1, 3))
-    running = BatchNorm(features=3, statistics="running")
+    with pytest.raises(ValueError, match=ONE_SAMPLE):
+        BatchNorm()(torch.ones(1, 3))
+    running = BatchNorm(statistics="running")
     assert running(torch.randn(1, 3)).isfinite().all()
     assert (running.running_mean != 0).all()
-    BatchNorm(features=3).eval()(torch.ones(1, 3))
-    BatchNorm(features=3)(torch.randn(1, 3, 2, 2))  # a map has many positions to take statistics from
+    BatchNorm().eval()(torch.ones(1, 3))
+    BatchNorm()(torch.randn(1, 3, 2, 2))  # a map has many positions to take statistics from
 
 
 def test_a_layer_trains_on_a_batch_of_one_with_running_statistics():
@@ -187,17 +221,17 @@ def test_a_layer_trains_on_a_batch_of_one_with_running_statistics():
         )
 
     optimizer, batch = ff.LocalOptimizer(torch.optim.SGD, lr=0.1), (torch.rand(1, 6), torch.tensor([1]))
-    with pytest.raises(ValueError, match="batch of one"):
+    with pytest.raises(ValueError, match=ONE_SAMPLE):
         model("batch").step(batch, optimizer)
     running = model("running")
-    before = running.stack[0].block.weight.detach().clone()
+    before = running[0].block.weight.detach().clone()
     running.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
-    assert not torch.equal(running.stack[0].block.weight, before)
+    assert not torch.equal(running[0].block.weight, before)
 
 
 def test_evaluation_leaves_running_averages():
     for statistics in ("batch", "running"):
-        norm = BatchNorm(features=3, statistics=statistics).eval()
+        norm = set_up(BatchNorm(statistics=statistics), 3).eval()
         norm(torch.randn(4, 3))
         norm.as_affine(Concatenation(2)(torch.randn(4, 1), torch.tensor([0, 1, 0, 1])))
         assert not norm.running_mean.any()
@@ -208,7 +242,7 @@ def test_evaluation_leaves_running_averages():
 
 
 def apply(affine, joined, copies):
-    """What `Affine` says of itself: r (v c + d) + s."""
+    """The definition of `Affine`: r (v c + d) + s."""
     v = joined.view(copies, -1, joined.shape[1])
     if affine.column_scale is not None:
         v = v * affine.column_scale
@@ -249,30 +283,29 @@ def test_affine_equals_forward_on_the_joined_input(make, encoder, labelled, trai
     torch.manual_seed(1)
     shared, plain = make(), make()
     for norm in (shared, plain):
-        if hasattr(norm, "bind"):
-            norm.bind(batches[0].features)
-            norm.double()
+        if isinstance(norm, BatchNorm):
+            set_up(norm, batches[0].features).double()
             with torch.no_grad():
                 for i, parameter in enumerate(norm.parameters()):
                     parameter.copy_(torch.linspace(0.5, 1.5 + i, batches[0].features))
         norm.train(training)
     for x in batches:
-        found = apply(shared.as_affine(x), x.joined(), len(x.codes))
-        torch.testing.assert_close(found, plain(x.joined()), rtol=1e-10, atol=1e-10)
+        result = apply(shared.as_affine(x), x.joined(), len(x.codes))
+        torch.testing.assert_close(result, plain(x.joined()), rtol=1e-10, atol=1e-10)
         for name, value in plain.state_dict().items():  # running averages are updated alike
             torch.testing.assert_close(shared.state_dict()[name], value, rtol=1e-10, atol=1e-10)
 
 
 def test_affine_refuses_a_batch_of_one_with_batch_statistics():
-    one = Concatenation(2).neutral(torch.rand(1, 4))
-    with pytest.raises(ValueError, match="batch of one"):
-        BatchNorm(features=6).as_affine(one)
-    BatchNorm(features=6).as_affine(Concatenation(2).candidates(torch.rand(1, 4)))  # two rows
-    BatchNorm(features=6, statistics="running").as_affine(one)
+    single = Concatenation(2).neutral(torch.rand(1, 4))
+    with pytest.raises(ValueError, match=ONE_SAMPLE):
+        set_up(BatchNorm(), 6).as_affine(single)
+    set_up(BatchNorm(), 6).as_affine(Concatenation(2).candidates(torch.rand(1, 4)))  # two rows
+    set_up(BatchNorm(statistics="running"), 6).as_affine(single)
 
 
-def test_torchs_own_normalizations_serve_in_front_of_labels():
-    """They have an attribute ``affine`` that is no affine map of a labelled input."""
+def test_torchs_own_normalizations_accept_labelled_inputs():
+    """Their attribute ``affine`` is a flag, not an affine map of a labelled input."""
     model = ff.FFSequential(
         ff.FFLinear(6, 5),
         goodness=ff.goodness.MeanOfSquares(),
@@ -289,7 +322,7 @@ def test_torchs_own_normalizations_serve_in_front_of_labels():
 @pytest.mark.parametrize("shape", [(4, 5), (3, 5, 2, 2)], ids=str)
 def test_peer_normalization_over_steps(shape):
     """m <- 0.9 m + 0.1 mean(h), from 0.5; the gradient at z is 2 lambda (m - mean m) / batch."""
-    peer = PeerNormalization(features=5).double()
+    peer = set_up(PeerNormalization(), 5).double()
     assert peer.means.tolist() == [0.5] * 5
     m = [0.5] * 5
     for _ in range(4):
@@ -313,7 +346,7 @@ def test_peer_normalization_over_steps(shape):
 
 def test_peer_normalization_is_not_gated_and_revives_dead_units():
     """A unit that is never active gets the same sign of gradient at every sample: upwards."""
-    peer = PeerNormalization(features=3).double()
+    peer = set_up(PeerNormalization(), 3).double()
     z = torch.tensor([[-1.0, 2.0, 1.0], [-3.0, 1.0, 2.0]], dtype=torch.float64, requires_grad=True)
     peer(z, z.relu()).backward()
     assert (z.grad[:, 0] < 0).all()
@@ -321,33 +354,34 @@ def test_peer_normalization_is_not_gated_and_revives_dead_units():
 
 
 def test_no_gradient_flows_through_activations_or_means():
-    peer = PeerNormalization(features=3)
-    z, h = torch.randn(2, 4, 3).requires_grad_()
+    peer = PeerNormalization()
+    z = torch.randn(4, 3, requires_grad=True)
     h = torch.randn(4, 3, requires_grad=True)
     peer(z, h).backward()
     assert h.grad is None
+    assert z.grad is not None
     assert not peer.means.requires_grad
 
 
 def test_peer_means_are_buffers_saved_with_the_model():
-    peer = PeerNormalization(features=4)
+    peer = PeerNormalization()
     peer(torch.randn(5, 4), torch.rand(5, 4))
     assert [name for name, _ in peer.named_buffers()] == ["means"]
-    other = PeerNormalization(features=4)
+    other = set_up(PeerNormalization(), 4)
     other.load_state_dict(peer.state_dict())
     assert torch.equal(other.means, peer.means)
     assert not torch.equal(other.means, torch.full((4,), 0.5))
 
 
 def test_peer_means_stand_still_in_evaluation():
-    peer = PeerNormalization(features=4).eval()
+    peer = PeerNormalization().eval()
     term = peer(torch.randn(5, 4), torch.rand(5, 4))
     assert peer.means.tolist() == [0.5] * 4
     assert term.item() == 0
 
 
 def test_peer_means_keep_float32_beside_bfloat16_activations():
-    peer = PeerNormalization(features=4)
+    peer = PeerNormalization()
     z = torch.randn(5, 4).bfloat16().requires_grad_()
     term = peer(z, z.detach().relu())
     term.backward()
@@ -357,13 +391,13 @@ def test_peer_means_keep_float32_beside_bfloat16_activations():
 @pytest.mark.parametrize(
     ("norm", "expected"),
     [
-        (PeerNormalization(0.1, features=3), "PeerNormalization(strength=0.1, decay=0.9, features=3)"),
+        (PeerNormalization(0.1), "PeerNormalization(strength=0.1, decay=0.9)"),
         (GroupNorm(3), "GroupNorm(num_groups=3, eps=1e-05)"),
         (RMSNorm(1e-6), "RMSNorm(eps=1e-06)"),
         (LayerNorm(), "LayerNorm(eps=1e-05)"),
         (
             BatchNorm(statistics="running"),
-            "BatchNorm(momentum=0.1, eps=1e-05, affine=False, statistics='running', features=None)",
+            "BatchNorm(momentum=0.1, eps=1e-05, affine=False, statistics='running')",
         ),
     ],
 )

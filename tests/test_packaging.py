@@ -1,4 +1,4 @@
-"""The package as its users meet it: metadata, cost of importing it, public names, built files."""
+"""Tests of the package: metadata, imports, public names and built files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_types_are_shipped() -> None:
     assert (Path(forwardforward.__file__).parent / "py.typed").is_file()
 
 
-def test_built_files_hold_code_and_no_data(tmp_path: Path) -> None:
+def test_built_files_contain_code_and_no_data(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     from hatchling.builders.sdist import SdistBuilder
     from hatchling.builders.wheel import WheelBuilder

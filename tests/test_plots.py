@@ -1,4 +1,4 @@
-"""Curves of a history."""
+"""Tests of the curves of a history."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def record(epoch: int, validation: bool = True, layers: int = 2) -> dict[str, An
     }
 
 
-def test_one_panel_a_figure_and_one_line_a_layer(tmp_path: Path) -> None:
+def test_there_is_one_panel_per_figure_and_one_line_per_layer(tmp_path: Path) -> None:
     history = History([record(epoch) for epoch in (1, 2, 3)])
     figure, axes = curves(history, tmp_path / "curves.png")
     assert axes.shape == (2, 4)
     for axis in axes.flat[:7]:
-        assert [line.get_label() for line in axis.lines][:2] == ["layer 1", "layer 2"]
+        assert [line.get_label() for line in axis.lines][:2] == ["layer 0", "layer 1"]
     assert list(axes.flat[0].lines[0].get_ydata()) == [0.5, 1.0, 1.5]
     assert list(axes.flat[3].lines[0].get_ydata()) == [2.0, 4.0, 6.0]
     assert any("validation" in str(line.get_label()) for line in axes.flat[7].lines)
@@ -47,8 +47,7 @@ def test_one_panel_a_figure_and_one_line_a_layer(tmp_path: Path) -> None:
 
 
 def test_one_epoch_without_validation_or_head() -> None:
-    one = {**record(1, validation=False), "head": None}
-    _, axes = curves(History([one]))
+    _, axes = curves(History([{**record(1, validation=False), "head": None}]))
     assert not axes.flat[7].lines
 
 
@@ -62,8 +61,8 @@ def test_layers_that_were_not_updated_leave_gaps() -> None:
 
 def test_a_model_without_local_objectives() -> None:
     records = [record(epoch) for epoch in (1, 2)]
-    for one in records:
-        one["layers"] = [None, None]
+    for entry in records:
+        entry["layers"] = [None, None]
     _, axes = curves(History(records))
     assert not axes.flat[2].lines
 
@@ -73,7 +72,7 @@ def test_an_empty_history_is_refused() -> None:
         curves(History())
 
 
-def test_a_missing_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_matplotlib_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "forwardforward\[plot\]"'):
         curves(History([record(1)]))

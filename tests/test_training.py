@@ -1,4 +1,4 @@
-"""fit: the same run for the same seed, killed or not; what it records; what it refuses."""
+"""Tests of fit and evaluate: reproducible runs, checkpoints, records and errors."""
 
 import copy
 import json
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,15 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import forwardforward as ff
+from forwardforward.step import StepResult
 from forwardforward.training import (
     Callback,
     Checkpoint,
     CheckpointError,
     CSVLog,
     EarlyStopping,
+    GrowNetwork,
+    History,
     JSONLog,
     TrainingDiverged,
     load_checkpoint,
@@ -46,7 +49,7 @@ def network(kind: str = "pair", seed: int = 0) -> ff.FFSequential:
         "goodness": ff.goodness.MeanOfSquares(),
         "loss": ff.losses.SwishSymBa(4.0),
         "normalization": ff.normalization.RMSNorm(),
-        "labels": ff.label_encoders.Overlay(3),
+        "label_encoder": ff.label_encoders.Overlay(3),
     }
     layers: list[nn.Module] = [ff.FFLinear(16, 24), ff.FFLinear(24, 20)]
     if kind == "hard":
@@ -57,7 +60,7 @@ def network(kind: str = "pair", seed: int = 0) -> ff.FFSequential:
     if kind == "dropout":
         layers[0] = ff.FFLinear(16, 24, activation=nn.Sequential(nn.ReLU(), nn.Dropout(0.2)))
     if kind == "unsupervised":
-        del pair["labels"]
+        del pair["label_encoder"]
         pair |= {"negatives": ff.negatives.HybridMask(2), "num_classes": 3}
     if kind == "class":
         return ff.FFSequential(
@@ -82,12 +85,16 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
+def without_seconds(history: History) -> list[dict[str, object]]:
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in history]
+
+
 class Killed(BaseException):
     pass
 
 
 class KillAtStep:
-    """A schedule that is hit by a kill in the middle of an epoch."""
+    """A schedule that is killed in the middle of an epoch."""
 
     def __init__(self, epoch: int, step: int) -> None:
         self.at = (epoch, step)
@@ -103,31 +110,30 @@ class KillAtStep:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("at", [(0, 3), (1, 0), (2, 5)])
-def test_killed_and_resumed_equals_left_alone(kind: str, at: tuple[int, int], tmp_path: Path) -> None:
-    alone = network(kind)
-    whole = fit(alone, data())
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(kind: str, at: tuple[int, int], tmp_path: Path) -> None:
+    uninterrupted = network(kind)
+    expected = fit(uninterrupted, data())
     path = tmp_path / "c.pt"
     with pytest.raises(Killed):
         fit(network(kind), data(), checkpoint=path, schedule=KillAtStep(*at))
     assert path.exists() == (at[0] > 0)
     resumed = network(kind, seed=0 if at[0] == 0 else 99)
     history = fit(resumed, data(), checkpoint=path, resume=True)
-    assert same(alone, resumed)
-    strip = [[{k: v for k, v in record.items() if k != "seconds"} for record in h] for h in (whole, history)]
-    assert strip[0] == strip[1]
+    assert same(uninterrupted, resumed)
+    assert without_seconds(history) == without_seconds(expected)
 
 
 def test_a_shuffling_loader_resumes_too(tmp_path: Path) -> None:
     def loader() -> DataLoader:
         return DataLoader(data(), 10, shuffle=True, generator=torch.Generator())
 
-    alone = network()
-    fit(alone, loader())
+    uninterrupted = network()
+    fit(uninterrupted, loader())
     with pytest.raises(Killed):
         fit(network(), loader(), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(2, 1))
     resumed = network(seed=9)
     fit(resumed, loader(), checkpoint=tmp_path / "c.pt", resume=True)
-    assert same(alone, resumed)
+    assert same(uninterrupted, resumed)
 
 
 @pytest.mark.parametrize("moment", ["while writing", "before the move"])
@@ -155,7 +161,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_good_one(moment: s
     assert load_checkpoint(path)["model"]["w"].tolist() == [0, 0, 0]
 
 
-def test_same_seed_same_run_and_the_callers_random_state_is_untouched() -> None:
+def test_the_same_seed_gives_the_same_run_and_the_random_state_of_the_caller_is_restored() -> None:
     first, second, other = network(), network(), network()
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -178,21 +184,21 @@ class Pairs(Dataset):
 
 
 @pytest.mark.parametrize("kind", ["tuple", "dataset", "loader"])
-def test_what_can_be_trained_on(kind: str) -> None:
-    held = data()
-    given = {"tuple": (held.inputs, held.targets), "dataset": Pairs(), "loader": DataLoader(Pairs(), 20)}[kind]
-    history = fit(network("class"), given, validation=given, epochs=2)
+def test_tensors_data_sets_and_loaders_are_accepted(kind: str) -> None:
+    samples = data()
+    kinds = {"tuple": (samples.inputs, samples.targets), "dataset": Pairs(), "loader": DataLoader(Pairs(), 20)}
+    history = fit(network("class"), kinds[kind], validation=kinds[kind], epochs=2)
     assert history[-1]["validation"]["samples"] == 60
 
 
 def test_the_history_records_every_layer() -> None:
     history = fit(network("hard"), data(), validation=data(30, seed=1))
     record = json.loads(json.dumps(history[-1]))
-    assert [one["epoch"] for one in history] == [1, 2, 3]
+    assert [record["epoch"] for record in history] == [1, 2, 3]
     for layer in record["layers"]:
         assert set(layer) == {
             *("loss", "positive", "negative", "separation", "accuracy", "gradient_norm"),
-            *("largest_weight", "learning_rate"),
+            *("largest_weight", "learning_rate", "parts"),
         }
         assert layer["separation"] == pytest.approx(layer["positive"] - layer["negative"])
     assert set(record["head"]) == {"loss", "accuracy"}
@@ -222,19 +228,19 @@ def test_no_progress_bar_prints_nothing(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_evaluation_counts_and_does_not_depend_on_the_batch_size() -> None:
-    model, held = network("hard"), data(50, seed=2)
+    model, samples = network("hard"), data(50, seed=2)
     fit(model, data())
-    assert held.targets is not None
-    result = ff.evaluate(model, held)
-    assert result.error == pytest.approx(100 * float((model.predict(held.inputs) != held.targets).float().mean()))
-    goodness = model.layer_goodness(held.inputs)
-    by_layer = [100 * float((goodness[:, i].argmax(1) != held.targets).float().mean()) for i in range(2)]
+    assert samples.targets is not None
+    result = ff.evaluate(model, samples)
+    assert result.error == pytest.approx(100 * float((model.predict(samples.inputs) != samples.targets).float().mean()))
+    goodness = model.layer_goodness(samples.inputs)
+    by_layer = [100 * float((goodness[:, i].argmax(1) != samples.targets).float().mean()) for i in range(2)]
     assert result.layer_errors == pytest.approx(by_layer)
-    small = ff.evaluate(model, held, batch_size=7)
+    small = ff.evaluate(model, samples, batch_size=7)
     assert (small.error, small.layer_errors, small.head_error) == (result.error, result.layer_errors, result.head_error)
 
 
-def test_checkpoints_hold_what_a_run_needs(tmp_path: Path) -> None:
+def test_checkpoints_contain_everything_that_a_run_needs(tmp_path: Path) -> None:
     model = network("hard")
     fit(model, data(), checkpoint=tmp_path / "c.pt")
     raw = torch.load(tmp_path / "c.pt", weights_only=True)
@@ -249,8 +255,8 @@ def test_checkpoints_hold_what_a_run_needs(tmp_path: Path) -> None:
 def test_a_checkpoint_cut_short_is_named_and_changes_nothing(share: float, tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     fit(network(), data(), checkpoint=path, epochs=1)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
     model = network(seed=3)
     before = copy.deepcopy(model)
     with pytest.raises(CheckpointError, match=r"c\.pt"):
@@ -273,9 +279,13 @@ def test_foreign_files_and_other_architectures_are_refused(tmp_path: Path) -> No
     fit(network("class"), data(), checkpoint=ours, epochs=1)
     model = network()
     before = copy.deepcopy(model)
-    with pytest.raises(CheckpointError, match="another architecture"):
+    with pytest.raises(
+        CheckpointError, match=r"ours\.pt does not match the model: missing label_encoder\.codebook and 2 more"
+    ):
         load_weights(ours, model)
-    with pytest.raises(CheckpointError, match="another architecture"):
+    with pytest.raises(
+        CheckpointError, match=r"ours\.pt does not match the model: missing label_encoder\.codebook and 2 more"
+    ):
         fit(model, data(), checkpoint=ours, resume=True)
     assert same(model, before)
 
@@ -289,13 +299,13 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match="No space left on device.*last good one is kept"):
+    with pytest.raises(CheckpointError, match="No space left on device.*last complete one is kept"):
         fit(network(), data(), checkpoint=path, resume=True, epochs=2)
     assert path.read_bytes() == good
     assert os.listdir(tmp_path) == ["c.pt"]
 
 
-def test_logs_are_cut_back_on_resuming(tmp_path: Path) -> None:
+def test_logs_are_truncated_on_resuming(tmp_path: Path) -> None:
     logs = [JSONLog(tmp_path / "h.jsonl"), CSVLog(tmp_path / "h.csv")]
     with pytest.raises(Killed):
         fit(network(), data(), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(2, 0), callbacks=logs)
@@ -309,21 +319,31 @@ def test_logs_are_cut_back_on_resuming(tmp_path: Path) -> None:
     assert "layers.0.loss" in rows[0]
 
 
-def test_training_stops_at_nan_and_keeps_the_checkpoint_before(tmp_path: Path) -> None:
-    class Poison(Callback):
-        def on_epoch_end(self, state: ff.training.FitState) -> None:
+class Poison(Callback):
+    """Makes weights NaN after one step of the second epoch."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.steps = 0
+
+    def on_step_end(self, state: ff.training.FitState, result: StepResult) -> None:
+        self.steps += 1
+        if self.steps == 6 + self.step:
             with torch.no_grad():
                 state.model.layers[1].block.weight.fill_(float("nan"))
 
-    with pytest.raises(TrainingDiverged, match=r"epoch 2: layers\.1"):
-        fit(network(), data(), checkpoint=tmp_path / "c.pt", callbacks=[Poison()])
-    kept = load_checkpoint(tmp_path / "c.pt")
-    assert kept["epoch"] == 1
-    assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
+
+@pytest.mark.parametrize(("step", "figure"), [(1, "loss"), (6, "largest_weight")])
+def test_training_stops_at_nan_and_keeps_the_checkpoint_before(step: int, figure: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match=rf"epoch 2: layers\.1\.{figure} is nan"):
+        fit(network(), data(), checkpoint=tmp_path / "c.pt", callbacks=[Poison(step)])
+    content = load_checkpoint(tmp_path / "c.pt")
+    assert content["epoch"] == 1
+    assert all(bool(torch.isfinite(value).all()) for value in content["model"].values())
 
 
 class Untrained(Callback):
-    """Says that nothing may be trained."""
+    """Refuses to train."""
 
     def on_fit_begin(self, state: ff.training.FitState) -> None:
         raise AssertionError("training began")
@@ -344,7 +364,7 @@ def stopping(tmp_path: Path, epochs: int, patience: int = 2, **options: object) 
     return fit(network(), data(), checkpoint=tmp_path / "c.pt", **{**settings, **options})
 
 
-def test_a_run_that_stopped_early_is_not_trained_on(tmp_path: Path) -> None:
+def test_a_run_that_stopped_early_is_not_trained_further(tmp_path: Path) -> None:
     assert len(stopping(tmp_path, 9)) == 3
     for _ in range(2):
         assert len(stopping(tmp_path, 9, resume=True)) == 3
@@ -363,46 +383,46 @@ def test_an_early_stop_writes_a_checkpoint_whatever_its_interval(tmp_path: Path)
 @pytest.mark.parametrize("count", [11, 21])
 @pytest.mark.parametrize("kind", ["unsupervised", "batch norm", "class batch norm"])
 def test_a_last_batch_of_one_joins_the_batch_before(kind: str, count: int, tmp_path: Path) -> None:
-    def made(seed: int = 0) -> ff.FFSequential:
+    def new_network(seed: int = 0) -> ff.FFSequential:
         if kind != "class batch norm":
             return network(kind, seed)
         torch.manual_seed(seed)
         loss = {"goodness": ff.goodness.LearnedProjection(3), "loss": ff.losses.CrossEntropy()}
         return ff.FFSequential(ff.FFLinear(16, 8), normalization=ff.normalization.BatchNorm(), **loss)
 
-    given = data(count)
-    for train in (given, [given[i] for i in range(count)]):  # tensors, and a data set
+    samples = data(count)
+    for train in (samples, [samples[i] for i in range(count)]):  # tensors, and a data set
         path = tmp_path / f"{type(train).__name__}.pt"
-        alone = made()
-        fit(alone, train, validation=given)
+        uninterrupted = new_network()
+        fit(uninterrupted, train, validation=samples)
         with pytest.raises(Killed):
-            fit(made(), train, checkpoint=path, schedule=KillAtStep(1, count // 10 - 1))
-        resumed = made(9)
-        fit(resumed, train, validation=given, checkpoint=path, resume=True)
-        assert same(alone, resumed)
+            fit(new_network(), train, checkpoint=path, schedule=KillAtStep(1, count // 10 - 1))
+        resumed = new_network(9)
+        fit(resumed, train, validation=samples, checkpoint=path, resume=True)
+        assert same(uninterrupted, resumed)
 
 
 @pytest.mark.parametrize("kind", ["unsupervised", "class", "hard"])
 def test_evaluation_takes_any_number_of_samples(kind: str) -> None:
     model = network(kind)
-    held = data(21)
+    samples = data(21)
     for count, batch_size in ((1, 10), (2, 1), (11, 10), (21, 10), (5, 1)):
-        result = ff.evaluate(model, held[:count], batch_size=batch_size)
+        result = ff.evaluate(model, samples[:count], batch_size=batch_size)
         assert result.samples == count
         assert result.error == pytest.approx(
-            100 * float((model.predict(held.inputs[:count]) != held.targets[:count]).double().mean())
+            100 * float((model.predict(samples.inputs[:count]) != samples.targets[:count]).double().mean())
         )
         assert (result.layer_accuracies is None) == (count == 1 and kind != "class")
         if model.layers_classify:
-            most = model.layer_goodness(held.inputs[:count]).amax((0, 2)).tolist()
+            most = model.layer_goodness(samples.inputs[:count]).amax((0, 2)).tolist()
             assert result.largest_goodness == pytest.approx(most)
         else:
             assert result.largest_goodness is None
-    loader = DataLoader(held, 10)
-    assert ff.evaluate(model, loader).error == ff.evaluate(model, held).error
+    loader = DataLoader(samples, 10)
+    assert ff.evaluate(model, loader).error == ff.evaluate(model, samples).error
 
 
-def test_accuracies_carry_no_noise() -> None:
+def test_accuracies_have_no_rounding_noise() -> None:
     result = ff.evaluate(network("class"), data(24))
     assert result.layer_accuracies == tuple(round(100 - error, 4) for error in result.layer_errors)
     assert all(repr(value) == repr(round(value, 4)) for value in result.layer_accuracies)
@@ -419,7 +439,7 @@ class Drawing(Dataset):
         return torch.rand(1, 4, 4), index % 3
 
 
-def test_trying_the_validation_data_changes_nothing() -> None:
+def test_checking_the_validation_data_changes_nothing() -> None:
     generator = torch.Generator().manual_seed(3)
     loader = DataLoader(Drawing(), 5, shuffle=True, generator=generator)
     model = network("dropout")
@@ -442,7 +462,7 @@ def test_trying_the_validation_data_changes_nothing() -> None:
 
 
 class Flaky(Dataset):
-    """Validation data that cannot be read at one of the passes over them, as from a network disk."""
+    """Validation data that cannot be read at one of the reads, as from a network disk."""
 
     def __init__(self, fails: int | None = None) -> None:
         self.reads = 0
@@ -459,27 +479,27 @@ class Flaky(Dataset):
         return inputs, int(target)
 
 
-def test_an_epoch_is_kept_when_measuring_fails(tmp_path: Path) -> None:
-    whole, path, rare = network(), tmp_path / "c.pt", Checkpoint(tmp_path / "rare.pt", every=100)
-    expected = fit(whole, data(), validation=Flaky())
-    with pytest.raises(OSError, match="the disk is gone"):  # 30 reads to try, 30 an epoch
+def test_an_epoch_is_saved_if_its_evaluation_fails(tmp_path: Path) -> None:
+    uninterrupted, path, rare = network(), tmp_path / "c.pt", Checkpoint(tmp_path / "rare.pt", every=100)
+    expected = fit(uninterrupted, data(), validation=Flaky())
+    with pytest.raises(OSError, match="the disk is gone"):  # 2 reads to check, 30 per epoch
         fit(network(), data(), validation=Flaky(fails=75), checkpoint=path, callbacks=[rare])
-    kept = load_checkpoint(path)
-    assert kept["epoch"] == load_checkpoint(rare.path)["epoch"] == 2
-    assert kept["history"][0]["validation"] is not None
-    assert kept["history"][1]["validation"] is None
+    content = load_checkpoint(path)
+    assert content["epoch"] == load_checkpoint(rare.path)["epoch"] == 2
+    assert content["history"][0]["validation"] is not None
+    assert content["history"][1]["validation"] is None
     resumed = network(seed=3)
     history = fit(resumed, data(), validation=Flaky(), checkpoint=path, resume=True)
-    assert same(whole, resumed)
-    assert [one["validation"] for one in history] == [one["validation"] for one in expected]
+    assert same(uninterrupted, resumed)
+    assert [record["validation"] for record in history] == [record["validation"] for record in expected]
 
 
-def test_an_epoch_that_diverged_is_not_kept_when_measuring_fails(tmp_path: Path) -> None:
+def test_a_diverged_epoch_is_not_saved_if_its_evaluation_fails(tmp_path: Path) -> None:
     class Bad(ff.LocalOptimizer):
-        def step(self, *units: object) -> None:
+        def step(self, *names: object) -> None:
             with torch.no_grad():
                 for parameters in self._parameters.values():
-                    for parameter in parameters:
+                    for parameter in parameters.values():
                         parameter.fill_(float("nan"))
 
     bad = Bad(torch.optim.SGD, lr=0.1)
@@ -488,18 +508,18 @@ def test_an_epoch_that_diverged_is_not_kept_when_measuring_fails(tmp_path: Path)
     assert not (tmp_path / "c.pt").exists()
 
 
-def test_float64_is_read_in_the_models_type() -> None:
-    held = data()
+def test_float64_inputs_are_computed_in_the_dtype_of_the_model() -> None:
+    samples = data()
     single, double = network("class"), network("class")
-    fit(single, held, epochs=1)
-    pair = [held.inputs.double(), held.targets]
+    fit(single, samples, epochs=1)
+    pair = [samples.inputs.double(), samples.targets]
     fit(double, pair, epochs=1)
     assert same(single, double)
-    assert ff.evaluate(double, tuple(pair)).error == ff.evaluate(single, held).error
-    loader = DataLoader([(held.inputs[i].double(), int(held.targets[i])) for i in range(60)], 60)
-    assert ff.evaluate(double, loader).error == ff.evaluate(single, held).error
+    assert ff.evaluate(double, tuple(pair)).error == ff.evaluate(single, samples).error
+    loader = DataLoader([(samples.inputs[i].double(), int(samples.targets[i])) for i in range(60)], 60)
+    assert ff.evaluate(double, loader).error == ff.evaluate(single, samples).error
     wide = network("class").double()
-    fit(wide, held, epochs=1)
+    fit(wide, samples, epochs=1)
     assert next(wide.parameters()).dtype == torch.float64
 
 
@@ -509,14 +529,14 @@ class Stream(IterableDataset):
 
 
 def test_a_loader_of_a_stream_trains_and_resumes(tmp_path: Path) -> None:
-    alone = network("class")
-    history = fit(alone, DataLoader(Stream(), 20), validation=DataLoader(Stream(), 20))
+    uninterrupted = network("class")
+    history = fit(uninterrupted, DataLoader(Stream(), 20), validation=DataLoader(Stream(), 20))
     assert history[-1]["validation"]["samples"] == 60
     with pytest.raises(Killed):
         fit(network("class"), DataLoader(Stream(), 20), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(1, 1))
     resumed = network("class", seed=4)
     fit(resumed, DataLoader(Stream(), 20), checkpoint=tmp_path / "c.pt", resume=True)
-    assert same(alone, resumed)
+    assert same(uninterrupted, resumed)
 
 
 @pytest.mark.parametrize(
@@ -540,7 +560,7 @@ def test_bad_data_are_named() -> None:
         fit(network("class"), (torch.rand(6, 25), torch.zeros(6, dtype=torch.int64)))
     with pytest.raises(TypeError, match="float"):
         fit(network(), (good.inputs, good.targets.float()))
-    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2 .* got 0\.\.5"):
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.2 for 3 classes, got 0\.\.5"):
         fit(network(), (good.inputs, good.targets % 2 * 5))
     with pytest.raises(ValueError, match="NaN"):
         fit(network(), (good.inputs * float("nan"), good.targets))
@@ -558,7 +578,7 @@ def test_bad_data_are_named() -> None:
 def test_a_batch_of_one_with_batch_statistics_is_named() -> None:
     norm = {"normalization": ff.normalization.BatchNorm()}
     loss = {"goodness": ff.goodness.LearnedProjection(3), "loss": ff.losses.CrossEntropy()}
-    with pytest.raises(ValueError, match="batch of one"):
+    with pytest.raises(ValueError, match="batch statistics need at least two samples per batch, got one"):
         fit(ff.FFSequential(ff.FFLinear(16, 8), **norm, **loss), data(), batch_size=1)
     norm = {"normalization": ff.normalization.BatchNorm(statistics="running")}
     fit(ff.FFSequential(ff.FFLinear(16, 8), **norm, **loss), data(), batch_size=1, epochs=1)
@@ -595,6 +615,188 @@ def test_baselines_train_through_the_same_fit(schedule: object, tmp_path: Path) 
     assert ff.evaluate(model, data(90, seed=1)).error < 10
 
 
-def test_saving_does_not_leave_parts_behind(tmp_path: Path) -> None:
+def test_saving_leaves_no_partial_files(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.pt", {"model": {}})
     assert os.listdir(tmp_path) == ["c.pt"]
+
+
+def grow(condition: Callable[[History], bool] = lambda history: len(history) == 2) -> GrowNetwork:
+    return GrowNetwork(lambda depth: ff.FFLinear(20 if depth == 2 else 12, 12), condition)
+
+
+@pytest.mark.parametrize("kind", ["pair", "class", "batch norm", "dropout"])
+def test_a_growing_network_gains_a_layer_and_trains_the_others_as_before(kind: str) -> None:
+    model, plain = network(kind), network(kind)
+    initial = model.append(ff.FFLinear(20, 12))[2].block.weight.detach().clone()
+    model = network(kind)
+    history = fit(model, data(), epochs=4, callbacks=[grow()])
+    assert [len(record["layers"]) for record in history] == [2, 2, 3, 3]
+    assert len(model) == 3
+    assert history.layer(2, "loss")[:2] == [None, None]
+    assert not torch.equal(model[2].block.weight, initial)
+    expected = fit(plain, data(), epochs=4)
+    assert same(model[0], plain[0])
+    assert same(model[1], plain[1])
+    for layer in range(2):
+        assert history.layer(layer, "loss") == expected.layer(layer, "loss")
+
+
+def test_an_appended_layer_learns() -> None:
+    losses = fit(network("class"), data(300), epochs=12, callbacks=[grow()]).layer(2, "loss")
+    assert losses[:2] == [None, None]
+    assert losses[-1] < 0.7 * losses[2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [(1, 2), (2, 0), (2, 4), (3, 5)])
+def test_a_growing_run_that_is_killed_and_resumed_equals_an_uninterrupted_one(
+    kind: str, at: tuple[int, int], tmp_path: Path
+) -> None:
+    options = {"epochs": 4, "callbacks": [grow()], "validation": data(30, seed=1)}
+    uninterrupted = network(kind)
+    expected = fit(uninterrupted, data(), **options)
+    with pytest.raises(Killed):
+        fit(network(kind), data(), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(*at), **options)
+    resumed = network(kind, seed=9)
+    history = fit(resumed, data(), checkpoint=tmp_path / "c.pt", resume=True, **options)
+    assert len(resumed) == 3
+    assert same(uninterrupted, resumed)
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_a_network_can_grow_several_times(tmp_path: Path) -> None:
+    options = {"epochs": 4, "callbacks": [grow(lambda history: len(history) in (1, 2))]}
+    uninterrupted = network("hard")
+    fit(uninterrupted, data(), **options)
+    with pytest.raises(Killed):
+        fit(network("hard"), data(), checkpoint=tmp_path / "c.pt", schedule=KillAtStep(3, 1), **options)
+    resumed = network("hard", seed=9)
+    history = fit(resumed, data(), checkpoint=tmp_path / "c.pt", resume=True, **options)
+    assert [len(record["layers"]) for record in history] == [2, 3, 4, 4]
+    assert same(uninterrupted, resumed)
+
+
+def test_a_checkpoint_contains_the_appended_layer_in_any_order_of_the_callbacks(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    uninterrupted = network()
+    fit(uninterrupted, data(), epochs=4, callbacks=[grow()])
+    fit(network(), data(), epochs=2, callbacks=[Checkpoint(path), grow()])
+    resumed = network(seed=9)
+    fit(resumed, data(), epochs=4, callbacks=[grow()], checkpoint=path, resume=True)
+    # the learning rate depends on the total number of epochs, so only the architecture is equal
+    assert {name: value.shape for name, value in resumed.state_dict().items()} == {
+        name: value.shape for name, value in uninterrupted.state_dict().items()
+    }
+
+
+def test_a_network_grows_after_a_failed_evaluation_is_repeated(tmp_path: Path) -> None:
+    path, log = tmp_path / "c.pt", tmp_path / "h.jsonl"
+    callbacks = [grow(lambda history: len(history) == 2 and history[-1]["validation"]["error"] >= 0), JSONLog(log)]
+    uninterrupted = network("dropout")
+    expected = fit(uninterrupted, data(), epochs=4, validation=Flaky(), callbacks=callbacks)
+    with pytest.raises(OSError, match="the disk is gone"):
+        fit(network("dropout"), data(), epochs=4, validation=Flaky(75), checkpoint=path, callbacks=callbacks)
+    assert len(load_checkpoint(path)["history"]) == 2
+    resumed = network("dropout", seed=9)
+    history = fit(
+        resumed, data(), epochs=4, validation=Flaky(), checkpoint=path, resume=True, callbacks=callbacks, progress=True
+    )
+    assert same(uninterrupted, resumed)
+    assert without_seconds(history) == without_seconds(expected)
+    assert [json.loads(line) for line in log.read_text().splitlines()] == history.epochs
+
+
+def test_a_baseline_cannot_grow() -> None:
+    model = ff.baselines.Backpropagation(ff.FFLinear(16, 24), num_classes=3)
+    with pytest.raises(TypeError, match="model must be an FFSequential to grow, got Backpropagation"):
+        fit(model, data(), callbacks=[grow()])
+
+
+class StepRecorder(Callback):
+    """Collects the results of all steps, by epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[list[StepResult]] = [[]]
+
+    def on_step_end(self, state: ff.training.FitState, result: StepResult) -> None:
+        self.epochs[-1].append(result)
+
+    def on_epoch_end(self, state: ff.training.FitState) -> None:
+        self.epochs.append([])
+
+
+@pytest.mark.parametrize("monitor_every", [1, 2, 17])
+@pytest.mark.parametrize("compile", [False, True])
+def test_gradient_norms_of_both_phases_are_measured(
+    monitor_every: int, compile: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    recorder = StepRecorder()
+    history = fit(
+        network(),
+        data(),
+        epochs=4,
+        schedule=ff.update_schedules.Overlapping(2, "step"),
+        callbacks=[recorder],
+        monitor_every=monitor_every,
+        compile=compile,
+    )
+    for epoch, results in enumerate(recorder.epochs[:-1]):
+        assert len(results) == 6
+        phases = [(epoch + step) % 2 for step in range(6)]  # phase 0 updates both layers together, phase 1 the first
+        assert [set(result.layers) for result in results] == [{0} if phase else {0, 1} for phase in phases]
+        measured = [step for step, result in enumerate(results) if result.gradient_norms]
+        assert measured == [step for step in range(6) if step < 2 or step % monitor_every == 0]
+        assert all(set(results[step].gradient_norms) == set(results[step].layers) for step in measured)
+        for layer in range(2):
+            norms = [float(r.gradient_norms[layer]) for r in results if layer in r.gradient_norms]
+            assert history.layer(layer, "gradient_norm")[epoch] == pytest.approx(sum(norms) / len(norms))
+            losses = [float(r.layers[layer].loss) for r in results if layer in r.layers]
+            assert history.layer(layer, "loss")[epoch] == pytest.approx(sum(losses) / len(losses))
+
+
+def test_the_measured_norm_is_that_of_the_gradient() -> None:
+    class Norms(Callback):
+        def on_step_end(self, state: ff.training.FitState, result: StepResult) -> None:
+            for index, norm in result.gradient_norms.items():
+                squares = [p.grad.square().sum() for p in state.model.layers[index].parameters() if p.grad is not None]
+                assert float(norm) == pytest.approx(float(torch.stack(squares).sum().sqrt()))
+
+    fit(network("hard"), data(), monitor_every=1, callbacks=[Norms()])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of torch's compiler
+def test_a_compiled_run_with_overlapping_groups_accepts_a_last_batch_of_another_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiler, functions = torch.compile, []
+    monkeypatch.setattr(torch, "compile", lambda f, **options: functions.append(f) or compiler(f, **options))
+    options = {"batch_size": 12, "schedule": ff.update_schedules.Overlapping(2, None), "epochs": 2}
+    compiled, plain = network(), network()
+    fit(compiled, data(26), compile=True, **options)  # a fallback would be a warning, which is an error here
+    fit(plain, data(26), **options)
+    assert len(functions) == 1
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_history_of_an_unfinished_epoch_has_a_repr() -> None:
+    class Reprs(Callback):
+        def __init__(self) -> None:
+            self.reprs: list[str] = []
+
+        def on_epoch_end(self, state: ff.training.FitState) -> None:
+            self.reprs.append(repr(state.history))
+
+    callback = Reprs()
+    history = fit(network(), data(), epochs=1, callbacks=[callback])
+    assert callback.reprs == [repr(history)] == ["<History of 1 epochs>"]
+    assert repr(History([{"epoch": 1, "seconds": 0.1, "layers": [], "head": None}])) == "<History of 1 epochs>"
+    assert repr(History()) == "<History of 0 epochs>"
+    history = fit(network(), data(), epochs=2, validation=data(), callbacks=[callback])
+    assert (
+        callback.reprs[-1]
+        == repr(history)
+        == f"<History of 2 epochs, validation error {history.validation()[-1]:.2f} %>"
+    )

@@ -1,4 +1,4 @@
-"""Which layers are updated when."""
+"""Update schedules: the groups of layers of every step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwardforward import schedules
+from forwardforward import update_schedules
 from forwardforward.update_schedules import EndToEnd, Greedy, Group, Groups, Joint, Overlapping, Staggered
 
 depths = st.integers(1, 12)
@@ -24,14 +24,14 @@ def layers(groups: Groups) -> list[list[int]]:
 
 
 @given(depth=depths, epoch=st.integers(0, 50), step=st.integers(0, 50))
-def test_joint_and_end_to_end_are_the_same_in_every_step(depth: int, epoch: int, step: int) -> None:
+def test_joint_and_end_to_end_return_the_same_groups_in_every_step(depth: int, epoch: int, step: int) -> None:
     assert layers(Joint()(depth, epoch, step, 51)) == [[layer] for layer in range(depth)]
     assert layers(EndToEnd()(depth, epoch, step, 51)) == [list(range(depth))]
 
 
 @given(depth=depths, epochs=epochs)
 def test_greedy_goes_from_layer_to_layer(depth: int, epochs: int) -> None:
-    """One layer an epoch, none goes back; all have their turn, of equal length up to one epoch."""
+    """One layer per epoch, in order; the numbers of epochs per layer differ by one at most."""
     if epochs < depth:
         with pytest.raises(
             ValueError, match=rf"epochs must be at least one per layer for Greedy\(\), got {epochs} for"
@@ -45,9 +45,9 @@ def test_greedy_goes_from_layer_to_layer(depth: int, epochs: int) -> None:
         ((layer,),) = layers(groups)
         active.append(layer)
     assert active == sorted(active)
-    turns = [active.count(layer) for layer in range(depth)]
-    assert min(turns) >= 1
-    assert max(turns) - min(turns) <= 1
+    counts = [active.count(layer) for layer in range(depth)]
+    assert min(counts) >= 1
+    assert max(counts) - min(counts) <= 1
 
 
 TABLES = {
@@ -62,40 +62,43 @@ TABLES = {
 
 @pytest.mark.parametrize("alternate", ["epoch", "step"])
 @pytest.mark.parametrize(("size", "depth"), TABLES)
-def test_overlapping_groups_by_hand(size: int, depth: int, alternate: str) -> None:
+def test_overlapping_groups_are_those_of_the_tables(size: int, depth: int, alternate: str) -> None:
     schedule = Overlapping(size, alternate)
-    for now in range(3 * size):
-        for other in (0, 5):  # steps do not count between epochs; each epoch's steps begin one phase later
-            epoch, step, phase = (now, other, now) if alternate == "epoch" else (other, now, now + other)
-            found = schedule(depth, epoch, step, 99)
-            assert layers(found) == TABLES[size, depth][phase % min(size, depth)]
-            assert all(group.objectives == group.layers[-1:] for group in found)  # type: ignore[union-attr]
+    for counter in range(3 * size):
+        for other in (0, 5):  # steps do not count between epochs; the steps of each epoch begin one phase later
+            epoch, step, phase = (
+                (counter, other, counter) if alternate == "epoch" else (other, counter, counter + other)
+            )
+            groups = schedule(depth, epoch, step, 99)
+            assert layers(groups) == TABLES[size, depth][phase % min(size, depth)]
+            assert all(group.objectives == group.layers[-1:] for group in groups)  # type: ignore[union-attr]
 
 
 @given(depth=depths, size=st.integers(1, 6), alternate=st.sampled_from(["epoch", "step"]))
-def test_overlapping_groups_cover_the_network_in_turn(depth: int, size: int, alternate: str) -> None:
+def test_overlapping_groups_end_at_every_layer_once_in_all_phases(depth: int, size: int, alternate: str) -> None:
     lasts: list[int] = []
-    size = min(size, depth)  # a group holds no more than all layers
+    size = min(size, depth)  # a group contains at most all layers
     for phase in range(size):
-        groups = Overlapping(size, alternate)(depth, phase, 0, size)  # with one step an epoch too
-        found = layers(groups)
-        assert [layer for group in found for layer in group] == list(range(sum(map(len, found))))  # they touch
-        assert all(len(group) == size for group in found[1:])
-        assert all(0 < len(group) <= size for group in found)
-        assert depth - sum(map(len, found)) < size  # the layers that wait
-        lasts += [group[-1] for group in found]
+        groups = layers(Overlapping(size, alternate)(depth, phase, 0, size))  # also with one step per epoch
+        assert [layer for group in groups for layer in group] == list(range(sum(map(len, groups))))  # no gaps
+        assert all(len(group) == size for group in groups[1:])
+        assert all(0 < len(group) <= size for group in groups)
+        assert depth - sum(map(len, groups)) < size  # the layers that are updated in the next phase
+        lasts += [group[-1] for group in groups]
     assert sorted(lasts) == list(range(depth))  # every layer's objective counts once in as many phases
 
 
 @given(depth=depths, size=st.integers(1, 6), epoch=st.integers(0, 9), step=st.integers(0, 9))
-def test_all_overlapping_groups_at_once(depth: int, size: int, epoch: int, step: int) -> None:
-    found = Overlapping(size, None)(depth, epoch, step, 10)
-    assert layers(found) == [list(range(max(0, last - size + 1), last + 1)) for last in range(depth)]
-    assert [list(group.objectives) for group in found] == [[last] for last in range(depth)]  # type: ignore[union-attr]
+def test_overlapping_without_alternation_returns_one_group_per_layer(
+    depth: int, size: int, epoch: int, step: int
+) -> None:
+    groups = Overlapping(size, None)(depth, epoch, step, 10)
+    assert layers(groups) == [list(range(max(0, last - size + 1), last + 1)) for last in range(depth)]
+    assert [list(group.objectives) for group in groups] == [[last] for last in range(depth)]  # type: ignore[union-attr]
 
 
 @given(depth=depths, epochs=epochs, seed=st.integers(0, 2**16))
-def test_staggered_windows_open_and_close(depth: int, epochs: int, seed: int) -> None:
+def test_staggered_layers_are_updated_inside_their_windows(depth: int, epochs: int, seed: int) -> None:
     source = random.Random(seed)
     edges = [sorted(source.sample(range(21), 2)) for _ in range(depth)]
     windows = [(start / 20, end / 20) for start, end in edges]
@@ -108,8 +111,8 @@ def test_staggered_windows_open_and_close(depth: int, epochs: int, seed: int) ->
 
 
 @given(depth=st.integers(2, 12), share=st.floats(0.05, 1), epochs=st.integers(1, 60))
-def test_evenly_staggered_layers(depth: int, share: float, epochs: int) -> None:
-    """Windows are equally long and follow each other; if they are longer than an epoch, every layer has its time."""
+def test_evenly_staggered_windows_have_equal_lengths_and_distances(depth: int, share: float, epochs: int) -> None:
+    """If they are longer than an epoch, every layer is updated in some epoch."""
     schedule = Staggered.evenly(depth, share)
     starts, ends = zip(*schedule.windows, strict=True)
     assert starts[0] == 0
@@ -119,10 +122,10 @@ def test_evenly_staggered_layers(depth: int, share: float, epochs: int) -> None:
     assert gaps == pytest.approx([(1 - share) / (depth - 1)] * (depth - 1))
     active = [[layer for (layer,) in layers(schedule(depth, epoch, 0, epochs))] for epoch in range(epochs)]
     for layer in range(depth):
-        own = [epoch for epoch in range(epochs) if layer in active[epoch]]
-        assert own == list(range(own[0], own[-1] + 1) if own else [])
+        window = [epoch for epoch in range(epochs) if layer in active[epoch]]
+        assert window == list(range(window[0], window[-1] + 1) if window else [])
         if share * epochs > 1 + 1e-9:
-            assert own
+            assert window
     for before, after in itertools.pairwise(active):
         if before and after:
             assert min(before) <= min(after)
@@ -136,19 +139,19 @@ def test_staggered_over_the_whole_training_is_joint() -> None:
 
 
 @pytest.mark.parametrize("window", [(-0.1, 0.5), (0.5, 1.1), (0.5, 0.5), (0.7, 0.2), (float("nan"), 1.0)], ids=str)
-def test_windows_out_of_range(window: tuple[float, float]) -> None:
+def test_windows_out_of_range_are_refused(window: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"^windows must be pairs \(start, end\) with 0 <= start < end <= 1, got"):
         Staggered([(0.0, 1.0), window])
 
 
 @pytest.mark.parametrize("windows", [0, 2, 4])
-def test_windows_are_one_a_layer(windows: int) -> None:
+def test_another_number_of_windows_than_layers_is_refused(windows: int) -> None:
     with pytest.raises(ValueError, match=f"^windows must be one per layer, got {windows} for 3 layers"):
         Staggered([(0.0, 1.0)] * windows)(3, 0, 0, 10)
 
 
 @pytest.mark.parametrize(("depth", "share"), [(3, 0.0), (3, 1.5), (1, 1.5), (3, -1.0)])
-def test_shares_out_of_range(depth: int, share: float) -> None:
+def test_shares_out_of_range_are_refused(depth: int, share: float) -> None:
     with pytest.raises(ValueError, match=f"^share must be in .* got {share}"):
         Staggered.evenly(depth, share)
 
@@ -165,26 +168,26 @@ SCHEDULES: list[Any] = [
 
 
 def test_reprs_are_the_same_in_every_process() -> None:
-    """A checkpoint holds them, and a run resumed in another process must find its own."""
+    """A checkpoint contains them, and a run may be resumed in another process."""
     program = (
         "import runpy, sys; names = runpy.run_path(sys.argv[1]); "
-        "print([repr(eval(one, dict(names))) for one in sys.argv[2:]])"
+        "print([repr(eval(text, dict(names))) for text in sys.argv[2:]])"
     )
-    reprs = [repr(one) for one in SCHEDULES]
+    reprs = [repr(schedule) for schedule in SCHEDULES]
     for seed in ("1", "2"):
-        found = subprocess.run(
-            [sys.executable, "-S", "-c", program, schedules.__file__, *reprs],
+        process = subprocess.run(
+            [sys.executable, "-S", "-c", program, update_schedules.__file__, *reprs],
             env={"PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,
         )
-        assert found.stdout.strip() == repr(reprs)
+        assert process.stdout.strip() == repr(reprs)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_what_its_repr_makes_does_the_same(schedule: Any) -> None:
-    other = eval(repr(schedule), vars(schedules))
+def test_a_schedule_made_from_a_repr_returns_the_same_groups(schedule: Any) -> None:
+    other = eval(repr(schedule), vars(update_schedules))
     depth = len(getattr(schedule, "windows", range(4)))
     for epoch in range(8):
         for step in range(3):

@@ -12,7 +12,7 @@ from torch import Tensor
 from forwardforward.batches import LabelledInput
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
-from forwardforward.layers.skip import SkipTensors
+from forwardforward.layers.chain import run_layers
 
 __all__ = ["goodness_by_class", "goodness_by_label", "goodness_of"]
 
@@ -27,15 +27,11 @@ def goodness_of(layers: Sequence[FFLayer], x: Tensor | LabelledInput) -> Tensor:
     Raises:
         ValueError: If a layer's objective has no goodness.
     """
-    values = []
-    skips = SkipTensors(layers)
-    for index, layer in enumerate(layers):
-        x, goodness = layer.goodness(x, skips.get(index))
-        skips.store(index, x)
+    values = list(run_layers(layers, x, FFLayer.goodness))
+    for index, goodness in enumerate(values):
         if goodness is None:
             raise ValueError(f"every layer must have a per-class goodness, got only a batch objective in layer {index}")
-        values.append(goodness)
-    return torch.stack(values, dim=1)
+    return torch.stack([goodness for goodness in values if goodness is not None], dim=1)
 
 
 def goodness_by_class(layers: Sequence[FFLayer], images: Tensor, chunk_size: int) -> Tensor:

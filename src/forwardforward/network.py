@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from forwardforward._utils.checks import check_finite, check_labels, check_whole
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
+from forwardforward.layers import FFLayer
+from forwardforward.layers.embedding import IndexLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Preprocessing, to_float, to_tensor
@@ -72,9 +74,15 @@ class Network(nn.Module):
         return False
 
     @property
+    def stack(self) -> list[FFLayer]:
+        """The layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
+
+    @property
     def num_embeddings(self) -> int | None:
         """Size of the table in which the first layer looks up its input, None if the input is floating."""
-        return None
+        first = self.stack[0]
+        return first.num_embeddings if isinstance(first, IndexLayer) else None
 
     @property
     def is_set_up(self) -> bool:

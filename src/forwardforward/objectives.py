@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_arity, check_instance, check_not_negative, check_num_classes, check_whole
-from forwardforward._utils.numerics import full_precision
+from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -294,7 +294,7 @@ class Embedding(nn.Module):
         """Return embeddings ``(batch, dimensions)``."""
         if self.linear is None:  # used alone
             self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
-            self.to(activations.device)
+            self.to(activations.device, accumulator(activations))
         assert self.linear is not None
         assert self.normalization is not None
         rows = self.pool(activations)

@@ -65,7 +65,7 @@ class SequencePool(nn.Module):
     Args:
         size: Number of equal segments that the sequence is divided into.
         kind: ``"mean"``, ``"max"`` or ``"rms"``, the root of the mean square.
-        channels_last: Whether sequences are ``(rows, length, channels)``, as recurrent and attention blocks return them.
+        channels_last: Whether sequences are ``(rows, length, channels)``, the form of recurrent and attention blocks.
 
     Raises:
         ValueError: If an argument is out of range or, when called, the input is not a batch of sequences.

@@ -60,6 +60,12 @@ class Preprocessing(nn.Module):
             self.mean = torch.zeros(shape, device=self.fitted.device)
             self.std = torch.ones(shape, device=self.fitted.device)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        mean = state_dict.get(f"{prefix}mean")
+        if self.mean is None and isinstance(mean, Tensor):  # a model that has not read an input yet
+            self.setup(tuple(mean.shape))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     @property
     def is_set_up(self) -> bool:
         """Whether the shape of the statistics is known."""
@@ -89,6 +95,8 @@ class Preprocessing(nn.Module):
         shape: tuple[int, ...] = ()
         for batch in batches:
             x = to_float(batch).double()
+            if not len(x):
+                continue
             shape = tuple(x.shape[1:])
             rows = x.movedim(1, -1).reshape(-1, x.shape[1])
             if shift is None:  # sums around a value of the data's size lose no digits
@@ -113,10 +121,18 @@ class Preprocessing(nn.Module):
 
         Args:
             x: Raw inputs, floating or uint8, ``(batch, ...)``.
+
+        Raises:
+            ValueError: If they have other channels or dimensions than the statistics.
         """
         x = to_float(x)
         if self.mean is None or self.std is None:
             return x
+        if x.dim() != self.mean.dim() + 1 or x.shape[1] != self.mean.shape[0]:
+            raise ValueError(
+                f"images must be (batch, {', '.join(['channels', 'height', 'width'][: self.mean.dim()])}) with "
+                f"{self.mean.shape[0]} channels, as those that the statistics are of, got shape {tuple(x.shape)}"
+            )
         return (x - self.mean.to(x.dtype)) / self.std.to(x.dtype)
 
     def extra_repr(self) -> str:

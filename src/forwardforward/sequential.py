@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +17,9 @@ from forwardforward.batches import Batch, LabelledInput
 from forwardforward.classifiers import SumOverLayers
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
-from forwardforward.layers import FFLayer, SkipConnection
-from forwardforward.layers.embedding import _IndexLayer
+from forwardforward.layers import FFLayer
+from forwardforward.layers.chain import layer_outputs, run_layers, setup_layers, skip_tensors
 from forwardforward.layers.layer import Defaults
-from forwardforward.layers.skip import SkipTensors
 from forwardforward.negatives import Negatives, RandomLabel
 from forwardforward.network import Classifier, Network
 from forwardforward.normalization import PeerNormalization
@@ -120,7 +121,7 @@ class FFSequential(Network):
         self.label_encoder = label_encoder
         self._given_num_classes = num_classes
         self._defaults = Defaults(goodness, loss, objective, normalization, peer)
-        self._output_shapes: list[tuple[int, ...]] = []
+        self._shapes: list[tuple[int, ...]] = []  # of the first layer's input and of every output
         self.layers = nn.ModuleList(self._new_layer(index, layer) for index, layer in enumerate(layers))
         kinds = {objective.uses_negatives for objective in self._objectives()}
         if len(kinds) > 1:
@@ -134,7 +135,7 @@ class FFSequential(Network):
         self.num_classes = self._resolved_num_classes(head)
         self.head = self._new_head(head)
         self.classifier = self._checked_classifier(classifier)
-        SkipTensors(self.stack)  # refuses a connection from before the first layer
+        skip_tensors(self.stack)  # refuses a connection from before the first layer
         self._check_saved()
         if input_shape is not None:
             self.setup(input_shape)
@@ -224,7 +225,7 @@ class FFSequential(Network):
     @property
     def is_set_up(self) -> bool:
         """Whether the shapes of all parameters are known."""
-        return bool(self._output_shapes)
+        return bool(self._shapes)
 
     def setup(self, input_shape: Sequence[int]) -> None:
         """Set up every plug-in in a dry run on one input of zeros; called at the first batch if not at construction.
@@ -246,24 +247,16 @@ class FFSequential(Network):
         self._setup_layers(shape)
 
     def _setup_layers(self, shape: tuple[int, ...]) -> None:
-        shapes: list[tuple[int, ...]] = []
-        for index in range(len(self)):
-            shape = self._setup_layer(index, shape, shapes)
-            shapes.append(shape)
+        shapes = [shape]
+        setup_layers(self.stack, shapes)
         self._finish_setup(shapes)
-
-    def _setup_layer(self, index: int, shape: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        layer = self.stack[index]
-        skip = layer.residual
-        skip_shape = shapes[index - skip.distance] if isinstance(skip, SkipConnection) else None
-        return layer.setup(shape, index, len(self), skip_shape)
 
     def _finish_setup(self, shapes: list[tuple[int, ...]]) -> None:
         if self.head is not None:
-            self.head.setup(shapes)
+            self.head.setup(shapes[1:])
             self.head.to(self.device, self.dtype)
         self.num_classes = self._resolved_num_classes(self.head)
-        self._output_shapes = shapes
+        self._shapes = shapes
 
     def append(self, layer: nn.Module) -> FFSequential:
         """Append a layer to the network, which may be trained already, and return the network.
@@ -291,11 +284,11 @@ class FFSequential(Network):
             raise ValueError(f"layer must have the same kind of objective as the others, got {new.objective}")
         self.layers.append(new)
         try:
-            SkipTensors(self.stack)
+            skip_tensors(self.stack)
             self._check_saved()
             if self.is_set_up:
-                shapes = list(self._output_shapes)
-                shapes.append(self._setup_layer(len(self) - 1, shapes[-1], shapes))
+                shapes = list(self._shapes)
+                setup_layers(self.stack, shapes, start=len(self) - 1)
                 self._finish_setup(shapes)
         except Exception:
             del self.layers[-1]
@@ -305,11 +298,6 @@ class FFSequential(Network):
 
     # Structure
 
-    @property
-    def stack(self) -> list[FFLayer]:
-        """The layers, in order."""
-        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
-
     def __iter__(self) -> Iterator[FFLayer]:
         """Iterate over the layers in order."""
         return iter(self.stack)
@@ -317,12 +305,6 @@ class FFSequential(Network):
     def __getitem__(self, index: int) -> FFLayer:
         """Return the layer of that index, from 0 or, if negative, from the end."""
         return self.stack[operator.index(index)]
-
-    @property
-    def num_embeddings(self) -> int | None:
-        """Size of the table in which the first layer looks up its input, None if the input is floating."""
-        first = self.stack[0]
-        return first.num_embeddings if isinstance(first, _IndexLayer) else None
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules that are updated separately: layers by index, the head, and a learned label encoder.
@@ -411,25 +393,22 @@ class FFSequential(Network):
                 names[0] = ("0", "label_encoder")
             reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
             observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
-            stack = Stack(self.stack, names, frozenset(observed))
+            stack = Stack(self.stack, names, frozenset(observed), partial(self._head_rows, len(images)))
             with autocast_to(autocast, images.device):
                 features, scores = self._scores_for_negatives(images, labels, generator)
                 made = self._make_batch(images, labels, scores, generator)
             if whole is None:
                 layerwise = LayerwiseStep(stack, optimizer, made, autocast, monitor)
-                result, outputs = layerwise.run(groups), layerwise.outputs
+                result, rows = layerwise.run(groups), layerwise.outputs
             else:
-                result, outputs = whole.run(stack, optimizer, made, groups, autocast, monitor)
+                result, rows = whole.run(stack, optimizer, made, groups, autocast, monitor)
             if self.head is not None and labels is not None:
-                if features is None:
-                    with autocast_to(autocast, images.device), torch.no_grad():
-                        rows = {i: self.head.rows(output[: len(images)]) for i, output in outputs.items()}
-                    features = self.head.read(rows)
+                features = self.head.read(rows) if features is None else features
                 result.head = self.head.step(features, labels, optimizer)
         return result
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-        """Return preprocessed images and checked labels of a training batch; no gradient reaches the caller's images."""
+        """Return preprocessed images without a graph to the caller's, and checked labels, of a training batch."""
         images, labels = batch
         prepared = self.prepare(images).detach()
         if labels is None:
@@ -467,7 +446,7 @@ class FFSequential(Network):
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        *_, output = self.activations(images).values()
+        [output] = deque(layer_outputs(self.stack, self._input(self.prepare(images))), maxlen=1)
         return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
@@ -477,17 +456,7 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
             labels: Class indices to join to the images; default: the neutral label.
         """
-        return self._outputs(self._input(self.prepare(images), labels), len(self))
-
-    def _outputs(self, x: Tensor | LabelledInput, stop: int) -> dict[int, Tensor]:
-        """Return the outputs of the layers before ``stop``; gradients stop at layer borders."""
-        skips = SkipTensors(self.stack)
-        outputs: dict[int, Tensor] = {}
-        for index, layer in enumerate(self.stack[:stop]):
-            outputs[index] = layer(x, skip=skips.get(index))
-            x = outputs[index].detach()
-            skips.store(index, x)
-        return outputs
+        return dict(enumerate(layer_outputs(self.stack, self._input(self.prepare(images), labels))))
 
     def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
         """Return the first layer's input, under the neutral label if no labels are given."""
@@ -564,14 +533,7 @@ class FFSequential(Network):
         with eval_mode(self):
             _, scores = self._scores_for_negatives(images, labels, generator)
             made = self._make_batch(images, labels, scores, generator)
-            x: Tensor | LabelledInput = made.inputs
-            skips = SkipTensors(self.stack)
-            losses = []
-            for index, layer in enumerate(self.stack):
-                x, local = layer.local_loss(x, made, skips.get(index))
-                skips.store(index, x)
-                losses.append(local)
-            return losses
+            return list(run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip)))
 
     @torch.no_grad()
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -602,8 +564,13 @@ class FFSequential(Network):
             classes = self.label_encoder.num_classes
             labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
         indices = self.head.indices(len(self))
-        outputs = self._outputs(self._input(x, labels), max(indices) + 1)
-        return self.head.read({i: self.head.rows(outputs[i]) for i in indices})
+        outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels)))
+        return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
+
+    def _head_rows(self, count: int, output: Tensor) -> Tensor:
+        """Return the head's features of the first ``count`` rows of a layer's output."""
+        assert self.head is not None
+        return self.head.rows(output[:count])
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabelledInput
 from forwardforward.layers import FFLayer
-from forwardforward.layers.skip import SkipTensors
+from forwardforward.layers.chain import skip_tensors
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.update_schedules import Group, Groups
@@ -60,11 +60,13 @@ class Stack:
         layers: The layers, in order.
         names: For each layer, the names of the parameter groups that are updated with it.
         observed: Layers whose outputs the caller reads, such as for a head.
+        observe: What is kept of an observed layer's output; default: the output. Pooled rows need less memory.
     """
 
     layers: Sequence[FFLayer]
     names: Sequence[tuple[str, ...]]
     observed: frozenset[int] = frozenset()
+    observe: Callable[[Tensor], Tensor] = torch.Tensor.detach
 
     def updates(self, groups: Sequence[Group]) -> list[list[str]]:
         """Return the parameter groups that are updated together, in order.
@@ -119,7 +121,7 @@ class LayerwiseStep:
         self._monitor = monitor
         self._x: Tensor | LabelledInput = batch.inputs
         self._position = 0
-        self._skips = SkipTensors(stack.layers)
+        self._skips = skip_tensors(stack.layers)
         self._visited: dict[int, _Visited] = {}
 
     def run(self, groups: Groups) -> StepResult:
@@ -171,7 +173,8 @@ class LayerwiseStep:
         self._position = layer + 1
         self._skips.store(layer, output)
         if layer in self._stack.observed:
-            self.outputs[layer] = output
+            with torch.no_grad(), self._precision():
+                self.outputs[layer] = self._stack.observe(output)
 
     def _backward(self, group: Group, keep: set[int]) -> None:
         """Run backward from the group's losses to its first layer; other groups need the graphs of ``keep``."""
@@ -259,7 +262,7 @@ class WholeStep:
         autocast: torch.dtype | None = None,
         monitor: bool = False,
     ) -> tuple[StepResult, dict[int, Tensor]]:
-        """Update the layers of the groups, and return the figures and the outputs of the observed layers.
+        """Update the layers of the groups, and return the figures and what is kept of the observed layers' outputs.
 
         Args:
             stack: The layers.
@@ -289,7 +292,8 @@ class WholeStep:
             torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
         for names in stack.updates(checked):
             optimizer.step(names)
-        return result, gradients.outputs
+        with torch.no_grad(), autocast_to(autocast, _device_of(batch.inputs)):
+            return result, {index: stack.observe(output) for index, output in gradients.outputs.items()}
 
     def _gradients(
         self, stack: Stack, batch: Batch, groups: list[Group], autocast: torch.dtype | None, updated: set[int]
@@ -357,7 +361,7 @@ class _WholeFunction:
         targets: Tensor | None,
     ) -> Gradients:
         batch = Batch(inputs, targets, self.has_negatives)
-        skips = SkipTensors(self.layers)
+        skips = skip_tensors(self.layers)
         result = Gradients({}, None, {}, {}, {})
         pullbacks: dict[int, tuple[Callable[..., Any] | None, Tensor, Tensor]] = {}
         x: Tensor | LabelledInput = inputs

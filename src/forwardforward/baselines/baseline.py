@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,9 +13,8 @@ from torch import Tensor, nn
 from forwardforward._utils.checks import check_num_classes
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.numerics import accumulator
-from forwardforward.layers import FFLayer, SkipConnection
-from forwardforward.layers.embedding import _IndexLayer
-from forwardforward.layers.skip import SkipTensors
+from forwardforward.layers import FFLayer
+from forwardforward.layers.chain import layer_outputs, setup_layers, skip_tensors
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
@@ -66,21 +67,10 @@ class Baseline(Network):
             if layer.normalization is None:
                 layer.normalization = copy.deepcopy(normalization)
         self.output: nn.Linear | None = None
-        SkipTensors(self.stack)  # refuses a connection from before the first layer
+        skip_tensors(self.stack)  # refuses a connection from before the first layer
         shape = self.stack[0].input_shape if input_shape is None else input_shape
         if shape is not None:
             self.setup(shape)
-
-    @property
-    def stack(self) -> list[FFLayer]:
-        """The layers, in order."""
-        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
-
-    @property
-    def num_embeddings(self) -> int | None:
-        """Size of the table in which the first layer looks up its input, None if the input is floating."""
-        first = self.stack[0]
-        return first.num_embeddings if isinstance(first, _IndexLayer) else None
 
     @property
     def is_set_up(self) -> bool:
@@ -96,14 +86,10 @@ class Baseline(Network):
         super().setup(input_shape)
         if self.is_set_up:
             return
-        shape, shapes = tuple(input_shape), list[tuple[int, ...]]()
-        for index, layer in enumerate(self.stack):
-            skip = layer.residual
-            skip_shape = shapes[index - skip.distance] if isinstance(skip, SkipConnection) else None
-            shape = layer.setup(shape, index, len(self), skip_shape)
-            shapes.append(shape)
+        shapes = [tuple(input_shape)]
+        setup_layers(self.stack, shapes)
         assert self.num_classes is not None
-        self.output = nn.Linear(torch.Size(shape).numel(), self.num_classes).to(self.device, self.dtype)
+        self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the whole network as one group."""
@@ -119,7 +105,7 @@ class Baseline(Network):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits ``(batch, classes)`` of preprocessed images."""
-        *_, last = self._outputs(x).values()
+        [last] = deque(layer_outputs(self.stack, x, cut=False), maxlen=1)
         assert self.output is not None
         logits: Tensor = self.output(last.flatten(1))
         return logits
@@ -133,16 +119,7 @@ class Baseline(Network):
         """
         if labels is not None:
             raise ValueError("labels must be None for a network without labels in its input")
-        return self._outputs(self.prepare(images))
-
-    def _outputs(self, x: Tensor) -> dict[int, Tensor]:
-        outputs: dict[int, Tensor] = {}
-        skips = SkipTensors(self.stack)
-        for index, layer in enumerate(self.stack):
-            x = layer(x, skip=skips.get(index))
-            outputs[index] = x
-            skips.store(index, x)
-        return outputs
+        return dict(enumerate(layer_outputs(self.stack, self.prepare(images), cut=False)))
 
     def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
         """Add the update direction to every parameter's ``grad``, and return the logits without their graph.

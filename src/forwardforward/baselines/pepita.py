@@ -14,7 +14,7 @@ from forwardforward._utils.checks import check_positive
 from forwardforward._utils.modes import autocast_to
 from forwardforward._utils.numerics import accumulator
 from forwardforward.baselines.baseline import Baseline, Product, products
-from forwardforward.layers.skip import SkipTensors
+from forwardforward.layers.chain import skip_tensors
 
 __all__ = ["Pepita"]
 
@@ -128,7 +128,7 @@ class Pepita(Baseline):
         """
         devices = [images.device] if images.device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), autocast_to(autocast, images.device):
-            x, activated, skips = images, [], SkipTensors(self.stack)
+            x, activated, skips = images, [], skip_tensors(self.stack)
             for i, layer in enumerate(self.stack):
                 values = layer.outputs(x, skips.get(i))
                 x = values.output
@@ -141,7 +141,7 @@ class Pepita(Baseline):
         error = error - nn.functional.one_hot(labels, self.num_classes)
         x, skips = (
             images + (error.to(images.dtype) @ self.projection(images).T).view_as(images),
-            SkipTensors(self.stack),
+            skip_tensors(self.stack),
         )
         for i, layer in enumerate(self.stack):
             with _outputs_of(products(layer, i, "PEPITA")) as outputs, autocast_to(autocast, images.device):

@@ -50,7 +50,7 @@ class Images:
     def __init__(self, paths: Sequence[Path], shape: tuple[int, ...], resize: bool = False) -> None:
         if len(shape) != 3 or shape[0] not in MODES:
             raise ValueError(f"{paths[0]} cannot be read as an image: the run's inputs have shape {shape}")
-        self.names = [str(path) for path in paths]
+        self.names: Sequence[str] = [str(path) for path in paths]
         self._mode = MODES[shape[0]]
         self._size = (shape[2], shape[1])  # Pillow's order
         self._resize = resize
@@ -107,7 +107,7 @@ class Array:
             array = array.astype(np.float32)
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinity")
-        self.names = [f"{name}[{index}]" for index in range(len(array))]
+        self.names: Sequence[str] = [f"{name}[{index}]" for index in range(len(array))]
         self._array = array
 
     def read(self, part: slice) -> Tensor:

@@ -151,7 +151,7 @@ class _Projection(PerClassGoodness):
         """Return the pooled activations as rows, and the matrix."""
         if self.weight is None:  # used alone
             self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
-            self.to(activations.device)
+            self.to(activations.device, accumulator(activations))
         assert self.weight is not None
         rows = activations.flatten(1) if self.pool is None else self.pool(activations)
         if rows.shape[1] != self.weight.shape[1]:

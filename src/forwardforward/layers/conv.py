@@ -156,5 +156,6 @@ class FFConv2d(SharedInput):
     def _laid_out(self, maps: Tensor) -> Tensor:
         """Return the maps with channels last in memory, if that is faster; later operations keep the layout."""
         if maps.device.type == "cpu" and self.block.groups == 1 and CHANNELS_LAST:
-            return maps.contiguous(memory_format=torch.channels_last)
+            # torch.channels_last in a form that torch.func.vmap supports
+            return maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         return maps

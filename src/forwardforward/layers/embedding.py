@@ -15,7 +15,7 @@ from forwardforward.normalization import Identity
 __all__ = ["FFEmbedding", "FFEmbeddingBag"]
 
 
-class _IndexLayer(FFLayer):
+class IndexLayer(FFLayer):
     """A layer whose input consists of indices, some of which are left out in training."""
 
     takes_indices = True
@@ -54,7 +54,7 @@ def _check(num_embeddings: int, features: int, dropout: float) -> None:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
 
 
-class FFEmbeddingBag(_IndexLayer):
+class FFEmbeddingBag(IndexLayer):
     r"""The mean of a bag's learned vectors, with a local objective.
 
     .. math:: h = \mathrm{ReLU}\Bigl(\operatorname*{mean}_{e \ne 0} v_e\Bigr)
@@ -98,7 +98,7 @@ class FFEmbeddingBag(_IndexLayer):
         )
 
 
-class FFEmbedding(_IndexLayer):
+class FFEmbedding(IndexLayer):
     """One learned vector per word, ``(rows, features, words)``, with a local objective.
 
     Args:

@@ -69,7 +69,8 @@ class FFLayer(nn.Module):
     A layer is complete by itself: :meth:`local_loss` returns its output and its local loss. In an
     :class:`~forwardforward.FFSequential` it takes the plug-ins that it lacks from the network. Plug-ins are set up in a
     dry run on one sample of zeros: at construction if ``input_shape`` is given, else when the layer becomes part of a
-    network with an input shape, else at the first batch.
+    network with an input shape, else at the first batch. A layer with a skip connection is not set up at construction.
+    Each layer has its own copies of plug-ins, so that one object serves several layers.
 
     Every real batch goes through ``layer(x)``, so forward hooks see it in training, prediction and evaluation.
 
@@ -148,6 +149,8 @@ class FFLayer(nn.Module):
         if objective is not None and not isinstance(objective, Objective):
             raise TypeError(f"objective must be an instance of ff.objectives.Objective, got {objective!r}")
         _check_batch_first(block)
+        # A plug-in is set up for one layer: if layers shared it, all would use the last one's threshold or statistics.
+        goodness, loss, objective, normalization, peer = copy.deepcopy((goodness, loss, objective, normalization, peer))
         self.block = block
         self.activation = activation
         self.pool = pool
@@ -163,15 +166,15 @@ class FFLayer(nn.Module):
         #: Largest number of values per sample that any part of the layer computes; known after the setup.
         self.largest_size = 0
         self._refuses_peer = peer is False
-        self._goodness = goodness
-        self._loss = loss
         self._in_network = False
         self._is_set_up = False
         self._check_peer()
         if loss is not None and (goodness is not None or isinstance(loss, BatchLoss)):
             self.objective = make_objective(goodness, loss)
-            self._goodness = self._loss = None
-        if self.input_shape is not None:
+            goodness = loss = None
+        self._incomplete = Defaults(goodness, loss)  # until a network completes the objective
+        # Only a network knows the shape of the earlier output that a skip connection reads.
+        if self.input_shape is not None and not isinstance(residual, SkipConnection):
             self.setup(self.input_shape)
 
     # Setup
@@ -189,7 +192,7 @@ class FFLayer(nn.Module):
         if self._in_network:
             raise ValueError("a layer can be part of one network only, got one that is part of a network already")
         self.objective = self._network_objective(defaults)
-        self._goodness = self._loss = None
+        self._incomplete = Defaults()
         normalization = defaults.normalization if self.normalization is None else self.normalization
         self.normalization = Identity() if normalization is None else copy.deepcopy(normalization)
         if self.peer is not None or not self._refuses_peer:
@@ -201,12 +204,13 @@ class FFLayer(nn.Module):
     def _network_objective(self, defaults: Defaults) -> Objective:
         if self.objective is not None:
             return copy.deepcopy(self.objective)
-        if self._goodness is None and self._loss is None and defaults.objective is not None:
+        goodness, loss = self._incomplete.goodness, self._incomplete.loss
+        if goodness is None and loss is None and defaults.objective is not None:
             return copy.deepcopy(defaults.objective)
-        loss = defaults.loss if self._loss is None else self._loss
+        loss = defaults.loss if loss is None else loss
         if loss is None:
             raise ValueError("a layer has no loss: pass loss= or objective= to the layer or to FFSequential")
-        goodness = defaults.goodness if self._goodness is None else self._goodness
+        goodness = defaults.goodness if goodness is None else goodness
         return make_objective(copy.deepcopy(goodness), copy.deepcopy(loss))
 
     @property
@@ -251,7 +255,7 @@ class FFLayer(nn.Module):
         record: dict[str, Tensor] = {}
         try:
             with eval_mode(self):
-                output = self._run(zeros, skip, record, prepare)
+                output = self._run(self.check_input(zeros), skip, record, prepare)
                 if self.objective is not None:
                     goodness = self.objective.goodness_of(record["goodness_input"])
                     if goodness is not None:
@@ -276,9 +280,10 @@ class FFLayer(nn.Module):
             skip: Output of the earlier layer that a :class:`~forwardforward.layers.SkipConnection` reads.
             record: Filled with the intermediate values of :class:`LayerOutput`.
         """
+        start = self.check_input(x)
         if not self._is_set_up:  # a layer used alone, at its first batch
             self.setup(x.shape[1:], skip_shape=None if skip is None else skip.shape[1:])
-        return self._run(x, skip, {} if record is None else record)
+        return self._run(start, skip, {} if record is None else record)
 
     def outputs(self, x: Tensor | LabelledInput, skip: Tensor | None = None) -> LayerOutput:
         """Return the layer's output with its intermediate values.
@@ -345,13 +350,12 @@ class FFLayer(nn.Module):
 
     def _run(
         self,
-        x: Tensor | LabelledInput,
+        start: Tensor | LabelledInput,
         skip: Tensor | None,
         record: dict[str, Tensor],
         prepare: Callable[[str, Tensor], None] | None = None,
     ) -> Tensor:
-        """Apply the operations in order; ``prepare`` is called before each of them in the dry run."""
-        start = self.check_input(x)
+        """Apply the operations to a checked input; ``prepare`` is called before each of them in the dry run."""
         operations = self._operations()
         if isinstance(start, LabelledInput):
             value, operations = self._join(start, operations)

@@ -30,7 +30,7 @@ class MaxPool2d(nn.MaxPool2d):
         super().__init__(size)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the maxima of ``(rows, channels, height, width)``."""
+        """Return the maxima of ``(rows, channels, height, width)`` or ``(channels, height, width)``."""
         if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and maps.requires_grad):
             return super().forward(maps)  # type: ignore[no-any-return]
         pooled, _ = _apply(maps, self.kernel_size)
@@ -48,16 +48,16 @@ class _Pool(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, int | tuple[int, int]], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
-        ctx.size, ctx.shape = inputs[1], inputs[0].shape[2:]
+        ctx.size, ctx.shape = inputs[1], inputs[0].shape[-2:]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         grad, (places,) = grads[0], ctx.saved_tensors
-        channels_last = places.is_contiguous(memory_format=torch.channels_last)
+        channels_last = places.dim() == 4 and places.is_contiguous(memory_format=torch.channels_last)
         if channels_last and not torch.are_deterministic_algorithms_enabled():  # keeps the memory layout
             return F.max_unpool2d(grad, places, ctx.size, output_size=ctx.shape), None
-        spread = grad.new_zeros(*grad.shape[:2], ctx.shape.numel())
-        return spread.scatter(2, places.flatten(2), grad.flatten(2)).unflatten(2, ctx.shape), None
+        spread = grad.new_zeros(*grad.shape[:-2], ctx.shape.numel())
+        return spread.scatter(-1, places.flatten(-2), grad.flatten(-2)).unflatten(-1, ctx.shape), None
 
 
 _apply: Callable[[Tensor, Any], tuple[Tensor, Tensor]] = _Pool.apply

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.checks import check_whole
-
-if TYPE_CHECKING:
-    from forwardforward.layers.layer import FFLayer
 
 __all__ = ["Residual", "SkipConnection", "SkipTensors"]
 
@@ -115,22 +111,22 @@ class SkipTensors:
     """The outputs that later layers of one pass still read through their skip connections.
 
     Args:
-        layers: The layers, in order.
+        residuals: The residual connection of every layer, in order.
 
     Raises:
         ValueError: If a connection begins before the first layer.
     """
 
-    def __init__(self, layers: Sequence[FFLayer]) -> None:
+    def __init__(self, residuals: Sequence[nn.Module | None]) -> None:
         self._source: dict[int, int] = {}
-        for index, layer in enumerate(layers):
-            if isinstance(layer.residual, SkipConnection):
-                if layer.residual.distance > index:
+        for index, residual in enumerate(residuals):
+            if isinstance(residual, SkipConnection):
+                if residual.distance > index:
                     raise ValueError(
                         f"distance must be at most {index} for a skip connection of layer {index}, "
-                        f"got {layer.residual.distance}"
+                        f"got {residual.distance}"
                     )
-                self._source[index] = index - layer.residual.distance
+                self._source[index] = index - residual.distance
         self._last_reader = {source: reader for reader, source in self._source.items()}
         self._outputs: dict[int, Tensor] = {}
 

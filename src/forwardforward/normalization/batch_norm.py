@@ -81,7 +81,7 @@ class BatchNorm(Normalization):
         """Return ``x`` normalized per feature, of the same shape."""
         if self.running_mean is None:  # used alone
             self.setup(LayerSpec(0, 1, tuple(x.shape[1:])))
-            self.to(x.device)
+            self.to(x.device, accumulator(x))
         running_mean, running_var = self._averages()
         if x.shape[1] != len(running_mean):
             raise ValueError(f"x must have {len(running_mean)} features, got {x.shape[1]}")

@@ -80,7 +80,7 @@ class LocalOptimizer:
                 )
             self._model, self._parameters, self._optimizers = model, {}, {}
         for name, module in groups.items():
-            current = {key: p for key, p in module.named_parameters()}
+            current = dict(module.named_parameters())
             known = self._parameters.get(name)
             if known is not None and list(map(id, known.values())) == list(map(id, current.values())):
                 continue

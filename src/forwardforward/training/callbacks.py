@@ -82,7 +82,7 @@ class Callback:
 
         Args:
             state: The state, before the checkpoint is loaded.
-            history: The checkpoint's history.
+            history: The epochs after which the callbacks were called before the checkpoint was written.
         """
 
     def on_fit_begin(self, state: FitState) -> None:
@@ -193,9 +193,15 @@ class Checkpoint(Callback):
         if len(state.history) != self._written:
             self.write(state)
 
-    def write(self, state: FitState) -> None:
-        """Write the current state."""
-        save_checkpoint(self.path, checkpoint_content(state))
+    def write(self, state: FitState, finished: bool = True) -> None:
+        """Write the current state.
+
+        Args:
+            state: The state.
+            finished: Whether the last epoch was evaluated and the callbacks were called; a resumed run does it first
+                otherwise.
+        """
+        save_checkpoint(self.path, {**checkpoint_content(state), "finished": finished})
         self._written = len(state.history)
 
 

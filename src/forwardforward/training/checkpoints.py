@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from forwardforward._utils.files import replacing
+from forwardforward.network import Network
 
 __all__ = ["CheckpointError", "load_checkpoint", "load_weights", "save_checkpoint"]
 
@@ -100,7 +101,16 @@ def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module)
 
 def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Module) -> None:
     """Refuse weights of other names or shapes than the model's."""
-    current, saved = model.state_dict(), content["model"]
+    saved = content["model"]
+    if isinstance(model, Network):
+        if not model.is_set_up:
+            raise CheckpointError(
+                f"cannot load the checkpoint {path}: the model's shapes are not known yet, "
+                "pass input_shape= to the model or call model.setup(shape)"
+            )
+        if "preprocessing.mean" in saved and not model.preprocessing.is_set_up:
+            model.preprocessing.setup(tuple(saved["preprocessing.mean"].shape))
+    current = model.state_dict()
     differences = [f"missing {key}" for key in current if key not in saved]
     differences += [f"unexpected {key}" for key in saved if key not in current]
     differences += [

@@ -16,7 +16,7 @@ from forwardforward.data.batching import Data, Source, class_names_of, source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import to_float
-from forwardforward.step import StepResult
+from forwardforward.step import StepResult, check_groups
 from forwardforward.training.arguments import (
     check_checkpoint,
     check_optimizer,
@@ -33,7 +33,7 @@ from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, derive_seed
 from forwardforward.training.settings import described, first_difference, model_settings
-from forwardforward.update_schedules import Joint, Schedule
+from forwardforward.update_schedules import Group, Joint, Schedule
 
 __all__ = ["fit"]
 
@@ -86,13 +86,14 @@ def fit(
             :class:`~forwardforward.training.CompiledStep`.
         augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``;
             see :mod:`forwardforward.data`.
-        callbacks: Called after each epoch, in order.
+        callbacks: Called after each epoch, in order; those that write checkpoints last.
         progress: Whether to show a progress bar on standard error.
         checkpoint: File to write after each epoch, in an existing folder. It is also written if the evaluation of the
-            validation data fails; a resumed run repeats that evaluation first.
+            validation data fails; a resumed run repeats that evaluation first, and then calls the callbacks.
         resume: Resume from ``checkpoint``, or start if it does not exist yet. By default, an existing file is refused.
         monitor_every: Number of steps between measurements of the gradient norm, which reads every gradient once. The
-            default is a prime, so that every phase of an alternating schedule is measured.
+            default is a prime, so that the phases of an alternating schedule are measured equally often; the first step
+            of each phase in an epoch is always measured.
 
     Returns:
         The history; of a resumed run, of all epochs.
@@ -163,35 +164,30 @@ def _fit(
         validates=validation is not None,
         settings={name: described(value) for name, value in compared.items()},
     )
-    # The checkpoint is written last, so that it contains what the other callbacks change, such as an appended layer.
+    # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer.
     every = [StopOnNaN(), *callbacks, *([Checkpoint(checkpoint)] if checkpoint is not None else [])]
+    every.sort(key=lambda callback: isinstance(callback, Checkpoint))
     cuda = [target] if target.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         _prepare(state, data)
         if validation is not None:
             check_validation(network, validation)
+        unfinished = None
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            _restore(state, every, checkpoint, target)
+            unfinished = _restore(state, every, checkpoint, target)
             if validation is not None and state.history and state.history[-1]["validation"] is None:
                 state.history[-1]["validation"] = _evaluated(network, validation)
         for callback in every:
             callback.on_fit_begin(state)
         step = CompiledStep(network) if compile else network.step
         total = None if data.steps is None else data.steps * epochs
-        with tqdm(total=total, initial=(data.steps or 0) * len(state.history), disable=not progress) as bar:
+        trained = len(state.history) + (unfinished is not None)
+        with tqdm(total=total, initial=(data.steps or 0) * trained, disable=not progress) as bar:
+            if unfinished is not None:
+                _finish(state, unfinished, validation, every, bar)
             while len(state.history) < epochs and not state.stop:
                 epoch = _Epoch(state, step, target, PRECISIONS[precision], augment, every, monitor_every)
-                record = epoch.run(data, bar)
-                state.history.epochs.append(record)
-                if validation is not None:
-                    try:
-                        record["validation"] = _evaluated(network, validation)
-                    except Exception:
-                        _keep(state, every)
-                        raise
-                    bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
-                for callback in every:
-                    callback.on_epoch_end(state)
+                _finish(state, epoch.run(data, bar), validation, every, bar)
         for callback in every:
             callback.on_fit_end(state)
     return state.history
@@ -201,10 +197,30 @@ def _prepare(state: FitState, data: Source) -> None:
     """Fit the preprocessing and set up shapes on the training data, and attach the optimizer."""
     model = state.model
     if model.preprocessing.needs_fit:
-        model.preprocessing.fit(images for images, _ in data.batches(None))
+        torch.manual_seed(derive_seed(state.seed, 0, "preprocessing"))  # data sets may draw random numbers
+        order = derive_generator(state.seed, 0, "preprocessing")
+        model.preprocessing.fit(images for images, _ in data.batches(order))
     if not model.is_set_up:
         model.prepare(data.some()[0])
     state.optimizer.attach(model)
+
+
+def _finish(
+    state: FitState, record: dict[str, Any], validation: Data | None, callbacks: Sequence[Callback], bar: Any
+) -> None:
+    """Add a trained epoch to the history, evaluate it, and call the callbacks."""
+    state.history.epochs.append(record)
+    if validation is not None:
+        try:
+            record["validation"] = _evaluated(state.model, validation)
+        except Exception:
+            _keep(state, callbacks)
+            raise
+        bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
+    # Callbacks may draw random numbers, such as the weights of a new layer.
+    torch.manual_seed(derive_seed(state.seed, record["epoch"], "callbacks"))
+    for callback in callbacks:
+        callback.on_epoch_end(state)
 
 
 def _keep(state: FitState, callbacks: Sequence[Callback]) -> None:
@@ -212,7 +228,7 @@ def _keep(state: FitState, callbacks: Sequence[Callback]) -> None:
     StopOnNaN().on_epoch_end(state)
     for callback in callbacks:
         if isinstance(callback, Checkpoint):
-            callback.write(state)
+            callback.write(state, finished=False)
 
 
 def _evaluated(model: Network, validation: Data) -> dict[str, Any]:
@@ -254,16 +270,20 @@ class _Epoch:
         self._set_progress((epoch + 0.5) / state.epochs)
         bar.set_description(f"epoch {epoch + 1}/{state.epochs}")
         meter, depth = EpochMeter(), len(state.model)
+        phases: set[tuple[Group, ...]] = set()  # those whose gradients were measured
         state.model.train()
         start = time.perf_counter()
         for index, (images, labels) in enumerate(data.batches(order)):
+            groups = check_groups(state.schedule(depth, epoch, index, state.epochs), depth)
+            monitor = index % self.monitor_every == 0 or tuple(groups) not in phases
+            phases.add(tuple(groups))
             result = self.step(
                 (images if self.augment is None else self.augment(_floating(images), augmentation), labels),
                 state.optimizer,
-                groups=state.schedule(depth, epoch, index, state.epochs),
+                groups=groups,
                 generator=negatives,
                 autocast=self.autocast,
-                monitor=index % self.monitor_every == 0,
+                monitor=monitor,
             )
             meter.update(result)
             for callback in self.callbacks:
@@ -308,16 +328,20 @@ def _largest_weight(layer: nn.Module) -> float | None:
     return float(torch.stack(sizes).max()) if sizes else None
 
 
-def _restore(state: FitState, callbacks: Sequence[Callback], path: str | Path, device: torch.device) -> None:
-    """Load a checkpoint's weights, optimizer state and history.
+def _restore(
+    state: FitState, callbacks: Sequence[Callback], path: str | Path, device: torch.device
+) -> dict[str, Any] | None:
+    """Load a checkpoint's weights, optimizer state and history, and return an epoch that was not evaluated.
 
     Everything that determines the result is compared first: a checkpoint of another run would load without an error and
     continue as a mixture of both.
     """
     content = load_checkpoint(path, device)
     require(content, path, "seed", "batch_size", "schedule", "settings", "optimizer", "history")
+    records = content["history"]
+    unfinished = None if content.get("finished", True) else records.pop()
     for callback in callbacks:
-        callback.on_restore(state, History(content["history"]))
+        callback.on_restore(state, History(records))
     check_architecture(content, path, state.model)
     current = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
     saved = {**{name: content[name] for name in current}, **content["settings"]}
@@ -326,4 +350,5 @@ def _restore(state: FitState, callbacks: Sequence[Callback], path: str | Path, d
         raise ValueError(f"{name} must be that of the checkpoint {path}, {saved.get(name)}, got {current.get(name)}")
     restore_weights(content, path, state.model)
     state.optimizer.load_state_dict(content["optimizer"])
-    state.history.epochs.extend(content["history"])
+    state.history.epochs.extend(records)
+    return unfinished

@@ -22,11 +22,12 @@ def model_settings(model: nn.Module) -> dict[str, str]:
     """Return every module's type and arguments, and its plug-ins that are not modules, by their place in the model."""
     settings = {}
     for place, module in model.named_modules(remove_duplicate=False):
-        settings[place or "model"] = _cleaned(f"{type(module).__name__}({module.extra_repr()})")
         plugins = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
         if options := getattr(module, "optimizer_options", None):
             plugins["optimizer"] = options
+        # before the module, whose own description may contain them, so that a difference is reported by their name
         settings |= {".".join(filter(None, (place, name))): described(value) for name, value in plugins.items()}
+        settings[place or "model"] = _cleaned(f"{type(module).__name__}({module.extra_repr()})")
     return settings
 
 

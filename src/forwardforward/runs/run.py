@@ -1,9 +1,4 @@
-"""Runs: trainings in folders, which can be evaluated, resumed, trained longer, and loaded as models.
-
-A run folder contains ``config.json`` (the configuration, written first), ``history.jsonl`` (one line per epoch),
-``checkpoint.pt``, ``text_encoder.pt`` for data sets of texts, and, once the training has ended, ``summary.json`` and
-``curves.png``. The command line trains runs, and so do scripts by :class:`Run`.
-"""
+"""Trainings in folders."""
 
 from __future__ import annotations
 
@@ -12,8 +7,8 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +20,7 @@ from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
 from forwardforward.network import Network
 from forwardforward.recipes import Recipe, get
+from forwardforward.runs.config import RunConfig, differences
 from forwardforward.training import (
     Callback,
     CheckpointError,
@@ -35,8 +31,9 @@ from forwardforward.training import (
     load_checkpoint,
     load_weights,
 )
+from forwardforward.training.evaluation import ChoosesLayers
 
-__all__ = ["Run", "RunConfig", "differences", "load"]
+__all__ = ["Run", "load"]
 
 FILES = ("config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png")
 
@@ -56,166 +53,6 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Network:
         CheckpointError: If the run has no checkpoint yet, or it is corrupted.
     """
     return Run.open(folder).load(device)
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Configuration of a run. :meth:`from_recipe` fills in what follows from a recipe.
-
-    Args:
-        data: Name of a data set, or path of an ``.npz`` file.
-        recipe: Name of the recipe.
-        widths: Widths of the layers.
-        epochs: Passes over the training data.
-        batch_size: Samples per step.
-        table: All fields of the recipe as text, as they were when the run began, see
-            :meth:`~forwardforward.recipes.Recipe.table`.
-        seed: Random seed for weights, shuffling and sampling; splits are fixed.
-        data_dir: Folder of the data set's files; default: see :func:`forwardforward.data.load`.
-        device: Device to train on.
-        precision: Compute precision, ``"float32"`` or ``"bf16"``.
-        threads: Number of CPU threads; results are bit-exact for equal numbers. Default: torch's number.
-        compile: Whether ``torch.compile`` compiles the layers; results are equal up to rounding.
-        vectors: File of word vectors that replace those which the recipe trains.
-        validation: Whether the validation split is held out, measured after each epoch, and evaluated on at the end
-            instead of the test set.
-        train_samples: Number of training samples, a fixed subset with equal shares of the classes; default: all.
-        command: Command that started the run.
-        input_shape: Shape of one input; set when the run begins.
-        num_classes: Number of classes; set when the run begins.
-        class_names: Names of the classes if the data set has them; set when the run begins.
-
-    Raises:
-        ValueError: If a value is of the wrong type or out of range.
-
-    Example:
-        >>> from forwardforward.recipes import get
-        >>> config = RunConfig.from_recipe(get("hinton").for_dataset("digits"), "digits", seed=1)
-        >>> config.seed, config.device
-        (1, 'cpu')
-    """
-
-    data: str
-    recipe: str
-    widths: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    table: Mapping[str, str]
-    seed: int = 0
-    data_dir: str | None = None
-    device: str = "cpu"
-    precision: str = "float32"
-    threads: int | None = None
-    compile: bool = False
-    vectors: str | None = None
-    validation: bool = False
-    train_samples: int | None = None
-    command: str = ""
-    input_shape: tuple[int, ...] | None = None
-    num_classes: int | None = None
-    class_names: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        """Check all values: a configuration may come from a file that somebody has edited."""
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
-            if not check(value):
-                raise ValueError(f"{name} is not valid, got {value!r}")
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, data: str, **settings: Any) -> RunConfig:
-        """Return the configuration of a training by a recipe, with its widths, epochs and batch size.
-
-        Args:
-            recipe: The recipe, with the data set's settings (:meth:`~forwardforward.recipes.Recipe.for_dataset`) and
-                the user's (:meth:`~forwardforward.recipes.Recipe.replace`).
-            data: Name of a data set, or path of an ``.npz`` file.
-            **settings: Other fields of the configuration.
-        """
-        sizes: dict[str, Any] = {name: getattr(recipe, name) for name in ("widths", "epochs", "batch_size")}
-        return cls(data=data, recipe=recipe.name, **sizes, table=recipe.table(), **settings)
-
-    @classmethod
-    def from_json(cls, text: str) -> RunConfig:
-        """Return the configuration from the text of ``config.json``.
-
-        Raises:
-            ValueError: If it is not valid JSON, a field is missing or unknown, or a value is not valid.
-        """
-        values = json.loads(text)
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or set(values) != set(names):
-            raise ValueError(f"it must contain exactly {', '.join(names)}")
-        for name in ("widths", "input_shape", "class_names"):  # JSON has no tuples
-            if isinstance(values[name], list):
-                values[name] = tuple(values[name])
-        return cls(**values)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that determine the result, by name, to be compared by :func:`differences`.
-
-        Files, device, threads and compilation are left out: they change the result by rounding at most.
-        """
-        return {
-            "data": self.data,
-            "recipe": self.recipe,
-            "seed": self.seed,
-            "precision": self.precision,
-            "validation": self.validation,
-            "train_samples": self.train_samples,
-            **self.table,
-        }
-
-
-def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ, by name, as pairs (saved, current); None stands for a missing one.
-
-    Example:
-        >>> differences({"lr": "0.1", "seed": 0}, {"lr": "0.2", "seed": 0, "peer": "PeerNormalization()"})
-        {'lr': ('0.1', '0.2'), 'peer': (None, 'PeerNormalization()')}
-    """
-    pairs = {name: (saved.get(name), current.get(name)) for name in {**saved, **current}}
-    return {name: (before, now) for name, (before, now) in pairs.items() if before != now}
-
-
-def _integer(value: Any, lowest: int, highest: int = 2**63 - 1) -> bool:
-    return type(value) is int and lowest <= value <= highest
-
-
-def _integers(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(_integer(number, 1, 2**31 - 1) for number in value)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _boolean(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-#: Conditions on the fields of a configuration.
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "data": _text,
-    "recipe": _text,
-    "widths": _integers,
-    "epochs": lambda value: _integer(value, 1),
-    "batch_size": lambda value: _integer(value, 1),
-    "table": lambda value: isinstance(value, Mapping) and all(map(_text, [*value, *value.values()])),
-    "seed": lambda value: _integer(value, 0),
-    "data_dir": lambda value: value is None or _text(value),
-    "device": _text,
-    "precision": lambda value: value in ("float32", "bf16"),
-    "threads": lambda value: value is None or _integer(value, 1, 4096),
-    "compile": _boolean,
-    "vectors": lambda value: value is None or _text(value),
-    "validation": _boolean,
-    "train_samples": lambda value: value is None or _integer(value, 2),
-    "command": _text,
-    "input_shape": lambda value: value is None or _integers(value),
-    "num_classes": lambda value: value is None or _integer(value, 1),
-    "class_names": lambda value: value is None or (isinstance(value, tuple) and all(map(_text, value))),
-}
 
 
 class Run:
@@ -428,7 +265,7 @@ class Run:
     @property
     def _holds_out(self) -> bool:
         """Whether the validation split is held out: for the user, or because the classifier chooses layers with it."""
-        return self.config.validation or hasattr(self.recipe.classifier, "choose")
+        return self.config.validation or isinstance(self.recipe.classifier, ChoosesLayers)
 
     def model(self) -> Network:
         """Return the untrained model; its weights are determined by the run's seed.
@@ -473,13 +310,16 @@ class Run:
             ValueError: If the run's inputs are not texts.
             CheckpointError: If ``text_encoder.pt`` is missing or corrupted.
         """
-        if not self.reads_text:
-            raise ValueError(f"the run in {self.folder} does not read texts, its data are {self.config.data}")
+        representation = self.recipe.representation
+        if representation is None:
+            raise ValueError(
+                f"the inputs of the run in {self.folder} are not texts, its data set is {self.config.data}"
+            )
         path = self.folder / "text_encoder.pt"
         if not path.is_file():
             raise CheckpointError(f"there is no text encoder {path}")
         try:
-            return text_encoder_from_state(torch.load(path, weights_only=True), type(self.recipe.representation))
+            return text_encoder_from_state(torch.load(path, weights_only=True), type(representation))
         except Exception as error:  # torch.load raises many kinds of errors for a corrupted file
             raise CheckpointError(f"cannot read the text encoder {path}: {error}") from error
 

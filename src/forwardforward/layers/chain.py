@@ -1,0 +1,80 @@
+"""Running layers one after the other, with their skip connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from torch import Tensor
+
+from forwardforward.batches import LabelledInput
+from forwardforward.layers.layer import FFLayer
+from forwardforward.layers.skip import SkipConnection, SkipTensors
+
+__all__ = ["layer_outputs", "run_layers", "setup_layers", "skip_tensors"]
+
+Result = TypeVar("Result")
+
+
+def skip_tensors(layers: Sequence[FFLayer]) -> SkipTensors:
+    """Return the storage of the outputs that skip connections read in one pass.
+
+    Args:
+        layers: The layers, in order.
+
+    Raises:
+        ValueError: If a connection begins before the first layer.
+    """
+    return SkipTensors([layer.residual for layer in layers])
+
+
+def run_layers(
+    layers: Sequence[FFLayer],
+    x: Tensor | LabelledInput,
+    function: Callable[[FFLayer, Tensor | LabelledInput, Tensor | None], tuple[Tensor, Result]],
+    cut: bool = True,
+) -> Iterator[Result]:
+    """Run layers one after the other, and iterate over their results; none is kept here longer than one layer.
+
+    Args:
+        layers: The layers, in order.
+        x: Input of the first layer.
+        function: ``(layer, input, skip) -> (output, result)``; the output is the next layer's input.
+        cut: Whether gradients stop at layer borders.
+    """
+    skips = skip_tensors(layers)
+    for index, layer in enumerate(layers):
+        output, result = function(layer, x, skips.get(index))
+        x = output.detach() if cut else output
+        skips.store(index, x)
+        yield result
+
+
+def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True) -> Iterator[Tensor]:
+    """Iterate over the outputs of the layers.
+
+    Args:
+        layers: The layers, in order.
+        x: Input of the first layer.
+        cut: Whether gradients stop at layer borders.
+    """
+
+    def output_of(layer: FFLayer, value: Tensor | LabelledInput, skip: Tensor | None) -> tuple[Tensor, Tensor]:
+        output: Tensor = layer(value, skip=skip)
+        return output, output
+
+    return run_layers(layers, x, output_of, cut)
+
+
+def setup_layers(layers: Sequence[FFLayer], shapes: list[tuple[int, ...]], start: int = 0) -> None:
+    """Set up layers in a dry run, and append the shape of each one's output to ``shapes``.
+
+    Args:
+        layers: All layers of the network, in order.
+        shapes: Shape of the first layer's input, then of every output so far.
+        start: First layer to set up.
+    """
+    for index, layer in enumerate(layers[start:], start):
+        skip = layer.residual
+        skip_shape = shapes[index - skip.distance + 1] if isinstance(skip, SkipConnection) else None
+        shapes.append(layer.setup(shapes[index], index, len(layers), skip_shape))

@@ -1,0 +1,11 @@
+"""Runs: trainings in folders, which can be evaluated, resumed, trained longer, and loaded as models.
+
+A run folder contains ``config.json`` (the configuration, written first), ``history.jsonl`` (one line per epoch),
+``checkpoint.pt``, ``text_encoder.pt`` for data sets of texts, and, once the training has ended, ``summary.json`` and
+``curves.png``. The command line trains runs, and so do scripts by :class:`Run`.
+"""
+
+from forwardforward.runs.config import RunConfig, differences
+from forwardforward.runs.run import Run, load
+
+__all__ = ["Run", "RunConfig", "differences", "load"]

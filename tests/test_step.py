@@ -1,0 +1,232 @@
+"""Both forms of the local step, for every recipe and every update schedule."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import forwardforward as ff
+from forwardforward.layers import SkipConnection
+from forwardforward.recipes import RECIPES, Recipe
+from forwardforward.step import Stack, WholeStep, check_groups
+from forwardforward.update_schedules import EndToEnd, Greedy, Joint, Overlapping, Schedule, Staggered
+
+NAMES = [name for name, recipe in RECIPES.items() if recipe.baseline is None]
+
+
+def small(name: str) -> tuple[Recipe, ff.FFSequential, tuple[Tensor, Tensor]]:
+    """A recipe on the digits, its model, and a batch."""
+    recipe = RECIPES[name].for_dataset("digits")
+    words = recipe.representation is not None
+    shape, classes = ((20,), 2) if words else ((1, 8, 8), 10)
+    if words:
+        recipe = recipe.replace(widths=tuple(12 for _ in recipe.widths))
+    torch.manual_seed(0)
+    model: Any = recipe.model(shape, classes)
+    images = torch.rand(16, *shape)
+    if model.num_embeddings is not None:
+        images = torch.randint(0, model.num_embeddings, (16, *shape))
+    return recipe, model, (images, torch.arange(16) % classes)
+
+
+def step(model: ff.FFSequential, batch: tuple[Tensor, Tensor], optimizer: ff.LocalOptimizer, **options: Any) -> Any:
+    """One step with fixed random numbers."""
+    torch.manual_seed(5)
+    return model.step(batch, optimizer, generator=torch.Generator().manual_seed(3), **options)
+
+
+def difference(a: nn.Module, b: nn.Module) -> float:
+    """The largest difference of two models' weights and buffers."""
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return max(float((x.double() - y.double()).abs().max()) for x, y in pairs if x.numel())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_forms_agree_for_every_recipe_and_its_schedule(name: str) -> None:
+    recipe, model, (images, labels) = small(name)
+    model.double()
+    batch = (images.double() if images.is_floating_point() else images, labels)
+    other = copy.deepcopy(model)
+    optimizers = recipe.local_optimizer(), recipe.local_optimizer()
+    before = copy.deepcopy(model)
+    for index in range(2):
+        groups = recipe.schedule(len(model), 0, index, 40)
+        layerwise = step(model, batch, optimizers[0], groups=groups, monitor=True)
+        whole = step(other, batch, optimizers[1], groups=groups, monitor=True, whole=WholeStep())
+        assert layerwise.layers.keys() == whole.layers.keys()
+        for layer, local in layerwise.layers.items():
+            for figure in ("loss", "positive", "negative", "accuracy"):
+                expected, got = getattr(local, figure), getattr(whole.layers[layer], figure)
+                assert (expected is None) == (got is None)
+                assert expected is None or abs(float(expected) - float(got)) < 1e-10
+            assert local.parts.keys() == whole.layers[layer].parts.keys()
+            norms = layerwise.gradient_norms[layer], whole.gradient_norms[layer]
+            assert float(norms[0]) == pytest.approx(float(norms[1]), abs=1e-10)
+        assert (layerwise.head is None) == (whole.head is None)
+    assert difference(model, other) < 1e-10
+    assert difference(model, before) > 1e-6
+
+
+class Doubled(nn.Module):
+    """A block whose buffer counts its calls, with dropout."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, features)
+        self.dropout = nn.Dropout(0.3)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.calls += 1
+        return self.dropout(self.linear(x))
+
+
+def deep(learned_label: bool, depth: int = 5) -> ff.FFSequential:
+    """A network with a learned label or none, batch normalization, dropout, peers, a skip connection and a head."""
+    torch.manual_seed(0)
+    if learned_label:
+        blocks = [ff.FFConv2d(2 if i == 0 else 3, 3, 3, padding=1) for i in range(depth)]
+        blocks[3] = ff.FFConv2d(3, 3, 3, padding=1, residual=SkipConnection(2))
+        model = ff.FFSequential(
+            *blocks,
+            goodness=ff.goodness.MeanOfSquares(),
+            loss=ff.losses.SymBa(),
+            normalization=ff.normalization.BatchNorm(affine=True),
+            peer=ff.normalization.PeerNormalization(),
+            label_encoder=ff.label_encoders.LearnedChannel(3, 4),
+            head=ff.heads.LinearHead(3, label="random"),
+            input_shape=(1, 4, 4),
+        )
+    else:
+        layers = [ff.FFLayer(Doubled(16), activation=nn.ReLU()) for _ in range(depth)]
+        layers[4] = ff.FFLayer(Doubled(16), activation=nn.ReLU(), residual=SkipConnection(3))
+        model = ff.FFSequential(
+            *layers,
+            goodness=ff.goodness.LearnedProjection(3),
+            loss=ff.losses.CrossEntropy(),
+            normalization=ff.normalization.RMSNorm(),
+            head=ff.heads.LinearHead(3),
+            input_shape=(16,),
+        )
+    return model.double()
+
+
+@pytest.mark.parametrize("learned_label", [True, False])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Joint(),
+        Greedy(),
+        Staggered.evenly(5),
+        Overlapping(2, "step"),
+        Overlapping(2, None),
+        Overlapping(3, None),
+        Overlapping(5, "epoch"),
+        EndToEnd(),
+    ],
+    ids=repr,
+)
+def test_both_forms_agree_for_every_schedule(schedule: Schedule, learned_label: bool) -> None:
+    model = deep(learned_label)
+    other = copy.deepcopy(model)
+    shape = (8, 1, 4, 4) if learned_label else (8, 16)
+    batch = torch.rand(shape, dtype=torch.float64), torch.arange(8) % 3
+    optimizers = [ff.LocalOptimizer(torch.optim.Adam, lr=1e-2) for _ in range(2)]
+    for index in range(4):
+        groups = schedule(5, 2 * index, index, 10)
+        step(model, batch, optimizers[0], groups=groups)
+        step(other, batch, optimizers[1], groups=groups, whole=WholeStep())
+        assert difference(model, other) < 1e-10
+    if not learned_label:  # every layer runs once per step, also if groups overlap
+        steps = [check_groups(schedule(5, 2 * index, index, 10), 5) for index in range(4)]
+        counts = [sum(any(layer in group.layers for group in groups) for groups in steps) for layer in range(5)]
+        assert [float(layer.block.calls) for layer in model] == counts
+
+
+def test_the_whole_function_is_pure() -> None:
+    model = deep(learned_label=True)
+    batch = model._make_batch(torch.rand(8, 1, 4, 4, dtype=torch.float64), torch.arange(8) % 3, None, None)
+    stack = Stack(model.stack, [(str(i),) for i in range(5)])
+    before = copy.deepcopy(model.state_dict())
+    groups = check_groups(Overlapping(2, None)(5, 0, 0, 1), 5)
+    first, second = (WholeStep()._gradients(stack, batch, groups, None, set(range(5))) for _ in range(2))
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    for layer in range(5):
+        assert first.parameters[layer].keys() == {key for key, _ in model[layer].named_parameters()}
+        assert all(torch.equal(value, second.parameters[layer][key]) for key, value in first.parameters[layer].items())
+        assert not torch.equal(first.buffers[layer]["peer.means"], before[f"layers.{layer}.peer.means"])
+    assert first.codebook is not None
+    assert float(first.codebook.abs().max()) > 0
+
+
+def test_frozen_and_parametrized_layers_agree() -> None:
+    model = deep(learned_label=False)
+    model[1].requires_grad_(False)
+    nn.utils.parametrizations.weight_norm(model[2].block.linear)
+    other = copy.deepcopy(model)
+    batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3
+    frozen = copy.deepcopy(model[1].state_dict())
+    for candidate, whole in ((model, None), (other, WholeStep())):
+        optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+        step(candidate, batch, optimizer, groups=Overlapping(2, None)(5, 0, 0, 1), whole=whole)
+    assert difference(model, other) < 1e-10
+    weights = {key for key, _ in model[1].named_parameters()}
+    assert all(torch.equal(frozen[key], model[1].state_dict()[key]) for key in weights)
+
+
+def test_an_lstm_block_trains_layerwise_with_one_message() -> None:
+    model = ff.FFSequential(
+        nn.LSTM(4, 6, batch_first=True),
+        nn.Linear(6, 5),
+        goodness=ff.goodness.LearnedProjection(2),
+        loss=ff.losses.CrossEntropy(),
+        input_shape=(3, 4),
+    )
+    before = copy.deepcopy(model.state_dict())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ff.fit(
+            model, (torch.rand(20, 3, 4), torch.arange(20) % 2), epochs=2, batch_size=5, compile=True, progress=False
+        )
+    messages = [str(warning.message) for warning in caught]
+    assert messages == [
+        "training continues layer by layer, without torch.compile: layers.0.block is a recurrent LSTM, "
+        "which cannot be traced"
+    ]
+    assert not torch.equal(before["layers.0.block.weight_ih_l0"], model.state_dict()["layers.0.block.weight_ih_l0"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None:
+    recipe, model, batch = small(name)
+    torch.compiler.reset()
+    other = copy.deepcopy(model)
+    dropout = any(getattr(layer, "dropout", 0) for layer in model)
+    optimizers = [ff.LocalOptimizer(torch.optim.SGD, lr=1e-3) for _ in range(2)]
+    groups = recipe.schedule(len(model), 0, 1, 40)
+    layerwise = step(model, batch, optimizers[0], groups=groups)
+    whole = step(other, batch, optimizers[1], groups=groups, whole=WholeStep(compile=True))
+    assert layerwise.layers.keys() == whole.layers.keys()
+    if not dropout:  # the compiler's random numbers differ from eager ones
+        assert difference(model, other) < 1e-4
+
+
+@pytest.mark.slow
+def test_more_sets_of_groups_than_torch_compiles_of_one_function() -> None:
+    import torch._dynamo
+
+    model = deep(learned_label=False, depth=5).float()
+    optimizer, whole = ff.LocalOptimizer(torch.optim.SGD, lr=0.1), WholeStep(compile=True)
+    batch = torch.rand(8, 16), torch.arange(8) % 3
+    with torch._dynamo.config.patch(recompile_limit=1):
+        for epoch in range(5):
+            result = step(model, batch, optimizer, groups=Greedy()(5, epoch, 0, 5), whole=whole)
+            assert list(result.layers) == [epoch]
+        step(model, (batch[0][:5], batch[1][:5]), optimizer, groups=Greedy()(5, 0, 0, 5), whole=whole)
