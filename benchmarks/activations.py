@@ -212,8 +212,8 @@ def measured_images(cells: Cells) -> str:
         return ""
     numbers = " or ".join(f"{count:,}" for count in sorted(counts))
     return (
-        f"All columns but the first accuracy are measured on the first {numbers} test images, with the same corruptions "
-        "for every row. AUROC: how often an image of the data set scores above one of another, MNIST and "
+        f"All columns but the first accuracy are measured on the first {numbers} test images, with the same "
+        "corruptions for every row. AUROC: how often an image of the data set scores above one of another, MNIST and "
         "Fashion-MNIST; 0.5 is chance."
     )
 

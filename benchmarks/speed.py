@@ -33,9 +33,7 @@ CLASSES = 10
 WARM_UP = 2
 
 
-def steps(
-    inputs: int, widths: Sequence[int], images: Tensor, labels: Tensor
-) -> dict[str, Callable[[], Any]]:
+def steps(inputs: int, widths: Sequence[int], images: Tensor, labels: Tensor) -> dict[str, Callable[[], Any]]:
     """Return one training step of each kind, with layers of the same sizes."""
     sizes = list(zip([inputs, *widths], widths, strict=False))
     layers = [[ff.FFLinear(*size) for size in sizes] for _ in range(4)]

@@ -391,7 +391,10 @@ def test_images_of_another_kind() -> None:
         (["activation"], "invalid choice"),
         (["thresholds", "--rows", "uniform"], "--rows must be of uniform0.03-60"),
         (["thresholds", "--quick", "--width", "0.5"], "--quick must be given without other sizes"),
-        (["thresholds", "--quick", "--data", "digits"], "--images 16000 does not suit digits: train_samples must be from 10 to 1437"),
+        (
+            ["thresholds", "--quick", "--data", "digits"],
+            "--images 16000 does not suit digits: train_samples must be from 10 to 1437",
+        ),
         (["thresholds", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
     ],
 )

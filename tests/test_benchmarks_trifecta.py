@@ -85,7 +85,10 @@ def test_a_damaged_cell_is_named(
     cell = Cell(ROW, "digits", 1, SMALL)
     cell.run(place, None, "")
     path = place.out / f"{cell.name}.json"
-    for text, message in ((path.read_text()[:200], "is not a complete cell"), ('{"a": 1}', "is not a cell: it must contain")):
+    for text, message in (
+        (path.read_text()[:200], "is not a complete cell"),
+        ('{"a": 1}', "is not a cell: it must contain"),
+    ):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             cell.read(place.out)
