@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 import torch
 
-from forwardforward.training import CheckpointError
+from forwardforward.training import CheckpointError, TrainingDiverged
 
 __all__ = ["Parser", "bounded", "choose_device", "one_line_errors", "several", "widths"]
 
 #: Errors caused by the user or the environment; all others are bugs and show their traceback.
-USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, CheckpointError)
+USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, CheckpointError, TrainingDiverged)
 
 #: Parts of torch's messages for lack of memory and for tensors of more elements than an integer can count.
 OUT_OF_MEMORY = ("memory", "size calculation overflow", "multiplication overflow")
@@ -77,12 +77,12 @@ def choose_device(name: str | None) -> str:
 
 
 @contextlib.contextmanager
-def one_line_errors(program: str, reduce: str, resume: str = "") -> Iterator[None]:
+def one_line_errors(program: str, reduce: str = "", resume: str = "") -> Iterator[None]:
     """Context manager that ends a script in one line: status 2 for :data:`USER_ERRORS`, 130 for an interruption.
 
     Args:
         program: Name in front of the message.
-        reduce: Options to reduce when memory is short.
+        reduce: Options to reduce when memory is short; default: none are named.
         resume: Command that resumes the script after an interruption; default: none is shown.
     """
     try:
@@ -94,7 +94,7 @@ def one_line_errors(program: str, reduce: str, resume: str = "") -> Iterator[Non
     except RuntimeError as error:
         if not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
-        _exit(2, f"{program}: out of memory; reduce {reduce}: {error}")
+        _exit(2, f"{program}: out of memory{f'; reduce {reduce}' if reduce else ''}: {error}")
 
 
 def _exit(status: int, message: str) -> NoReturn:

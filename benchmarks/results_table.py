@@ -176,11 +176,11 @@ def _command(command: str, seeds: int) -> str:
 
 def table(summaries: list[Summary], selection: str) -> str:
     """Return the table that a page's marker selects: every run, by need, or the runs of some recipes."""
+    if not selection:
+        return render(summaries)
     if selection == BY_NEED:
         return render_needs(summaries)
-    return (
-        render_recipes(summaries, [name.strip() for name in selection.split(",")]) if selection else render(summaries)
-    )
+    return render_recipes(summaries, [name.strip() for name in selection.split(",")])
 
 
 def pages(root: Path = ROOT) -> list[Path]:
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of summaries")
     options = parser.parse_args(arguments)
     is_stale = False
-    with one_line_errors(parser.prog, "nothing"):
+    with one_line_errors(parser.prog):
         summaries = read(options.results)
         for path in options.pages or pages():
             text = filled(path, "results", partial(table, summaries))

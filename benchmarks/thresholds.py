@@ -35,8 +35,8 @@ from forwardforward.runs import Run
 
 IMDB = get("imdb-threshold")
 
-#: The paper's network, for MNIST and IMDb: that of `imdb-threshold` without its one-pass head. It is a new base, so that
-#: its own settings per data set have priority.
+#: The paper's network, for MNIST and IMDb: that of `imdb-threshold` without its one-pass head. `replace` makes a new
+#: recipe, whose own settings per data set have priority over the fields given here.
 GANDHI = replace(
     IMDB,
     name="gandhi",
