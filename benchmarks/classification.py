@@ -85,9 +85,8 @@ def passes(model: ff.FFSequential, images: Tensor) -> Callable[[], None]:
     assert model.label_encoder is not None
     model.eval()
     rows = model.label_encoder.neutral(images).joined().detach()
-    first, *others = model
-    assert first.normalization is not None
-    assert first.activation is not None
+    layers: list[Any] = list(model)
+    first, *others = layers
     chunk_size = rows_per_chunk(model, images)
 
     @torch.no_grad()

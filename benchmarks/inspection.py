@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,8 @@ def weights(model: Network) -> Content:
     Args:
         model: A network of dense layers, or a baseline of them.
     """
-    sizes = [layer.block.weight.abs().double() for layer in model.layers]
+    layers: list[Any] = list(model.layers)
+    sizes = [layer.block.weight.abs().double() for layer in layers]
     rms = [size.square().mean().sqrt() for size in sizes]
     return {
         "mean": _rounded(size.mean() for size in sizes),
@@ -55,14 +57,13 @@ def goodness(model: FFSequential, data: TensorData, seed: int = 0) -> Content:
         every_label = model.layer_goodness(images.to(model.device)).cpu()
         labels = torch.stack([labels, wrong], dim=1)[:, None].expand(-1, every_label.shape[1], -1)
         batches.append(every_label.gather(2, labels))
-    layers = torch.cat(batches).double().permute(1, 2, 0)
-    objectives = [layer.objective for layer in model.layers]
-    sizes = [layer.block.out_features for layer in model.layers]
+    values = torch.cat(batches).double().permute(1, 2, 0)
+    layers: list[Any] = list(model)
     return {
-        "positive": [_quantiles(positive) for positive, _ in layers],
-        "negative": [_quantiles(negative) for _, negative in layers],
-        "scale": [objective.goodness.scale(size) for objective, size in zip(objectives, sizes, strict=True)],
-        "threshold": _rounded(objective.loss.threshold for objective in objectives),
+        "positive": [_quantiles(positive) for positive, _ in values],
+        "negative": [_quantiles(negative) for _, negative in values],
+        "scale": [layer.objective.goodness.scale(layer.block.out_features) for layer in layers],
+        "threshold": _rounded(layer.objective.loss.threshold for layer in layers),
     }
 
 

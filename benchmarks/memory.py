@@ -35,6 +35,7 @@ SHAPE = (3, 32, 32)
 #: The Trifecta's deep network.
 DEEP = get("trifecta-d")
 assert isinstance(DEEP.architecture, Convolutions)
+POOLS = DEEP.architecture.pools
 
 #: Largest acceptable ratios to backpropagation's peak.
 BOUNDS = {
@@ -264,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.manual_seed(0)
         images = torch.randn(options.images, *SHAPE, device=device)
         labels = torch.randint(CLASSES, (options.images,), device=device)
-        deep = measure(DEEP.widths, DEEP.architecture.pools, images, labels, options.show)
+        deep = measure(DEEP.widths, POOLS, images, labels, options.show)
         ratios = {
             name: {figure: value / deep["backpropagation"][figure] for figure, value in peaks.items()}
             for name, peaks in deep.items()

@@ -33,7 +33,7 @@ class UnitLength(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return rows of length one."""
         rows = x.flatten(1)
-        return rows / (rows.norm(dim=1, keepdim=True) + 1e-4)
+        return rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + 1e-4)
 
 
 class PermutedLabels(ff.negatives.LabelNegatives):

@@ -104,13 +104,10 @@ COMPARED = {row.name for kind, rows in KINDS.items() if kind != "the paper's lea
 @torch.no_grad()
 def measure(run: Run, model: Network) -> Content:
     """Return each layer's threshold at the end, as a share of the goodness's scale."""
-    objectives = [(layer.objective, layer.block.out_features) for layer in model.layers]
-    return {
-        "threshold_shares": [
-            round(float(objective.loss.threshold) / objective.goodness.scale(features), 4)
-            for objective, features in objectives
-        ]
-    }
+    layers: list[Any] = list(model.layers)
+    scales = [layer.objective.goodness.scale(layer.block.out_features) for layer in layers]
+    thresholds = [float(layer.objective.loss.threshold) for layer in layers]
+    return {"threshold_shares": [round(theta / scale, 4) for theta, scale in zip(thresholds, scales, strict=True)]}
 
 
 def accuracies(cells: Cells, data: str) -> dict[str, list[float]]:

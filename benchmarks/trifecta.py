@@ -307,9 +307,10 @@ def measure(run: Run, model: Network) -> Content:
     """Return the further figures of Table 3 and the figures."""
     if not isinstance(model, ff.FFSequential):
         return {}
-    result = {
+    layers: list[Any] = list(model)
+    result: Content = {
         "last_three_accuracy": last_three_accuracy(model, run.splits().test),
-        "largest_weight": [round(float(layer.block.weight.detach().abs().max()), 4) for layer in model],
+        "largest_weight": [round(float(layer.block.weight.detach().abs().max()), 4) for layer in layers],
     }
     if isinstance(model[-1], ff.FFLinear):
         result |= {"weights": some_of_the_weights(model), "probe_accuracy": probe_accuracies(run, model)}
