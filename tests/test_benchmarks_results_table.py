@@ -94,6 +94,10 @@ def test_a_page_is_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert readme.read_text() == "no markers"
 
 
+def test_the_pages_of_the_repository_are_up_to_date() -> None:
+    assert results_table.main(["--check"]) == 0
+
+
 def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb\n", encoding="utf-8")

@@ -15,8 +15,8 @@ import forwardforward as ff
 from benchmarks import bench as benches
 from benchmarks import inspection, robustness
 from benchmarks.bench import Bench
-from benchmarks.cells import Cell, Row, Setting
-from benchmarks.tables import Study, render
+from benchmarks.cells import Cell, Row, Setting, read_cell
+from benchmarks.tables import Study, by_setting, render
 from forwardforward.data import TensorData
 from forwardforward.recipes import get
 
@@ -222,6 +222,21 @@ def test_the_pages_have_room_for_every_study(bench: Bench) -> None:
     for study in bench.studies:
         for one in (study.name, *([] if study.draw is None else [f"{study.name}-figures"])):
             assert text.count(f"<!-- {one}:begin -->\n") == text.count(f"<!-- {one}:end -->") == 1
+
+
+@pytest.mark.parametrize("bench", BENCHES, ids=lambda bench: bench.module)
+def test_finished_cells_have_the_settings_of_their_rows(bench: Bench) -> None:
+    contents = [read_cell(path) for path in sorted(bench.folder.glob("*_seed*.json"))]
+    names = set()
+    for study in bench.studies:
+        rows = {row.name: row for row in study.rows}
+        for setting, by_row in by_setting(study, contents).items():
+            for (name, data), of_seeds in by_row.items():
+                for content in of_seeds:
+                    cell = Cell(rows[name], data, content["seed"], setting)
+                    assert cell.read(bench.folder) == content
+                    names.add(cell.name)
+    assert names == {content["name"] for content in contents}
 
 
 def test_no_bench_is_left_out_here() -> None:
