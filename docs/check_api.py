@@ -61,6 +61,8 @@ def problems(package: str = PACKAGE) -> Iterator[str]:
         elif (inspect.isclass(obj) or inspect.isroutine(obj)) and not _has_docstring(obj):
             yield f"{full_name} has no docstring"
         elif inspect.isclass(obj):
+            if not issubclass(obj, Exception) and "Example:" not in (obj.__doc__ or ""):
+                yield f"{full_name} has no example"
             for attribute, value in vars(obj).items():
                 is_api = inspect.isroutine(value) or isinstance(value, property)
                 if is_api and not attribute.startswith("_") and not inspect.getdoc(getattr(obj, attribute)):

@@ -1,4 +1,4 @@
-"""Baselines: gradients and updates against plain loops, learning, saving and resuming, what is refused."""
+"""Baselines: gradients and updates against plain loops, learning, saving and resuming, and refusals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import forwardforward as ff
 from forwardforward.baselines import Backpropagation, Baseline, FeedbackAlignment, Pepita
-from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST, LocallyConnected2d, Skip
+from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST, LocallyConnected2d, SkipConnection
 from forwardforward.recipes import RECIPES
 from forwardforward.training import load_weights
 
@@ -39,9 +39,8 @@ def convolutional(kind: type[Baseline] = Backpropagation, order: tuple[str, ...]
         ff.FFConv2d(4, 6, (3, 1), padding="same", groups=2, bias=False, order=order),
         ff.FFConv2d(6, 4, 2, padding=1, dilation=2, padding_mode="reflect", order=order),
     ]
-    for layer in layers:
-        layer.normalize_by(ff.normalization.BatchNorm(affine=True))
-    return kind(*layers, num_classes=3, features=16)
+    normalization = ff.normalization.BatchNorm(affine=True)
+    return kind(*layers, num_classes=3, normalization=normalization, input_shape=(2, 8, 8))
 
 
 def data(count: int = 60, seed: int = 0) -> ff.TensorData:
@@ -66,18 +65,18 @@ def error_of(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @pytest.mark.usefixtures("double")
-def test_feedback_alignment_of_a_dense_stack_is_the_papers() -> None:
+def test_feedback_alignment_of_a_dense_stack_is_the_papers_formula() -> None:
     model = FeedbackAlignment(ff.FFLinear(5, 4), ff.FFLinear(4, 6), ff.FFLinear(6, 3), num_classes=3)
     x, labels = torch.randn(7, 5), torch.arange(7) % 3
     found = gradients(model, x, labels)
 
-    maps = [layer.block for layer in model.layers] + [model.output]
+    products = [layer.block for layer in model.layers] + [model.output]
     expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     names = [f"layers.{i}.block" for i in range(3)] + ["output"]
     for row, label in zip(x, labels, strict=True):
         h, z = [row], []
-        for one in maps:
-            z.append(one.weight @ h[-1] + one.bias)
+        for product in products:
+            z.append(product.weight @ h[-1] + product.bias)
             h.append(z[-1].clamp(min=0))
         delta = z[-1].softmax(0)
         delta[label] -= 1
@@ -85,7 +84,7 @@ def test_feedback_alignment_of_a_dense_stack_is_the_papers() -> None:
             expected[f"{names[i]}.weight"] += torch.outer(delta, h[i]) / len(x)
             expected[f"{names[i]}.bias"] += delta / len(x)
             if i:
-                delta = (maps[i].feedback.T @ delta) * (z[i - 1] > 0)
+                delta = (products[i].feedback.T @ delta) * (z[i - 1] > 0)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-12)
     assert set(found) == set(expected)
@@ -94,7 +93,7 @@ def test_feedback_alignment_of_a_dense_stack_is_the_papers() -> None:
 @pytest.mark.usefixtures("double")
 def test_feedback_alignment_of_convolutions_is_a_plain_loop() -> None:
     layers = [ff.FFConv2d(2, 4, 3, padding=1), ff.FFConv2d(4, 6, 3, stride=2, padding=1, groups=2)]
-    model = FeedbackAlignment(*layers, num_classes=3, features=24)
+    model = FeedbackAlignment(*layers, num_classes=3, input_shape=(2, 4, 4))
     x, labels = torch.randn(3, 2, 4, 4), torch.tensor([0, 2, 1])
     found = gradients(model, x, labels)
 
@@ -141,7 +140,7 @@ def test_feedback_through_the_weights_themselves_is_backpropagation(conv: bool, 
         torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-10)
 
 
-def test_feedback_weights_have_the_scale_of_the_weights_and_stay() -> None:
+def test_feedback_weights_have_the_scale_of_the_weights_and_do_not_change() -> None:
     model = FeedbackAlignment(ff.FFLinear(100, 200), ff.FFLinear(200, 100), num_classes=3)
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     assert set(before) == {"layers.0.block.feedback", "layers.1.block.feedback", "output.feedback"}
@@ -153,11 +152,11 @@ def test_feedback_weights_have_the_scale_of_the_weights_and_stay() -> None:
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
 
 
-def test_an_operation_in_place_may_follow_a_block_with_feedback() -> None:
+def test_an_in_place_operation_may_follow_a_block_with_feedback() -> None:
     torch.manual_seed(2)
-    blocks = [nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=place)) for place in (True, False)]
+    blocks = [nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=inplace)) for inplace in (True, False)]
     blocks[1].load_state_dict(blocks[0].state_dict())
-    models = [FeedbackAlignment(block, num_classes=3, features=10) for block in blocks]
+    models = [FeedbackAlignment(block, num_classes=3, input_shape=(2, 4)) for block in blocks]
     models[1].load_state_dict(models[0].state_dict())
     x, labels = torch.randn(6, 2, 4), torch.arange(6) % 3
     one, two = (gradients(model, x, labels) for model in models)
@@ -169,7 +168,7 @@ def test_an_operation_in_place_may_follow_a_block_with_feedback() -> None:
 
 
 @pytest.mark.usefixtures("double")
-def test_pepita_of_a_dense_stack_is_the_papers() -> None:
+def test_pepita_of_a_dense_stack_is_the_papers_formula() -> None:
     model = Pepita(ff.FFLinear(5, 4), ff.FFLinear(4, 6), num_classes=3, scale=2.0)
     x, labels = torch.rand(7, 5), torch.arange(7) % 3
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -205,10 +204,12 @@ def test_pepita_of_a_dense_stack_is_the_papers() -> None:
 
 
 @pytest.mark.usefixtures("double")
-def test_pepita_of_convolutions_contracts_positions_and_compares_before_the_pool() -> None:
-    layers = [ff.FFConv2d(1, 2, 3, padding=1, pool=2), ff.FFConv2d(2, 3, 2, stride=1)]
-    layers[1].normalize_by(ff.normalization.RMSNorm())
-    model = Pepita(*layers, num_classes=3, features=3, scale=2.0)
+def test_pepita_of_convolutions_sums_over_positions_and_compares_activations_before_the_pool() -> None:
+    layers = [
+        ff.FFConv2d(1, 2, 3, padding=1, pool=2),
+        ff.FFConv2d(2, 3, 2, stride=1, normalization=ff.normalization.RMSNorm()),
+    ]
+    model = Pepita(*layers, num_classes=3, input_shape=(1, 4, 4), scale=2.0)
     x, labels = torch.rand(4, 1, 4, 4), torch.arange(4) % 3
     found = gradients(model, x, labels)
 
@@ -235,7 +236,7 @@ def test_pepita_of_convolutions_contracts_positions_and_compares_before_the_pool
     torch.testing.assert_close(found["output.weight"], error.T @ h2_err.flatten(1) / 4, rtol=0, atol=1e-12)
 
 
-def test_pepita_keeps_parameters_without_a_rule() -> None:
+def test_pepita_does_not_change_parameters_without_a_rule() -> None:
     model = convolutional(Pepita)
     before = copy.deepcopy(model.state_dict())
     model.step((torch.rand(6, 2, 8, 8), torch.arange(6) % 3), ff.LocalOptimizer(torch.optim.Adam, lr=0.01))
@@ -245,30 +246,31 @@ def test_pepita_keeps_parameters_without_a_rule() -> None:
 
 def test_both_passes_of_pepita_drop_the_same_units() -> None:
     torch.manual_seed(0)
-    model = Pepita(ff.FFLayer(nn.Sequential(nn.Dropout(0.5), nn.Linear(200, 4))), num_classes=3, features=4, scale=1e-7)
+    layer = ff.FFLayer(nn.Sequential(nn.Dropout(0.5), nn.Linear(200, 4)))
+    model = Pepita(layer, num_classes=3, input_shape=(200,), scale=1e-7)
     found = gradients(model, torch.rand(8, 200), torch.arange(8) % 3)
     assert found["layers.0.block.1.weight"].abs().max() < 1e-4
 
 
-def test_the_projection_is_the_seeds() -> None:
+def test_the_projection_depends_on_the_seed_only() -> None:
     torch.manual_seed(3)
-    one = dense(Pepita)
+    model = dense(Pepita)
     torch.manual_seed(3)
-    two = dense(Pepita)
+    twin = dense(Pepita)
     images = torch.rand(2, 1, 4, 4)
-    F = one.projection(images)
+    F = model.projection(images)
     assert F.shape == (16, 3)
-    assert torch.equal(F, two.projection(images))
+    assert torch.equal(F, twin.projection(images))
     bound = 0.05 * math.sqrt(6 / 16)
     assert bound / 2 < F.abs().max() <= bound
-    assert one.projection(torch.rand(2, 25)).shape == (25, 3)
+    assert model.projection(torch.rand(2, 25)).shape == (25, 3)
     other = dense(Pepita)
     assert not torch.equal(F, other.projection(images))
-    other.load_state_dict(one.state_dict())
+    other.load_state_dict(model.state_dict())
     assert torch.equal(F, other.projection(images))
 
 
-# All of them
+# All baselines
 
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
@@ -276,13 +278,13 @@ def test_the_projection_is_the_seeds() -> None:
 def test_convolutions_learn(kind: type[Baseline], autocast: torch.dtype | None) -> None:
     torch.manual_seed(0)
     layers = ff.recipes.architectures.Convolutions(pools=(1,), bias=True)((1, 4, 4), (8, 8), 3)
-    model = kind(*layers, num_classes=3, features=32)
+    model = kind(*layers, num_classes=3)
     train, optimizer = data(30), ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
     for _ in range(60):
         result = model.step((train.inputs, train.targets), optimizer, autocast=autocast)
     assert result.head is not None
     assert result.head.accuracy > 0.85
-    assert result.head.loss < 0.7  # ln 3 for a guess
+    assert result.head.loss < 0.7  # ln 3 for equal scores
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -300,7 +302,7 @@ def test_dense_stacks_learn(kind: type[Baseline]) -> None:
 
 @pytest.mark.parametrize("conv", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_resumed_run_ends_as_one_left_alone(kind: type[Baseline], conv: bool, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_like_an_uninterrupted_one(kind: type[Baseline], conv: bool, tmp_path: Path) -> None:
     images = torch.rand(24, 2, 8, 8) if conv else torch.rand(24, 16)
     options: dict[str, Any] = {"batch_size": 8, "progress": False, "checkpoint": tmp_path / "c.pt"}
 
@@ -309,34 +311,34 @@ def test_a_resumed_run_ends_as_one_left_alone(kind: type[Baseline], conv: bool, 
         return convolutional(kind) if conv else dense(kind)
 
     train = images, torch.arange(24) % 3
-    whole = fresh(1)
-    ff.fit(whole, train, epochs=3, **{**options, "checkpoint": None})
+    uninterrupted = fresh(1)
+    ff.fit(uninterrupted, train, epochs=3, **{**options, "checkpoint": None})
     ff.fit(fresh(1), train, epochs=2, **options)
     resumed = fresh(5)  # everything random is in the checkpoint
     ff.fit(resumed, train, epochs=3, resume=True, **options)
-    one, two = whole.state_dict(), resumed.state_dict()
-    assert set(one) == set(two)
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    expected, actual = uninterrupted.state_dict(), resumed.state_dict()
+    assert set(expected) == set(actual)
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
     loaded = fresh(6)
     load_weights(tmp_path / "c.pt", loaded)
-    assert torch.equal(loaded.scores(images), whole.scores(images))
+    assert torch.equal(loaded.scores(images), uninterrupted.scores(images))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_copy_learns_by_itself(kind: type[Baseline]) -> None:
+def test_a_copy_learns_without_changing_the_original(kind: type[Baseline]) -> None:
     model = dense(kind)
     batch = torch.rand(6, 16), torch.arange(6) % 3
     model.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
     other = copy.deepcopy(model)
     before = copy.deepcopy(model.state_dict())
     other.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
-    model_now, other_now = model.state_dict(), other.state_dict()
-    assert all(torch.equal(model_now[name], before[name]) for name in before)
-    assert not torch.equal(other_now["output.weight"], before["output.weight"])
+    after = model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert not torch.equal(other.state_dict()["output.weight"], before["output.weight"])
 
 
 @pytest.mark.parametrize("kind", [FeedbackAlignment, Pepita])
-def test_recipes_of_convolutions_train_with_any_baseline(kind: type[Baseline]) -> None:
+def test_recipes_of_convolutions_train_with_every_baseline(kind: type[Baseline]) -> None:
     architecture = ff.recipes.architectures.Convolutions(pools=(1, 2), order=ff.layers.TRANSFORM_FIRST)
     recipe = RECIPES["backprop"].replace(baseline=kind, architecture=architecture, widths=(4, 4))
     model = recipe.model((3, 8, 8), 5)
@@ -344,82 +346,103 @@ def test_recipes_of_convolutions_train_with_any_baseline(kind: type[Baseline]) -
     assert isinstance(model, kind)
 
 
-def test_a_recipe_with_a_head_trains_with_a_baseline() -> None:
-    recipe = RECIPES["unsupervised"].replace(baseline=Backpropagation, widths=(4, 4))
+def test_a_recipe_with_a_head_trains_with_a_baseline_without_the_parts_that_a_baseline_does_not_use() -> None:
+    recipe = RECIPES["unsupervised"]
     assert recipe.overrides
+    with pytest.raises(
+        ValueError, match="^goodness, loss, .*overrides must be left out beside baseline=Backpropagation"
+    ):
+        recipe.replace(baseline=Backpropagation, widths=(4, 4)).model((6,), 3)
+    unused = {"goodness": None, "loss": None, "peer": None, "negatives": None, "head": None, "overrides": {}}
+    recipe = recipe.replace(baseline=Backpropagation, widths=(4, 4), **unused)
     recipe.fit(recipe.model((6,), 3), (torch.rand(20, 6), torch.arange(20) % 3), epochs=1, progress=False)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bad_input_is_named(kind: type[Baseline]) -> None:
-    with pytest.raises(ValueError, match="layers must hold at least one layer"):
+def test_the_output_layer_is_shaped_by_the_first_batch(kind: type[Baseline]) -> None:
+    model = kind(ff.FFConv2d(1, 3, 2), num_classes=3)
+    assert model.output is None
+    train = data(6)
+    model.step((train.inputs, train.targets), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert model.output is not None
+    assert model.output.in_features == 27
+    assert model.predict(train.inputs).shape == (6,)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_layers_and_missing_labels_are_refused(kind: type[Baseline]) -> None:
+    with pytest.raises(ValueError, match="^layers must contain at least one layer"):
         kind(num_classes=3)
-    with pytest.raises(ValueError, match="features must be given"):
-        kind(nn.Sequential(nn.Linear(4, 3), nn.Flatten()), num_classes=3)
-    with pytest.raises(ValueError, match="labels must be given"):
+    with pytest.raises(ValueError, match="^labels must be given"):
         dense(kind).step((torch.rand(3, 16), None), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
 
 
 @pytest.mark.parametrize("kind", [FeedbackAlignment, Pepita])
 def test_blocks_without_a_rule_are_refused(kind: type[Baseline]) -> None:
-    local = ff.FFLayer(LocallyConnected2d(1, 2, 3, size=4), features=2)
-    with pytest.raises(ValueError, match=r"layers must hold .* nn.Linear and nn.Conv2d .* layer 1 holds LocallyConn"):
-        kind(ff.FFConv2d(1, 1, 3, padding=1), local, num_classes=3, features=8)
-    with pytest.raises(ValueError, match="layer 0 holds FeedbackLinear"):  # layers of another model
+    local = ff.FFLayer(LocallyConnected2d(1, 2, 3, size=4))
+    with pytest.raises(
+        ValueError, match=r"^layers must have .* nn.Linear and nn.Conv2d .* layer 1 has LocallyConnected"
+    ):
+        kind(ff.FFConv2d(1, 1, 3, padding=1), local, num_classes=3, input_shape=(1, 4, 4))
+    with pytest.raises(ValueError, match="layer 0 has FeedbackLinear"):  # layers of another model
         kind(*dense(FeedbackAlignment).layers, num_classes=3)
 
 
-def test_what_pepita_cannot_serve_is_named() -> None:
-    with pytest.raises(ValueError, match="scale must be positive, got 0"):
+def test_layers_without_a_rule_for_pepita_are_refused() -> None:
+    with pytest.raises(ValueError, match="^scale must be positive, got 0"):
         Pepita(ff.FFLinear(4, 3), num_classes=3, scale=0)
-    with pytest.raises(ValueError, match="layers must each hold one .* layer 0 has more"):
-        Pepita(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), num_classes=3, features=3)
-    with pytest.raises(ValueError, match="layers must pool behind the activation for PEPITA, but layer 0 pools before"):
-        RECIPES["mono-conv"].replace(baseline=Pepita).model((3, 32, 32), 10)
+    with pytest.raises(ValueError, match="^layers must each have one .* layer 0 has more"):
+        Pepita(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), num_classes=3)
+    recipe = RECIPES["mono-conv"].replace(baseline=Pepita, goodness=None, loss=None, classifier=None)
+    with pytest.raises(ValueError, match="^layers must pool after the activation for PEPITA, but layer 0 pools before"):
+        recipe.model((3, 32, 32), 10)
     pooled = ff.FFLayer(nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)))
-    model = Pepita(pooled, num_classes=3, features=2)
-    with pytest.raises(ValueError, match=r"layers must activate .* layer 0 makes \(2, 2, 1, 1\) of \(2, 2, 2, 2\)"):
+    model = Pepita(pooled, num_classes=3, input_shape=(1, 4, 4))
+    message = r"^layers must activate .* layer 0 computes \(2, 2, 1, 1\) from \(2, 2, 2, 2\)"
+    with pytest.raises(ValueError, match=message):
         model.gradients(torch.rand(2, 1, 4, 4), torch.tensor([0, 1]))
 
 
-def test_gradients_flow_along_a_skip_as_autograd_has_them() -> None:
+def test_gradients_flow_along_a_skip_connection() -> None:
     torch.manual_seed(0)
-    skip = Skip()
-    first = ff.FFLayer(nn.Linear(4, 4, bias=False), activation=nn.Tanh(), tap=skip)
-    last = ff.FFLayer(nn.Linear(4, 4, bias=False), activation=nn.Tanh(), shortcut=skip)
-    model = Backpropagation(first, last, num_classes=3)
+    first = ff.FFLayer(nn.Linear(4, 4, bias=False), activation=nn.Tanh())
+    last = ff.FFLayer(nn.Linear(4, 4, bias=False), activation=nn.Tanh(), residual=SkipConnection(1))
+    model = Backpropagation(first, last, num_classes=3, input_shape=(4,))
     images, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
     model.gradients(images, labels)
-    found = first.block.weight.grad
+    gradient = first.block.weight.grad
     weight = first.block.weight.detach().clone().requires_grad_()
     h = torch.tanh(images @ weight.T)
     logits = model.output(torch.tanh(last.block(h) + h))
-    (wanted,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels), weight)
-    torch.testing.assert_close(found, wanted)
+    (expected,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels), weight)
+    torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bad_batches_are_named(kind: type[Baseline]) -> None:
+def test_bad_batches_are_refused(kind: type[Baseline]) -> None:
     model = kind(ff.FFLinear(4, 3), num_classes=3)
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
     x, y = torch.rand(5, 4), torch.arange(5) % 3
     for batch, words in (
         ((x, None), "labels must be given"),
-        ((x, y + 1), "labels must lie in 0..2"),
+        ((x, y + 1), "labels must be in 0..2 for 3 classes"),
         ((x, y[:2]), "labels must be one per image"),
-        ((x[:0], y[:0]), "images must hold at least one image"),
+        ((x[:0], y[:0]), "images must contain at least one image"),
     ):
         with pytest.raises(ValueError, match=words):
             model.step(batch, optimizer)
-    with pytest.raises(TypeError, match="images must be a tensor of a float type, got torch.uint8"):
-        model.step((x.byte(), y), optimizer)
-    with pytest.raises(TypeError, match="images must be a tensor of a float type, got torch.uint8"):
-        model.predict(x.byte())
-    with pytest.raises(ValueError, match="images must give finite scores, got NaN"):
-        model.predict(x * float("nan"))
+    for images in (x.int(), x > 0):
+        message = f"^images must be of a floating type or uint8, got {images.dtype}"
+        with pytest.raises(TypeError, match=message):
+            model.step((images, y), optimizer)
+        with pytest.raises(TypeError, match=message):
+            model.predict(images)
+    for factor in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="^scores must be finite, got NaN or infinity"):
+            model.predict((x + 1) * factor)
     model.step((x, y.int()), optimizer)
     assert set(model.step((x, y), optimizer, monitor=True).gradient_norms) == {0}
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         kind(ff.FFLinear(4, 3), num_classes=1)
-    with pytest.raises(ValueError, match="features must be given for a last layer of maps"):
-        kind(ff.FFConv2d(1, 4, 3), num_classes=3)
+    with pytest.raises(ValueError, match="^in_channels must be"):
+        kind(ff.FFConv2d(1, 4, 3), num_classes=3, input_shape=(2, 8, 8))

@@ -1,3 +1,5 @@
+"""Classifiers as functions of the goodness, and the one-pass head."""
+
 from itertools import pairwise
 
 import pytest
@@ -7,14 +9,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 import forwardforward as ff
-from forwardforward.classifiers import Goodness, GoodnessReadout, Head, LayerEnsemble, LinearHead
+from forwardforward.classifiers import GoodnessReadout, LayerEnsemble, SumOverLayers
+from forwardforward.heads import LinearHead
 from forwardforward.layers import FFLayer
-from forwardforward.pooling import SpatialPool
+from forwardforward.pooling import SequencePool, SpatialPool
 
 
 def read(model, images):
-    """What the model's head reads under the neutral label."""
-    return model.head.read({i: model.head.rows(h) for i, h in model.activations(images).items()})
+    """Return the features of the model's head under the neutral label."""
+    activations = model.activations(images)
+    return model.head.read({i: model.head.rows(activations[i]) for i in model.head.indices(len(model))})
 
 
 def network(*widths, classifier=None, head=None, **options):
@@ -41,22 +45,42 @@ SLICES = [slice(None), slice(1, None), slice(-1, None), slice(-2, None), slice(0
 
 @pytest.mark.parametrize("layers", SLICES, ids=str)
 def test_goodness_of_chosen_layers(layers, images):
-    model = network(classifier=Goodness(layers))
+    model = network(classifier=SumOverLayers(layers))
     every = model.layer_goodness(images)
     expected = sum(every[:, i] for i in range(3)[layers])
     torch.testing.assert_close(model.scores(images), expected)
-    torch.testing.assert_close(Goodness(layers).combine(every), expected)
+    torch.testing.assert_close(SumOverLayers(layers)(every), expected)
     assert torch.equal(model.predict(images), expected.argmax(1))
     torch.testing.assert_close(model.predict_proba(images), expected.softmax(1))
 
 
-@pytest.mark.parametrize("kind", [Goodness, LayerEnsemble])
+@pytest.mark.parametrize("kind", [SumOverLayers, LayerEnsemble])
 def test_a_slice_without_layers(kind, images):
-    with pytest.raises(ValueError, match="^layers must hold at least one of 3 layers"):
+    with pytest.raises(ValueError, match="^layers must select at least one of 3 layers"):
         network(classifier=kind(slice(3, None))).predict(images)
+    with pytest.raises(TypeError, match=r"^layers must be a slice, such as slice\(1, None\), got 1"):
+        kind(1)
 
 
-def test_the_first_layer_does_not_vote_unless_alone(images):
+def test_any_function_of_the_goodness_classifies(images):
+    shapes = []
+
+    def last_layer(goodness):
+        shapes.append(goodness.shape)
+        return goodness[:, -1]
+
+    model = network(classifier=last_layer)
+    expected = model.layer_goodness(images)[:, -1]
+    assert torch.equal(model.scores(images), expected)
+    assert torch.equal(model.predict(images), expected.argmax(1))
+    assert shapes == [(5, 3, 3)] * 2
+    with pytest.raises(TypeError, match="^classifier must be a function of the goodness or 'head', got 'sum'"):
+        network(classifier="sum")
+    with pytest.raises(TypeError, match="^classifier must be an instance, such as LayerEnsemble"):
+        network(classifier=LayerEnsemble)
+
+
+def test_the_first_layer_is_left_out_unless_it_is_the_only_one(images):
     model = network()
     torch.testing.assert_close(model.scores(images), model.layer_goodness(images)[:, 1:].sum(1))
     alone = network(8)
@@ -78,14 +102,14 @@ def test_the_ensemble_averages_probabilities(layers, images):
     torch.testing.assert_close(model.predict_proba(images), expected)
 
 
-def test_layers_of_different_size_weigh_the_same_in_an_ensemble(images):
+def test_layers_of_different_size_have_the_same_weight_in_an_ensemble(images):
     every = network().layer_goodness(images)
     factors = torch.tensor([1.0, 100.0, 1e4], dtype=torch.float64).view(1, 3, 1)
-    torch.testing.assert_close(LayerEnsemble().combine(every * factors), LayerEnsemble().combine(every))
+    torch.testing.assert_close(LayerEnsemble()(every * factors), LayerEnsemble()(every))
 
 
 def test_equal_goodness_is_no_evidence():
-    assert LayerEnsemble().combine(torch.ones(1, 2, 4)).exp().tolist()[0] == pytest.approx([0.25] * 4)
+    assert LayerEnsemble()(torch.ones(1, 2, 4)).exp().tolist()[0] == pytest.approx([0.25] * 4)
 
 
 def test_a_readout_starts_as_the_sum_and_learns(images):
@@ -95,18 +119,14 @@ def test_a_readout_starts_as_the_sum_and_learns(images):
     standard = (every - every.mean(-1, keepdim=True)) / every.std(-1, keepdim=True, correction=0)
     torch.testing.assert_close(model.scores(images), standard.sum(1))
     labels = torch.tensor([2, 0, 1, 1, 0])
-    assert readout.fit(model, images, labels) is readout
+    assert readout.fit(every, labels) is readout
     assert torch.equal(model.predict(images), labels)
     assert "classifier.linear.weight" in model.state_dict()  # saved with the model
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [(Goodness, "Goodness(slice(1, None, None))"), (LayerEnsemble, "LayerEnsemble(slice(1, None, None))")],
-)
-def test_repr(kind, expected):
-    assert repr(kind(slice(1, None))) == expected
-    assert repr(Head()) == "Head()"
+@pytest.mark.parametrize("kind", [SumOverLayers, LayerEnsemble])
+def test_repr(kind):
+    assert repr(kind(slice(1, None))) == f"{kind.__name__}(slice(1, None, None))"
 
 
 # The one-pass head
@@ -117,20 +137,20 @@ def joined(images, code):
 
 
 def features_by_hand(model, x, layers):
-    found = []
+    result = []
     for i, layer in enumerate(model.stack):
         x = x / x.square().mean(1, keepdim=True).sqrt()
         x = (x @ layer.block.weight.T + layer.block.bias).clamp(min=0)
         if i in layers:
-            found.append(x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt())
-    return torch.cat(found, dim=1)
+            result.append(x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt())
+    return torch.cat(result, dim=1)
 
 
 @pytest.mark.parametrize(
     ("chosen", "layers"), [(slice(1, None), [1, 2]), (slice(None), [0, 1, 2]), (slice(-1, None), [2])]
 )
 def test_the_head_reads_normalized_layers_under_the_neutral_label(chosen, layers, images):
-    model = network(head=LinearHead(3, layers=chosen), classifier=Head())
+    model = network(head=LinearHead(3, layers=chosen), classifier="head")
     with torch.no_grad():
         model.head.linear.weight.normal_()
         features = features_by_hand(model, joined(images, torch.full((3,), 1 / 3)), layers)
@@ -140,18 +160,18 @@ def test_the_head_reads_normalized_layers_under_the_neutral_label(chosen, layers
 
 
 def test_a_random_label(images):
-    model = network(head=LinearHead(3, label="random"), classifier=Head())
+    model = network(head=LinearHead(3, label="random"), classifier="head")
     with torch.no_grad():
         model.head.linear.weight.normal_()
         per_label = [model.head(features_by_hand(model, joined(images, code), [1, 2])) for code in torch.eye(3)]
     drawn = torch.randint(3, (5,), generator=torch.Generator().manual_seed(4))
     expected = torch.stack([per_label[k][i] for i, k in enumerate(drawn.tolist())])
-    found = model.head_logits(images, torch.Generator().manual_seed(4))
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
-    assert torch.equal(found, model.head_logits(images, torch.Generator().manual_seed(4)))
+    result = model.head_logits(images, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-7)
+    assert torch.equal(result, model.head_logits(images, torch.Generator().manual_seed(4)))
 
 
-def test_the_head_learns_and_passes_no_error_on(images):
+def test_the_head_learns_and_its_gradient_stays_out_of_the_layers(images):
     labels = torch.tensor([0, 1, 2, 0, 1])
     with_head, without = network(head=LinearHead(3)), network()
     without.load_state_dict(with_head.state_dict(), strict=False)
@@ -161,7 +181,7 @@ def test_the_head_learns_and_passes_no_error_on(images):
         for model, optimizer in zip((with_head, without), optimizers, strict=True):
             result = model.step((images, labels), optimizer, generator=torch.Generator().manual_seed(seed))
             losses.append(result.head)
-    losses = [one.loss.item() for one in losses if one is not None]
+    losses = [local.loss.item() for local in losses if local is not None]
     assert len(losses) == 5
     assert losses[-1] < losses[0]
     for name, value in without.state_dict().items():
@@ -202,34 +222,39 @@ def test_an_unlabelled_network_gets_a_head():
 def test_errors():
     with pytest.raises(ValueError, match="^label must be 'neutral' or 'random', got 'true'"):
         LinearHead(3, label="true")
-    with pytest.raises(ValueError, match="^layers must hold at least one of 3 layers"):
+    with pytest.raises(TypeError, match=r"^layers must be a slice, such as slice\(1, None\), got 2"):
+        LinearHead(3, layers=2)
+    with pytest.raises(ValueError, match="^layers must select at least one of 3 layers"):
         network(head=LinearHead(3, layers=slice(3, None)))
-    with pytest.raises(ValueError, match="^features must be given, LinearHead"):
-        LinearHead(3).bind([ff.FFLinear(3, 4), ff.FFLayer(torch.nn.Flatten())])
-    with pytest.raises(ValueError, match="no head"):
+    with pytest.raises(ValueError, match=r"^head must be given for this: FFSequential\(..., head=ff.LinearHead"):
         network().head_logits(torch.rand(1, 12))
-    model = network(head=LinearHead(3, features=99))
-    with pytest.raises(ValueError, match="^features must be 99 a sample"):
-        model.double().head_logits(torch.rand(1, 12, dtype=torch.float64))
+    with pytest.raises(ValueError, match="^head must be given for classifier='head', got None"):
+        network(classifier="head")
+    with pytest.raises(ValueError, match="^the head must be part of a network, got one without weights"):
+        LinearHead(3)(torch.rand(1, 12))
+    model = network(head=LinearHead(3))
+    with pytest.raises(ValueError, match="^features must be 13 per sample for the head, got 99"):
+        model.head(torch.rand(1, 99, dtype=torch.float64))
 
 
 def test_a_single_layers_head_reads_that_layer():
     head = LinearHead(3)
-    head.bind([ff.FFLinear(3, 5)])
-    assert head.indices == [0]
+    head.setup([(5,)])
+    assert head.indices(1) == [0]
     assert head.linear.in_features == 5
 
 
 # Heads of maps
 
 
-def maps_network(*layers, head):
+def maps_network(*layers, head, input_shape):
     return ff.FFSequential(
         *layers,
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         negatives=ff.negatives.SelfContrast(),
         head=head,
+        input_shape=input_shape,
     ).double()
 
 
@@ -238,7 +263,11 @@ def maps_network(*layers, head):
 def test_a_head_reads_pooled_normalized_maps(layers, chosen, kind):
     pool = SpatialPool(2, kind)
     model = maps_network(
-        ff.FFConv2d(1, 2, 3), ff.FFConv2d(2, 3, 2, pool=2), ff.FFConv2d(3, 4, 2), head=LinearHead(3, layers, pool=pool)
+        ff.FFConv2d(1, 2, 3),
+        ff.FFConv2d(2, 3, 2, pool=2),
+        ff.FFConv2d(3, 4, 2),
+        head=LinearHead(3, layers, pool=pool),
+        input_shape=(1, 9, 9),
     )
     assert model.head.linear.in_features == sum(4 * [2, 3, 4][i] for i in chosen)
     x = torch.rand(5, 1, 9, 9, dtype=torch.float64)
@@ -246,13 +275,13 @@ def test_a_head_reads_pooled_normalized_maps(layers, chosen, kind):
         model.head.linear.weight.normal_()
         activations = model.activations(x)
         rows = [pool(activations[i]) for i in chosen]
-        rows = torch.cat([one / (one.square().mean(1, keepdim=True) + 1e-8).sqrt() for one in rows], dim=1)
+        rows = torch.cat([r / (r.square().mean(1, keepdim=True) + 1e-8).sqrt() for r in rows], dim=1)
         expected = rows @ model.head.linear.weight.T + model.head.linear.bias
     torch.testing.assert_close(model.scores(x), expected)
     # trained alongside, on the activations of the images themselves
     labels = torch.tensor([0, 1, 2, 0, 1])
-    found = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
-    assert found.head.loss.isfinite()
+    result = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert result.head.loss.isfinite()
 
 
 def test_a_head_reads_the_maps_of_a_network_with_label_channels():
@@ -264,18 +293,35 @@ def test_a_head_reads_the_maps_of_a_network_with_label_channels():
         label_encoder=ff.label_encoders.WaveChannel(3, 8),
         negatives=ff.negatives.HardLabel(),
         head=LinearHead(3, pool=SpatialPool(2)),
-        classifier=Head(),
+        classifier="head",
     )
     x, labels = torch.rand(6, 1, 8, 8), torch.arange(6) % 3
-    found = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
-    assert found.head.loss.item() == pytest.approx(1.0986, abs=1e-3)  # it starts at zero
+    result = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
+    assert result.head.loss.item() == pytest.approx(1.0986, abs=1e-3)  # it starts at zero
     features = read(model, x)  # under the neutral label, the mean wave
     torch.testing.assert_close(model.scores(x), model.head(features))
 
 
-def test_a_pooled_head_reads_dense_layers_as_they_are():
+def test_a_head_pools_maps_in_patches_of_two_by_two_by_default():
+    x = torch.rand(4, 1, 8, 8, dtype=torch.float64)
+    layers = [ff.FFConv2d(1, 2, 3), ff.FFConv2d(2, 3, 3)]
+    model = maps_network(*layers, head=LinearHead(3), input_shape=(1, 8, 8))
+    rows = SpatialPool(2)(model.activations(x)[1])
+    torch.testing.assert_close(read(model, x), rows / (rows.square().mean(1, keepdim=True) + 1e-8).sqrt())
+    assert model.head.linear.in_features == 4 * 3
+    layers = [ff.FFConv2d(1, 2, 3), ff.FFConv2d(2, 3, 3)]
+    flat = maps_network(*layers, head=LinearHead(3, pool=nn.Flatten()), input_shape=(1, 8, 8))
+    assert flat.head.linear.in_features == 4 * 4 * 3
+    assert flat.predict(x).shape == (4,)
+
+
+def test_a_pooled_head_reads_dense_layers_unchanged():
     model = maps_network(
-        ff.FFConv2d(1, 2, 3), ff.FFConv2d(2, 3, 3), ff.FFLinear(48, 5), head=LinearHead(3, pool=SpatialPool(2))
+        ff.FFConv2d(1, 2, 3),
+        ff.FFConv2d(2, 3, 3),
+        ff.FFLinear(48, 5),
+        head=LinearHead(3, pool=SpatialPool(2)),
+        input_shape=(1, 8, 8),
     )
     assert model.predict(torch.rand(4, 1, 8, 8, dtype=torch.float64)).shape == (4,)
     assert model.head.linear.in_features == 3 * 4 + 5
@@ -287,7 +333,7 @@ def test_the_best_interval_is_the_shortest_of_those_that_err_least(seed: int, de
     goodness = torch.rand(30, depth, 3, generator=generator, dtype=torch.float64)
     labels = torch.randint(3, (30,), generator=generator)
     classifier = ff.classifiers.BestInterval()
-    torch.testing.assert_close(classifier.combine(goodness), goodness.sum(1))  # nothing chosen yet
+    torch.testing.assert_close(classifier(goodness), goodness.sum(1))  # nothing chosen yet
     classifier.choose(goodness, labels)
 
     def errors(run: slice) -> int:
@@ -297,7 +343,7 @@ def test_the_best_interval_is_the_shortest_of_those_that_err_least(seed: int, de
     every = {(stop - start, start): slice(start, stop) for start, stop in runs}
     best = min(every, key=lambda key: (errors(every[key]), *key))
     assert classifier.layers == every[best]
-    torch.testing.assert_close(classifier.combine(goodness), goodness[:, classifier.layers].sum(1))
+    torch.testing.assert_close(classifier(goodness), goodness[:, classifier.layers].sum(1))
 
 
 def test_fit_chooses_the_interval_on_the_validation_data_and_state_dicts_keep_it() -> None:
@@ -321,10 +367,10 @@ def test_fit_chooses_the_interval_on_the_validation_data_and_state_dicts_keep_it
     torch.testing.assert_close(other.scores(x), trained.layer_goodness(x)[:, expected.layers].sum(1))
 
 
-def test_a_head_serves_one_stack():
+def test_a_head_belongs_to_a_single_network():
     head = LinearHead(3)
     network(head=head)
-    with pytest.raises(ValueError, match="head must be new to the stack"):
+    with pytest.raises(ValueError, match="^a head can be part of one network only"):
         network(head=head)
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 0"):
         LinearHead(0)
@@ -335,9 +381,15 @@ def test_a_head_on_sequences_pools_them():
         return FFLayer(nn.Conv1d(3, 6, 3), activation=nn.ReLU()), FFLayer(nn.Conv1d(6, 5, 3), activation=nn.ReLU())
 
     options = {"goodness": ff.goodness.MeanOfSquares(), "loss": ff.losses.SymBa(), "num_classes": 2}
-    model = ff.FFSequential(*layers(), negatives=ff.negatives.SelfContrast(), **options)
-    assert model.head_logits(torch.rand(4, 3, 9)).shape == (4, 2)
-    with pytest.raises(ValueError, match=r"pool must be given for a head on sequences, .*pool=SequencePool\(2\)"):
-        ff.FFSequential(*layers(), head=LinearHead(2), negatives=ff.negatives.SelfContrast(), **options)
-    with pytest.raises(ValueError, match=r"features must be given for .* of sequences \(channels \* length\)"):
-        ff.baselines.Backpropagation(*layers(), num_classes=2)
+    options["negatives"] = ff.negatives.SelfContrast()
+    x = torch.rand(4, 3, 9)
+    for head in (None, LinearHead(2), LinearHead(2, pool=SequencePool(2))):
+        model = ff.FFSequential(*layers(), head=head, **options)
+        assert model.head_logits(x).shape == (4, 2)
+        rows = SequencePool(2)(model.activations(x)[1])
+        torch.testing.assert_close(read(model, x), rows / (rows.square().mean(1, keepdim=True) + 1e-8).sqrt())
+        assert model.head.linear.in_features == 2 * 5
+    flat = ff.FFSequential(*layers(), head=LinearHead(2, pool=nn.Flatten()), **options)
+    assert flat.head_logits(x).shape == (4, 2)
+    assert flat.head.linear.in_features == 5 * 5
+    assert ff.baselines.Backpropagation(*layers(), num_classes=2).predict(x).shape == (4,)

@@ -261,7 +261,7 @@ def stacks(encoder: str, normalization: str, **options: Any) -> tuple[ff.FFSeque
     label_encoder = ENCODERS[encoder]()
 
     def stack(kind: type[FFConv2d]) -> ff.FFSequential:
-        arguments = {"kernel_size": 3, "padding": 1, **copy.deepcopy(options)}  # a layer does not copy its modules
+        arguments = {"kernel_size": 3, "padding": 1, **copy.deepcopy(options)}  # the two networks share no module
         first = kind(1 + label_encoder.codebook.shape[1], 4, **arguments)
         return ff.FFSequential(
             first,
@@ -347,13 +347,13 @@ def test_shared_statistics_are_those_of_all_samples(statistics: str) -> None:
     """Positive and negative samples share them, and each label counts once per sample that has it."""
     labels = torch.tensor([[0, 2, 1, 1], [1, 1, 2, 0]])
     encoder = RandomChannel(3, SIZE).double()
-    norm = BatchNorm(momentum=1.0, statistics=statistics)
-    layer = FFConv2d(2, 3, 3, normalization=norm).double()
+    layer = FFConv2d(2, 3, 3, normalization=BatchNorm(momentum=1.0, statistics=statistics)).double()
     x = encoder(torch.rand(4, 1, *SIZE, dtype=torch.float64), labels)
     layer(x)
     joined = x.joined().transpose(0, 1).flatten(1)
-    torch.testing.assert_close(norm.running_mean, joined.mean(1))
-    torch.testing.assert_close(norm.running_var, joined.var(1, correction=int(statistics == "batch")))
+    torch.testing.assert_close(layer.normalization.running_mean, joined.mean(1))
+    variance = joined.var(1, correction=int(statistics == "batch"))
+    torch.testing.assert_close(layer.normalization.running_var, variance)
 
 
 def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:

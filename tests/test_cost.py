@@ -1,7 +1,8 @@
-"""What makes steps cheap changes no result: pools before ReLUs, channels last, compiled layers."""
+"""Optimizations with equal results: pools before ReLUs, channels last, compiled steps."""
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 
 import forwardforward as ff
 from forwardforward.layers.pool import MaxPool2d
-from forwardforward.training import Compiled
+from forwardforward.step import WholeStep
+from forwardforward.training import CompiledStep
 
 
 @pytest.mark.parametrize("size", [2, 3, (1, 2)])
@@ -23,45 +26,48 @@ def test_the_pools_gradient_is_torchs(size: int | tuple[int, int]) -> None:
     assert torch.equal(ours(maps), theirs(maps))
     assert torch.equal(ours(maps.detach()), theirs(maps))
     weights = torch.randn_like(theirs(maps))
-    found, wanted = (torch.autograd.grad((pool(maps) * weights).sum(), maps)[0] for pool in (ours, theirs))
-    assert torch.equal(found, wanted)
+    ours_gradient, expected = (torch.autograd.grad((pool(maps) * weights).sum(), maps)[0] for pool in (ours, theirs))
+    assert torch.equal(ours_gradient, expected)
     torch.autograd.gradcheck(ours, maps)
 
 
 @pytest.mark.parametrize("order", [ff.layers.NORMALIZE_FIRST, ff.layers.TRANSFORM_FIRST])
-def test_pooling_before_the_relu_changes_nothing(order: tuple[str, ...]) -> None:
-    class Slow(nn.ReLU):  # not the ReLU itself, so that it comes first
+def test_pooling_before_the_relu_gives_the_same_result_and_gradient(order: tuple[str, ...]) -> None:
+    class Slow(nn.ReLU):  # not the ReLU itself, so the pool comes after it
         pass
 
-    found = []
+    results = []
     for activation in (nn.ReLU(), Slow()):
         torch.manual_seed(0)
-        layer = ff.FFConv2d(3, 4, 3, padding=1, activation=activation, pool=2, order=order)
-        layer.normalize_by(ff.normalization.BatchNorm())
+        normalization = ff.normalization.BatchNorm()
+        layer = ff.FFConv2d(3, 4, 3, padding=1, activation=activation, pool=2, order=order, normalization=normalization)
         x = torch.randn(5, 3, 6, 6, requires_grad=True)
-        out = layer(x)
-        out.square().sum().backward()
-        found.append((out.detach(), x.grad, layer.block.weight.grad))
-    for fast, slow in zip(*found, strict=True):
+        values = layer.outputs(x)
+        assert values.activation.shape == ((5, 4, 3, 3) if type(activation) is nn.ReLU else (5, 4, 6, 6))
+        values.output.square().sum().backward()
+        results.append((values.output.detach(), x.grad, layer.block.weight.grad))
+    for fast, slow in zip(*results, strict=True):
         torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-6)
 
 
-def test_peer_normalization_sees_the_whole_maps() -> None:
+def test_peer_normalization_reads_the_maps_before_the_pool() -> None:
     layer = ff.FFConv2d(3, 4, 3, padding=1, pool=2, peer=ff.normalization.PeerNormalization())
-    found = layer.run(torch.randn(2, 3, 6, 6))
-    assert found.pre_activations.shape == found.activated.shape == (2, 4, 6, 6)
-    assert found.read.shape == (2, 4, 3, 3)
+    values = layer.outputs(torch.randn(2, 3, 6, 6))
+    assert values.pre_activation.shape == values.activation.shape == (2, 4, 6, 6)
+    assert values.goodness_input.shape == values.output.shape == (2, 4, 3, 3)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="channels stay where they are")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="maps keep their memory layout")
 @pytest.mark.parametrize("normalization", [ff.normalization.BatchNorm(), ff.normalization.RMSNorm()])
 def test_maps_keep_their_channels_last(normalization: nn.Module) -> None:
     layers = [ff.FFConv2d(3, 4, 3, normalization=normalization), ff.FFConv2d(4, 6, 3, pool=2)]
     x = torch.randn(2, 3, 9, 9)
     for layer in layers:
-        wanted = layer.block(x if layer.normalization is None else layer.normalization(x)).relu()
+        if isinstance(layer.normalization, ff.normalization.BatchNorm):
+            layer.eval()(x)  # creates its statistics
+        expected = layer.block(x if layer.normalization is None else layer.normalization(x)).relu()
         x = layer(x)
-        torch.testing.assert_close(x, wanted if layer.pool is None else layer.pool(wanted))
+        torch.testing.assert_close(x, expected if layer.pool is None else layer.pool(expected))
         assert x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -84,61 +90,126 @@ def trained(**options: Any) -> ff.FFSequential:
     return model
 
 
-def same_weights(a: nn.Module, b: nn.Module) -> None:
-    for one, other in zip(a.parameters(), b.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
+    for first, second in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
 def traced_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile without a backend, which takes seconds; the tracing is what may go wrong with our layers."""
+    """Compile without a backend, which takes seconds, to test the tracing of the library's layers."""
     real: Callable[..., Any] = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function: real(function, backend="eager"))
+    monkeypatch.setattr(torch, "compile", lambda function, **options: real(function, backend="eager", **options))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.usefixtures("traced_alone")
-def test_compiled_layers_learn_the_same() -> None:
+def test_a_compiled_step_learns_the_same() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = trained(compile=True)
-    assert not [one for one in caught if "torch.compile" in str(one.message)]
-    same_weights(model, trained())
-    assert "local_loss" not in model.stack[0].__dict__
+    assert not [warning for warning in caught if "torch.compile" in str(warning.message)]
+    assert_same_weights(model, trained())
+    assert "local_loss" not in model[0].__dict__
 
 
-def test_a_compiler_that_fails_is_done_without_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_overlapping_updates_with_a_smaller_last_batch_learn_the_same_with_the_real_compiler() -> None:
+    def run(compile: bool) -> ff.FFSequential:
+        model, (images, labels) = network()
+        data = torch.cat([images, images[:6] / 2]), torch.cat([labels, labels[:6]])
+        schedule = ff.update_schedules.Overlapping(2, None)
+        ff.fit(model, data, epochs=2, batch_size=12, schedule=schedule, compile=compile, progress=False)
+        return model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "training continues layer by layer")
+        model = run(compile=True)
+    assert_same_weights(model, run(compile=False))
+
+
+def test_the_whole_step_without_a_compiler_learns_the_same() -> None:
+    results = []
+    for whole in (None, WholeStep()):
+        model, batch = network()
+        optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+        for seed in range(3):
+            model.step(batch, optimizer, generator=torch.Generator().manual_seed(seed), whole=whole)
+        results.append(model)
+    assert_same_weights(*results)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain error", "error of the backend"])
+def test_training_continues_without_a_compiler_that_fails_and_warns_once(
+    wrapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries = []
 
-    def broken(function: Callable[..., Any]) -> Callable[..., Any]:
+    def broken(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
             tries.append(1)
-            raise RuntimeError("No working C++ compiler found\nand much more")
+            error = RuntimeError("No working C++ compiler found\nand much more")
+            raise BackendCompilerFailed(broken, error, None) if wrapped else error
 
         return run
 
     monkeypatch.setattr(torch, "compile", broken)
-    with pytest.warns(UserWarning, match=r"without torch.compile, which failed: No working C\+\+ compiler found$"):
+    message = r"layer by layer, without torch.compile: (RuntimeError: )?No working C\+\+ compiler found$"
+    with pytest.warns(UserWarning, match=message) as caught:
         model = trained(compile=True)
-    assert len(tries) == 1
-    same_weights(model, trained())
+    assert len(tries) == len(caught) == 1
+    assert_same_weights(model, trained())
 
 
-def test_a_python_that_torch_cannot_compile_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsupported(function: Callable[..., Any]) -> Callable[..., Any]:
+def test_a_block_that_torch_func_cannot_transform_is_trained_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old(torch.autograd.Function):  # without setup_context
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+            return 2 * gradient
+
+    class Doubled(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            doubled: Tensor = Old.apply(super().forward(x))
+            return doubled
+
+    def run(compile: bool) -> ff.FFSequential:
+        torch.manual_seed(0)
+        model = ff.FFSequential(
+            ff.FFLayer(Doubled(12, 10), activation=nn.ReLU()),
+            goodness=ff.goodness.ClassGroups(2),
+            loss=ff.losses.CrossEntropy(),
+        )
+        data = torch.rand(20, 12), torch.arange(20) % 2
+        ff.fit(model, data, epochs=1, batch_size=10, compile=compile, progress=False)
+        return model
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    with pytest.warns(UserWarning, match="layer by layer, without torch.compile: .*setup_context"):
+        model = run(compile=True)
+    assert_same_weights(model, run(compile=False))
+
+
+def test_training_continues_on_a_python_that_torch_cannot_compile_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         raise RuntimeError("torch.compile is not supported here")
 
     monkeypatch.setattr(torch, "compile", unsupported)
     with pytest.warns(UserWarning, match="not supported here"):
-        same_weights(trained(compile=True), trained())
+        assert_same_weights(trained(compile=True), trained())
 
 
 def test_a_layers_own_error_is_not_the_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     model, (images, labels) = network()
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
-    compiled = Compiled(model)
-    with compiled, pytest.raises(ValueError, match="in_features must be"):
-        model.step((images[:, :11], labels), optimizer)
-    assert not compiled.failed
+    step = CompiledStep(model)
+    with pytest.raises(ValueError, match="in_features must be"):
+        step((images[:, :11], labels), optimizer)
+    assert step.whole is not None

@@ -1,4 +1,4 @@
-"""Hinton's program by hand, against ours."""
+"""Hinton's program by hand, against the library."""
 
 import pytest
 import torch
@@ -92,10 +92,10 @@ def ours(negatives: Given) -> tuple[ff.FFSequential, ff.LocalOptimizer]:
         peer=ff.normalization.PeerNormalization(),
         label_encoder=ff.label_encoders.Overlay(CLASSES),
         negatives=negatives,
-        head=ff.classifiers.LinearHead(CLASSES),
+        head=ff.heads.LinearHead(CLASSES),
     ).double()
     with torch.no_grad():
-        for layer in model.layers:
+        for layer in model:
             layer.block.weight.mul_(1.4)  # goodness on both sides of the threshold
         model.head.linear.weight.normal_()
     optimizer = ff.LocalOptimizer(
@@ -111,7 +111,7 @@ def test_three_steps_of_hintons_program_by_hand(seed: int) -> None:
     labels = torch.randint(CLASSES, (BATCH,))
     wrong = (labels + 1) % CLASSES
     model, optimizer = ours(Given(wrong))
-    blocks = [layer.block for layer in model.layers]
+    blocks = [layer.block for layer in model]
     hand = ByHand(
         [block.weight.detach().T for block in blocks],
         [block.bias.detach() for block in blocks],
@@ -126,7 +126,7 @@ def test_three_steps_of_hintons_program_by_hand(seed: int) -> None:
             torch.testing.assert_close(block.weight.grad, -2 * hand.gradients[layer].T, **close)
             torch.testing.assert_close(block.weight.detach(), hand.weights[layer].T, **close)
             torch.testing.assert_close(block.bias.detach(), hand.biases[layer], **close)
-            torch.testing.assert_close(model.layers[layer].peer.means, hand.means[layer], **close)
+            torch.testing.assert_close(model[layer].peer.means, hand.means[layer], **close)
         torch.testing.assert_close(model.head.linear.weight.detach(), hand.head, **close)
         torch.testing.assert_close(model.head.linear.bias.detach(), hand.head_bias, **close)
 
@@ -134,7 +134,7 @@ def test_three_steps_of_hintons_program_by_hand(seed: int) -> None:
 def test_the_peer_term_revives_a_dead_unit() -> None:
     images, labels = torch.rand(BATCH, SIZES[0], dtype=torch.float64), torch.zeros(BATCH, dtype=torch.int64)
     model, optimizer = ours(Given(labels + 1))
-    block = model.layers[0].block
+    block = model[0].block
     with torch.no_grad():
         block.bias[0] = -100.0
     model.step((images, labels), optimizer)

@@ -139,19 +139,19 @@ def test_a_plain_function_as_loss_is_refused_with_the_objective_to_write(goodnes
 def test_the_shapes_of_a_blocks_plug_ins_follow_from_the_shape_of_its_input(
     block: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> None:
-    normalization = ff.normalization.BatchNorm()
     layer = ff.FFLayer(
         block,
         goodness=ff.goodness.LearnedProjection(3),
         loss=ff.losses.CrossEntropy(),
-        normalization=normalization,
+        normalization=ff.normalization.BatchNorm(),
         input_shape=input_shape,
     )
     assert isinstance(layer.objective, ff.objectives.ClassObjective)
     assert isinstance(layer.objective.goodness, ff.goodness.LearnedProjection)
     assert layer.objective.goodness.weight is not None
-    assert normalization.running_mean is not None
-    assert len(normalization.running_mean) == input_shape[0]
+    assert isinstance(layer.normalization, ff.normalization.BatchNorm)
+    assert layer.normalization.running_mean is not None
+    assert len(layer.normalization.running_mean) == input_shape[0]
     assert layer.objective.goodness.weight.shape == (3, torch.Size(output_shape).numel())
     assert layer(torch.rand(4, *input_shape)).shape == (4, *output_shape)
 

@@ -1,3 +1,5 @@
+"""Negatives: wrong labels, hybrid images and self-contrast."""
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,10 +36,10 @@ def test_a_wrong_label_is_never_the_true_one(seed, classes, spread):
 def test_random_labels_are_uniform():
     classes, each = 5, 8000
     labels = torch.arange(classes).repeat(each)
-    found = counts(RandomLabel().wrong_labels(labels, classes, None, generator()), labels, classes)
+    result = counts(RandomLabel().wrong_labels(labels, classes, None, generator()), labels, classes)
     expected = each / (classes - 1)
     for true in range(classes):
-        others = [found[true, k].item() for k in range(classes) if k != true]
+        others = [result[true, k].item() for k in range(classes) if k != true]
         chi_square = sum((n - expected) ** 2 / expected for n in others)
         assert chi_square < 16.3  # three degrees of freedom: one in a thousand lies above
 
@@ -49,16 +51,29 @@ def test_hard_labels_follow_the_heads_probabilities(shift):
     count = 40_000
     labels = torch.full((count,), 3)
     scores = (logits + shift).expand(count, 4)
-    found = counts(HardLabel().wrong_labels(labels, 4, scores, generator()), labels, 4)[3] / count
+    result = counts(HardLabel().wrong_labels(labels, 4, scores, generator()), labels, 4)[3] / count
     expected = logits[:3].softmax(0)
-    torch.testing.assert_close(found[:3], expected, atol=0.01, rtol=0)
-    assert found[3] == 0
+    torch.testing.assert_close(result[:3], expected, atol=0.01, rtol=0)
+    assert result[3] == 0
 
 
 def test_hard_labels_may_be_given_as_log_probabilities():
     logits, labels = torch.randn(50, 6), torch.randint(6, (50,))
     drawn = [HardLabel().wrong_labels(labels, 6, s, generator()) for s in (logits, logits.log_softmax(1))]
     assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("true", [0, 2])
+def test_classes_of_probability_zero_are_never_drawn_as_long_as_another_wrong_class_remains(true):
+    inf = float("inf")
+    count, labels = 3000, torch.full((3000,), true)
+    scores = torch.tensor([0.0, -inf, -1.0, -inf]).expand(count, 4)
+    wrong = HardLabel().wrong_labels(labels, 4, scores, generator())
+    assert wrong.unique().tolist() == [2 - true]
+    certain = torch.full((count, 4), -inf).index_fill(1, torch.tensor([true]), 0.0)  # all wrong ones are impossible
+    shares = counts(HardLabel().wrong_labels(labels, 4, certain, generator()), labels, 4)[true] / count
+    expected = torch.full((4,), 1 / 3).index_fill(0, torch.tensor([true]), 0.0)
+    torch.testing.assert_close(shares, expected, atol=0.03, rtol=0)
 
 
 def test_hard_goodness_prefers_high_goodness():
@@ -89,15 +104,15 @@ def test_hard_goodness_reads_goodness_in_any_unit(seed, factor, shift):
 def test_equal_goodness_gives_uniform_labels():
     labels = torch.zeros(9000, dtype=torch.long)
     wrong = HardGoodness().wrong_labels(labels, 4, torch.full((9000, 4), 7.0), generator())
-    found = counts(wrong, labels, 4)[0, 1:] / 9000
-    torch.testing.assert_close(found, torch.full((3,), 1 / 3), atol=0.02, rtol=0)
+    result = counts(wrong, labels, 4)[0, 1:] / 9000
+    torch.testing.assert_close(result, torch.full((3,), 1 / 3), atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 def test_label_negatives_are_the_same_images_with_another_label(sampler):
     images, labels = torch.rand(6, 9), torch.tensor([0, 1, 2, 0, 1, 2])
     batch = sampler(images, labels, Overlay(3), torch.randn(6, 3), generator())
-    assert batch.paired
+    assert batch.has_negatives
     assert torch.equal(batch.targets, labels)
     positive, negative = batch.inputs.joined().chunk(2)
     assert torch.equal(positive[:, :3].argmax(1), labels)
@@ -109,8 +124,8 @@ def test_label_negatives_are_the_same_images_with_another_label(sampler):
 @pytest.mark.parametrize("sampler", [*SAMPLERS, HybridMask(), SelfContrast()], ids=repr)
 def test_the_same_generator_gives_the_same_batch(sampler):
     images, labels, scores = torch.rand(6, 9), torch.tensor([0, 1, 2, 0, 1, 2]), torch.randn(6, 3)
-    made = [sampler(images, labels, Overlay(3), scores, generator(5)).inputs for _ in range(2)]
-    first, second = (one if isinstance(one, torch.Tensor) else one.joined() for one in made)
+    inputs = [sampler(images, labels, Overlay(3), scores, generator(5)).inputs for _ in range(2)]
+    first, second = (x if isinstance(x, torch.Tensor) else x.joined() for x in inputs)
     assert torch.equal(first, second)
 
 
@@ -134,9 +149,9 @@ def test_label_negatives_need_labels_and_an_encoder(sampler, labels, encoder):
 def test_any_integer_type_of_label(sampler, dtype):
     labels = torch.tensor([0, 1, 2, 2])
     scores = torch.randn(4, 3)
-    found = sampler(torch.rand(4, 9), labels.to(dtype), Overlay(3), scores, generator()).inputs.joined()
-    assert torch.equal(found[:4, :3].argmax(1), labels)
-    assert (found[4:, :3].argmax(1) != labels).all()
+    result = sampler(torch.rand(4, 9), labels.to(dtype), Overlay(3), scores, generator()).inputs.joined()
+    assert torch.equal(result[:4, :3].argmax(1), labels)
+    assert (result[4:, :3].argmax(1) != labels).all()
 
 
 def test_arguments_out_of_range():
@@ -152,7 +167,7 @@ def test_repr():
     assert repr(HybridMask(6)) == "HybridMask(blurs=6)"
 
 
-def test_a_users_sampler_is_a_few_lines():
+def test_an_own_sampler_is_a_few_lines():
     class Next(LabelNegatives):
         def wrong_labels(self, labels, num_classes, scores, generator):
             return (labels + 1) % num_classes
@@ -165,7 +180,7 @@ def test_a_users_sampler_is_a_few_lines():
 
 
 def numbered(batch, shape):
-    """Images each of one value, so that a pixel tells which image it comes from."""
+    """Images of a single value each, so that a pixel identifies its image."""
     return torch.arange(1.0, batch + 1).view(-1, *[1] * len(shape)).expand(batch, *shape)
 
 
@@ -174,18 +189,18 @@ def numbered(batch, shape):
 def test_hybrids_mix_two_different_images(shape, batch):
     images = numbered(batch, shape)
     made = HybridMask(blurs=1)(images, None, None, None, generator())
-    assert made.paired
+    assert made.has_negatives
     assert made.targets is None
     positive, negative = made.inputs.chunk(2)
     assert torch.equal(positive, images)
     partners = []
-    for own, hybrid in zip(images, negative, strict=True):
+    for image, hybrid in zip(images, negative, strict=True):
         values = set(hybrid.unique().tolist())
-        other = values - {own.flatten()[0].item()}
+        other = values - {image.flatten()[0].item()}
         assert len(values) == 2
         assert len(other) == 1
         partners += other
-    assert len(set(partners)) == batch  # every image is somebody's other half
+    assert len(set(partners)) == batch  # every image is the other half of exactly one hybrid
     if len(shape) == 3:  # all channels are cut alike
         assert (negative == negative[:, :1]).all()
 
@@ -194,8 +209,8 @@ def test_hybrids_mix_two_different_images(shape, batch):
 def test_no_image_meets_itself(seed, batch):
     images = numbered(batch, (1, 6, 6))
     hybrid = HybridMask(blurs=0)(images, None, None, None, generator(seed)).inputs[batch:]
-    for own, one in zip(images, hybrid, strict=True):
-        assert one.unique().numel() == 2, own
+    for image, mixture in zip(images, hybrid, strict=True):
+        assert mixture.unique().numel() == 2, image
 
 
 def test_masks_are_half_and_half():
@@ -205,16 +220,16 @@ def test_masks_are_half_and_half():
     assert masks.float().mean().item() == pytest.approx(0.5, abs=0.02)
 
 
-def test_masks_are_blurred_bits_cut_at_a_half():
+def test_masks_are_blurred_bits_cut_at_one_half():
     """Each blur weighs a pixel's neighbours 1/4, 1/2, 1/4 in both directions; at the edge what is left of them."""
     bits = torch.rand(3, 7, 9, generator=generator(4)).round()
 
     def blur(line):
-        found = []
+        result = []
         for i, value in enumerate(line):
             near = [(0.5, value)] + [(0.25, line[j]) for j in (i - 1, i + 1) if 0 <= j < len(line)]
-            found.append(sum(w * v for w, v in near) / sum(w for w, _ in near))
-        return found
+            result.append(sum(w * v for w, v in near) / sum(w for w, _ in near))
+        return result
 
     for count, image in enumerate(bits):
         rows = image.tolist()
@@ -223,9 +238,9 @@ def test_masks_are_blurred_bits_cut_at_a_half():
             rows = [list(row) for row in zip(*[blur(list(c)) for c in zip(*rows, strict=True)], strict=True)]
         values = torch.tensor(rows)
         clear = (values - 0.5).abs() > 1e-5  # a tie may fall either way
-        found = HybridMask(blurs=3).masks(3, 7, 9, torch.empty(0), generator(4))[count]
+        result = HybridMask(blurs=3).masks(3, 7, 9, torch.empty(0), generator(4))[count]
         assert clear.float().mean() > 0.9
-        assert torch.equal((values > 0.5)[clear], found[clear])
+        assert torch.equal((values > 0.5)[clear], result[clear])
 
 
 def test_masks_are_smooth():
@@ -246,7 +261,7 @@ def test_a_hybrid_needs_two_square_images():
         HybridMask()(torch.rand(4, 10), None, None, None, None)
 
 
-def test_labels_pass_a_hybrid_untouched():
+def test_a_hybrid_keeps_the_labels():
     labels = torch.tensor([3, 1])
     assert HybridMask()(torch.rand(2, 9), labels, None, None, generator()).targets is labels
 
@@ -256,21 +271,21 @@ def test_labels_pass_a_hybrid_untouched():
 
 @given(seed=st.integers(0, 2**16), batch=st.integers(2, 9), shape=st.sampled_from([(4,), (2, 3, 3)]))
 def test_an_image_with_itself_against_an_image_with_another(seed, batch, shape):
-    """Every image is somebody's other one."""
+    """Every image is the other image of exactly one pair."""
     images = 10.0 ** torch.arange(batch).view(-1, *[1] * len(shape)).expand(batch, *shape).double()
     before = images.clone()
     made = SelfContrast()(images, None, None, None, generator(seed))
-    assert made.paired
+    assert made.has_negatives
     assert made.targets is None
     positive, negative = made.inputs.chunk(2)
     assert torch.equal(images, before)
     partners = []
     for i in range(batch):
         assert torch.equal(positive[i], images[i])
-        found = [j for j in range(batch) if torch.equal(negative[i], (images[i] + images[j]) / 2)]
-        assert len(found) == 1
-        assert found != [i]
-        partners += found
+        others = [j for j in range(batch) if torch.equal(negative[i], (images[i] + images[j]) / 2)]
+        assert len(others) == 1
+        assert others != [i]
+        partners += others
     assert sorted(partners) == list(range(batch))
 
 
@@ -283,12 +298,12 @@ def test_a_linear_layer_sees_a_contrasted_pair_as_two_inputs_of_shared_weights()
 
 
 def test_self_contrast_needs_two_images():
-    with pytest.raises(ValueError, match="^SelfContrast needs at least two images a batch, got 1"):
+    with pytest.raises(ValueError, match="^SelfContrast needs at least two images per batch, got 1"):
         SelfContrast()(torch.rand(1, 6), None, None, None, None)
     assert repr(SelfContrast()) == "SelfContrast()"
 
 
-def test_self_contrast_trains_a_network_that_sees_no_labels():
+def test_self_contrast_trains_a_network_without_labels_in_its_input():
     torch.manual_seed(0)
     model = ff.FFSequential(
         ff.FFConv2d(1, 4, 3, pool=2),
@@ -297,13 +312,13 @@ def test_self_contrast_trains_a_network_that_sees_no_labels():
         loss=ff.losses.TwoThreshold(1.0, 0.5),
         normalization=ff.normalization.BatchNorm(),
         negatives=SelfContrast(),
-        head=ff.classifiers.LinearHead(3, pool=ff.pooling.SpatialPool(2)),
+        head=ff.heads.LinearHead(3, pool=ff.pooling.SpatialPool(2)),
     )
     batch = torch.rand(12, 1, 8, 8), torch.arange(12) % 3
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.05)
-    found = [model.step(batch, optimizer, generator=generator(0)) for _ in range(20)]
+    result = [model.step(batch, optimizer, generator=generator(0)) for _ in range(20)]
     for layer in range(2):
-        assert found[-1].layers[layer].loss < found[0].layers[layer].loss
-    assert found[-1].head.loss < found[0].head.loss
+        assert result[-1].layers[layer].loss < result[0].layers[layer].loss
+    assert result[-1].head.loss < result[0].head.loss
     assert model.predict(batch[0]).shape == (12,)
-    model.step((batch[0], None), optimizer)  # no layer asks for labels
+    model.step((batch[0], None), optimizer)  # no layer needs labels

@@ -2,6 +2,7 @@ import copy
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,10 +12,11 @@ from torch import nn
 import forwardforward as ff
 from forwardforward.lr_schedules import Cooldown, Cosine, Steps
 from forwardforward.optimizers import LocalOptimizer, SmoothedSGD
+from forwardforward.update_schedules import EndToEnd, Joint, Overlapping
 
 
-class Units(nn.Module):
-    """A model of two layers and a head, with nothing else of a network."""
+class Groups(nn.Module):
+    """A model of two layers and a head, without the other parts of a network."""
 
     def __init__(self):
         super().__init__()
@@ -29,8 +31,8 @@ class Units(nn.Module):
 
 
 @pytest.mark.parametrize(("smoothing", "cost"), [(0.9, 0.01), (0.9, 0.0), (0.5, 0.1), (0.0, 0.1)])
-def test_smoothed_sgd(smoothing, cost):
-    """g <- s g + (1 - s) grad from zero; w <- w - lr (g + cost w), the cost on weights alone."""
+def test_smoothed_sgd_is_its_formula(smoothing, cost):
+    """g <- s g + (1 - s) grad from zero; w <- w - lr (g + cost w), the cost on weights only."""
     weight = nn.Parameter(torch.randn(2, 3, dtype=torch.float64))
     bias = nn.Parameter(torch.randn(2, dtype=torch.float64))
     optimizer = SmoothedSGD([weight, bias], lr=0.1, smoothing=smoothing, weight_cost=cost)
@@ -47,53 +49,53 @@ def test_smoothed_sgd(smoothing, cost):
         torch.testing.assert_close(bias.detach(), expected[1], rtol=1e-12, atol=1e-14)
 
 
-def test_smoothed_sgd_leaves_what_has_no_gradient():
+def test_smoothed_sgd_does_not_change_parameters_without_a_gradient():
     weight = nn.Parameter(torch.ones(2, 3))
     SmoothedSGD([weight], lr=0.1, weight_cost=0.5).step()
     assert (weight == 1).all()
 
 
-def test_smoothed_sgd_goes_on_from_its_state():
+def test_smoothed_sgd_continues_from_its_state():
     weight = nn.Parameter(torch.randn(2, 3))
     other = nn.Parameter(weight.detach().clone())
-    one = SmoothedSGD([weight], weight_cost=0.1)
+    first = SmoothedSGD([weight], weight_cost=0.1)
     weight.grad = torch.randn(2, 3)
-    one.step()
-    two = SmoothedSGD([other])
-    two.load_state_dict(copy.deepcopy(one.state_dict()))
+    first.step()
+    second = SmoothedSGD([other])
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     with torch.no_grad():
         other.copy_(weight)
     weight.grad = torch.randn(2, 3)
     other.grad = weight.grad.clone()
-    one.step(), two.step()
+    first.step(), second.step()
     assert torch.equal(weight, other)
 
 
-def test_a_parameter_group_has_its_own_weight_cost():
-    one, two = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
-    optimizer = SmoothedSGD([{"params": [one], "weight_cost": 0.5}, {"params": [two]}], lr=0.1)
-    one.grad = two.grad = torch.zeros(2, 2)
+def test_a_param_group_has_its_own_weight_cost():
+    costly, free = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    optimizer = SmoothedSGD([{"params": [costly], "weight_cost": 0.5}, {"params": [free]}], lr=0.1)
+    costly.grad = free.grad = torch.zeros(2, 2)
     optimizer.step()
-    torch.testing.assert_close(one.detach(), torch.full((2, 2), 0.95))
-    assert (two == 1).all()
+    torch.testing.assert_close(costly.detach(), torch.full((2, 2), 0.95))
+    assert (free == 1).all()
 
 
-def test_a_parameter_group_added_later_is_like_the_first():
-    one, two = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
-    optimizer = SmoothedSGD([one], lr=0.1, weight_cost=0.5)
-    optimizer.add_param_group({"params": [two]})
-    one.grad = two.grad = torch.ones(2, 2)
+def test_a_param_group_added_later_has_the_same_defaults():
+    first, second = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    optimizer = SmoothedSGD([first], lr=0.1, weight_cost=0.5)
+    optimizer.add_param_group({"params": [second]})
+    first.grad = second.grad = torch.ones(2, 2)
     optimizer.step()
-    assert torch.equal(one, two)
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("options", [{"smoothing": 1.0}, {"smoothing": -0.1}, {"weight_cost": -1.0}], ids=str)
-def test_smoothed_sgd_refuses(options):
+def test_smoothed_sgd_refuses_arguments_out_of_range(options):
     with pytest.raises(ValueError, match=f"^{next(iter(options))} must be"):
         SmoothedSGD([nn.Parameter(torch.ones(2))], **options)
 
 
-def test_cooldown():
+def test_cooldown_is_constant_and_then_falls_linearly():
     half = Cooldown(0.5)
     assert [half(t) for t in (0, 0.25, 0.5, 0.75, 0.875, 1)] == pytest.approx([1, 1, 1, 0.5, 0.25, 0])
     assert [Cooldown(0)(t) for t in (0, 0.3, 1)] == pytest.approx([1, 0.7, 0])
@@ -121,60 +123,61 @@ FACTORIES = {
     ),
     "ours": (SmoothedSGD, {"lr": 0.01, "weight_cost": 0.001}),
 }
-every = pytest.mark.parametrize(("factory", "options"), FACTORIES.values(), ids=FACTORIES)
+every_factory = pytest.mark.parametrize(("factory", "options"), FACTORIES.values(), ids=FACTORIES)
 
 
-@every
-def test_any_optimizer_makes_the_same_steps_as_by_itself(factory, options):
+@every_factory
+def test_every_factory_makes_the_same_steps_as_without_the_library(factory, options):
     torch.manual_seed(1)
-    model = Units()
+    model = Groups()
     other = copy.deepcopy(model)
     local = LocalOptimizer(factory, **options).attach(model)
-    alone = [factory(list(part.parameters()), **options) for part in other.parameter_groups().values()]
+    optimizers = [factory(list(part.parameters()), **options) for part in other.parameter_groups().values()]
     for seed in range(3):
-        for one in (model, other):
+        for network in (model, other):
             torch.manual_seed(seed)
-            one.zero_grad()
-            one.backward()
+            network.zero_grad()
+            network.backward()
         local.step()
-        for optimizer in alone:
+        for optimizer in optimizers:
             optimizer.step()
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-@every
+@every_factory
 def test_state_round_trip(factory, options):
-    """After loading into a fresh copy, both go on alike, at the learning rate of before."""
-    model = Units()
-    one = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(model)
+    """With the state loaded, a new optimizer continues like the first one, at its learning rate."""
+    model = Groups()
+    first = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(model)
     model.backward()
-    one.set_progress(0.5)
-    one.step()
+    first.set_progress(0.5)
+    first.step()
     other = copy.deepcopy(model)
-    two = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(other)
-    two.load_state_dict(copy.deepcopy(one.state_dict()))
-    assert two.learning_rates() == one.learning_rates() == pytest.approx(dict.fromkeys(model.parameter_groups(), 0.005))
+    second = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(other)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    rates = dict.fromkeys(model.parameter_groups(), 0.005)
+    assert second.learning_rates() == first.learning_rates() == pytest.approx(rates)
     for seed in (1, 2):
-        for net, optimizer in ((model, one), (other, two)):
+        for network, optimizer in ((model, first), (other, second)):
             torch.manual_seed(seed)
             optimizer.zero_grad()
-            net.backward()
+            network.backward()
             optimizer.set_progress(0.6)
             optimizer.step()
-    assert two.learning_rates() == pytest.approx(dict.fromkeys(model.parameter_groups(), 0.004))
+    assert second.learning_rates() == pytest.approx(dict.fromkeys(model.parameter_groups(), 0.004))
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_a_state_of_other_units_is_refused():
-    optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1).attach(Units())
-    with pytest.raises(ValueError, match="^state must hold the units"):
+def test_a_state_of_other_parameter_groups_is_refused():
+    optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1).attach(Groups())
+    with pytest.raises(ValueError, match=r"^state must have the parameter groups \['0', '1', 'head'\], got \['0'\]"):
         optimizer.load_state_dict({"0": {}})
 
 
-def test_overrides():
-    model = Units()
+def test_overrides_win_over_the_options_of_a_layer():
+    model = Groups()
     model.parts["1"].optimizer_options = {"lr": 0.2, "momentum": 0.5}
     optimizer = LocalOptimizer(
         torch.optim.SGD, lr=0.1, overrides={"head": {"lr": 1.0}, "1": {"lr": 0.3}}, lr_schedule=Cooldown(0.5)
@@ -187,27 +190,28 @@ def test_overrides():
     assert optimizer.learning_rates() == pytest.approx({"0": 0.1, "1": 0.3, "head": 1.0})
 
 
-def test_every_parameter_group_is_scheduled():
-    optimizer = LocalOptimizer(FACTORIES["groups"][0], lr=0.01, lr_schedule=lambda t: 1 - t).attach(Units())
+def test_the_schedule_applies_to_every_param_group_of_a_factory():
+    optimizer = LocalOptimizer(FACTORIES["groups"][0], lr=0.01, lr_schedule=lambda t: 1 - t).attach(Groups())
     optimizer.set_progress(0.75)
     groups = optimizer.state_dict()["0"]["param_groups"]
     assert [group["lr"] for group in groups] == pytest.approx([0.0025, 0.025])
 
 
-def test_an_unknown_unit_is_refused():
+def test_an_override_of_an_unknown_parameter_group_is_refused():
     optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"3": {"lr": 1.0}, "hed": {}})
-    with pytest.raises(ValueError, match=r"^overrides must name units of the model, got \['3', 'hed'\].*'head'"):
-        optimizer.attach(Units())
+    message = r"^overrides must name parameter groups of the model, 0, 1, head, got \['3', 'hed'\]"
+    with pytest.raises(ValueError, match=message):
+        optimizer.attach(Groups())
 
 
-def test_units_step_and_forget_by_themselves():
-    model = Units()
+def test_steps_and_gradients_of_a_parameter_group_are_separate_from_the_others():
+    model = Groups()
     before = copy.deepcopy(model.state_dict())
     optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1).attach(model)
     model.backward()
     optimizer.step("1")
-    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert moved == {"parts.1.weight", "parts.1.bias"}
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"parts.1.weight", "parts.1.bias"}
     optimizer.zero_grad("1")
     assert [p.grad is None for p in model.parameters()] == [False, False, True, True, False, False]
     optimizer.zero_grad()
@@ -215,22 +219,27 @@ def test_units_step_and_forget_by_themselves():
 
 
 def test_attaching_again_keeps_the_state():
-    model = Units()
+    model = Groups()
     optimizer = LocalOptimizer(torch.optim.Adam, lr=0.1).attach(model)
     model.backward()
     optimizer.step()
     assert optimizer.attach(model).state_dict()["0"]["state"]
-    assert not optimizer.attach(Units()).state_dict()["0"]["state"]
+    assert not optimizer.attach(Groups()).state_dict()["0"]["state"]
 
 
-def test_frozen_and_parameterless_units_are_left_out():
-    model = Units()
+@pytest.mark.parametrize("names", [("0", "1"), (("0", "1"),)], ids=["apart", "together"])
+def test_frozen_groups_and_groups_without_parameters_are_not_updated(names):
+    model = Groups()
     model.parts["0"].requires_grad_(False)
     model.parts["1"] = nn.ReLU()
-    optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1).attach(model)
-    assert list(optimizer.state_dict()) == ["head"]
-    optimizer.zero_grad("0", "1")
-    optimizer.step("0", "1")
+    before = copy.deepcopy(model.state_dict())
+    optimizer = LocalOptimizer(SmoothedSGD, lr=0.1, weight_cost=0.5).attach(model)
+    assert list(optimizer.state_dict()) == ["0", "head"]
+    gradients(model.parts["head"], 0)
+    optimizer.zero_grad(*names)
+    optimizer.step(*names)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.parts["head"].weight.grad is not None
 
 
 def test_options_of_a_layer_reach_its_optimizer():
@@ -245,7 +254,7 @@ def test_options_of_a_layer_reach_its_optimizer():
     assert optimizer.learning_rates() == {"0": 0.5, "1": 0.1}
 
 
-def test_repr():
+def test_the_repr_is_the_constructor_call():
     optimizer = LocalOptimizer(torch.optim.Adam, lr=0.001, overrides={"head": {"lr": 0.1}}, lr_schedule=Cooldown(0.5))
     assert (
         repr(optimizer) == "LocalOptimizer(Adam, lr_schedule=Cooldown(0.5), overrides={'head': {'lr': 0.1}}, lr=0.001)"
@@ -256,21 +265,21 @@ def test_repr():
 
 
 @given(progress=st.floats(0, 1), floor=st.floats(0, 1), warmup=st.floats(0, 0.9))
-def test_cosine(progress, floor, warmup):
+def test_cosine_is_its_formula(progress, floor, warmup):
     """A straight line from 0 to 1 over the warm-up, then half a cosine from 1 to the floor."""
-    found = Cosine(floor, warmup)(progress)
+    factor = Cosine(floor, warmup)(progress)
     if progress < warmup:
         expected = progress / warmup
     else:
-        way = (progress - warmup) / (1 - warmup)
-        expected = floor + (1 - floor) * (1 + math.cos(math.pi * way)) / 2
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert 0 <= found <= 1
+        share = (progress - warmup) / (1 - warmup)
+        expected = floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2
+    assert factor == pytest.approx(expected, abs=1e-12)
+    assert 0 <= factor <= 1
     assert Cosine(floor, warmup)(1.0) == pytest.approx(floor)
     assert Cosine(floor, warmup)(warmup) == pytest.approx(1)
 
 
-def test_cosine_by_hand():
+def test_cosine_has_the_values_of_an_example():
     assert [Cosine()(t) for t in (0, 1 / 3, 0.5, 2 / 3, 1)] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
     assert [Cosine(0.2, warmup=0.5)(t) for t in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx([0, 0.5, 1, 0.6, 0.2])
     for options in ({"floor": -0.1}, {"floor": 1.1}, {"warmup": -0.1}, {"warmup": 1.0}):
@@ -281,7 +290,7 @@ def test_cosine_by_hand():
 
 
 @given(factors=st.dictionaries(st.floats(0.01, 0.99), st.floats(0, 10), max_size=4), progress=st.floats(0, 1))
-def test_steps(factors, progress):
+def test_steps_is_the_factor_of_the_last_start(factors, progress):
     expected = 1.0
     for start in sorted(factors):
         if progress >= start:
@@ -289,7 +298,7 @@ def test_steps(factors, progress):
     assert Steps(factors)(progress) == expected
 
 
-def test_steps_by_hand():
+def test_steps_has_the_values_of_an_example():
     shuffled = Steps({0.8: 0.1, 0.4: 0.5})
     assert [shuffled(t) for t in (0, 0.39, 0.4, 0.79, 0.8, 1)] == [1, 1, 0.5, 0.5, 0.1, 0.1]
     assert repr(shuffled) == repr(Steps({0.4: 0.5, 0.8: 0.1})) == "Steps({0.4: 0.5, 0.8: 0.1})"
@@ -298,8 +307,8 @@ def test_steps_by_hand():
             Steps(factors)
 
 
-def test_a_unit_may_have_a_schedule_of_its_own():
-    model = Units()
+def test_a_parameter_group_may_have_its_own_schedule():
+    model = Groups()
     model.parts["1"].optimizer_options = {"lr_schedule": Cooldown(0)}
     optimizer = LocalOptimizer(
         torch.optim.SGD,
@@ -321,7 +330,7 @@ def test_a_unit_may_have_a_schedule_of_its_own():
     assert constant.learning_rates() == pytest.approx({"0": 0.1, "1": 0.025, "head": 0.025})
 
 
-# Units that have an optimizer together
+# Parameter groups that share an optimizer
 
 
 def gradients(model, seed):
@@ -340,77 +349,77 @@ groupable = pytest.mark.parametrize(("factory", "options"), GROUPABLE.values(), 
 
 
 @groupable
-def test_units_together_and_apart_take_the_same_first_step(factory, options):
-    """Only the state differs: a group has its own."""
-    model = Units()
+def test_groups_with_a_shared_optimizer_take_the_same_first_step_as_apart(factory, options):
+    """Only the state differs: each set of groups has its own."""
+    model = Groups()
     other = copy.deepcopy(model)
-    together, apart = (LocalOptimizer(factory, **options).attach(one) for one in (model, other))
-    for one, optimizer, units in ((model, together, [("0", "1")]), (other, apart, ["0", "1"])):
-        before = copy.deepcopy(one.parts["head"].state_dict())
-        gradients(one, 0)
-        optimizer.step(*units)
-        assert all(torch.equal(v, before[k]) for k, v in one.parts["head"].state_dict().items())
+    together, apart = (LocalOptimizer(factory, **options).attach(network) for network in (model, other))
+    for network, optimizer, names in ((model, together, [("0", "1")]), (other, apart, ["0", "1"])):
+        before = copy.deepcopy(network.parts["head"].state_dict())
+        gradients(network, 0)
+        optimizer.step(*names)
+        assert all(torch.equal(v, before[k]) for k, v in network.parts["head"].state_dict().items())
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert list(together.state_dict()) == ["0", "1", "head", "0+1"]
     assert list(apart.state_dict()) == ["0", "1", "head"]
-    if factory is not SmoothedSGD:  # which makes its state at once
+    if factory is not SmoothedSGD:  # which creates its state at construction
         assert not together.state_dict()["0"]["state"]
     assert len(together.state_dict()["0+1"]["state"]) == 4
 
 
 @groupable
-def test_each_grouping_keeps_its_own_state_as_they_take_turns(factory, options):
-    """The reference: one torch optimizer for each grouping, all on the same parameters."""
-    model = Units()
+def test_each_set_of_groups_has_its_own_state_if_they_alternate(factory, options):
+    """The reference: one torch optimizer for each set, all for the same parameters."""
+    model = Groups()
     other = copy.deepcopy(model)
     local = LocalOptimizer(factory, **options).attach(model)
-    groupings = {
-        one: factory([{"params": list(other.parts[name].parameters())} for name in one], **options)
-        for one in (("0",), ("1",), ("0", "1"), ("1", "head"), ("0", "1", "head"))
+    optimizers = {
+        names: factory([{"params": list(other.parts[name].parameters())} for name in names], **options)
+        for names in (("0",), ("1",), ("0", "1"), ("1", "head"), ("0", "1", "head"))
     }
     turns = [("0", "1"), ("0",), ("1", "head"), ("0", "1"), ("0", "1", "head"), ("1",), ("0", "1"), ("1", "head")]
-    for seed, units in enumerate(turns):
-        for one in (model, other):
-            gradients(one, seed)
-        local.step(units if seed % 2 else list(units))
-        groupings[units].step()
+    for seed, names in enumerate(turns):
+        for network in (model, other):
+            gradients(network, seed)
+        local.step(names if seed % 2 else list(names))
+        optimizers[names].step()
         for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
             assert torch.equal(ours, theirs)
 
 
 @groupable
-def test_state_round_trip_with_groups(factory, options):
-    model = Units()
-    one = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(model)
-    one.set_progress(0.5)
-    for seed, units in enumerate([("0", "1"), "head", ("0", "1"), ("1", "head")]):
+def test_state_round_trip_with_shared_optimizers(factory, options):
+    model = Groups()
+    first = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(model)
+    first.set_progress(0.5)
+    for seed, names in enumerate([("0", "1"), "head", ("0", "1"), ("1", "head")]):
         gradients(model, seed)
-        one.step(units)
+        first.step(names)
     other = copy.deepcopy(model)
-    two = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(other)
-    state = copy.deepcopy(one.state_dict())
-    two.load_state_dict(state)
-    assert list(two.state_dict()) == list(state) == ["0", "1", "head", "0+1", "1+head"]
-    assert two.learning_rates() == one.learning_rates()
-    for seed, units in enumerate([("1", "head"), ("0", "1"), "0", ("0", "1", "head")]):
-        for net, optimizer in ((model, one), (other, two)):
+    second = LocalOptimizer(factory, lr_schedule=Cooldown(0), **options).attach(other)
+    state = copy.deepcopy(first.state_dict())
+    second.load_state_dict(state)
+    assert list(second.state_dict()) == list(state) == ["0", "1", "head", "0+1", "1+head"]
+    assert second.learning_rates() == first.learning_rates()
+    for seed, names in enumerate([("1", "head"), ("0", "1"), "0", ("0", "1", "head")]):
+        for network, optimizer in ((model, first), (other, second)):
             optimizer.set_progress(0.6)
-            gradients(net, seed)
-            optimizer.step(units)
+            gradients(network, seed)
+            optimizer.step(names)
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_a_groups_units_have_their_own_rates_and_schedules():
-    model = Units()
+def test_groups_with_a_shared_optimizer_have_their_own_rates_and_schedules():
+    model = Groups()
     optimizer = LocalOptimizer(
         torch.optim.SGD,
         lr=0.1,
         lr_schedule=Cooldown(0),
         overrides={"1": {"lr": 1.0, "weight_decay": 0.5}, "head": {"lr_schedule": Steps({0.5: 0.3})}},
     ).attach(model)
-    optimizer.set_progress(0.6)  # before the group is made
+    optimizer.set_progress(0.6)  # before the shared optimizer is made
     gradients(model, 0)
     before = copy.deepcopy(model)
     optimizer.step(("0", "1", "head"))
@@ -422,17 +431,17 @@ def test_a_groups_units_have_their_own_rates_and_schedules():
     assert [g["lr"] for g in optimizer.state_dict()["0+1+head"]["param_groups"]] == pytest.approx([0.08, 0.8, 0.1])
 
 
-def test_groups_forget_their_gradients_together():
-    model = Units()
+def test_the_gradients_of_several_groups_are_freed_together():
+    model = Groups()
     optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1).attach(model)
     gradients(model, 0)
     optimizer.zero_grad(("0", "1"))
     assert [p.grad is None for p in model.parameters()] == [True, True, True, True, False, False]
 
 
-def test_units_without_parameters_leave_a_group():
-    model = Units()
-    model.parts["0"].requires_grad_(False)
+def test_groups_without_parameters_are_not_named_in_the_state():
+    model = Groups()
+    model.parts["0"] = nn.ReLU()
     optimizer = LocalOptimizer(torch.optim.Adam, lr=0.1).attach(model)
     gradients(model.parts["1"], 0)
     optimizer.step(("0", "1"))
@@ -448,30 +457,260 @@ def test_units_without_parameters_leave_a_group():
     ],
     ids=["SmoothedSGD", "lambda"],
 )
-def test_overrides_hold_in_a_group(factory, options, override):
-    model = Units()
+def test_overrides_apply_in_a_shared_optimizer(factory, options, override):
+    model = Groups()
     other = copy.deepcopy(model)
-    for one, units in ((model, [("0", "1")]), (other, ["0", "1"])):
-        optimizer = LocalOptimizer(factory, overrides={"0": override}, **options).attach(one)
-        gradients(one, 0)
-        optimizer.step(*units)
+    for network, names in ((model, [("0", "1")]), (other, ["0", "1"])):
+        optimizer = LocalOptimizer(factory, overrides={"0": override}, **options).attach(network)
+        gradients(network, 0)
+        optimizer.step(*names)
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_factory_that_sorts_parameters_serves_a_group():
+def test_a_factory_that_sorts_parameters_makes_a_shared_optimizer():
     factory, options = FACTORIES["groups"]
-    model = Units()
+    model = Groups()
     optimizer = LocalOptimizer(factory, **options).attach(model)
     gradients(model, 0)
     optimizer.step(("0", "1"))
 
 
-def test_a_loaded_state_replaces_every_groupings():
-    model = Units()
+def test_a_loaded_state_replaces_that_of_every_set_of_groups():
+    model = Groups()
     optimizer = LocalOptimizer(torch.optim.Adam, lr=0.1).attach(model)
     state = copy.deepcopy(optimizer.state_dict())
     gradients(model, 0)
     optimizer.step(("0", "1"))
     optimizer.load_state_dict(state)
     assert not optimizer.state_dict().get("0+1", {"state": {}})["state"]
+
+
+# Networks whose parameters change between trainings
+
+
+def network():
+    layers = ff.FFLinear(6, 20), ff.FFLinear(20, 20), ff.FFLinear(20, 20)
+    return ff.FFSequential(
+        *layers,
+        goodness=ff.goodness.SumOfSquares(),
+        loss=ff.losses.SymBa(),
+        normalization=ff.normalization.BatchNorm(affine=True),
+        label_encoder=ff.label_encoders.Overlay(2),
+        head=ff.heads.LinearHead(2),
+    )
+
+
+def baseline():
+    return ff.baselines.Backpropagation(ff.FFLinear(6, 20), ff.FFLinear(20, 20), num_classes=2)
+
+
+def train(model, optimizer, **options):
+    data = torch.rand(20, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
+    ff.fit(model, data, epochs=1, batch_size=10, optimizer=optimizer, progress=False, **options)
+
+
+def changed(model, before):
+    return {name for name, p in model.named_parameters() if name not in before or not torch.equal(p, before[name])}
+
+
+def snapshot(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+models = pytest.mark.parametrize("make", [network, baseline])
+STATEFUL = {**GROUPABLE, "state at construction": (torch.optim.Adagrad, {"lr": 0.01}), "groups": FACTORIES["groups"]}
+stateful = pytest.mark.parametrize(("factory", "options"), STATEFUL.values(), ids=STATEFUL)
+SCHEDULES = [Joint(), Overlapping(2, "step"), Overlapping(2, None), EndToEnd()]
+kinds = pytest.mark.parametrize(  # every factory, and Adam with every schedule
+    ("factory", "options", "schedule"),
+    [(*case, Joint()) for case in STATEFUL.values()] + [(*STATEFUL["adam"], schedule) for schedule in SCHEDULES[1:]],
+    ids=[*STATEFUL, *map(repr, SCHEDULES[1:])],
+)
+
+
+@kinds
+@models
+def test_a_layer_that_is_unfrozen_trains_with_the_same_optimizer(make, schedule, factory, options):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    model.layers[0].requires_grad_(False)
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == {name for name in before if not name.startswith("layers.0.")}
+    model.layers[0].requires_grad_(True)
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == set(before)
+
+
+@stateful
+@models
+def test_a_layer_that_is_frozen_after_a_training_does_not_change_and_trains_again_when_unfrozen(make, factory, options):
+    """Neither momentum nor weight decay nor an old gradient may change it."""
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    model.layers[0].requires_grad_(False)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == {name for name in before if not name.startswith("layers.0.")}
+    model.layers[0].requires_grad_(True)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+
+
+@stateful
+@models
+def test_weights_assigned_by_load_state_dict_train(make, factory, options):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+
+
+def test_assigned_weights_keep_the_optimizers_state():
+    """The same weights, assigned, train on as if they had never been assigned."""
+    model = network()
+    optimizer = LocalOptimizer(torch.optim.Adam, lr=0.01)
+    for schedule in (Joint(), Overlapping(2, None)):
+        train(model, optimizer, schedule=schedule)
+    other = copy.deepcopy(model)
+    second = LocalOptimizer(torch.optim.Adam, lr=0.01).attach(other)
+    second.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    other.load_state_dict(copy.deepcopy(other.state_dict()), assign=True)
+    for schedule in (Joint(), Overlapping(2, None)):
+        train(model, optimizer, schedule=schedule)
+        train(other, second, schedule=schedule)
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@stateful
+def test_assigned_weights_of_another_precision_train(factory, options, dtype):
+    model, optimizer = network(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    state = {
+        name: value.to(dtype) if value.is_floating_point() else value for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(state, assign=True)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+    assert {p.dtype for p in model.parameters()} == {dtype}
+
+
+@stateful
+@models
+def test_a_model_whose_precision_changes_trains_on_with_its_state(make, factory, options):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    train(model, optimizer)
+    model.double()
+    before = snapshot(model)
+    train(model, optimizer)
+    assert changed(model, before) == set(before)
+    states = [values for state in optimizer.state_dict().values() for values in state["state"].values()]
+    assert {float(values["step"]) for values in states if "step" in values} <= {4}  # the steps of both trainings
+    assert {v.dtype for values in states for v in values.values() if torch.is_tensor(v) and v.dim()} <= {torch.float64}
+
+
+@kinds
+@models
+def test_a_replaced_block_trains_and_is_saved(make, factory, options, schedule):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    for step_schedule in (Joint(), schedule):
+        train(model, optimizer, schedule=step_schedule)
+    model.layers[0].block = nn.Linear(6, 20, bias=False)
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == set(before)
+    other = LocalOptimizer(factory, **options).attach(model)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    before = snapshot(model)
+    train(model, other, schedule=schedule)
+    assert changed(model, before) == set(before)
+
+
+@kinds
+@models
+def test_a_parametrization_added_after_a_training_trains_and_is_saved(make, factory, options, schedule, tmp_path):
+    model, optimizer = make(), LocalOptimizer(factory, **options)
+    for step_schedule in (Joint(), schedule):
+        train(model, optimizer, schedule=step_schedule)
+    nn.utils.parametrizations.weight_norm(model.layers[0].block)
+    before = snapshot(model)
+    assert "layers.0.block.parametrizations.weight.original0" in before
+    train(model, optimizer, schedule=schedule, checkpoint=tmp_path / "c.pt")
+    assert changed(model, before) == set(before)
+    nn.utils.parametrize.remove_parametrizations(model.layers[0].block, "weight")
+    before = snapshot(model)
+    train(model, optimizer, schedule=schedule)
+    assert changed(model, before) == set(before)
+    optimizer.state_dict()
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        lambda: LocalOptimizer(torch.optim.Adam, lr=np.float64(1e-3)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=np.float32(1e-3), betas=(np.float64(0.9), np.float32(0.99))),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=1e-3, amsgrad=np.bool_(True)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=np.array(1e-3)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=1e-3, overrides={"0": {"lr": np.float64(1e-2)}}),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=1e-3, lr_schedule=lambda progress: np.float64(0.5)),
+        lambda: LocalOptimizer(partial(torch.optim.Adam, lr=np.float64(1e-3))),
+        lambda: LocalOptimizer(lambda parameters, **kw: torch.optim.Adam(parameters, lr=np.float64(1e-3), **kw)),
+        lambda: LocalOptimizer(torch.optim.Adam, lr=torch.tensor(1e-3)),
+    ],
+    ids=["lr", "betas", "flag", "array", "override", "schedule", "partial", "factory", "tensor"],
+)
+def test_a_run_with_numpys_numbers_resumes_from_its_checkpoint(make_optimizer, tmp_path):
+    data = torch.rand(20, 6), torch.arange(20) % 2
+
+    def run(epochs, path, resume=False):
+        torch.manual_seed(0)
+        model = network()
+        model[1].optimizer_options = {"eps": np.float64(1e-7)}
+        options = {"epochs": epochs, "batch_size": np.int64(10), "seed": np.int64(3), "progress": False}
+        ff.fit(model, data, optimizer=make_optimizer(), checkpoint=path, resume=resume, **options)
+        return model
+
+    uninterrupted = run(3, tmp_path / "a.pt")
+    run(2, tmp_path / "b.pt")
+    resumed = run(3, tmp_path / "b.pt", resume=True)
+    weights = uninterrupted.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.state_dict().items())
+    ff.training.load_weights(tmp_path / "a.pt", network())
+
+
+def test_an_option_that_a_checkpoint_cannot_contain_is_refused_by_name(tmp_path):
+    class Policy(torch.optim.SGD):
+        def __init__(self, parameters, lr, policy):
+            super().__init__(parameters, lr=lr)
+            self.param_groups[0]["policy"] = policy
+
+    model, optimizer = network(), LocalOptimizer(Policy, lr=0.1, policy=object())
+    message = r"^0\.param_groups\[0\]\.policy must be a number, a string or a tensor to be saved, got object"
+    with pytest.raises(TypeError, match=message):
+        optimizer.attach(model).state_dict()
+    with pytest.raises(TypeError, match=message):
+        train(model, optimizer, checkpoint=tmp_path / "c.pt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD, SmoothedSGD], ids=lambda kind: kind.__name__)
+@models
+def test_a_torch_optimizer_is_refused_by_step_and_fit_in_the_same_words(make, kind):
+    model = make()
+    name = "SmoothedSGD" if kind is SmoothedSGD else f"torch.optim.{kind.__name__}"
+    message = rf"^optimizer must be a LocalOptimizer, .*: ff.LocalOptimizer\({name}, lr=...\), got"
+    for optimizer in (kind(model.parameters(), lr=0.1), kind):
+        with pytest.raises(TypeError, match=message):
+            model.step((torch.rand(4, 6), torch.arange(4) % 2), optimizer)
+        with pytest.raises(TypeError, match=message):
+            train(model, optimizer)

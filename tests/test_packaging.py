@@ -22,7 +22,7 @@ OPTIONAL = {"torchvision", "sklearn", "matplotlib", "gensim"}
 
 @pytest.fixture(scope="module")
 def check_api() -> ModuleType:
-    """The documentation's own check of the public interface."""
+    """The documentation's check of the public interface."""
     spec = importlib.util.spec_from_file_location("check_api", ROOT / "docs" / "check_api.py")
     assert spec is not None
     assert spec.loader is not None

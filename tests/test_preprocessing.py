@@ -444,14 +444,24 @@ def test_a_run_with_other_preprocessing_is_not_resumed(tmp_path: Path) -> None:
         fit(network(preprocessing=None), data(), checkpoint=tmp_path / "c.pt", resume=True)
 
 
-def test_words_are_not_standardized() -> None:
-    model = ff.FFSequential(
-        ff.layers.FFEmbeddingBag(9, 4),
-        goodness=ff.goodness.LearnedProjection(2),
-        loss=ff.losses.CrossEntropy(),
-        preprocessing=Preprocessing(standardize=True),
-        input_shape=(5,),
+@pytest.mark.parametrize("input_shape", [None, (5,)], ids=str)
+@pytest.mark.parametrize("layer", [ff.layers.FFEmbedding, ff.layers.FFEmbeddingBag])
+@pytest.mark.parametrize("kind", ["local objectives", "baseline"])
+def test_standardization_of_indices_is_refused_at_construction(
+    kind: str, layer: type[ff.FFLayer], input_shape: tuple[int, ...] | None
+) -> None:
+    def build(preprocessing: Preprocessing) -> ff.Network:
+        options = {"preprocessing": preprocessing, "input_shape": input_shape}
+        if kind == "baseline":
+            return ff.baselines.Backpropagation(layer(9, 4), num_classes=2, **options)
+        goodness, loss = ff.goodness.LearnedProjection(2), ff.losses.CrossEntropy()
+        return ff.FFSequential(layer(9, 4), goodness=goodness, loss=loss, **options)
+
+    message = (
+        rf"^preprocessing must not standardize the inputs of a first layer that looks up indices \({layer.__name__}\), "
+        r"got Preprocessing\(standardize=True\)$"
     )
+    with pytest.raises(ValueError, match=message):
+        build(Preprocessing(standardize=True))
     words = torch.randint(9, (20, 5))
-    with pytest.raises(TypeError, match=r"images must be of a floating type or uint8, got torch\.int32"):
-        fit(model, (words, torch.arange(20) % 2))
+    assert torch.equal(build(Preprocessing()).prepare(words), words)

@@ -237,9 +237,7 @@ def test_a_head_may_read_layers_before_the_end_of_a_skip_connection() -> None:
 
 
 def test_skip_tensors_keep_an_output_until_its_last_reader_only() -> None:
-    layers = [ff.FFLinear(3, 3) for _ in range(4)]
-    layers[2].residual, layers[3].residual = SkipConnection(2), SkipConnection(3)
-    skips = SkipTensors(layers)
+    skips = SkipTensors([None, Residual(), SkipConnection(2), SkipConnection(3)])
     outputs = [torch.rand(1, 3) for _ in range(2)]
     references = [weakref.ref(output) for output in outputs]
     for index, output in enumerate(outputs):

@@ -1,4 +1,4 @@
-"""One product with the image serves all its labels, and changes nothing."""
+"""One product with the image serves all its labels, with equal results."""
 
 import copy
 
@@ -17,21 +17,24 @@ ENCODERS = {
     "border": lambda: ff.label_encoders.Border(4),
 }
 NORMALIZATIONS = {
-    "rms": lambda n: N.RMSNorm(),
-    "layer": lambda n: N.LayerNorm(),
-    "batch": lambda n: N.BatchNorm(),
-    "learned batch": lambda n: N.BatchNorm(affine=True),
-    "running": lambda n: N.BatchNorm(statistics="running"),
-    "identity": lambda n: N.Identity(),
-    "group": lambda n: N.GroupNorm(2),
+    "rms": N.RMSNorm,
+    "layer": N.LayerNorm,
+    "batch": N.BatchNorm,
+    "learned batch": lambda: N.BatchNorm(affine=True),
+    "running": lambda: N.BatchNorm(statistics="running"),
+    "identity": N.Identity,
+    "group": lambda: N.GroupNorm(2),
 }
 
 
 class Unshared(ff.FFLinear):
-    """Joins first, as programs usually do."""
+    """Joins images and labels first, as programs usually do."""
 
-    def pre_activations(self, x: Tensor | LabelledInput) -> Tensor:
-        return super().pre_activations(x.joined() if isinstance(x, LabelledInput) else x)
+    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+        return super().check_input(x.joined() if isinstance(x, LabelledInput) else x)
+
+    def split_forward(self, x: LabelledInput, affine: N.Affine) -> Tensor:
+        raise AssertionError("labelled inputs are joined first")
 
 
 def stacks(encoder: str, normalization: str) -> tuple[ff.FFSequential, ff.FFSequential, Tensor, Tensor]:
@@ -47,8 +50,8 @@ def stacks(encoder: str, normalization: str) -> tuple[ff.FFSequential, ff.FFSequ
             ff.FFLinear(10, 8),
             goodness=ff.goodness.MeanOfSquares(),
             loss=ff.losses.SymBa(),
-            normalization=NORMALIZATIONS[normalization](inputs),
-            labels=copy.deepcopy(code),
+            normalization=NORMALIZATIONS[normalization](),
+            label_encoder=copy.deepcopy(code),
             classifier=ff.classifiers.SumOverLayers(),
         ).double()
 
@@ -81,23 +84,23 @@ def test_loss_gradients_statistics_and_classification_agree(encoder: str, normal
     torch.testing.assert_close(shared(images), unshared(images), **close)
 
 
-def test_classification_equals_one_pass_a_label() -> None:
+def test_classification_equals_one_pass_per_label() -> None:
     shared, _, images, _ = stacks("overlay", "rms")
-    found = shared.layer_goodness(images)
+    result = shared.layer_goodness(images)
     for label in range(4):
         pixels = images.flatten(1).clone()
         pixels[:, :4] = 0
         pixels[:, label] = 1
         x = pixels
-        for layer, one in enumerate(shared.layers):
+        for index, layer in enumerate(shared):
             x = x / x.square().mean(1, keepdim=True).sqrt()
-            x = (x @ one.block.weight.T + one.block.bias).clamp(min=0)
-            torch.testing.assert_close(found[:, layer, label], x.square().mean(1), rtol=1e-7, atol=1e-10)
+            x = (x @ layer.block.weight.T + layer.block.bias).clamp(min=0)
+            torch.testing.assert_close(result[:, index, label], x.square().mean(1), rtol=1e-7, atol=1e-10)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 40, 10_000])
-def test_classification_in_chunks_changes_nothing(chunk: int) -> None:
+@pytest.mark.parametrize("chunk_size", [1, 7, 40, 10_000])
+def test_classification_in_chunks_gives_the_same_goodness(chunk_size: int) -> None:
     shared, _, images, _ = stacks("concatenation", "layer")
     whole = shared.layer_goodness(images)
-    shared.chunk = chunk
+    shared.chunk_size = chunk_size
     torch.testing.assert_close(shared.layer_goodness(images), whole, rtol=1e-12, atol=1e-12)

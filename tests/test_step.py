@@ -19,9 +19,11 @@ from forwardforward.update_schedules import EndToEnd, Greedy, Joint, Overlapping
 NAMES = [name for name, recipe in RECIPES.items() if recipe.baseline is None]
 
 
-def small(name: str) -> tuple[Recipe, ff.FFSequential, tuple[Tensor, Tensor]]:
+def small(name: str, widths: tuple[int, ...] | None = None) -> tuple[Recipe, ff.FFSequential, tuple[Tensor, Tensor]]:
     """A recipe on the digits, its model, and a batch."""
     recipe = RECIPES[name].for_dataset("digits")
+    if widths is not None:
+        recipe = recipe.replace(widths=widths)
     words = recipe.representation is not None
     shape, classes = ((20,), 2) if words else ((1, 8, 8), 10)
     if words:
@@ -202,10 +204,15 @@ def test_an_lstm_block_trains_layerwise_with_one_message() -> None:
     assert not torch.equal(before["layers.0.block.weight_ih_l0"], model.state_dict()["layers.0.block.weight_ih_l0"])
 
 
+#: Networks of many equal layers, cut to as many as show every kind of layer: compiling takes seconds per layer.
+SHORTER = {"trifecta-d": (16, 16, 32), "trifecta-fcn": (20, 20), "deeperforward": (20,), "hcl-ff": (20,)}
+
+
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, inside the compiler
 @pytest.mark.parametrize("name", NAMES)
 def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None:
-    recipe, model, batch = small(name)
+    recipe, model, batch = small(name, SHORTER.get(name))
     torch.compiler.reset()
     other = copy.deepcopy(model)
     dropout = any(getattr(layer, "dropout", 0) for layer in model)
@@ -219,6 +226,7 @@ def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, inside the compiler
 def test_more_sets_of_groups_than_torch_compiles_of_one_function() -> None:
     import torch._dynamo
 

@@ -462,7 +462,7 @@ def test_checking_the_validation_data_changes_nothing() -> None:
 
 
 class Flaky(Dataset):
-    """Validation data that cannot be read at one of the reads, as from a network disk."""
+    """Validation data of which a single read fails, as from a network disk."""
 
     def __init__(self, fails: int | None = None) -> None:
         self.reads = 0
@@ -648,7 +648,7 @@ def test_an_appended_layer_learns() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("at", [(1, 2), (2, 0), (2, 4), (3, 5)])
+@pytest.mark.parametrize("at", [(1, 2), (2, 0), (3, 5)])
 def test_a_growing_run_that_is_killed_and_resumed_equals_an_uninterrupted_one(
     kind: str, at: tuple[int, int], tmp_path: Path
 ) -> None:

@@ -313,7 +313,7 @@ def words(dropout: float) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (skip_network(), skip_network(order=NORMALIZE_FIRST)),
         (skip_network(), skip_network(weight=0.5)),
@@ -325,9 +325,9 @@ def words(dropout: float) -> nn.Module:
     ],
     ids=["order", "weight", "skip", "distance", "temperature", "dropout", "scale"],
 )
-def test_every_argument_of_a_model_is_compared(one: nn.Module, other: nn.Module) -> None:
-    assert first_difference(model_settings(one), model_settings(copy.deepcopy(one))) is None
-    assert first_difference(model_settings(one), model_settings(other)) is not None
+def test_every_argument_of_a_model_is_compared(first: nn.Module, second: nn.Module) -> None:
+    assert first_difference(model_settings(first), model_settings(copy.deepcopy(first))) is None
+    assert first_difference(model_settings(first), model_settings(second)) is not None
 
 
 def test_plugins_without_a_repr_are_compared_by_name(tmp_path: Path) -> None:

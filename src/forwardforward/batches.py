@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
@@ -61,6 +62,16 @@ class LabelledInput:
     def shape(self) -> tuple[int, ...]:
         """Shape of the joined input, ``(copies * batch, features, ...)``."""
         return (len(self), self.features, *self.images.shape[2:])
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the images."""
+        return self.images.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the joined input."""
+        return self.images.dtype
 
     def joined(self) -> Tensor:
         """Return the joined input, ``(copies * batch, features, ...)``."""

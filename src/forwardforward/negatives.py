@@ -171,7 +171,7 @@ class HardGoodness(LabelNegatives):
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
-        """Draw from the softmax of the standardised goodness ``scores``."""
+        """Draw from the softmax of the standardized goodness ``scores``."""
         if scores is None:
             raise ValueError("scores must be given to HardGoodness, got None")
         spread = scores.std(1, keepdim=True).clamp(min=1e-12)
@@ -181,7 +181,11 @@ class HardGoodness(LabelNegatives):
 def _draw_wrong(logits: Tensor, labels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw by the Gumbel-max rule, which is exact where multinomial would meet a row of zeros."""
     uniform = torch.rand(logits.shape, generator=generator, device=logits.device).clamp(min=1e-20)
-    keys = (logits.float() - (-uniform.log()).clamp(min=1e-20).log()).scatter(1, labels.long()[:, None], float("-inf"))
+    true = labels.long()[:, None]
+    wrong = logits.float().scatter(1, true, float("-inf"))
+    # Classes of probability zero are drawn only if all wrong ones are, then uniformly; the true class never.
+    relative = (wrong - wrong.amax(1, keepdim=True)).nan_to_num(nan=0.0, neginf=-1e4)
+    keys = (relative - (-uniform.log()).clamp(min=1e-20).log()).scatter(1, true, float("-inf"))
     return keys.argmax(1)
 
 

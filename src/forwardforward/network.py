@@ -98,6 +98,15 @@ class Network(nn.Module):
         self.input_shape = tuple(input_shape)
         self.preprocessing.setup(self.input_shape)
 
+    def _check_preprocessing(self) -> None:
+        """Refuse to standardize indices, which `prepare` passes on unchanged."""
+        first = self.stack[0]
+        if self.preprocessing.standardize and first.takes_indices:
+            raise ValueError(
+                "preprocessing must not standardize the inputs of a first layer that looks up indices "
+                f"({type(first).__name__}), got {self.preprocessing}"
+            )
+
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules that are updated separately, by name."""
         raise NotImplementedError

@@ -25,6 +25,7 @@ from forwardforward.network import Classifier, Network
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Preprocessing
 from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
 from forwardforward.update_schedules import Groups, Joint
@@ -55,7 +56,8 @@ class FFSequential(Network):
             the goodness summed over all layers but the first for pair objectives, over all layers for class objectives;
             the head if layers cannot classify.
         num_classes: Number of classes, if neither label encoder nor goodness define it.
-        preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
+        preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
+            inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input. Default: taken from the first layer, such as an
             :class:`~forwardforward.FFLinear`, or from the first batch; parameters that depend on it do not exist
             before.
@@ -136,6 +138,7 @@ class FFSequential(Network):
         self.head = self._new_head(head)
         self.classifier = self._checked_classifier(classifier)
         skip_tensors(self.stack)  # refuses a connection from before the first layer
+        self._check_preprocessing()
         self._check_saved()
         if input_shape is not None:
             self.setup(input_shape)
@@ -379,11 +382,7 @@ class FFSequential(Network):
             TypeError: If an argument is of another kind.
             ValueError: If images and labels do not fit the network.
         """
-        if not isinstance(optimizer, LocalOptimizer):
-            raise TypeError(
-                "optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
-                f"ff.LocalOptimizer(torch.optim.Adam, lr=...), got {type(optimizer).__name__}"
-            )
+        check_optimizer(optimizer)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._prepared(batch)

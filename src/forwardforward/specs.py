@@ -47,6 +47,13 @@ class NeedsSetup(Protocol):
 
     A layer calls :meth:`setup` in a dry run on one sample of zeros, before the plug-in is first used, and again when
     the layer becomes part of a network. A second call with the same shape must leave parameters unchanged.
+
+    Example:
+        >>> class Scale:
+        ...     def setup(self, spec):
+        ...         self.factor = spec.size**-0.5
+        >>> isinstance(Scale(), NeedsSetup)
+        True
     """
 
     def setup(self, spec: LayerSpec) -> None:

@@ -21,6 +21,10 @@ class Group(NamedTuple):
     Attributes:
         layers: A run of neighboring layers.
         objectives: The layers among them whose losses count.
+
+    Example:
+        >>> Group(layers=range(0, 2), objectives=range(1, 2))
+        Group(layers=range(0, 2), objectives=range(1, 2))
     """
 
     layers: range
@@ -32,7 +36,14 @@ Groups = Sequence[range | Group]
 
 
 class Schedule(Protocol):
-    """An update schedule: any callable of this form."""
+    """An update schedule: any callable of this form.
+
+    Example:
+        >>> def last_layer(depth, epoch, step, epochs):
+        ...     return [range(depth - 1, depth)]
+        >>> last_layer(3, 0, 0, 1)
+        [range(2, 3)]
+    """
 
     def __call__(self, depth: int, epoch: int, step: int, epochs: int, /) -> Groups:
         """Return the groups to update in one step.

@@ -53,8 +53,8 @@ def small(representation: Representation | None) -> Representation:
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
-def test_a_bag_is_the_mean_of_what_is_no_padding(dtype: torch.dtype) -> None:
-    layer = ff.layers.FFEmbeddingBag(6, 3, std=0.5)
+def test_a_bag_is_the_mean_of_its_vectors_without_padding(dtype: torch.dtype) -> None:
+    layer = ff.layers.FFEmbeddingBag(6, 3, init_std=0.5)
     x = torch.tensor([[1, 5, 0, 0], [2, 2, 3, 0], [0, 0, 0, 0]], dtype=dtype)
     vectors = layer.block.weight
     expected = torch.stack([(vectors[1] + vectors[5]) / 2, (2 * vectors[2] + vectors[3]) / 3, torch.zeros(3)])
@@ -68,8 +68,8 @@ def test_embedded_words_keep_their_order() -> None:
     assert not layer(x)[0, :, 0].any()
 
 
-def test_entries_are_dropped_in_training_alone() -> None:
-    layer = ff.layers.FFEmbedding(9, 2, drop=0.5)
+def test_indices_are_dropped_only_in_training() -> None:
+    layer = ff.layers.FFEmbedding(9, 2, dropout=0.5)
     x = torch.full((1, 2000), 3)
     dropped = (layer(x) == 0).all(1).float().mean()
     assert 0.4 < dropped < 0.6
@@ -77,47 +77,50 @@ def test_entries_are_dropped_in_training_alone() -> None:
 
 
 @pytest.mark.parametrize("layer", [ff.layers.FFEmbedding, ff.layers.FFEmbeddingBag])
-def test_layers_check_what_they_are_given(layer: type[ff.FFLayer]) -> None:
+def test_embedding_layers_check_their_arguments_and_inputs(layer: type[ff.FFLayer]) -> None:
     for arguments, message in (
-        ((1, 2), "entries must be"),
+        ((1, 2), "num_embeddings must be"),
         ((2, 0), "features must be"),
-        ((2, 2, 1.0), "drop must be"),
+        ((2, 2, 1.0), "dropout must be"),
     ):
         with pytest.raises(ValueError, match=message):
             layer(*arguments)
-    with pytest.raises(TypeError, match="must read whole numbers"):
+    with pytest.raises(TypeError, match="inputs of an embedding layer must be whole numbers"):
         layer(3, 2)(torch.zeros(1, 4))
 
 
-def test_a_stack_checks_what_it_is_given() -> None:
+def test_a_network_checks_its_inputs() -> None:
     model = RECIPES["imdb-bag"].replace(widths=(4, 4)).model((5,), 2)
     for images in (torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.bool)):
-        with pytest.raises(TypeError, match="images must be a tensor of whole numbers, which the first layer looks up"):
+        with pytest.raises(TypeError, match="images must be whole numbers, which the first layer looks up"):
             model.predict(images)
-    model = ff.FFSequential(ff.layers.FFEmbeddingBag(5, 4), goodness=ff.goodness.LearnedProjection(2),
-                            loss=ff.losses.CrossEntropy())  # fmt: skip
-    for images in (torch.tensor([[0, 5]]), torch.tensor([[-1, 2]])):
-        with pytest.raises(ValueError, match=r"images must hold numbers of the layer's entries, 0\.\.4, got "):
+    model = ff.FFSequential(
+        ff.layers.FFEmbeddingBag(5, 4), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+    )
+    for images, indices in ((torch.tensor([[0, 5]]), r"0\.\.5"), (torch.tensor([[-1, 2]]), r"-1\.\.2")):
+        with pytest.raises(
+            ValueError, match=rf"images must be indices of the first layer's table, 0\.\.4, got {indices}"
+        ):
             model.predict(images)
-    with pytest.raises(TypeError, match="images must be a tensor of a float type, got torch.int32"):
+    with pytest.raises(TypeError, match=r"images must be of a floating type or uint8, got torch\.int32"):
         RECIPES["imdb-mono"].model((5,), 2).predict(torch.zeros(2, 5).int())
 
 
-def test_pooled_sequences() -> None:
+def test_sequences_are_pooled_in_equal_segments() -> None:
     x = torch.tensor([[[1.0, -3.0, 2.0, 4.0]]])
     pool = ff.pooling.SequencePool
     assert [pool(1, kind)(x).item() for kind in ("mean", "max")] == [1, 4]
     assert pool(2)(x).tolist() == [[-1, 3]]
     assert pool(1, "rms")(x).item() == pytest.approx(7.5**0.5)
-    assert pool(3).features(5) == 15
-    with pytest.raises(ValueError, match=r"must be \(rows, channels, length\)"):
+    assert pool(3)(torch.zeros(2, 5, 7)).shape == (2, 15)
+    with pytest.raises(ValueError, match=r"activations must be \(rows, channels, length\)"):
         pool()(torch.zeros(2, 3))
 
 
 # Recipes
 
 
-def of(name: str, reviews: Path) -> tuple[Recipe, Splits]:
+def small_recipe(name: str, reviews: Path) -> tuple[Recipe, Splits]:
     recipe = RECIPES[name]
     representation = small(recipe.representation)
     if isinstance(recipe.representation, MeanVectors):
@@ -133,33 +136,35 @@ def of(name: str, reviews: Path) -> tuple[Recipe, Splits]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_recipes_learn_the_sentences(name: str, reviews: Path) -> None:
-    recipe, splits = of(name, reviews)
+def test_recipes_learn_to_classify_short_reviews(name: str, reviews: Path) -> None:
+    recipe, splits = small_recipe(name, reviews)
     torch.manual_seed(0)
     model = recipe.model(splits.input_shape, splits.num_classes)
-    optimizer = recipe.replace(lr=1e-2).optimizer()
+    optimizer = recipe.replace(lr=1e-2).local_optimizer()
     ff.fit(model, splits.train_and_validation, epochs=15, batch_size=8, optimizer=optimizer, progress=False)
     # A word that is in no training review weighs most in a mean of random vectors.
     means = isinstance(recipe.representation, MeanVectors)
-    found = ff.evaluate(model, splits.train_and_validation if means else splits.test)
-    assert found.error <= 15
-    assert (found.head_error is not None) == (name in ("imdb-symba", "imdb-threshold"))  # both ways of inference
+    evaluation = ff.evaluate(model, splits.train_and_validation if means else splits.test)
+    assert evaluation.error <= 15
+    assert (evaluation.head_error is not None) == (name in ("imdb-symba", "imdb-threshold"))
 
 
 @pytest.mark.parametrize("name", ["imdb-bag", "imdb-sequence"])
-def test_no_gradient_crosses_a_border(name: str, reviews: Path) -> None:
-    recipe, splits = of(name, reviews)
+def test_no_gradient_crosses_a_layer_border(name: str, reviews: Path) -> None:
+    recipe, splits = small_recipe(name, reviews)
     model = recipe.model(splits.input_shape, splits.num_classes)
     x = model.stack[0](splits.train.inputs[:4])
     assert x.requires_grad
     before = [p.clone() for p in model.stack[0].parameters()]
     last = range(len(model) - 1, len(model))
-    model.step((splits.train.inputs[:4], splits.train.targets[:4]), recipe.optimizer(), groups=[last])
-    assert all(torch.equal(p, own) for p, own in zip(model.stack[0].parameters(), before, strict=True))
+    model.step((splits.train.inputs[:4], splits.train.targets[:4]), recipe.local_optimizer(), groups=[last])
+    assert all(torch.equal(after, earlier) for after, earlier in zip(model.stack[0].parameters(), before, strict=True))
     assert all(p.grad is None for p in model.stack[0].parameters())
 
 
-def test_train_from_the_command_line(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_is_trained_and_evaluated_from_the_command_line(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     command = ["train", "imdb", "--data-dir", str(reviews), "--out", str(run), *QUICK]
     assert main([*command, "--json"]) == 0
@@ -171,13 +176,15 @@ def test_train_from_the_command_line(reviews: Path, tmp_path: Path, capsys: pyte
     assert "missing the folder aclImdb" in capsys.readouterr().err
 
 
-def test_vectors_from_a_file(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vectors_from_a_file_replace_training_of_word2vec(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("wonderful", "loved", "superb", "great", "dreadful", "hated", "awful", "terrible")
     matrix = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).numpy()
     write_vectors(tmp_path / "own.bin", WordVectors(words, matrix))
     start = ["train", "imdb", "--data-dir", str(reviews), "--vectors", str(tmp_path / "own.bin"), *QUICK, "--recipe"]
     assert main([*start, "imdb-bag", "--out", str(tmp_path / "bag")]) == 2
-    assert "--vectors must be left out for the recipe imdb-bag, which reads none" in capsys.readouterr().err
+    assert "--vectors must be left out for the recipe imdb-bag, which does not use any" in capsys.readouterr().err
     run = tmp_path / "run"
     assert main([*start, "imdb-mono", "--out", str(run)]) == 0
     assert json.loads((run / "config.json").read_text())["vectors"] == str(tmp_path / "own.bin")
@@ -188,7 +195,9 @@ def test_vectors_from_a_file(reviews: Path, tmp_path: Path, capsys: pytest.Captu
     assert "--vectors: " in capsys.readouterr().err
 
 
-def test_no_gensim(reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_word2vec_without_gensim_is_an_error_of_one_line(
+    reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "gensim.models", None)
     assert main(["train", "imdb", "--recipe", "imdb-symba", "--data-dir", str(reviews), *QUICK]) == 2
     line = capsys.readouterr().err
@@ -198,9 +207,9 @@ def test_no_gensim(reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 @pytest.mark.shared_data
-def test_real_reviews(shared_data_dir: Path) -> None:
+def test_a_bag_of_words_learns_the_real_reviews(shared_data_dir: Path) -> None:
     if not (shared_data_dir / "aclImdb").is_dir():
-        pytest.skip("the folder of data sets holds no aclImdb")
+        pytest.skip("the folder of data sets does not contain aclImdb")
     splits = load("imdb", shared_data_dir, representation=NGrams(), progress=False)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20_000, 5_000, 25_000]
     for part in (splits.train, splits.validation, splits.test):
@@ -208,5 +217,7 @@ def test_real_reviews(shared_data_dir: Path) -> None:
         assert (part.inputs > 0).any(1).all()
     recipe = RECIPES["imdb-bag"]
     model = recipe.model(splits.input_shape, 2)
-    ff.fit(model, splits.train, epochs=1, batch_size=recipe.batch_size, optimizer=recipe.optimizer(), progress=False)
+    ff.fit(
+        model, splits.train, epochs=1, batch_size=recipe.batch_size, optimizer=recipe.local_optimizer(), progress=False
+    )
     assert ff.evaluate(model, splits.validation).error < 15

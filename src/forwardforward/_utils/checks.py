@@ -21,11 +21,19 @@ __all__ = [
     "check_num_classes",
     "check_positive",
     "check_whole",
+    "name_of",
 ]
 
 
 class InputShapeError(ValueError):
     """A network does not accept inputs of this shape."""
+
+
+def name_of(value: object) -> str:
+    """Return a short description of an argument, for a message."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return repr(value) if isinstance(value, str) else getattr(value, "__name__", f"an object of {type(value).__name__}")
 
 
 def check_positive(name: str, value: float) -> float:

@@ -18,6 +18,7 @@ from forwardforward.layers.chain import layer_outputs, setup_layers, skip_tensor
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Preprocessing
 from forwardforward.step import StepResult, WholeStep, gradient_norm
 from forwardforward.update_schedules import Groups
@@ -39,11 +40,12 @@ class Baseline(Network):
             :class:`~forwardforward.layers.SkipConnection`.
         num_classes: Number of classes.
         normalization: Normalization of the layers without their own; each gets a copy.
-        preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
+        preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
+            inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input; default: taken from the first layer or the first batch.
 
     Raises:
-        ValueError: If there are no layers, or fewer than two classes.
+        ValueError: If there are no layers, fewer than two classes, or ``preprocessing`` does not fit the first layer.
 
     Example:
         >>> import forwardforward as ff
@@ -68,6 +70,7 @@ class Baseline(Network):
                 layer.normalization = copy.deepcopy(normalization)
         self.output: nn.Linear | None = None
         skip_tensors(self.stack)  # refuses a connection from before the first layer
+        self._check_preprocessing()
         shape = self.stack[0].input_shape if input_shape is None else input_shape
         if shape is not None:
             self.setup(shape)
@@ -146,8 +149,7 @@ class Baseline(Network):
         whole: WholeStep | None = None,
     ) -> StepResult:
         """Update the network once; arguments as for :meth:`FFSequential.step`, of which ``groups`` has no effect."""
-        if not isinstance(optimizer, LocalOptimizer):
-            raise TypeError(f"optimizer must be a LocalOptimizer, got {type(optimizer).__name__}")
+        check_optimizer(optimizer)
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = batch
             images = self.prepare(images).detach()

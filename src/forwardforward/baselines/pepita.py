@@ -37,7 +37,7 @@ class Pepita(Baseline):
 
     :math:`F` is uniform in :math:`\pm s \sqrt{6 / n}` for inputs of :math:`n` numbers, the range of He's initialization
     times ``scale`` :math:`s`, as in the authors' program. It depends on the inputs' size, which a stack of convolutions
-    does not know, so the ``state_dict`` holds the seed that it is drawn from; see :meth:`projection`.
+    does not define, so the ``state_dict`` contains the seed of its draw; see :meth:`projection`.
 
     Where the paper does not say:
 

@@ -69,7 +69,7 @@ class Images:
         return images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
 
     def _pixels(self, image: Any) -> NDArray[np.uint8]:
-        if image.mode.startswith("I"):  # 16-bit grey, which Pillow's convert would clip at 255
+        if image.mode.startswith("I"):  # 16-bit gray, which Pillow's convert would clip at 255
             from PIL import Image
 
             image = Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
@@ -87,17 +87,17 @@ class Array:
     Args:
         name: Name of the array.
         array: The inputs, or a single one.
-        shape: Shape of the model's inputs; grey images may lack the dimension of the channels.
+        shape: Shape of the model's inputs; gray images may lack the dimension of the channels.
 
     Raises:
         ValueError: If the array has another shape, or contains NaN or infinity.
     """
 
     def __init__(self, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-        grey = len(shape) == 3 and shape[0] == 1
-        if array.shape == shape or (grey and array.shape == shape[1:]):
+        gray = len(shape) == 3 and shape[0] == 1
+        if array.shape == shape or (gray and array.shape == shape[1:]):
             array = array.reshape(1, *shape)
-        elif grey and array.shape[1:] == shape[1:]:
+        elif gray and array.shape[1:] == shape[1:]:
             array = array[:, None]
         if array.shape[1:] != shape:
             raise ValueError(f"{name} must have shape (samples, {', '.join(map(str, shape))}), got {array.shape}")

@@ -9,6 +9,7 @@ from forwardforward.data.augmentation import (
     RandomFlip,
     RandomRotation,
 )
+from forwardforward.data.batching import Source
 from forwardforward.data.sources import available, load
 from forwardforward.data.splits import Splits, split
 from forwardforward.data.tensors import TensorData
@@ -20,6 +21,7 @@ __all__ = [
     "RandomCrop",
     "RandomFlip",
     "RandomRotation",
+    "Source",
     "Splits",
     "TensorData",
     "available",

@@ -29,6 +29,11 @@ class Source(Protocol):
     Attributes:
         samples: Number of samples, None if it is unknown.
         steps: Number of batches, None if it is unknown.
+
+    Example:
+        >>> batches = source((torch.rand(5, 3), torch.arange(5)), batch_size=2, device=torch.device("cpu"))
+        >>> [len(images) for images, _ in batches.batches(None)]
+        [2, 3]
     """
 
     samples: int | None

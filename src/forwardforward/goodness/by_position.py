@@ -11,6 +11,14 @@ class GoodnessByPosition(nn.Module):
     """Base of the goodness functions by position: ``(batch, channels, height, width)`` to ``(batch, height, width)``.
 
     A pair loss compares position with position; predictions use the mean over positions.
+
+    Example:
+        >>> import torch
+        >>> class MeanByPosition(GoodnessByPosition):
+        ...     def forward(self, activations):
+        ...         return activations.mean(1)
+        >>> MeanByPosition()(torch.ones(2, 3, 4, 4)).shape
+        torch.Size([2, 4, 4])
     """
 
     def forward(self, activations: Tensor) -> Tensor:

@@ -39,6 +39,9 @@ _apply: Callable[[Tensor, int], Tensor] = _SquaredNorm.apply
 
 def squared_norm(activations: Tensor, kept_dims: int = 1) -> Tensor:
     """Return the sums of squares over all dimensions after the first ``kept_dims``."""
+    if torch.compiler.is_compiling():  # the compiler fuses the plain operations
+        rest = tuple(range(kept_dims, activations.dim()))
+        return activations.to(accumulator(activations)).square().sum(rest)
     return _apply(activations, kept_dims)
 
 
@@ -228,7 +231,7 @@ class TopK(Goodness):
 
 
 class Negated(Goodness):
-    r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimised*, as in predictive coding.
+    r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimized*, as in predictive coding.
 
     Its scale is minus the other's, so that ``theta="width"`` can be met: positive samples should fall
     below :math:`\theta'`, negative ones rise above it.
@@ -236,7 +239,7 @@ class Negated(Goodness):
     Args:
         goodness: The goodness to negate.
 
-    Source: Hinton (2022), section on minimising the sum of squares; Ororbia and Mali, The Predictive
+    Source: Hinton (2022), section on minimizing the sum of squares; Ororbia and Mali, The Predictive
     Forward-Forward Algorithm (2023), arXiv 2301.01452.
 
     Example:

@@ -2,7 +2,7 @@
 
 from forwardforward.layers.conv import FFConv2d
 from forwardforward.layers.embedding import FFEmbedding, FFEmbeddingBag
-from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer, LayerOutput
+from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, Defaults, FFLayer, LayerOutput
 from forwardforward.layers.linear import FFLinear
 from forwardforward.layers.local import LocallyConnected2d
 from forwardforward.layers.pool import MaxPool2d
@@ -11,6 +11,7 @@ from forwardforward.layers.skip import Residual, SkipConnection
 __all__ = [
     "NORMALIZE_FIRST",
     "TRANSFORM_FIRST",
+    "Defaults",
     "FFConv2d",
     "FFEmbedding",
     "FFEmbeddingBag",

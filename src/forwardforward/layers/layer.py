@@ -16,7 +16,9 @@ from forwardforward.batches import Batch, LabelledInput
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
 from forwardforward.normalization import Identity, PeerNormalization
-from forwardforward.objectives import LocalLoss, Objective, make_objective, unique_name
+from forwardforward.objectives import LocalLoss, Objective
+from forwardforward.objectives.base import unique_name
+from forwardforward.objectives.make import make_objective
 from forwardforward.specs import LayerSpec, NeedsSetup
 
 __all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "Defaults", "FFLayer", "LayerOutput"]
@@ -36,6 +38,11 @@ class LayerOutput(NamedTuple):
         activation: Output of the activation.
         goodness_input: Input of the objective.
         output: Output of the layer.
+
+    Example:
+        >>> layer = FFLayer(nn.Linear(3, 2), activation=nn.ReLU())
+        >>> layer.outputs(torch.ones(1, 3)).pre_activation.shape
+        torch.Size([1, 2])
     """
 
     pre_activation: Tensor
@@ -54,6 +61,11 @@ class Defaults:
         objective: A whole objective, in place of goodness and loss.
         normalization: Normalization of a layer's input.
         peer: Peer normalization.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> Defaults(goodness=ff.goodness.SumOfSquares(), loss=ff.losses.SymBa()).peer is None
+        True
     """
 
     goodness: Callable[[Tensor], Tensor] | None = None

@@ -24,7 +24,7 @@ class LocallyConnected2d(nn.Module):
         out_channels: Number of output channels per position.
         kernel_size: Side of the receptive field.
         size: Height and width of the input, one number for square ones.
-        stride: Distance of neighbouring fields.
+        stride: Distance of neighboring fields.
         padding: Zeros around the input.
         bias: Whether there is a bias per channel and position, initially 0; weights are initialized as
             :math:`N(0, 1 / fan_{in})`.

@@ -154,8 +154,8 @@ class SwishSymBa(SymBa):
     Source: the program dah33/explore_forward_forward.
 
     Example:
-        >>> SwishSymBa(alpha=1.0)(torch.tensor([2.0]), torch.tensor([2.0]))
-        tensor(-0.)
+        >>> SwishSymBa(alpha=1.0)(torch.tensor([1.0]), torch.tensor([2.0]))
+        tensor(0.7311)
     """
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:

@@ -20,6 +20,12 @@ class Affine(NamedTuple):
         row_shift: :math:`s`, ``(copies, batch, 1)``.
         column_scale: :math:`c`, ``(features,)``.
         column_shift: :math:`d`, ``(features,)``.
+
+    Example:
+        >>> import torch, forwardforward as ff
+        >>> labelled = ff.label_encoders.Concatenation(2).neutral(torch.ones(4, 3))
+        >>> ff.normalization.RMSNorm().as_affine(labelled).row_scale.shape
+        torch.Size([1, 4, 1])
     """
 
     row_scale: Tensor | None = None

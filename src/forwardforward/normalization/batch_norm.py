@@ -110,6 +110,9 @@ class BatchNorm(Normalization):
             count = len(x) * x.images[0, 0].numel()
             if self.statistics == "batch":
                 self._check_batch(count)
+            # The columns of the images and those of the codes are disjoint, so the moments of the joined rows follow from
+            # those of the images, which all labels share, and of the codes: the joined input is never computed. Positive
+            # and negative rows share the statistics; separate ones would reveal which rows are negative.
             var, mean = (
                 F.pad(of_images, (0, x.features - len(of_images))).index_copy(0, x.columns, of_codes)
                 for of_images, of_codes in zip(

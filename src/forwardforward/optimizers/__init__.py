@@ -1,6 +1,6 @@
 """Optimizers: one for each layer, and Hinton's own."""
 
-from forwardforward.optimizers.local import LocalOptimizer
+from forwardforward.optimizers.local import HasParameterGroups, LocalOptimizer
 from forwardforward.optimizers.smoothed_sgd import SmoothedSGD
 
-__all__ = ["LocalOptimizer", "SmoothedSGD"]
+__all__ = ["HasParameterGroups", "LocalOptimizer", "SmoothedSGD"]

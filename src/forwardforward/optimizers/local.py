@@ -8,11 +8,25 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HasParameterGroups", "LocalOptimizer"]
+from forwardforward._utils.checks import name_of
+
+__all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
 
 
 class HasParameterGroups(Protocol):
-    """A model whose parameters are updated in separate groups, such as layers."""
+    """A model whose parameters are updated in separate groups, such as layers.
+
+    Example:
+        >>> class Two(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+        ...
+        ...     def parameter_groups(self):
+        ...         return {"a": self.a, "b": self.b}
+        >>> sorted(LocalOptimizer(torch.optim.SGD, lr=0.1).attach(Two()).learning_rates())
+        ['a', 'b']
+    """
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules that are updated separately, by name."""
@@ -58,6 +72,7 @@ class LocalOptimizer:
         self.options = plain(options)
         self._model: HasParameterGroups | None = None
         self._parameters: dict[str, dict[str, nn.Parameter]] = {}
+        self._identities: dict[str, list[tuple[object, ...]]] = {}
         self._group_options: dict[str, dict[str, Any]] = {}
         self._progress = 0.0
         self._optimizers: dict[tuple[str, ...], torch.optim.Optimizer] = {}
@@ -82,11 +97,12 @@ class LocalOptimizer:
         for name, module in groups.items():
             current = dict(module.named_parameters())
             known = self._parameters.get(name)
-            if known is not None and list(map(id, known.values())) == list(map(id, current.values())):
+            if known is not None and self._identities[name] == _identity(current):
                 continue
             options = getattr(module, "optimizer_options", {})
             self._group_options[name] = {**plain(options), **self.overrides.get(name, {})}
             self._parameters[name] = current
+            self._identities[name] = _identity(current)
             if known is None:
                 self._optimizer((name,))
             else:
@@ -106,11 +122,11 @@ class LocalOptimizer:
             if rebuilt is None:
                 continue
             current = self._parameters[name]
-            successors = {id(old): current[key] for key, old in known.items() if key in current}
+            successors = {id(old): current.get(key) for key, old in known.items()}
             for parameter, state in optimizer.state.items():
                 successor = successors.get(id(parameter), parameter)
-                if successor.shape == parameter.shape:
-                    rebuilt.state[successor] = state
+                if successor is not None and successor.shape == parameter.shape:
+                    rebuilt.state[successor] = _converted(state, successor)
 
     def zero_grad(self, *names: str | Sequence[str]) -> None:
         """Free the gradients of the named groups; default: of all."""
@@ -214,6 +230,39 @@ class LocalOptimizer:
         parts += [f"{k}={v!r}" for k, v in (("lr_schedule", self.lr_schedule), ("overrides", self.overrides)) if v]
         parts += [f"{k}={v!r}" for k, v in self.options.items()]
         return f"LocalOptimizer({', '.join(parts)})"
+
+
+def _identity(parameters: Mapping[str, nn.Parameter]) -> list[tuple[object, ...]]:
+    """Return what an optimizer depends on: ``model.double()`` and ``model.to(device)`` keep the parameters' objects."""
+    return [(id(p), p.dtype, p.device) for p in parameters.values()]
+
+
+def _converted(state: Mapping[str, Any], parameter: Tensor) -> dict[str, Any]:
+    """Return the state of a parameter in its precision and on its device."""
+    return {
+        name: value.to(parameter) if isinstance(value, Tensor) and value.dim() and value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
+def check_optimizer(optimizer: object) -> None:
+    """Refuse a torch optimizer: each layer needs its own.
+
+    Args:
+        optimizer: The argument of ``fit`` or ``step``.
+
+    Raises:
+        TypeError: If it is not a :class:`LocalOptimizer`.
+    """
+    if isinstance(optimizer, LocalOptimizer):
+        return
+    kind = optimizer if isinstance(optimizer, type) else type(optimizer)
+    name = kind.__name__ if issubclass(kind, torch.optim.Optimizer) else "Adam"
+    name = f"torch.optim.{name}" if hasattr(torch.optim, name) else name
+    raise TypeError(
+        f"optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
+        f"ff.LocalOptimizer({name}, lr=...), got {name_of(optimizer)}"
+    )
 
 
 def plain(value: Any, place: str | None = None) -> Any:

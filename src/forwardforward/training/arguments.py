@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from forwardforward._utils.checks import name_of
 from forwardforward.network import Network
-from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.callbacks import Callback
 
 
@@ -18,40 +18,27 @@ def checked_model(model: Any) -> Network:
     """Return the model that trains or is measured; of a compiled module, the original."""
     original = getattr(model, "_orig_mod", model)
     if not isinstance(original, Network):
-        raise TypeError(f"model must be an FFSequential or a baseline, got {_name(model)}")
+        raise TypeError(f"model must be an FFSequential or a baseline, got {name_of(model)}")
     return original
-
-
-def check_optimizer(optimizer: Any) -> None:
-    """Refuse a torch optimizer: each layer needs its own."""
-    if isinstance(optimizer, LocalOptimizer):
-        return
-    kind = optimizer if isinstance(optimizer, type) else type(optimizer)
-    name = kind.__name__ if issubclass(kind, torch.optim.Optimizer) else "Adam"
-    name = f"torch.optim.{name}" if hasattr(torch.optim, name) else name
-    raise TypeError(
-        f"optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
-        f"ff.LocalOptimizer({name}, lr=...), got {_name(optimizer)}"
-    )
 
 
 def check_schedule(schedule: Any) -> None:
     """Refuse a schedule's name or class."""
     if isinstance(schedule, type):
-        raise TypeError(f"schedule must be an instance, such as {schedule.__name__}(), got {_name(schedule)}")
+        raise TypeError(f"schedule must be an instance, such as {schedule.__name__}(), got {name_of(schedule)}")
     if not callable(schedule):
         raise TypeError(
-            f"schedule must be an update schedule, such as ff.update_schedules.Greedy(), got {_name(schedule)}"
+            f"schedule must be an update schedule, such as ff.update_schedules.Greedy(), got {name_of(schedule)}"
         )
 
 
 def checked_callbacks(callbacks: Any) -> list[Callback]:
     """Return the callbacks, each an instance."""
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
-        raise TypeError(f"callbacks must be a list, such as [EarlyStopping(5)], got {_name(callbacks)}")
+        raise TypeError(f"callbacks must be a list, such as [EarlyStopping(5)], got {name_of(callbacks)}")
     for callback in callbacks:
         if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be instances of ff.training.Callback, got {_name(callback)}")
+            raise TypeError(f"callbacks must be instances of ff.training.Callback, got {name_of(callback)}")
     return list(callbacks)
 
 
@@ -98,10 +85,3 @@ def move_to(model: nn.Module, device: torch.device | str | None) -> torch.device
 
 def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def _name(value: Any) -> str:
-    """Return a short description of an argument."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return repr(value) if isinstance(value, str) else getattr(value, "__name__", f"an object of {type(value).__name__}")

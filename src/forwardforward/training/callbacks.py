@@ -54,6 +54,11 @@ class FitState:
         stop: Set it to end the training after this epoch.
         validates: Whether there are validation data.
         settings: Other settings that determine the result, as text: optimizer, precision, number of samples.
+
+    Example:
+        >>> class StopAtOnePercent(Callback):
+        ...     def on_epoch_end(self, state):
+        ...         state.stop = state.history[-1]["validation"]["error"] < 1
     """
 
     model: Network
@@ -104,7 +109,14 @@ class Callback:
 
 
 class StopOnNaN(Callback):
-    """End the training with an error when a loss or weight is no longer finite; part of every ``fit``."""
+    """End the training with an error when a loss or weight is no longer finite; part of every ``fit``.
+
+    Raises:
+        TrainingDiverged: After the epoch, if one of its figures is NaN or infinite.
+
+    Example:
+        >>> stop = StopOnNaN()  # fit(..., callbacks=[stop]) adds nothing to fit(...)
+    """
 
     def on_epoch_end(self, state: FitState) -> None:
         """Check the epoch's record."""
@@ -121,6 +133,9 @@ class JSONLog(Callback):
 
     Args:
         path: The file.
+
+    Example:
+        >>> log = JSONLog("history.jsonl")  # fit(..., callbacks=[log])
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -141,6 +156,9 @@ class CSVLog(Callback):
 
     Args:
         path: The file.
+
+    Example:
+        >>> log = CSVLog("history.csv")  # fit(..., callbacks=[log])
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -172,6 +190,9 @@ class Checkpoint(Callback):
 
     Raises:
         ValueError: If ``every`` is below 1.
+
+    Example:
+        >>> checkpoint = Checkpoint("run.pt", every=5)  # fit(..., callbacks=[checkpoint])
     """
 
     def __init__(self, path: str | Path, every: int = 1) -> None:
@@ -230,6 +251,9 @@ class EarlyStopping(Callback):
 
     Raises:
         ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data.
+
+    Example:
+        >>> stop = EarlyStopping(patience=5)  # fit(..., validation=..., callbacks=[stop])
     """
 
     def __init__(self, patience: int) -> None:

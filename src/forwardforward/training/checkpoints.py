@@ -54,7 +54,8 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
     Returns:
         ``model`` (a plain ``state_dict``), ``optimizer``, ``schedule``, ``epoch`` (epochs done), ``epochs``, ``seed``,
-        ``batch_size``, ``settings`` (other settings that determine the result, as text) and ``history``.
+        ``batch_size``, ``settings`` (other settings that determine the result, as text), ``history`` and ``finished``
+        (False if the evaluation of the last epoch failed).
 
     Raises:
         CheckpointError: If there is no such file, it is incomplete or corrupted, or it is not a checkpoint of this

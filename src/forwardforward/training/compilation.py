@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import torch
 from torch import nn
 
 from forwardforward.network import Network
@@ -39,21 +40,30 @@ class CompiledStep:
         if reason is not None:
             self._fall_back(reason)
 
-    def __call__(self, *arguments: Any, **options: Any) -> StepResult:
+    def __call__(self, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> StepResult:
         """Run one step, with the arguments of :meth:`~forwardforward.network.Network.step`."""
         if self.whole is None:
-            return self.model.step(*arguments, **options)
+            return self.model.step(*arguments, generator=generator, **options)
+        state = None if generator is None else generator.get_state()
         try:
-            return self.model.step(*arguments, **options, whole=self.whole)
+            return self.model.step(*arguments, generator=generator, **options, whole=self.whole)
         except Exception as error:
-            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "torch._functorch")):
-                raise
-            self._fall_back((str(error).strip() or type(error).__name__).splitlines()[0])
-            return self.model.step(*arguments, **options)
+            # Compilers fail with exceptions of many types. An error of the batch or of a layer is raised again here.
+            if generator is not None and state is not None:
+                generator.set_state(state)
+            result = self.model.step(*arguments, generator=generator, **options)
+            self._fall_back(_reason(error))
+            return result
 
     def _fall_back(self, reason: str) -> None:
         self.whole = None
         warnings.warn(f"training continues layer by layer, without torch.compile: {reason}", stacklevel=3)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error that is not a heading, such as "backend='inductor' raised:"."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
 
 
 def untraceable(model: nn.Module) -> str | None:

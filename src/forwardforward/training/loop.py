@@ -15,11 +15,11 @@ from forwardforward._utils.checks import check_whole
 from forwardforward.data.batching import Data, Source, class_names_of, source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import to_float
 from forwardforward.step import StepResult, check_groups
 from forwardforward.training.arguments import (
     check_checkpoint,
-    check_optimizer,
     check_schedule,
     checked_callbacks,
     checked_model,

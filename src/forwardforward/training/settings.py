@@ -20,7 +20,7 @@ def _cleaned(text: str) -> str:
 
 def model_settings(model: nn.Module) -> dict[str, str]:
     """Return every module's type and arguments, and its plug-ins that are not modules, by their place in the model."""
-    settings = {}
+    settings: dict[str, str] = {}
     for place, module in model.named_modules(remove_duplicate=False):
         plugins = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
         if options := getattr(module, "optimizer_options", None):

@@ -1,22 +1,8 @@
-"""The local training step, as a function of layers, batch and groups, in two forms with equal results.
-
-*Layerwise* (:class:`LayerwiseStep`): the layers of one group run forward, backward and their update, and their graph is
-freed before the next layer runs. Memory does not grow with depth.
-
-*Whole* (:class:`WholeStep`): one pure function from parameters, buffers and batch to gradients, new buffers and local
-losses of all layers, composed of :mod:`torch.func` transforms. ``torch.compile(fullgraph=True)`` compiles it as one
-graph. One update of all layers follows. The graphs of all layers of overlapping groups exist at once.
-
-In both forms every layer runs once per step, also if groups overlap, so buffers are updated once and random numbers
-drawn once; and every layer reads the outputs of the layers before from before their update.
-"""
+"""The whole form of the step: one pure function of all layers, then one update."""
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -28,189 +14,10 @@ from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import skip_tensors
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
 from forwardforward.update_schedules import Group, Groups
 
-__all__ = ["LayerwiseStep", "StepResult", "WholeStep"]
-
-
-@dataclass
-class StepResult:
-    """The figures of one training step; tensors stay on the device.
-
-    Attributes:
-        layers: Local loss (detached) by layer, without layers that were in no group.
-        head: Loss and accuracy of the one-pass head, if there is one.
-        gradient_norms: Norm of the gradient by layer, if the step monitored it.
-
-    Example:
-        >>> StepResult().layers
-        {}
-    """
-
-    layers: dict[int, LocalLoss] = field(default_factory=dict)
-    head: LocalLoss | None = None
-    gradient_norms: dict[int, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The layers of a step, and what is updated with them.
-
-    Attributes:
-        layers: The layers, in order.
-        names: For each layer, the names of the parameter groups that are updated with it.
-        observed: Layers whose outputs the caller reads, such as for a head.
-        observe: What is kept of an observed layer's output; default: the output. Pooled rows need less memory.
-    """
-
-    layers: Sequence[FFLayer]
-    names: Sequence[tuple[str, ...]]
-    observed: frozenset[int] = frozenset()
-    observe: Callable[[Tensor], Tensor] = torch.Tensor.detach
-
-    def updates(self, groups: Sequence[Group]) -> list[list[str]]:
-        """Return the parameter groups that are updated together, in order.
-
-        Overlapping groups update each layer by itself, after the last group that contains it.
-        """
-        overlap = any(count > 1 for count in Counter(i for group in groups for i in group.layers).values())
-        if overlap:
-            layers = sorted({i for group in groups for i in group.layers})
-            return [list(self.names[i]) for i in layers]
-        return [[name for i in group.layers for name in self.names[i]] for group in groups]
-
-
-class _Visited(NamedTuple):
-    """A layer whose graph is kept until backward has run for its last group."""
-
-    leaf: Tensor | LabelledInput
-    output: Tensor
-    loss: Tensor
-
-
-class LayerwiseStep:
-    """One training step, group by group.
-
-    Every layer runs once, on a leaf tensor that cuts its graph from the layer before. After a group's last layer,
-    backward runs from layer to layer: the gradient of a leaf is passed to the output of the layer before, down to the
-    group's first.
-
-    Args:
-        stack: The layers.
-        optimizer: Their local optimizers.
-        batch: The batch.
-        autocast: Compute precision, such as ``torch.bfloat16``; None for that of the weights.
-        monitor: Whether to measure gradient norms.
-    """
-
-    def __init__(
-        self,
-        stack: Stack,
-        optimizer: LocalOptimizer,
-        batch: Batch,
-        autocast: torch.dtype | None = None,
-        monitor: bool = False,
-    ) -> None:
-        self.result = StepResult()
-        self.outputs: dict[int, Tensor] = {}
-        self._stack = stack
-        self._layers = stack.layers
-        self._optimizer = optimizer
-        self._batch = batch
-        self._autocast = autocast
-        self._monitor = monitor
-        self._x: Tensor | LabelledInput = batch.inputs
-        self._position = 0
-        self._skips = skip_tensors(stack.layers)
-        self._visited: dict[int, _Visited] = {}
-
-    def run(self, groups: Groups) -> StepResult:
-        """Run and update the layers of the groups, and run the layers between them.
-
-        Args:
-            groups: The groups to update, see :mod:`forwardforward.update_schedules`.
-        """
-        checked = check_groups(groups, len(self._layers))
-        remaining = Counter(layer for group in checked for layer in group.layers)
-        overlap = any(count > 1 for count in remaining.values())
-        relayed = {layer for group in checked for layer in group.layers[1:]}
-        for group in checked:
-            for layer in range(self._position, group.layers[-1] + 1):
-                if layer in remaining:
-                    self._forward(layer, layer in relayed)
-                else:
-                    self.advance(layer + 1)
-            remaining.subtract(group.layers)
-            self._backward(group, {layer for layer in group.layers if remaining[layer]})
-            # A layer is updated after its last group, when its graph is freed: no update changes a tensor that a later
-            # gradient needs, and the outputs that later layers read are those from before the update.
-            finished = [layer for layer in group.layers if not remaining[layer]]
-            self._update([[layer] for layer in finished] if overlap else [finished])
-        self.advance(max(self._stack.observed, default=-1) + 1)
-        return self.result
-
-    def advance(self, stop: int) -> None:
-        """Run the layers before ``stop`` that have not run yet, without an update.
-
-        Args:
-            stop: Index after the last layer to run.
-        """
-        for layer in range(self._position, stop):
-            with eval_mode(self._layers[layer]), torch.no_grad(), self._precision():
-                self._set_output(layer, self._layers[layer](self._x, skip=self._skips.get(layer)))
-
-    def _forward(self, layer: int, relayed: bool) -> None:
-        leaf = self._x.detach().requires_grad_() if relayed and isinstance(self._x, Tensor) else self._x
-        self._optimizer.zero_grad(*self._stack.names[layer])
-        with self._precision():
-            output, local = self._layers[layer].local_loss(leaf, self._batch, self._skips.get(layer))
-        self._visited[layer] = _Visited(leaf, output, local.loss)
-        self.result.layers[layer] = local.detach()
-        self._set_output(layer, output.detach())
-
-    def _set_output(self, layer: int, output: Tensor) -> None:
-        self._x = output
-        self._position = layer + 1
-        self._skips.store(layer, output)
-        if layer in self._stack.observed:
-            with torch.no_grad(), self._precision():
-                self.outputs[layer] = self._stack.observe(output)
-
-    def _backward(self, group: Group, keep: set[int]) -> None:
-        """Run backward from the group's losses to its first layer; other groups need the graphs of ``keep``."""
-        gradient: Tensor | None = None
-        for layer in reversed(group.layers):
-            leaf, output, loss = self._visited[layer] if layer in keep else self._visited.pop(layer)
-            roots: list[tuple[Tensor, Tensor | None]] = []
-            if layer in group.objectives and loss.requires_grad:
-                roots.append((loss, None))
-            if gradient is not None and output.requires_grad:
-                roots.append((output, gradient))
-            first = layer == group.layers[0]
-            # The first layer's leaf may serve another group; this group does not need its gradient.
-            inputs = (
-                _trainable(self._layers[layer]) if first and isinstance(leaf, Tensor) and leaf.requires_grad else None
-            )
-            if roots and inputs != []:  # a layer may have no trainable parameters
-                torch.autograd.backward(
-                    [root for root, _ in roots],
-                    [root_gradient for _, root_gradient in roots],
-                    retain_graph=layer in keep,
-                    inputs=inputs,
-                )
-            gradient = None
-            if not first and isinstance(leaf, Tensor):
-                gradient, leaf.grad = leaf.grad, None
-
-    def _update(self, groups: Sequence[Sequence[int]]) -> None:
-        for layers in groups:
-            if self._monitor:
-                self.result.gradient_norms |= {layer: gradient_norm(self._layers[layer]) for layer in layers}
-            if layers:
-                self._optimizer.step([name for layer in layers for name in self._stack.names[layer]])
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        return autocast_to(self._autocast, _device_of(self._batch.inputs))
+__all__ = ["Gradients", "WholeStep"]
 
 
 class Gradients(NamedTuple):
@@ -222,6 +29,10 @@ class Gradients(NamedTuple):
         buffers: For each layer, the new value by buffer.
         losses: For each layer, its local loss.
         outputs: Outputs of the observed layers.
+
+    Example:
+        >>> Gradients({}, None, {}, {}, {}).parameters
+        {}
     """
 
     parameters: dict[int, dict[str, Tensor]]
@@ -292,7 +103,7 @@ class WholeStep:
             torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
         for names in stack.updates(checked):
             optimizer.step(names)
-        with torch.no_grad(), autocast_to(autocast, _device_of(batch.inputs)):
+        with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
             return result, {index: stack.observe(output) for index, output in gradients.outputs.items()}
 
     def _gradients(
@@ -309,9 +120,14 @@ class WholeStep:
             for layer, trainable in zip(layers, parameters, strict=True)
         ]
         buffers = [dict(layer.named_buffers()) for layer in layers]
-        arguments = (parameters, constants, buffers, batch.inputs, batch.targets)
+        inputs = batch.inputs
+        if isinstance(inputs, LabelledInput):
+            inputs = inputs.replace_codebook(inputs.codebook.detach())
+        # No argument requires a gradient, so no graph is recorded outside of the function's own transforms; under
+        # no_grad, PyTorch's LSTM would not store what the transforms need.
+        arguments = (parameters, constants, buffers, inputs, batch.targets)
         function = _WholeFunction(stack, groups, batch.has_negatives, autocast, _learned_codebook(batch))
-        with eval_mode(*still), torch.no_grad():
+        with eval_mode(*still):
             if self.compile:
                 key = (
                     tuple(map(id, layers)),
@@ -320,7 +136,7 @@ class WholeStep:
                     stack.observed,
                     layers[0].training,
                 )
-                shape = (batch.inputs.shape, _dtype(batch.inputs))
+                shape = (batch.inputs.shape, batch.inputs.dtype)
                 if key not in self._compiled:
                     self._compiled[key] = shape, _compile(function)
                 first_shape, compiled = self._compiled[key]
@@ -371,7 +187,7 @@ class _WholeFunction:
                 state = {
                     f"layer.{k}": v for k, v in {**parameters[index], **constants[index], **buffers[index]}.items()
                 }
-                with autocast_to(self.autocast, _device_of(x)):
+                with autocast_to(self.autocast, x.device):
                     output, _ = torch.func.functional_call(self.calls[index], state, (x, None, skip))
             else:
                 output, loss, figures, new_buffers, pullback = self._layer(
@@ -408,7 +224,7 @@ class _WholeFunction:
             if source:
                 value = x.replace_codebook(source[0]) if isinstance(x, LabelledInput) else source[0]
             state = {f"layer.{k}": v for k, v in {**constants, **trainable, **new_buffers}.items()}
-            with autocast_to(self.autocast, _device_of(value)):
+            with autocast_to(self.autocast, value.device):
                 output, local = torch.func.functional_call(call, state, (value, batch, skip))
             figures = {name: value for name, value in local._asdict().items() if value is not None and name != "parts"}
             detached = {name: value.detach() for name, value in figures.items()}
@@ -486,50 +302,8 @@ def _compile(function: _WholeFunction) -> Callable[..., Gradients]:
     return compiled
 
 
-def check_groups(groups: Groups, depth: int) -> list[Group]:
-    """Return groups with their objectives, in an order that one pass can follow.
-
-    Args:
-        groups: The groups of a step.
-        depth: Number of layers.
-
-    Raises:
-        ValueError: If a group is not a run of neighboring layers, or groups are not in the order of their last layers.
-    """
-    checked = [group if isinstance(group, Group) else Group(group, group) for group in groups]
-    for group in checked:
-        layers, objectives = group
-        if not layers or layers.step != 1 or layers[0] < 0 or layers[-1] >= depth:
-            raise ValueError(f"groups must be runs of neighboring layers of 0..{depth - 1}, got {layers}")
-        if not set(objectives) <= set(layers):
-            raise ValueError(f"groups must contain the layers whose objectives count, got {group}")
-    lasts = [group.layers[-1] for group in checked]
-    if lasts != sorted(set(lasts)):
-        raise ValueError(f"groups must be in the order of their last layers, got {list(groups)}")
-    return checked
-
-
-def gradient_norm(module: nn.Module) -> Tensor:
-    """Return the norm of a module's gradients, 0 if it has none."""
-    norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
-    return total
-
-
-def _trainable(layer: nn.Module) -> list[nn.Parameter]:
-    return [p for p in layer.parameters() if p.requires_grad]
-
-
 def _learned_codebook(batch: Batch) -> bool:
     return isinstance(batch.inputs, LabelledInput) and batch.inputs.codebook.requires_grad
-
-
-def _device_of(x: Tensor | LabelledInput) -> torch.device:
-    return x.images.device if isinstance(x, LabelledInput) else x.device
-
-
-def _dtype(x: Tensor | LabelledInput) -> torch.dtype:
-    return x.images.dtype if isinstance(x, LabelledInput) else x.dtype
 
 
 def _ranges(group: Group) -> tuple[int, ...]:

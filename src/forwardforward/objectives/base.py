@@ -1,0 +1,197 @@
+"""The base of the objectives, and the local loss that they return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward.batches import Batch
+from forwardforward.specs import LayerSpec, NeedsSetup
+
+
+class LocalLoss(NamedTuple):
+    """The loss of one layer on one batch, and figures of the same activations.
+
+    Attributes:
+        loss: The scalar to minimize.
+        positive: Mean goodness of positive samples, or of the true class.
+        negative: Mean goodness of negative samples, or of the other classes.
+        accuracy: Share of decisions that the layer gets right by itself.
+        parts: The terms of a summed loss by name.
+
+    Example:
+        >>> LocalLoss(torch.tensor(0.5), accuracy=torch.tensor(0.9)).positive is None
+        True
+    """
+
+    loss: Tensor
+    positive: Tensor | None = None
+    negative: Tensor | None = None
+    accuracy: Tensor | None = None
+    parts: Mapping[str, Tensor] = {}
+
+    def detach(self) -> LocalLoss:
+        """Return the same figures without their graph."""
+        positive, negative, accuracy = (
+            None if value is None else value.detach() for value in (self.positive, self.negative, self.accuracy)
+        )
+        parts = {name: value.detach() for name, value in self.parts.items()}
+        return LocalLoss(self.loss.detach(), positive, negative, accuracy, parts)
+
+
+class Objective(nn.Module):
+    """Base of the objectives.
+
+    Attributes:
+        uses_negatives: Whether the objective compares positive with negative rows; otherwise it reads plain images.
+        num_classes: Number of classes for which :meth:`goodness_of` returns a goodness; None if it does not.
+
+    Example:
+        >>> class Sparse(Objective):
+        ...     def forward(self, activations, batch):
+        ...         return LocalLoss(activations.abs().mean())
+        >>> Sparse()(torch.ones(2, 3), Batch(torch.ones(2, 3))).loss
+        tensor(1.)
+    """
+
+    uses_negatives: bool = False
+    num_classes: int | None = None
+
+    def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
+        """Return the local loss of a layer.
+
+        Args:
+            activations: Activations of the layer, ``(rows, ...)``.
+            batch: The batch that the rows belong to.
+        """
+        raise NotImplementedError
+
+    def goodness_of(self, activations: Tensor) -> Tensor | None:
+        """Return the goodness for classification: ``(rows,)``, ``(rows, classes)``, or None."""
+        return None
+
+    @property
+    def term_name(self) -> str:
+        """Name of this objective's loss in a sum; default: the class."""
+        return type(self).__name__
+
+    @property
+    def has_goodness(self) -> bool:
+        """Whether :meth:`goodness_of` returns a goodness."""
+        return type(self).goodness_of is not Objective.goodness_of
+
+    def check_goodness(self, goodness: Tensor) -> None:
+        """Check the goodness of one sample; called by the layer's setup.
+
+        Args:
+            goodness: What :meth:`goodness_of` returned for one sample.
+
+        Raises:
+            ValueError: If it has another shape than the objective needs.
+        """
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Create what depends on the layer, and check that the parts fit.
+
+        Args:
+            spec: The layer's place and the shape of its activations.
+        """
+
+    def __add__(self, other: Objective) -> SumObjective:
+        """Return the sum of two objectives."""
+        return SumObjective(self, other)
+
+
+class SumObjective(Objective):
+    """A sum of objectives of one layer; the first one with a goodness classifies.
+
+    Args:
+        *objectives: At least one, all with negatives or all without.
+
+    Raises:
+        TypeError: If an argument is not an objective.
+        ValueError: If there is none, or pair objectives are mixed with others.
+
+    Example:
+        >>> from forwardforward.goodness import LearnedProjection
+        >>> from forwardforward.objectives import BatchObjective, ClassObjective
+        >>> from forwardforward.losses import CrossEntropy, SupervisedContrastive
+        >>> total = ClassObjective(LearnedProjection(3), CrossEntropy()) + BatchObjective(SupervisedContrastive())
+        >>> sorted(total(torch.eye(3), Batch(torch.eye(3), torch.arange(3))).parts)
+        ['CrossEntropy', 'SupervisedContrastive']
+    """
+
+    def __init__(self, *objectives: Objective) -> None:
+        super().__init__()
+        for objective in objectives:
+            if not isinstance(objective, Objective):
+                raise TypeError(f"objectives must be instances of Objective, got {objective!r}")
+        if len({objective.uses_negatives for objective in objectives}) != 1:
+            kinds = ", ".join(type(objective).__name__ for objective in objectives) or "none"
+            raise ValueError(f"objectives of one layer must all use negatives or all use plain images, got {kinds}")
+        self.objectives = nn.ModuleList(objectives)
+        self.uses_negatives = objectives[0].uses_negatives
+
+    @property
+    def _terms(self) -> list[Objective]:
+        return [term for term in self.objectives if isinstance(term, Objective)]
+
+    @property
+    def num_classes(self) -> int | None:  # type: ignore[override]
+        """Number of classes of the objective that classifies."""
+        return next((term.num_classes for term in self._terms if term.num_classes is not None), None)
+
+    @property
+    def has_goodness(self) -> bool:
+        """Whether one of the objectives has a goodness."""
+        return any(term.has_goodness for term in self._terms)
+
+    def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
+        """Return the summed loss, its terms, and the goodness and accuracy of the first objective that has them."""
+        terms: list[LocalLoss] = [term(activations, batch) for term in self._terms]
+        main = next((term for term in terms if term.accuracy is not None), terms[0])
+        parts: dict[str, Tensor] = {}
+        for objective, term in zip(self._terms, terms, strict=True):
+            name = unique_name(objective.term_name, parts)
+            parts[name] = term.loss
+        return main._replace(loss=torch.stack([term.loss for term in terms]).sum(), parts=parts)
+
+    def goodness_of(self, activations: Tensor) -> Tensor | None:
+        """Return the goodness of the first objective that has one."""
+        for term in self._terms:
+            goodness = term.goodness_of(activations)
+            if goodness is not None:
+                return goodness
+        return None
+
+    def check_goodness(self, goodness: Tensor) -> None:
+        """Check the goodness of the objective that classifies."""
+        next(term for term in self._terms if term.has_goodness).check_goodness(goodness)
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Set up every objective."""
+        for term in self._terms:
+            term.setup(spec)
+
+
+def setup_plugin(plugin: object, spec: LayerSpec) -> None:
+    """Set up a goodness, loss or embedding, if it depends on the layer."""
+    if isinstance(plugin, NeedsSetup):
+        plugin.setup(spec)
+
+
+def unique_name(name: str, taken: Mapping[str, object]) -> str:
+    """Return ``name``, with a number if it is taken."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}{number}"
+    return free
+
+
+def loss_name(loss: object) -> str:
+    """Return the name of a loss: that of a function, or of the class."""
+    return getattr(loss, "__name__", type(loss).__name__)

@@ -1,0 +1,132 @@
+"""Batch objectives: a loss over the embeddings of a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._utils.checks import check_arity, check_instance, check_not_negative, check_whole
+from forwardforward._utils.numerics import accumulator, full_precision
+from forwardforward.batches import Batch
+from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
+from forwardforward.objectives.base import LocalLoss, Objective, loss_name, setup_plugin
+from forwardforward.specs import LayerSpec
+
+
+class Embedding(nn.Module):
+    """A learned linear map of a layer's pooled, batch-normalized activations, for a batch loss.
+
+    It prevents a batch loss from shaping the activations themselves, which a goodness may use at the same time.
+
+    Args:
+        dimensions: Number of values per embedding.
+        pool: Module from maps or sequences to rows; default: flatten.
+
+    Raises:
+        ValueError: If ``dimensions`` is not positive, or the number of activations per sample changes.
+
+    Source: the contrastive head of HCL-FF (2026), arXiv 2605.24797.
+
+    Example:
+        >>> Embedding(4)(torch.rand(3, 8)).shape
+        torch.Size([3, 4])
+    """
+
+    normalization: nn.BatchNorm1d | None
+    linear: nn.Linear | None
+
+    def __init__(self, dimensions: int = 128, pool: nn.Module | None = None) -> None:
+        super().__init__()
+        self.dimensions = check_whole("dimensions", dimensions, 1)
+        self.pool = nn.Flatten() if pool is None else pool
+        self.normalization = None
+        self.linear = None
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Create normalization and map.
+
+        Args:
+            spec: Shape of the activations.
+        """
+        features = self.pool(torch.zeros(1, *spec.shape)).shape[1]
+        if self.linear is None or self.linear.in_features != features:
+            self.normalization = nn.BatchNorm1d(features)
+            self.linear = nn.Linear(features, self.dimensions)
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return embeddings ``(batch, dimensions)``."""
+        if self.linear is None:  # used alone
+            self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
+            self.to(activations.device, accumulator(activations))
+        assert self.linear is not None
+        assert self.normalization is not None
+        rows = self.pool(activations)
+        if rows.shape[1] != self.linear.in_features:
+            raise ValueError(
+                f"activations must have {self.linear.in_features} values per sample for the embedding, "
+                f"got {rows.shape[1]}; pool=SpatialPool(2) accepts maps of any size"
+            )
+        with full_precision(rows):
+            embeddings: Tensor = self.linear(self.normalization(rows.to(self.linear.weight.dtype)))
+        return embeddings
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"{self.dimensions}"
+
+
+class BatchObjective(Objective):
+    """A loss over the embeddings of a whole batch.
+
+    Args:
+        loss: A :class:`~forwardforward.losses.BatchLoss`, or any callable ``loss(embeddings, targets)``.
+        embedding: Activations to embeddings, such as :class:`Embedding`; default: flatten.
+        weight: Factor on the loss, for a sum of objectives.
+
+    Raises:
+        TypeError: If a part is not callable with these arguments.
+        ValueError: If a part is of another kind, or ``weight`` is negative.
+
+    Example:
+        >>> from forwardforward.losses import SupervisedContrastive
+        >>> objective = BatchObjective(SupervisedContrastive())
+        >>> objective(torch.eye(2), Batch(torch.eye(2), torch.tensor([0, 1]))).loss
+        tensor(0.)
+    """
+
+    def __init__(
+        self,
+        loss: BatchLoss | Callable[[Tensor, Tensor], Tensor],
+        embedding: Callable[[Tensor], Tensor] | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_instance(loss=loss, embedding=embedding)
+        if isinstance(loss, PairLoss | ClassLoss):
+            raise ValueError(f"loss must compare embeddings for a batch objective, got {loss}")
+        check_arity("loss", loss, "embeddings", "targets")
+        self.loss = loss
+        self.embedding = nn.Flatten() if embedding is None else embedding
+        self.weight = check_not_negative("weight", weight)
+
+    def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
+        """Return the loss over the embeddings of ``batch``."""
+        if batch.targets is None:
+            raise ValueError("targets must be given for a batch objective, got None")
+        return LocalLoss(self.weight * self.loss(self.embedding(activations), batch.targets))
+
+    @property
+    def term_name(self) -> str:
+        """Name of the loss."""
+        return loss_name(self.loss)
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Set up embedding and loss."""
+        setup_plugin(self.embedding, spec)
+        setup_plugin(self.loss, spec)
+
+    def extra_repr(self) -> str:
+        """Return the factor on the loss."""
+        return f"weight={self.weight}"

@@ -1,0 +1,88 @@
+"""Pair objectives: goodness of positive against negative samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from forwardforward._utils.checks import check_arity, check_instance
+from forwardforward.batches import Batch
+from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
+from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
+from forwardforward.objectives.base import LocalLoss, Objective, setup_plugin
+from forwardforward.specs import LayerSpec
+
+
+class PairObjective(Objective):
+    """Goodness of positive samples against goodness of negative samples.
+
+    Args:
+        goodness: A scalar goodness, or one by position; any callable from activations ``(rows, ...)`` to ``(rows,
+            ...)``.
+        loss: A :class:`~forwardforward.losses.PairLoss`, or any callable ``loss(positive, negative)``.
+
+    Raises:
+        TypeError: If a part is not callable with these arguments.
+        ValueError: If a part is of another kind.
+
+    Example:
+        >>> objective = PairObjective(lambda h: h.square().sum(1), lambda p, n: torch.relu(1 - p + n).mean())
+        >>> objective(torch.tensor([[2.0], [1.0]]), Batch(torch.zeros(2, 1), has_negatives=True)).loss
+        tensor(0.)
+    """
+
+    uses_negatives = True
+
+    def __init__(
+        self, goodness: Callable[[Tensor], Tensor], loss: PairLoss | Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        check_instance(goodness=goodness, loss=loss)
+        check_arity("goodness", goodness, "activations")
+        if isinstance(goodness, PerClassGoodness):
+            raise ValueError(f"goodness must be one number per sample for the loss {loss}, got {goodness}")
+        if isinstance(loss, ClassLoss | BatchLoss):
+            raise ValueError(f"loss must compare positive with negative goodness for a pair objective, got {loss}")
+        check_arity("loss", loss, "positive", "negative")
+        self.goodness = goodness
+        self.loss = loss
+
+    def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
+        """Return the loss over the pairs of ``batch``."""
+        if not batch.has_negatives:
+            raise ValueError("batch must have positive and negative samples for a pair objective, got plain images")
+        positive, negative = self.goodness(activations).chunk(2)
+        loss = self.loss(positive, negative)
+        with torch.no_grad():
+            accuracy = (self.loss if isinstance(self.loss, PairLoss) else _BY_ORDER).accuracy(positive, negative)
+            return LocalLoss(loss, positive.detach().mean(), negative.detach().mean(), accuracy)
+
+    def goodness_of(self, activations: Tensor) -> Tensor:
+        """Return the goodness of each row, ``(rows,)``; of a goodness by position, its mean."""
+        goodness = self.goodness(activations)
+        return goodness.flatten(1).mean(1) if goodness.dim() > 1 else goodness
+
+    def check_goodness(self, goodness: Tensor) -> None:
+        """Check that the goodness is one number per sample."""
+        if goodness.shape != (1,):
+            raise ValueError(
+                f"goodness must have shape (rows,), or (rows, ...) by position, for a pair objective, "
+                f"got {tuple(goodness.shape)} for one row"
+            )
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Set up the goodness, and the loss with the goodness's scale."""
+        setup_plugin(self.goodness, spec)
+        scale = None
+        if isinstance(self.goodness, Goodness | GoodnessByPosition):
+            try:
+                scale = float(self.goodness.scale(spec.size))
+            except NotImplementedError:
+                scale = None
+        setup_plugin(self.loss, replace(spec, scale=scale))
+
+
+_BY_ORDER = PairLoss()  # accuracy of plain functions: share of pairs in the right order

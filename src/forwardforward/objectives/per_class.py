@@ -1,0 +1,85 @@
+"""Class objectives: per-class goodness against the label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from forwardforward._utils.checks import check_arity, check_instance, check_num_classes
+from forwardforward.batches import Batch
+from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
+from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
+from forwardforward.objectives.base import LocalLoss, Objective, loss_name, setup_plugin
+from forwardforward.specs import LayerSpec
+
+
+class ClassObjective(Objective):
+    """Per-class goodness against the label: no negatives, no label in the input, one pass.
+
+    Args:
+        goodness: A :class:`~forwardforward.goodness.PerClassGoodness`, or any callable from activations ``(batch,
+            ...)`` to ``(batch, classes)``.
+        loss: A :class:`~forwardforward.losses.ClassLoss`, or any callable ``loss(goodness, targets)``.
+
+    Raises:
+        TypeError: If a part is not callable with these arguments.
+        ValueError: If a part is of another kind.
+
+    Example:
+        >>> objective = ClassObjective(lambda h: h[:, :2], torch.nn.functional.cross_entropy)
+        >>> objective(torch.zeros(1, 5), Batch(torch.zeros(1, 5), torch.tensor([1]))).loss
+        tensor(0.6931)
+    """
+
+    def __init__(
+        self, goodness: Callable[[Tensor], Tensor], loss: ClassLoss | Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        check_instance(goodness=goodness, loss=loss)
+        check_arity("goodness", goodness, "activations")
+        if isinstance(goodness, Goodness | GoodnessByPosition):
+            raise ValueError(f"goodness must be per class for the loss {loss}, got {goodness}")
+        if isinstance(loss, PairLoss | BatchLoss):
+            raise ValueError(f"loss must compare per-class goodness with labels for a class objective, got {loss}")
+        check_arity("loss", loss, "goodness", "targets")
+        self.goodness = goodness
+        self.loss = loss
+        self.num_classes = goodness.num_classes if isinstance(goodness, PerClassGoodness) else None
+
+    def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
+        """Return the loss over the images of ``batch``."""
+        if batch.targets is None:
+            raise ValueError("targets must be given for a class objective, got None")
+        goodness = self.goodness(activations)
+        loss = self.loss(goodness, batch.targets)
+        with torch.no_grad():
+            true = goodness.gather(1, batch.targets[:, None]).squeeze(1)
+            others = (goodness.sum(1) - true) / (goodness.shape[1] - 1)
+            accuracy = (goodness.argmax(1) == batch.targets).float().mean()
+            return LocalLoss(loss, true.mean(), others.mean(), accuracy)
+
+    def goodness_of(self, activations: Tensor) -> Tensor:
+        """Return the goodness of each row for each class, ``(rows, classes)``."""
+        return self.goodness(activations)
+
+    def check_goodness(self, goodness: Tensor) -> None:
+        """Check that the goodness is one number per class, and set the number of classes if it is not known."""
+        if goodness.dim() != 2 or len(goodness) != 1 or goodness.shape[1] != (self.num_classes or goodness.shape[1]):
+            classes = "classes" if self.num_classes is None else self.num_classes
+            raise ValueError(
+                f"goodness must have shape (rows, {classes}) for a class objective, "
+                f"got {tuple(goodness.shape)} for one row"
+            )
+        self.num_classes = check_num_classes(goodness.shape[1])
+
+    @property
+    def term_name(self) -> str:
+        """Name of the loss."""
+        return loss_name(self.loss)
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Set up goodness and loss."""
+        setup_plugin(self.goodness, spec)
+        setup_plugin(self.loss, spec)
