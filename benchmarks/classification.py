@@ -15,9 +15,8 @@ import argparse
 import itertools
 import json
 import os
-import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,12 @@ from torch import Tensor
 import forwardforward as ff
 from benchmarks.command_line import Parser, bounded, one_line_errors
 from benchmarks.pages import ROOT, write
+from benchmarks.timing import compare
 from forwardforward.recipes import get
 from forwardforward.recipes.architectures import Convolutions
 
 CLASSES = 10
 BOUND = 1.15
-
-#: Rounds before those that are measured.
-WARM_UP = 2
 
 
 def dense() -> ff.FFSequential:
@@ -106,27 +103,6 @@ def rows_per_chunk(model: ff.FFSequential, images: Tensor) -> int:
     return max(1, model.chunk_size // max(images[0].numel(), *(layer.largest_size for layer in model)))
 
 
-def compare(model: ff.FFSequential, images: Tensor, rounds: int) -> dict[str, Any]:
-    """Return the durations of classification and of its arithmetic, and their ratio."""
-    kinds: list[Callable[[], Any]] = [lambda: model.predict(images), passes(model, images)]
-    seconds: list[list[float]] = [[], []]
-    for turn in range(WARM_UP + rounds):
-        for kind, times in zip(kinds, seconds, strict=True):
-            start = time.perf_counter()
-            kind()
-            if turn >= WARM_UP:
-                times.append(time.perf_counter() - start)
-    ratios = sorted(duration / floor for duration, floor in zip(*seconds, strict=True))
-    quarter = len(ratios) // 4
-    return {
-        "images": len(images),
-        "milliseconds": 1000 * statistics.median(seconds[0]),
-        "arithmetic_milliseconds": 1000 * statistics.median(seconds[1]),
-        "ratio": statistics.median(ratios),
-        "ratio_quartiles": [ratios[quarter], ratios[-1 - quarter]],
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = Parser(prog="python -m benchmarks.classification", description=__doc__)
@@ -147,7 +123,14 @@ def measure(options: argparse.Namespace) -> None:
     for name, (make_network, shape, number) in NETWORKS.items():
         torch.manual_seed(0)
         model, images = make_network(), torch.rand(options.images or number, *shape)
-        networks[name] = row = compare(model, images, options.rounds)
+        kinds: dict[str, Callable[[], Any]] = {
+            "classification": partial(model.predict, images),
+            "arithmetic": passes(model, images),
+        }
+        figures = compare(kinds, "arithmetic", options.rounds)
+        floor = figures["arithmetic"]["milliseconds"]
+        row = {"images": len(images), **figures["classification"], "arithmetic_milliseconds": floor}
+        networks[name] = row
         low, high = row["ratio_quartiles"]
         print(
             f"{name:<36}{row['images']:,} images with {CLASSES} labels: {row['milliseconds']:.0f} ms, "

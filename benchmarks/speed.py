@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +23,10 @@ from torch import Tensor
 import forwardforward as ff
 from benchmarks.command_line import Parser, bounded, one_line_errors, widths
 from benchmarks.pages import ROOT, write
+from benchmarks.timing import compare
 from forwardforward.label_encoders import LabelEncoder
 
 CLASSES = 10
-
-#: Rounds before those that are measured.
-WARM_UP = 2
 
 
 def steps(inputs: int, widths: Sequence[int], images: Tensor, labels: Tensor) -> dict[str, Callable[[], Any]]:
@@ -110,27 +106,13 @@ def measure(options: argparse.Namespace) -> None:
     images = torch.rand(options.batch_size, options.inputs)
     labels = torch.randint(CLASSES, (options.batch_size,))
     kinds = steps(options.inputs, options.widths, images, labels)
-    seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    for turn in range(WARM_UP + options.rounds):
-        for name, step in kinds.items():
-            start = time.perf_counter()
-            step()
-            if turn >= WARM_UP:
-                seconds[name].append(time.perf_counter() - start)
-    reference = seconds["backpropagation"]
-    rows = {}
+    rows = compare(kinds, "backpropagation", options.rounds)
     print(f"{options.inputs}-{widths}, {options.batch_size} samples per step, float32, {options.threads} threads")
-    for name, times in seconds.items():
-        ratios = sorted(time / base for time, base in zip(times, reference, strict=True))
-        quarter = len(ratios) // 4
-        rows[name] = {
-            "milliseconds": 1000 * statistics.median(times),
-            "ratio": statistics.median(ratios),
-            "ratio_quartiles": [ratios[quarter], ratios[-1 - quarter]],
-        }
+    for name, row in rows.items():
+        low, high = row["ratio_quartiles"]
         print(
-            f"  {name:<28}{rows[name]['milliseconds']:8.1f} ms   {rows[name]['ratio']:.2f} times backpropagation "
-            f"(quartiles {ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f})"
+            f"  {name:<28}{row['milliseconds']:8.1f} ms   {row['ratio']:.2f} times backpropagation "
+            f"(quartiles {low:.2f} to {high:.2f})"
         )
     content = {
         "command": f"python -m benchmarks.speed --widths {widths} --batch-size {options.batch_size}",
