@@ -1,11 +1,12 @@
-"""How long classification by goodness takes, against its arithmetic.
+"""Duration of classification by goodness, relative to its arithmetic.
 
-    python benchmarks/classification.py                   a dense network and two of convolutions
-    python benchmarks/classification.py --images 10000    each of them on so many images
+    python -m benchmarks.classification                   a dense network and two convolutional ones
+    python -m benchmarks.classification --images 10000    each of them on 10,000 images
 
-A pair-objective network tries every label. Its arithmetic is one forward pass of the first layer, whose product with
-the images serves all labels, and one per label of the layers behind it; these passes, over plain rows, are what the
-time is compared with, turn by turn. Writes benchmarks/results/classification.json unless told otherwise.
+A network with a pair objective tries every label. Its arithmetic is one forward pass of the first layer, whose product
+with the images serves all labels, and one forward pass of the later layers per label. The duration of these passes over
+plain rows is the reference, measured in turn. The results are written to benchmarks/results/classification.json by
+default.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import argparse
 import itertools
 import json
 import os
-import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import forwardforward as ff
-from forwardforward._utils.options import Parser, bounded, ending_in_one_line
+from benchmarks.command_line import Parser, bounded, one_line_errors
+from benchmarks.pages import ROOT, write
+from benchmarks.timing import compare
 from forwardforward.recipes import get
 from forwardforward.recipes.architectures import Convolutions
 
@@ -32,7 +35,7 @@ BOUND = 1.15
 
 
 def dense() -> ff.FFSequential:
-    """784-4x2000, RMS-normalized."""
+    """Return 784-4x2000, RMS-normalized."""
     widths = [784, 2000, 2000, 2000, 2000]
     return ff.FFSequential(
         *[ff.FFLinear(*sizes) for sizes in itertools.pairwise(widths)],
@@ -44,25 +47,26 @@ def dense() -> ff.FFSequential:
 
 
 def convolutions() -> ff.FFSequential:
-    """Four convolutions, batch-normalized."""
+    """Return four convolutions, batch-normalized."""
     return ff.FFSequential(
-        *Convolutions(pools=(1, 2))((4, 32, 32), (32, 64, 64, 64), CLASSES),
+        *Convolutions(pools=(0, 1))((4, 32, 32), (32, 64, 64, 64), CLASSES),
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         normalization=ff.normalization.BatchNorm(affine=True),
         label_encoder=ff.label_encoders.LearnedChannel(CLASSES, 32),
+        input_shape=(3, 32, 32),
     )
 
 
 def trifecta() -> ff.FFSequential:
-    """The Trifecta's shallow network of six convolutions, a quarter as wide."""
+    """Return the Trifecta's shallow network of six convolutions, a quarter as wide."""
     recipe = get("trifecta-s")
     model = recipe.replace(widths=tuple(width // 4 for width in recipe.widths)).model((3, 32, 32), CLASSES)
     assert isinstance(model, ff.FFSequential)
     return model
 
 
-#: What makes each network, the shape of an image, and how many images unless told otherwise.
+#: A function that makes each network, the shape of an image, and the default number of images.
 NETWORKS: dict[str, tuple[Callable[[], ff.FFSequential], tuple[int, ...], int]] = {
     "784-4x2000": (dense, (784,), 200),
     "convolutions 32-64-64-64": (convolutions, (3, 32, 32), 20),
@@ -70,82 +74,79 @@ NETWORKS: dict[str, tuple[Callable[[], ff.FFSequential], tuple[int, ...], int]] 
 }
 
 
-def passes(model: ff.FFSequential, images: torch.Tensor) -> Callable[[], None]:
-    """Return the arithmetic, over plain rows: ten passes, of which one makes the first layer's product for all.
+def passes(model: ff.FFSequential, images: Tensor) -> Callable[[], None]:
+    """Return the arithmetic over plain rows: ten passes, with one product of the first layer for all.
 
-    Rows are as many at once as in classification, for which the network's ``chunk`` is the bound.
+    Rows are processed in chunks of the same size as in classification.
     """
-    assert model.labels is not None
-    rows = model.labels.neutral(images).joined().detach()
-    first, *others = model.stack
-    at_once = model.rows_at_once(images)
+    assert model.label_encoder is not None
+    model.eval()
+    rows = model.label_encoder.neutral(images).joined().detach()
+    layers: list[Any] = list(model)
+    first, *others = layers
+    chunk_size = rows_per_chunk(model, images)
 
     @torch.no_grad()
     def run() -> None:
-        with ff.modes.eval_mode(model):
-            for some in rows.split(at_once):
-                once = first.pre_activations(some)
-                for _ in range(CLASSES):
-                    x = first.activation(once if first.pool is None else first.pool(once))  # a max-pool may come first
-                    for layer in others:
-                        x = layer(x)
+        for chunk in rows.split(chunk_size):
+            product = first.block(first.normalization(chunk))
+            for _ in range(CLASSES):
+                x = first.activation(product if first.pool is None else first.pool(product))  # equal before a ReLU
+                for layer in others:
+                    x = layer(x)
 
     return run
 
 
-def compare(model: ff.FFSequential, images: torch.Tensor, rounds: int) -> dict[str, Any]:
-    """Return the times of classification and of its arithmetic, and their ratio."""
-    kinds: list[Callable[[], Any]] = [lambda: model.predict(images), passes(model, images)]
-    seconds: list[list[float]] = [[], []]
-    for turn in range(rounds + 2):
-        for kind, times in zip(kinds, seconds, strict=True):
-            began = time.perf_counter()
-            kind()
-            if turn >= 2:  # the first two warm up
-                times.append(time.perf_counter() - began)
-    ratios = sorted(ours / floor for ours, floor in zip(*seconds, strict=True))
-    quarter = len(ratios) // 4
-    return {
-        "images": len(images),
-        "milliseconds": 1000 * statistics.median(seconds[0]),
-        "arithmetic_milliseconds": 1000 * statistics.median(seconds[1]),
-        "ratio": statistics.median(ratios),
-        "ratio_quartiles": [ratios[quarter], ratios[-1 - quarter]],
-    }
+def rows_per_chunk(model: ff.FFSequential, images: Tensor) -> int:
+    """Return the number of rows in each chunk of a classification, see ``chunk_size`` of ``FFSequential``."""
+    return max(1, model.chunk_size // max(images[0].numel(), *(layer.largest_size for layer in model)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    usual = ", ".join(str(number) for _, _, number in NETWORKS.values())
-    parser.add_argument("--images", type=bounded(int, 1), help=f"for every network (default: {usual})")
+    parser = Parser(prog="python -m benchmarks.classification", description=__doc__)
+    numbers = ", ".join(str(number) for _, _, number in NETWORKS.values())
+    parser.add_argument("--images", type=bounded(int, 1), help=f"for every network (default: {numbers})")
     parser.add_argument("--rounds", type=bounded(int, 1), default=11)
     parser.add_argument("--threads", type=bounded(int, 1, 4096), default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "classification.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "classification.json")
     options = parser.parse_args(arguments)
-    with ending_in_one_line(parser, "--images"):
+    with one_line_errors(parser.prog, "--images"):
         measure(options)
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Measure every network, print and write."""
+    """Measure every network, and print and write the results."""
     torch.set_num_threads(options.threads)
-    found = {}
-    for name, (made, shape, usual) in NETWORKS.items():
+    networks = {}
+    for name, (make_network, shape, number) in NETWORKS.items():
         torch.manual_seed(0)
-        model, images = made(), torch.rand(options.images or usual, *shape)
-        found[name] = row = compare(model, images, options.rounds)
+        model, images = make_network(), torch.rand(options.images or number, *shape)
+        kinds: dict[str, Callable[[], Any]] = {
+            "classification": partial(model.predict, images),
+            "arithmetic": passes(model, images),
+        }
+        figures = compare(kinds, "arithmetic", options.rounds)
+        floor = figures["arithmetic"]["milliseconds"]
+        row = {"images": len(images), **figures["classification"], "arithmetic_milliseconds": floor}
+        networks[name] = row
         low, high = row["ratio_quartiles"]
         print(
-            f"{name:<36}{row['images']:,} images over {CLASSES} labels: {row['milliseconds']:.0f} ms, "
-            f"{row['ratio']:.2f} times the arithmetic (quartiles {low:.2f} to {high:.2f}), at most {BOUND}",
+            f"{name:<36}{row['images']:,} images with {CLASSES} labels: {row['milliseconds']:.0f} ms, "
+            f"{row['ratio']:.2f} times the arithmetic (quartiles {low:.2f} to {high:.2f}; bound {BOUND})",
             flush=True,
         )
-    command = "python benchmarks/classification.py" + (f" --images {options.images}" if options.images else "")
-    setting = {"rounds": options.rounds, "threads": options.threads, "cores": os.cpu_count()}
-    content = {"command": command, **setting, "torch": torch.__version__}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({**content, "bound": BOUND, "networks": found}, indent=2) + "\n")
+    content = {
+        "command": "python -m benchmarks.classification" + (f" --images {options.images}" if options.images else ""),
+        "rounds": options.rounds,
+        "threads": options.threads,
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "bound": BOUND,
+        "networks": networks,
+    }
+    write(options.out, json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""How much memory a training step's activations take, against backpropagation's on the same network.
+"""Memory of a training step's activations, relative to backpropagation's in the same network.
 
-    python benchmarks/memory.py                      the Trifecta's deep network, 16 images of 3x32x32, float32
+    python -m benchmarks.memory                      the Trifecta's deep network, 16 images of 3x32x32, float32
 
-Counted are the tensors that a step makes and that are alive at once: weights, gradients, optimizer state and the
-images are not. On a GPU the allocator's peak is measured too. Writes benchmarks/results/memory.json unless told
-otherwise.
+The measure is the peak of the tensors that a step creates and that exist at the same time, without weights, gradients
+of weights, optimizer state and images. On a GPU the allocator's peak is measured too. The results are written to
+benchmarks/results/memory.json by default.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import shlex
@@ -24,97 +23,105 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import forwardforward as ff
-from forwardforward._utils.options import Parser, bounded, several
-from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST
-from forwardforward.recipes.architectures import TRIFECTA_DEEP, Convolutions
+from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several
+from benchmarks.pages import ROOT, write
+from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST, FFLayer
+from forwardforward.recipes import get
+from forwardforward.recipes.architectures import Convolutions
 
 CLASSES = 10
-SIZE = 32
+SHAPE = (3, 32, 32)
+
+#: The Trifecta's deep network.
+DEEP = get("trifecta-d")
+assert isinstance(DEEP.architecture, Convolutions)
+POOLS = DEEP.architecture.pools
+
+#: Largest acceptable ratios to backpropagation's peak.
 BOUNDS = {
     **dict.fromkeys(("class groups", "learned projection"), 0.5),
     **dict.fromkeys(("pair", "pair, overlapping", "pair, hard labels", "self-contrastive"), 0.9),
 }
 
 
-class Made(NamedTuple):
-    """A storage that came into being while the meter ran."""
+class Storage(NamedTuple):
+    """A storage that was created while the meter ran."""
 
     bytes: int
-    by: str
+    operation: str
     shape: tuple[int, ...]
 
 
 class Meter(TorchDispatchMode):
-    """Keeps account of the storages that operations make, forward and backward, until they are freed.
+    """Records the storages that operations create, forward and backward, until they are freed.
 
     Attributes:
-        made: Every storage, by number.
-        events: Numbers in the order of their making (``+``) and freeing (``-``); the first is 1.
+        storages: Every storage, by number.
+        events: Numbers in the order of creation (positive) and release (negative); the first number is 1.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.made: dict[int, Made] = {}
+        self.storages: dict[int, Storage] = {}
         self.events: list[int] = []
-        self._living: dict[int, tuple[Any, int]] = {}  # by address: weak reference and number
-        self._apart: set[int] = set()
+        self._living: dict[int, tuple[Any, int]] = {}  # weak reference and number, by address
+        self._excluded: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and note what it made."""
+        """Run an operation and record the storages that it creates."""
         known = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
                 if storage._cdata not in known and storage._cdata not in self._living:
-                    self._note(storage, Made(storage.nbytes(), str(func), tuple(tensor.shape)))
+                    self._record(storage, Storage(storage.nbytes(), str(func), tuple(tensor.shape)))
         return result
 
-    def _note(self, storage: torch.UntypedStorage, made: Made) -> None:
-        address, number = storage._cdata, len(self.made) + 1
-        self.made[number] = made
+    def _record(self, storage: torch.UntypedStorage, description: Storage) -> None:
+        address, number = storage._cdata, len(self.storages) + 1
+        self.storages[number] = description
         self.events.append(number)
 
-        def freed(_: Any) -> None:
+        def release(_: Any) -> None:
             self.events.append(-number)
             del self._living[address]
 
-        self._living[address] = (weakref.ref(storage, freed), number)
+        self._living[address] = (weakref.ref(storage, release), number)
 
-    def set_apart(self, tensor: torch.Tensor) -> None:
-        """Leave a tensor out of the account, from its making on."""
-        found = self._living.get(tensor.untyped_storage()._cdata)
-        if found is not None:
-            self._apart.add(found[1])
+    def exclude(self, tensor: torch.Tensor) -> None:
+        """Exclude a tensor from the peak, from its creation on."""
+        entry = self._living.get(tensor.untyped_storage()._cdata)
+        if entry is not None:
+            self._excluded.add(entry[1])
 
-    def peak(self) -> tuple[int, list[Made]]:
-        """Return the most bytes that were alive at once, and the storages of that moment, largest first."""
-        now = most = 0
-        alive: set[int] = set()
-        then: set[int] = set()
+    def peak(self) -> tuple[int, list[Storage]]:
+        """Return the largest number of bytes in existence at once, and their storages, largest first."""
+        total = largest = 0
+        living: set[int] = set()
+        at_peak: set[int] = set()
         for event in self.events:
-            if abs(event) in self._apart:
+            number = abs(event)
+            if number in self._excluded:
                 continue
             if event > 0:
-                now += self.made[event].bytes
-                alive.add(event)
+                total += self.storages[number].bytes
+                living.add(number)
             else:
-                now -= self.made[-event].bytes
-                alive.remove(-event)
-            if now > most:
-                most, then = now, set(alive)
-        return most, sorted((self.made[number] for number in then), reverse=True)
+                total -= self.storages[number].bytes
+                living.remove(number)
+            if total > largest:
+                largest, at_peak = total, set(living)
+        return largest, sorted((self.storages[number] for number in at_peak), reverse=True)
 
 
-def activation_peak(model: torch.nn.Module, step: Callable[[], Any]) -> tuple[int, list[Made]]:
-    """Return the peak of what one step makes, gradients of the parameters apart, and what it consists of."""
-    step()  # the first one makes optimizers
+def activation_peak(model: torch.nn.Module, step: Callable[[], Any]) -> tuple[int, list[Storage]]:
+    """Return the peak of the tensors of one step without gradients of parameters, and what it consists of."""
+    step()  # the first one creates optimizer state
     for parameter in model.parameters():
         parameter.grad = None
     meter = Meter()
-    hooks = [
-        p.register_post_accumulate_grad_hook(lambda p: meter.set_apart(p.grad)) for p in model.parameters()
-    ]  # fmt: skip
+    hooks = [p.register_post_accumulate_grad_hook(lambda p: meter.exclude(p.grad)) for p in model.parameters()]
     try:
         with meter:
             step()
@@ -125,9 +132,9 @@ def activation_peak(model: torch.nn.Module, step: Callable[[], Any]) -> tuple[in
 
 
 def allocator_peak(model: torch.nn.Module, step: Callable[[], Any]) -> int:
-    """Return by how much the GPU allocator's peak during a step is above what is allocated before it."""
+    """Return the difference between the GPU allocator's peak during a step and its allocation before the step."""
     step()
-    for parameter in model.parameters():  # gradients are allocated before, as they are not what is measured
+    for parameter in model.parameters():
         parameter.grad = None
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
@@ -137,28 +144,28 @@ def allocator_peak(model: torch.nn.Module, step: Callable[[], Any]) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def convolutions(channels: int, widths: Sequence[int], pools: tuple[int, ...], order: tuple[str, ...]) -> Any:
-    """Return the layers."""
-    return Convolutions(pools=pools, order=order)((channels, SIZE, SIZE), widths, CLASSES)
+def convolutions(channels: int, widths: Sequence[int], pools: tuple[int, ...], order: tuple[str, ...]) -> list[FFLayer]:
+    """Return the layers of a network whose input has the given number of channels."""
+    return Convolutions(pools=pools, order=order)((channels, *SHAPE[1:]), widths, CLASSES)
 
 
 class Plain(torch.nn.Sequential):
-    """Backpropagation with torch's own modules: convolve, normalize, activate, pool; a linear layer behind."""
+    """Backpropagation with torch's own modules: convolve, normalize, activate, pool, and a linear layer on top."""
 
     def __init__(self, widths: Sequence[int], pools: tuple[int, ...]) -> None:
         modules: list[torch.nn.Module] = []
-        for number, (before, channels) in enumerate(itertools.pairwise([3, *widths]), start=1):
+        for layer, (in_channels, channels) in enumerate(itertools.pairwise([SHAPE[0], *widths])):
             modules += [
-                torch.nn.Conv2d(before, channels, 3, padding=1, bias=False),
+                torch.nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
                 torch.nn.BatchNorm2d(channels, affine=False),
                 torch.nn.ReLU(inplace=True),
             ]
-            modules += [torch.nn.MaxPool2d(2)] if number in pools else []
-        features = widths[-1] * (SIZE // 2 ** len(pools)) ** 2
+            modules += [torch.nn.MaxPool2d(2)] if layer in pools else []
+        features = widths[-1] * (SHAPE[1] // 2 ** len(pools)) ** 2
         super().__init__(*modules, torch.nn.Flatten(), torch.nn.Linear(features, CLASSES))
 
     def parameter_groups(self) -> dict[str, torch.nn.Module]:
-        """Return the network as the one thing that is updated."""
+        """Return the network as one group."""
         return {"network": self}
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], optimizer: ff.LocalOptimizer, groups: Any = None) -> None:
@@ -170,30 +177,34 @@ class Plain(torch.nn.Sequential):
 
 
 def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[torch.nn.Module, Any]]:
-    """One model of each kind over convolutions of the same widths, and the groups that its step updates."""
-    usual = {"widths": widths, "pools": pools, "order": TRANSFORM_FIRST}
-    per_class = {"loss": ff.losses.CrossEntropy(), "normalization": ff.normalization.BatchNorm()}
+    """Return one model of each kind with convolutions of the same widths, and its update schedule."""
+
+    def per_class(goodness: ff.goodness.PerClassGoodness, widths: Sequence[int]) -> ff.FFSequential:
+        return ff.FFSequential(
+            *convolutions(SHAPE[0], widths, pools, TRANSFORM_FIRST),
+            goodness=goodness,
+            loss=ff.losses.CrossEntropy(),
+            normalization=ff.normalization.BatchNorm(),
+            input_shape=SHAPE,
+        )
 
     def pair(labelled: bool = True, **options: Any) -> ff.FFSequential:
         return ff.FFSequential(
-            *convolutions(3 + labelled, widths, pools, NORMALIZE_FIRST),
+            *convolutions(SHAPE[0] + labelled, widths, pools, NORMALIZE_FIRST),
             goodness=ff.goodness.MeanOfSquares(),
             loss=ff.losses.SymBa(),
             normalization=ff.normalization.BatchNorm(affine=True),
-            label_encoder=ff.label_encoders.LearnedChannel(CLASSES, SIZE) if labelled else None,
+            label_encoder=ff.label_encoders.LearnedChannel(CLASSES, SHAPE[1:]) if labelled else None,
+            input_shape=SHAPE,
             **options,
         )
 
     projection = ff.goodness.LearnedProjection(CLASSES, pool=ff.pooling.SpatialPool(2))
-    groups = ff.goodness.ClassGroups(CLASSES)
-    fitting = [width - width % CLASSES for width in widths]  # a multiple of the classes, never more than the width
+    divisible = [width - width % CLASSES for width in widths]  # one group of channels per class
     return {
         "backpropagation": (Plain(widths, pools), None),
-        "class groups": (
-            ff.FFSequential(*convolutions(3, **(usual | {"widths": fitting})), goodness=groups, **per_class),
-            None,
-        ),
-        "learned projection": (ff.FFSequential(*convolutions(3, **usual), goodness=projection, **per_class), None),
+        "class groups": (per_class(ff.goodness.ClassGroups(CLASSES), divisible), None),
+        "learned projection": (per_class(projection, widths), None),
         "pair": (pair(), None),
         "pair, overlapping": (pair(), ff.update_schedules.Overlapping(2, "step")),
         "pair, hard labels": (pair(negatives=ff.negatives.HardLabel()), None),
@@ -204,77 +215,87 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
 def measure(
     widths: Sequence[int], pools: tuple[int, ...], images: torch.Tensor, labels: torch.Tensor, show: int = 0
 ) -> dict[str, dict[str, int]]:
-    """Return the peaks of every kind of step, in bytes."""
-    found = {}
+    """Return the peaks of every kind of step, in bytes.
+
+    Args:
+        widths: Numbers of channels.
+        pools: Indices of the layers that end with a max-pool.
+        images: The batch.
+        labels: Its labels.
+        show: Number of storages to print per kind.
+    """
+    all_peaks = {}
     for name, (model, schedule) in models(widths, pools).items():
         model.to(images.device)
         optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=1e-4)
         peaks: dict[str, int] = {}
+        largest: list[Storage] = []
         for phase in range(1 if schedule is None else 2):
             groups = None if schedule is None else schedule(len(widths), 0, phase, 1)
 
             def step(model: Any = model, optimizer: Any = optimizer, groups: Any = groups) -> None:
                 model.step((images, labels), optimizer, groups=groups)
 
-            tensors, alive = activation_peak(model, step)
+            tensors, storages = activation_peak(model, step)
             if tensors > peaks.get("tensors", 0):
-                peaks["tensors"] = tensors
-                top = alive
+                peaks["tensors"], largest = tensors, storages
             if images.is_cuda:
                 peaks["allocator"] = max(peaks.get("allocator", 0), allocator_peak(model, step))
-        found[name] = peaks
+        all_peaks[name] = peaks
         if show:
             print(f"{name}: {peaks['tensors'] / 2**20:.1f} MiB")
-            for made in top[:show]:
-                print(f"    {made.bytes / 2**20:8.2f} MiB  {made.by:<45}{made.shape}")
-    return found
+            for storage in largest[:show]:
+                print(f"    {storage.bytes / 2**20:8.2f} MiB  {storage.operation:<45}{storage.shape}")
+    return all_peaks
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print and write the results."""
+    parser = Parser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--images", type=bounded(int, 2), default=16)
-    parser.add_argument("--width", type=bounded(int, 1), default=16, help="of the layers of equal width")
-    parser.add_argument("--depths", type=several(bounded(int, 1)), default=(6, 12, 24), help="how many of them")
+    parser.add_argument("--width", type=bounded(int, CLASSES), default=16, help="width of layers of equal width")
+    parser.add_argument("--depths", type=several(bounded(int, 1)), default=(6, 12, 24), help="numbers of such layers")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print the N largest tensors of each peak")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "memory.json")
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    images = torch.randn(options.images, 3, SIZE, SIZE, device=options.device)
-    labels = torch.randint(CLASSES, (options.images,), device=options.device)
-
-    def share(peaks: dict[str, dict[str, int]], name: str, figure: str = "tensors") -> float:
-        return peaks[name][figure] / peaks["backpropagation"][figure]
-
-    deep = measure(TRIFECTA_DEEP, (2, 6, 10), images, labels, options.show)
-    print(f"the Trifecta's deep network, {options.images} images, float32, {options.device}")
-    for name, peaks in deep.items():
-        bound = f"   at most {BOUNDS[name]}" if name in BOUNDS else ""
-        figures = "   ".join(
-            f"{figure} {value / 2**20:7.1f} MiB {share(deep, name, figure):5.2f}" for figure, value in peaks.items()
-        )
-        print(f"  {name:<22}{figures}{bound}")
-    depths = options.depths
-    equal = {depth: measure([options.width] * depth, (), images, labels) for depth in depths}
-    print(f"layers of {options.width} channels, {', '.join(map(str, depths))} of them, MiB")
-    for name in deep:
-        print(f"  {name:<22}" + "  ".join(f"{equal[depth][name]['tensors'] / 2**20:8.1f}" for depth in depths))
-    content = {
-        "command": shlex.join(["python", "benchmarks/memory.py", *sys.argv[1:]]),
-        "images": options.images,
-        "device": options.device if options.device == "cpu" else torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "trifecta_deep": {
-            name: {**peaks, "ratio": share(deep, name), "bound": BOUNDS.get(name)} for name, peaks in deep.items()
-        },
-        "equal_width": {
-            "width": options.width,
-            "tensors": {name: {depth: equal[depth][name]["tensors"] for depth in depths} for name in deep},
-        },
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=2) + "\n")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "memory.json")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(words)
+    with one_line_errors(parser.prog, "--images, --width or --depths"):
+        device = choose_device(options.device)
+        torch.manual_seed(0)
+        images = torch.randn(options.images, *SHAPE, device=device)
+        labels = torch.randint(CLASSES, (options.images,), device=device)
+        deep = measure(DEEP.widths, POOLS, images, labels, options.show)
+        ratios = {
+            name: {figure: value / deep["backpropagation"][figure] for figure, value in peaks.items()}
+            for name, peaks in deep.items()
+        }
+        print(f"the Trifecta's deep network, {options.images} images, float32, {device}")
+        for name, peaks in deep.items():
+            bound = f"   bound {BOUNDS[name]}" if name in BOUNDS else ""
+            figures = "   ".join(
+                f"{figure} {value / 2**20:7.1f} MiB {ratios[name][figure]:5.2f}" for figure, value in peaks.items()
+            )
+            print(f"  {name:<22}{figures}{bound}")
+        equal = {depth: measure([options.width] * depth, (), images, labels) for depth in options.depths}
+        print(f"{', '.join(map(str, options.depths))} layers of {options.width} channels, MiB")
+        for name in deep:
+            print(f"  {name:<22}" + "  ".join(f"{peaks[name]['tensors'] / 2**20:8.1f}" for peaks in equal.values()))
+        content = {
+            "command": shlex.join(["python", "-m", "benchmarks.memory", *words]),
+            "images": options.images,
+            "device": torch.cuda.get_device_name() if images.is_cuda else device,
+            "torch": torch.__version__,
+            "trifecta_deep": {
+                name: {**peaks, "ratio": ratios[name]["tensors"], "bound": BOUNDS.get(name)}
+                for name, peaks in deep.items()
+            },
+            "equal_width": {
+                "width": options.width,
+                "tensors": {name: {depth: peaks[name]["tensors"] for depth, peaks in equal.items()} for name in deep},
+            },
+        }
+        write(options.out, json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,41 +1,41 @@
-"""The tables of results in the README and the documentation, made from the runs' summaries.
+"""The tables of results in the README and the documentation, from the summaries of runs.
 
-    python -m benchmarks.results_table            writes them into README.md and the pages under docs
-    python -m benchmarks.results_table --check    exits 1 where a page is not what the summaries say
+    python -m benchmarks.results_table            writes them to README.md and the pages under docs
+    python -m benchmarks.results_table --check    exits with status 1 if a page does not match the summaries
 
-A page takes part where it holds these two lines; what is between them is written:
+The table is written between these two lines of a page:
 
     <!-- results:begin -->                  every run
     <!-- results:end -->
 
-The first line may say what it wants: `<!-- results:begin hinton, symba -->` the runs of these recipes,
-`<!-- results:begin by need -->` one run for each of `NEEDS`.
+Words in the first line select runs: `<!-- results:begin hinton, symba -->` those of these recipes,
+`<!-- results:begin by need -->` one for each of `NEEDS`.
 
-Reads benchmarks/results/*.json, each a copy of a run's summary.json; other files there are left alone. Seeds of one
-recipe, stack, data set and length of training make one row.
+The summaries are benchmarks/results/*.json, each a copy of a run's summary.json; other files there are ignored. Seeds
+of the same recipe, widths, data set and number of epochs form one row.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import ROOT, filled
+from benchmarks.command_line import Parser, one_line_errors
+from benchmarks.pages import ROOT, filled, write
 
 Summary = dict[str, Any]
 
 BY_NEED = "by need"
 
-#: Errors in percent that others report, by recipe, widths, data set and epochs; None stands for any number of epochs.
+#: Reported errors in percent, by recipe, widths, data set and epochs; None stands for any number of epochs.
 PAPERS: dict[tuple[str, str, str, int | None], str] = {
     ("hinton", "3×1000", "mnist", 60): "1.47 (Hinton's code)",
     ("hinton", "4×2000", "mnist", 60): "1.36 (Hinton 2022)",
@@ -47,7 +47,7 @@ PAPERS: dict[tuple[str, str, str, int | None], str] = {
     ("mono", "3×1000", "mnist", None): "1.26 (Mono-Forward 2025; tuned on the test set)",
 }
 
-#: What somebody may want, and the recipe and data set that serve it.
+#: Needs, each with a recipe and a data set.
 NEEDS: tuple[tuple[str, str, str], ...] = (
     ("a small dense network, fast", "mono", "mnist"),
     ("a small dense network, with pairs", "best-mlp", "mnist"),
@@ -72,53 +72,52 @@ NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes per s
 
 
 def read(folder: Path) -> list[Summary]:
-    """The summaries in a folder that measured the test set."""
+    """Return the summaries in a folder that measured the test set."""
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return [one for one in contents if isinstance(one, dict) and one.get("test_error") is not None]
+    return [content for content in contents if isinstance(content, dict) and content.get("test_error") is not None]
 
 
 def render(summaries: Iterable[Summary]) -> str:
-    """The Markdown table, a row a group of seeds.
+    """Return the Markdown table, with one row per group of seeds.
 
     Raises:
-        ValueError: a group holds a seed twice.
+        ValueError: If a group contains a seed twice.
     """
     groups = _groups(summaries)
     return _table(COLUMNS, (_row(groups[key]) for key in sorted(groups)))
 
 
-def render_some(summaries: Iterable[Summary], recipes: list[str]) -> str:
-    """The table of some recipes, and which of them no summary is of."""
-    known = [one for one in summaries if one["recipe"] in recipes]
-    missing = [f"`{name}`" for name in recipes if name not in {one["recipe"] for one in known}]
-    parts = [render(known)] if known else []
+def render_recipes(summaries: Iterable[Summary], recipes: list[str]) -> str:
+    """Return the table of some recipes, and the names of those without a summary."""
+    selected = [summary for summary in summaries if summary["recipe"] in recipes]
+    missing = [f"`{name}`" for name in recipes if name not in {summary["recipe"] for summary in selected}]
+    parts = [render(selected)] if selected else []
     parts += [f"Not yet run at full length: {', '.join(missing)}."] if missing else []
     return "\n\n".join(parts)
 
 
 def render_needs(summaries: Iterable[Summary]) -> str:
-    """The table by need: of a recipe on a data set, the longest training that was measured."""
+    """Return the table by need, with the longest run of each recipe on its data set."""
     groups = _groups(summaries)
     rows = []
     for need, recipe, data in NEEDS:
-        found = [runs for (on, name, *_), runs in groups.items() if (on, name) == (data, recipe)]
+        candidates = [runs for (*key, _, _), runs in groups.items() if key == [data, recipe]]
         row = [need, f"`{recipe}`", data]
-        if found:
-            runs = max(found, key=lambda runs: int(runs[0]["epochs"]))
-            shown = dict(zip(COLUMNS, _row(runs), strict=True))
-            row += [_spread([100 - one["test_error"] for one in runs]), shown["minutes per seed"],
-                    _count(runs[0].get("parameters")), shown["epochs"], shown["command"]]  # fmt: skip
+        if candidates:
+            runs = max(candidates, key=lambda runs: int(runs[0]["epochs"]))
+            cells = dict(zip(COLUMNS, _row(runs), strict=True))
+            row += [_spread([100 - run["test_error"] for run in runs]), cells["minutes per seed"],
+                    _millions(runs[0].get("parameters")), cells["epochs"], cells["command"]]  # fmt: skip
         else:
-            command = f"`python -m forwardforward train {data} --recipe {recipe}`"
-            row += ["not yet run", "", "", "", command]
+            row += ["not yet run", "", "", "", f"`python -m forwardforward train {data} --recipe {recipe}`"]
         rows.append(row)
     return _table(NEED_COLUMNS, rows)
 
 
 def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int], list[Summary]]:
     groups = defaultdict(list)
-    for one in summaries:
-        groups[one["data"], one["recipe"], layers(one["widths"]), one["epochs"]].append(one)
+    for run in summaries:
+        groups[run["data"], run["recipe"], shortened(run["widths"]), run["epochs"]].append(run)
     return groups
 
 
@@ -128,91 +127,89 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def _count(parameters: int | None) -> str:
-    """A number of parameters in short: 2.8 M."""
+def _millions(parameters: int | None) -> str:
+    """Return a number of parameters such as 2.8 M."""
     return "" if parameters is None else f"{parameters / 1e6:.1f} M"
 
 
-def layers(hidden: Iterable[int]) -> str:
-    """Widths in short: 3×1000, or 500, 2×300."""
-    runs = [(width, len(list(equal))) for width, equal in groupby(hidden)]
-    return ", ".join(str(width) if count == 1 else f"{count}×{width}" for width, count in runs)
+def shortened(widths: Iterable[int]) -> str:
+    """Return widths such as 3×1000, or 500, 2×300."""
+    counts = [(width, len(list(equal))) for width, equal in groupby(widths)]
+    return ", ".join(str(width) if count == 1 else f"{count}×{width}" for width, count in counts)
 
 
 def _row(runs: list[Summary]) -> list[str]:
-    runs = sorted(runs, key=lambda one: int(one["seed"]))
-    first, seeds = runs[0], [one["seed"] for one in runs]
+    runs = sorted(runs, key=lambda run: int(run["seed"]))
+    first, seeds = runs[0], [run["seed"] for run in runs]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"recipe {first['recipe']} on {first['data']} has a seed twice: {seeds}")
-    shape = layers(first["widths"])
-    reported = (PAPERS.get((first["recipe"], shape, first["data"], n)) for n in (first["epochs"], None))
+    widths = shortened(first["widths"])
+    reported = (PAPERS.get((first["recipe"], widths, first["data"], epochs)) for epochs in (first["epochs"], None))
     return [
         first["recipe"],
-        shape,
+        widths,
         first["data"],
         str(first["epochs"]),
         ", ".join(map(str, seeds)),
-        _spread([one["test_error"] for one in runs]),
-        _spread([one["head_error"] for one in runs]),
-        next((one for one in reported if one), ""),
-        f"{statistics.mean(one['seconds'] for one in runs) / 60:.1f}",
+        _spread([run["test_error"] for run in runs]),
+        _spread([run["head_error"] for run in runs]),
+        next(filter(None, reported), ""),
+        f"{statistics.mean(run['seconds'] for run in runs) / 60:.1f}",
         f"`{_command(first['command'], len(seeds))}`",
     ]
 
 
 def _spread(values: list[float | None]) -> str:
-    """Mean and, of several, their standard deviation; nothing where one was not measured."""
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
+    """Return the mean and, for several values, their standard deviation; "" if a value is missing."""
+    numbers = [value for value in values if value is not None]
+    if not numbers or len(numbers) < len(values):
         return ""
-    mean = f"{statistics.mean(known):.2f}"
-    return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.2f}"
+    mean = f"{statistics.mean(numbers):.2f}"
+    return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.2f}"
 
 
 def _command(command: str, seeds: int) -> str:
-    """The command without what does not change the result, and with a letter for the seed where there are several."""
+    """Return the command without options that do not change the result, and with S for the seed of several runs."""
     command = re.sub(r" --(json|no-progress)\b| --device cpu\b| --threads \d+| --seed \d+", "", command)
     return f"{command} --seed S" if seeds > 1 else command
 
 
-def table(summaries: list[Summary], wanted: str) -> str:
-    """The table that a page's marker asks for: of every run, by need, or of the recipes that it names."""
-    if wanted in ("", BY_NEED):
-        return render_needs(summaries) if wanted else render(summaries)
-    return render_some(summaries, [name.strip() for name in wanted.split(",")])
+def table(summaries: list[Summary], selection: str) -> str:
+    """Return the table that a page's marker selects: every run, by need, or the runs of some recipes."""
+    if not selection:
+        return render(summaries)
+    if selection == BY_NEED:
+        return render_needs(summaries)
+    return render_recipes(summaries, [name.strip() for name in selection.split(",")])
 
 
 def pages(root: Path = ROOT) -> list[Path]:
-    """README.md and the pages under docs that hold the markers."""
+    """Return README.md and the pages under docs that contain the markers."""
     end = "<!-- results:end -->"
-    found = (path for path in sorted((root / "docs").rglob("*.md")) if end in path.read_text(encoding="utf-8"))
-    return [root / "README.md", *found]
+    marked = (path for path in sorted((root / "docs").rglob("*.md")) if end in path.read_text(encoding="utf-8"))
+    return [root / "README.md", *marked]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the tables, or check that they are up to date."""
-    parser = argparse.ArgumentParser(description="Make the tables of results.")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the tables, or check that they are up to date, and return the exit status."""
+    parser = Parser(prog="python -m benchmarks.results_table", description=__doc__)
     parser.add_argument("pages", nargs="*", type=Path, help="Markdown files (default: README.md and those under docs)")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is stale")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with status 1 if a page is stale")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of summaries")
     options = parser.parse_args(arguments)
-    stale = False
-    try:
+    is_stale = False
+    with one_line_errors(parser.prog):
         summaries = read(options.results)
         for path in options.pages or pages():
-            old = path.read_text(encoding="utf-8")
-            new = filled(path, "results", partial(table, summaries))
-            if old == new:
+            text = filled(path, "results", partial(table, summaries))
+            if text == path.read_text(encoding="utf-8"):
                 continue
-            stale = True
+            is_stale = True
             if options.check:
                 print(f"{path.name} is stale: run python -m benchmarks.results_table", file=sys.stderr)
             else:
-                path.write_text(new, encoding="utf-8")
-    except (ValueError, OSError) as error:
-        print(f"results_table: {error}", file=sys.stderr)
-        return 2
-    return int(options.check and stale)
+                write(path, text)
+    return int(options.check and is_stale)
 
 
 if __name__ == "__main__":

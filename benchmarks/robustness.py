@@ -1,38 +1,38 @@
-"""How a trained network bears corrupted images, and whether it knows images of another kind.
+"""Accuracy of a trained network on corrupted images, and detection of images from another data set.
 
-Corruptions are of images with values in [0, 1], drawn from a seed, so that every network sees the same ones. They act
-on the image before a label joins it.
+Corruptions apply to images with values in [0, 1], before the label is added. They are drawn from a seed, so every
+network receives the same ones.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from forwardforward.data import Cutout, TensorData
+from forwardforward.network import Network
 
-__all__ = ["CORRUPTIONS", "accuracies", "area", "blurred", "noisy", "occluded", "rotated", "told_apart"]
+__all__ = ["CORRUPTIONS", "accuracies", "area", "areas", "blurred", "noisy", "occluded", "rotated"]
 
 Corruption = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 def noisy(images: Tensor, sd: float, generator: torch.Generator) -> Tensor:
-    """Return images with Gaussian noise of this standard deviation, cut off at 0 and 1."""
+    """Return images with Gaussian noise of standard deviation ``sd``, clamped to [0, 1]."""
     return (images + sd * torch.randn(images.shape, generator=generator)).clamp(0, 1)
 
 
 def occluded(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Return images with a black square, whose side is this share of theirs, about a random pixel of each."""
+    """Return images with a black square around a random pixel, whose side is a ``share`` of the image's."""
     return Cutout(max(1, round(share * images.shape[-1])))(images, generator)
 
 
 def blurred(images: Tensor, sd: float, generator: torch.Generator) -> Tensor:
-    """Return images under a Gaussian filter of this standard deviation in pixels, cut off at three; black outside."""
+    """Return images after a Gaussian filter of standard deviation ``sd`` in pixels, cut off at three; black outside."""
     reach = math.ceil(3 * sd)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sd) ** 2)
     row = (weights / weights.sum()).view(1, 1, 1, -1).expand(images.shape[1], 1, 1, -1)
@@ -41,7 +41,7 @@ def blurred(images: Tensor, sd: float, generator: torch.Generator) -> Tensor:
 
 
 def rotated(images: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
-    """Return images turned about their centre by this angle, each to a random side; read bilinearly, black outside."""
+    """Return images rotated about their center, in a random direction each; interpolated bilinearly, black outside."""
     sign = 2 * torch.randint(2, (len(images),), generator=generator) - 1
     angle = math.radians(degrees) * sign
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(len(images))
@@ -50,7 +50,7 @@ def rotated(images: Tensor, degrees: float, generator: torch.Generator) -> Tenso
     return F.grid_sample(images, grid, align_corners=False)
 
 
-#: By name: what is done, and how strongly; the words before a number in a table.
+#: Corruptions and their strengths, by name.
 CORRUPTIONS: Mapping[str, tuple[Corruption, tuple[float, ...]]] = {
     "noise": (noisy, (0.1, 0.25, 0.5)),
     "occlusion": (occluded, (0.25, 0.5)),
@@ -60,56 +60,56 @@ CORRUPTIONS: Mapping[str, tuple[Corruption, tuple[float, ...]]] = {
 
 
 @torch.no_grad()
-def accuracies(model: Any, data: TensorData, seed: int = 0) -> dict[str, float]:
-    """Return a model's accuracy in percent on the images as they are, ``"none"``, and under each corruption.
+def accuracies(model: Network, data: TensorData, seed: int = 0) -> dict[str, float]:
+    """Return a model's accuracy in percent on the original images, ``"none"``, and under each corruption.
 
     Args:
-        model: Anything with ``predict``.
-        data: Labelled images ``(batch, channels, height, width)``, in [0, 1].
-        seed: Of the corruptions.
+        model: The model.
+        data: Labelled images ``(samples, channels, height, width)`` in [0, 1].
+        seed: Random seed of the corruptions.
     """
-    found = {"none": _accuracy(model, data, lambda images, strength, generator: images, 0, seed)}
-    for name, (corrupt, strengths) in CORRUPTIONS.items():
+    result = {"none": _accuracy(model, data, lambda images, strength, generator: images, 0, seed)}
+    for name, (corruption, strengths) in CORRUPTIONS.items():
         for strength in strengths:
-            found[f"{name} {strength:g}"] = _accuracy(model, data, corrupt, strength, seed)
-    return found
+            result[f"{name} {strength:g}"] = _accuracy(model, data, corruption, strength, seed)
+    return result
 
 
-def _accuracy(model: Any, data: TensorData, corrupt: Corruption, strength: float, seed: int) -> float:
+def _accuracy(model: Network, data: TensorData, corruption: Corruption, strength: float, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
-    device, right = next(model.parameters()).device, 0
+    correct = 0
     for images, labels in data.batches(1000):
         assert labels is not None
-        seen = corrupt(images, strength, generator).to(device)
-        right += int((model.predict(seen).cpu() == labels).sum())
-    return round(100 * right / len(data), 4)
+        corrupted = corruption(images, strength, generator).to(model.device)
+        correct += int((model.predict(corrupted).cpu() == labels).sum())
+    return round(100 * correct / len(data), 4)
 
 
 @torch.no_grad()
-def told_apart(model: Any, inside: TensorData, outside: TensorData) -> dict[str, float]:
-    """Return how well two figures of the scores tell images of the model's kind from others, as areas (see `area`).
+def areas(model: Network, inside: TensorData, outside: TensorData) -> dict[str, float]:
+    """Return how well two measures distinguish images of the model's data set from others, as areas (see `area`).
 
-    ``sureness`` is the largest softmax probability of the scores, ``strength`` the largest score itself: the goodness
+    ``probability`` is the largest softmax probability of the scores, ``score`` the largest score itself: the goodness
     under the best label, or the largest logit.
 
     Args:
-        model: Anything with ``scores``.
-        inside: Images of the kind that the model was trained on.
-        outside: Images of another kind.
+        model: The model.
+        inside: Images of the data set that the model was trained on.
+        outside: Images of another data set.
     """
-    device = next(model.parameters()).device
-    figures = []
+    measures = []
     for data in (inside, outside):
-        scores = torch.cat([model.scores(images.to(device)).cpu().double() for images, _ in data.batches(1000)])
-        top, best = scores.max(1, keepdim=True)
+        scores = torch.cat([model.scores(images.to(model.device)).cpu().double() for images, _ in data.batches(1000)])
+        largest, best = scores.max(1, keepdim=True)
         others = scores.scatter(1, best, -math.inf).logsumexp(1, keepdim=True)
-        figures.append((top - others, top))  # the probability's logit: in order with it, and never 1
-    sureness, strength = (area(a.flatten(), b.flatten()) for a, b in zip(*figures, strict=True))
-    return {"sureness": sureness, "strength": strength}
+        # The logit of the probability has the same order, and does not saturate at 1.
+        measures.append((largest - others, largest))
+    probability, score = (area(a.flatten(), b.flatten()) for a, b in zip(*measures, strict=True))
+    return {"probability": probability, "score": score}
 
 
 def area(inside: Tensor, outside: Tensor) -> float:
-    """Return the area under the ROC curve: how often a value inside is above one outside, ties half."""
+    """Return the area under the ROC curve: how often a value inside is above one outside, ties counted half."""
     ordered = outside.sort().values
     below = torch.searchsorted(ordered, inside, right=False) + torch.searchsorted(ordered, inside, right=True)
     return round(float(below.double().mean()) / (2 * len(outside)), 4)

@@ -1,15 +1,16 @@
-"""Why does my Forward-Forward network stop at 7 %?  One mend after another, each measured.
+"""Why does my Forward-Forward network stop at 7 %?  One fix after another, each measured.
 
     python -m benchmarks.seven_percent --data-dir DIR
 
-starts from the program that everybody copies, in large batches, and mends one thing after another. Errors are those of
-MNIST's validation split; the test set is not read. Each cell is kept in benchmarks/results/seven_percent.json as soon
-as it is done, and the table in docs/why_7_percent.md is written from that file.
+starts from a widely copied program, in large batches, and fixes one thing after another. Errors are measured on MNIST's
+validation split; the test set is not read. Each result is written to benchmarks/results/seven_percent.json when it is
+finished, and the table in docs/why_7_percent.md is written from that file.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,25 +20,24 @@ import torch
 from torch import Tensor, nn
 
 import forwardforward as ff
-from benchmarks.pages import ROOT, filled
-from forwardforward._utils.files import replacing
-from forwardforward._utils.options import Parser, bounded, ending_in_one_line, widths
+from benchmarks.command_line import Parser, bounded, one_line_errors, widths
+from benchmarks.pages import ROOT, filled, write
 
 RESULTS = ROOT / "benchmarks" / "results" / "seven_percent.json"
 PAGE = ROOT / "docs" / "why_7_percent.md"
 
 
 class UnitLength(nn.Module):
-    """What the usual program divides by: the length itself, so that a layer's inputs shrink with its width."""
+    """The usual program's normalization, to length one, so that a layer's inputs shrink as the width grows."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return rows of length one."""
         rows = x.flatten(1)
-        return rows / (rows.norm(dim=1, keepdim=True) + 1e-4)
+        return rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + 1e-4)
 
 
 class PermutedLabels(ff.negatives.LabelNegatives):
-    """The batch's own labels in another order: about one in ten is the true one."""
+    """The batch's labels in another order, of which about one in ten is the true label."""
 
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
@@ -46,8 +46,8 @@ class PermutedLabels(ff.negatives.LabelNegatives):
         return labels[torch.randperm(len(labels), generator=generator, device=labels.device)]
 
 
-def cells() -> list[tuple[str, dict[str, Any]]]:
-    """Each cell's name and what it changes; changes add up."""
+def fixes() -> list[tuple[str, dict[str, Any]]]:
+    """Return the description of each fix and the settings that it changes, on top of the earlier ones."""
     return [
         (
             "the usual program: mean of squares, threshold 2, inputs of length one, negatives by permuted labels, "
@@ -82,9 +82,9 @@ def cells() -> list[tuple[str, dict[str, Any]]]:
 
 
 def measure(settings: dict[str, Any], hidden: Sequence[int], epochs: int, data: ff.data.Splits) -> dict[str, Any]:
-    """Train one cell and return its validation error."""
+    """Train a network and return its validation error."""
     torch.manual_seed(0)
-    sizes = zip([784, *hidden], hidden, strict=False)
+    sizes = itertools.pairwise([784, *hidden])
     model = ff.FFSequential(
         *(ff.FFLinear(*size) for size in sizes),
         **{name: settings[name] for name in ("goodness", "loss", "normalization", "negatives")},
@@ -110,54 +110,50 @@ def measure(settings: dict[str, Any], hidden: Sequence[int], epochs: int, data: 
     }
 
 
-def render(kept: dict[str, Any]) -> str:
-    """Return the Markdown table."""
+def render(cells: dict[str, Any]) -> str:
+    """Return the Markdown table of the finished cells."""
     lines = ["| change, on top of those above | epochs | validation error, % |", "|---|---|---|"]
-    done = [(name, kept["cells"][name]) for name, _ in cells() if name in kept["cells"]]
-    lines += [f"| {name} | {cell['epochs']} | {cell['error']:.2f} |" for name, cell in done]
+    finished = [(name, cells[name]) for name, _ in fixes() if name in cells]
+    lines += [f"| {name} | {cell['epochs']} | {cell['error']:.2f} |" for name, cell in finished]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is missing, then write the page's table."""
-    parser = Parser(
-        prog="python -m benchmarks.seven_percent",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data-dir")
+    """Train the missing cells, then write the page's table."""
+    parser = Parser(prog="python -m benchmarks.seven_percent", description=__doc__)
+    parser.add_argument("--data-dir", help="folder of the data set's files (default: downloaded to a cache)")
     parser.add_argument("--epochs", type=bounded(int, 1), default=5)
     parser.add_argument("--widths", type=widths, default=(500, 500), metavar="W,W,...")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="file of the cells; the page shows the default one's")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file of the results; the page shows the default one")
     options = parser.parse_args(arguments)
-    with ending_in_one_line(parser, "--widths"):
-        fill_in(options)
+    with one_line_errors(parser.prog, "--widths"):
+        train(options)
 
 
-def fill_in(options: argparse.Namespace) -> None:
-    """Measure what is missing, keep it and write the page's table.
+def train(options: argparse.Namespace) -> None:
+    """Train the missing cells, and write the results and the page's table.
 
     Raises:
-        ValueError: If the file holds cells of another setting.
+        ValueError: If the file contains cells with other settings.
     """
     out: Path = options.out
     setting = {"widths": list(options.widths), "epochs": options.epochs}
-    kept: dict[str, Any] = {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
+    content: dict[str, Any] = {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
     if out.exists():
-        kept = json.loads(out.read_text(encoding="utf-8"))
-        if kept["setting"] != setting:
-            raise ValueError(f"--out {out} holds cells of another setting, {kept['setting']}; give another --out")
-    data = ff.data.load("mnist", options.data_dir)
+        content = json.loads(out.read_text(encoding="utf-8"))
+        if content["setting"] != setting:
+            raise ValueError(f"--out {out} contains cells of other settings, {content['setting']}; give another --out")
+    cells, data = content["cells"], None
     settings: dict[str, Any] = {}
-    for name, change in cells():
-        settings |= change
-        if name not in kept["cells"]:
-            kept["cells"][name] = measure(settings, setting["widths"], setting["epochs"], data)
-            with replacing(out) as file:
-                file.write(json.dumps(kept, indent=2) + "\n")
-        print(f"{kept['cells'][name]['error']:6.2f} %  {name}", flush=True)
+    for name, changes in fixes():
+        settings |= changes
+        if name not in cells:
+            data = data or ff.data.load("mnist", options.data_dir)
+            cells[name] = measure(settings, setting["widths"], setting["epochs"], data)
+            write(out, json.dumps(content, indent=2) + "\n")
+        print(f"{cells[name]['error']:6.2f} %  {name}", flush=True)
     if out == RESULTS:
-        PAGE.write_text(filled(PAGE, "table", render(kept)), encoding="utf-8")
+        write(PAGE, filled(PAGE, "table", render(cells)))
 
 
 if __name__ == "__main__":

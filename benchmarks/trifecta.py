@@ -2,13 +2,13 @@
 
     python -m benchmarks.trifecta STUDY [--data-dir DIR]
 
-runs what is missing of a study and writes its table beside the cells, into benchmarks/results/trifecta, and onto
-docs/papers/trifecta.md. Studies share cells: the whole Trifecta after 100 epochs stands in most of them.
+trains the missing cells of a study and writes its table beside the cells, to benchmarks/results/trifecta, and to
+docs/papers/trifecta.md. Studies share cells: the complete Trifecta after 100 epochs is part of most of them.
 
     table1         ablation of loss, normalization and overlapping updates, shallow network, CIFAR-10
     table2         the networks on five data sets after some of their epochs, and backpropagation
     table3         classification by the last layer and by the last three
-    figures        what the figures are drawn from, and the figures
+    figures        the data of the figures, and the figures
     rolling        appendix E: batch normalization by rolling averages in training too
     overlap        appendix F: the two ways to overlap, and alternation by epoch
     residual       appendix I: residual connections
@@ -16,19 +16,26 @@ docs/papers/trifecta.md. Studies share cells: the whole Trifecta after 100 epoch
     sweep-tau      section 6 and appendix C: the threshold
     sweep-decay    appendix D: weight decay
 
-Figures, drawn from the cells by `figures`: 1 layers' test accuracy under both normalizations; 2 gradient norms of
-layers 1 and 6 (means over epochs here, steps in the paper); 3 layers' errors (on held-out validation images here, test
-accuracy in the paper) and separation over the training; 4 layers' test accuracy with the threshold loss; 5 positive and
-negative goodness over the training; 6 layers' largest goodness and weight at three epochs; 7 gradient norms without
-normalization, and of layer 6 under each; 8 test accuracy of classifiers trained by backpropagation on each layer's
-frozen features, for as many epochs as the cell; 9 layers' largest weight and goodness under each normalization; 10 some
-weights of layer 6. Figures 11 to 13 are diagrams.
+`figures` draws the paper's figures 1 to 10 from the cells; 11 to 13 are diagrams. Layers count from 0 here, from 1 in
+the paper.
+
+    1     test accuracy by layer under both normalizations
+    2     gradient norms of layers 0 and 5 (means over epochs; the paper shows steps)
+    3     error by layer (on held-out validation images; the paper shows test accuracy) and separation in training
+    4     test accuracy by layer with the threshold loss
+    5     positive and negative goodness in training
+    6     largest goodness and weight by layer at three epochs
+    7     gradient norms without normalization, and of layer 5 under each normalization
+    8     test accuracy of classifiers trained by backpropagation on the frozen features of each layer, for as many
+          epochs as the cell
+    9     largest weight and goodness by layer under each normalization
+    10    some weights of layer 5
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,66 +44,73 @@ from torch import nn
 
 import forwardforward as ff
 from benchmarks.bench import Bench
-from benchmarks.cells import Content, Row, Setting, Trained
+from benchmarks.cells import Content, Row, Setting
 from benchmarks.pages import ROOT
-from benchmarks.pictures import Cells, Panel, by_layer, one_seed, over_epochs, picture, save
-from benchmarks.tables import DATA, Found, Study
+from benchmarks.pictures import Panel, Seed, by_layer, draw_each, over_epochs
+from benchmarks.tables import Cells, Study
 from forwardforward.baselines import Backpropagation, FeedbackAlignment
 from forwardforward.label_encoders import RandomChannel
 from forwardforward.layers import TRANSFORM_FIRST
 from forwardforward.losses import SymBa, Threshold
+from forwardforward.network import Network
 from forwardforward.normalization import BatchNorm, LayerNorm
 from forwardforward.recipes import Recipe, get
 from forwardforward.recipes.architectures import Convolutions
+from forwardforward.runs import Run
 from forwardforward.update_schedules import Joint, Overlapping
 
 SHALLOW, DEEP, DENSE = (get(f"trifecta-{size}") for size in ("s", "d", "fcn"))
 
-#: What a baseline has no use for.
+
+def changed(recipe: Recipe, **changes: Any) -> Convolutions:
+    """Return a recipe's architecture with other arguments."""
+    assert isinstance(recipe.architecture, Convolutions)
+    return replace(recipe.architecture, **changes)
+
+
+#: Fields that a baseline does not use.
 UNUSED: dict[str, Any] = {
-    **dict.fromkeys(("goodness", "loss", "labels", "negatives", "classifier")),
+    **dict.fromkeys(("goodness", "loss", "label_encoder", "negatives", "classifier")),
     "schedule": Joint(),
 }
 
-#: The operations in backpropagation's usual order.
-BACKPROP = DEEP.replace(
-    architecture=Convolutions(pools=(2, 6, 10), order=TRANSFORM_FIRST), baseline=Backpropagation, **UNUSED
-)
+#: Backpropagation, with its usual order of operations.
+BACKPROP = DEEP.replace(architecture=changed(DEEP, order=TRANSFORM_FIRST), baseline=Backpropagation, **UNUSED)
 FEEDBACK = DENSE.replace(baseline=FeedbackAlignment, **UNUSED)
 
 CIFAR, FIVE = ("cifar10",), ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")
 
 
 def without(recipe: Recipe, norm: bool = False, overlap: bool = False, **changes: Any) -> Recipe:
-    """Return a recipe without batch normalization or overlapping updates, the former replaced by that over a sample.
+    """Return a recipe with layer in place of batch normalization, or without overlapping updates.
 
     Without overlapping updates the label maps are random, as in the paper.
     """
     if norm:
         changes = {"normalization": LayerNorm(), **changes}
     if overlap:
-        maps = {} if recipe is DENSE else {"labels": RandomChannel}
+        maps = {} if recipe is DENSE else {"label_encoder": RandomChannel}
         changes = {"schedule": Joint(), **maps, **changes}
     return recipe.replace(**changes)
 
 
 def shallow(line: str, label: str, recipe: Recipe, epochs: int = 100, **paper: str) -> Row:
-    """Return a row of the shallow network, of whose 200 epochs the tables show the first ones."""
-    return Row(line, label, recipe, epochs, of=200, paper=paper)
+    """Return a row of the shallow network, whose schedules run over 200 epochs."""
+    return Row(line, label, recipe, epochs, total_epochs=200, paper=paper)
 
 
 def deep(line: str, label: str, recipe: Recipe, epochs: int, **paper: str) -> Row:
-    """Return a row of the deep network, trained for 500 epochs."""
-    return Row(line, label, recipe, epochs, of=500, paper=paper)
+    """Return a row of the deep network, whose schedules run over 500 epochs."""
+    return Row(line, label, recipe, epochs, total_epochs=500, paper=paper)
 
 
 def figures(*printed: str) -> dict[str, str]:
-    """Return what a table prints for the data sets, in their order; "" where it prints nothing."""
+    """Return the results that a table prints, by data set; "" if it prints none."""
     return dict(zip(FIVE, printed, strict=False))
 
 
 def reported(line: str, label: str, epochs: int, *printed: str) -> Row:
-    """Return a row that is only reported."""
+    """Return a row with reported results only."""
     return Row(line, label, epochs=epochs, paper=figures(*printed))
 
 
@@ -157,7 +171,7 @@ TABLE_2 = (
             f"TFF/{size}",
             {"s": SHALLOW, "d": DEEP}[size],
             epochs,
-            of={"s": 200, "d": 500}[size],
+            total_epochs={"s": 200, "d": 500}[size],
             paper=figures(*printed),
         )
         for (size, epochs), printed in STAGES.items()
@@ -177,7 +191,7 @@ TABLE_3 = (
         "TFF/d, only last layer",
         DEEP,
         500,
-        of=500,
+        total_epochs=500,
         paper=figures("99.58 ± 0.06", "91.38 ± 0.38", "94.31 ± 0.07", "83.51 ± 0.78"),
     ),
     Row(
@@ -185,18 +199,18 @@ TABLE_3 = (
         "TFF/d, three last layers",
         DEEP,
         500,
-        of=500,
+        total_epochs=500,
         paper=figures("99.62 ± 0.02", "91.51 ± 0.27", "94.36 ± 0.04", "83.72 ± 0.80"),
-        shows="last_three_accuracy",
+        metric="last_three_accuracy",
     ),
 )
 
 # Appendices
 
-WHOLE = shallow("tff-s", "TFF/s", SHALLOW, cifar10="75.23 ± 0.65")
+COMPLETE = shallow("tff-s", "TFF/s", SHALLOW, cifar10="75.23 ± 0.65")
 
 ROLLING = (
-    WHOLE,
+    COMPLETE,
     shallow(
         "tff-s-rolling",
         "TFF/s, rolling averages",
@@ -222,13 +236,13 @@ RESIDUAL = tuple(
     row(
         line + ("-residual" if residual else ""),
         label + (", residual" if residual else ""),
-        recipe.replace(architecture=Convolutions(pools=pools, residual=True)) if residual else recipe,
+        recipe.replace(architecture=changed(recipe, residual=True)) if residual else recipe,
         epochs,
         cifar10=paper,
     )
-    for row, line, label, recipe, pools, printed in (
-        (shallow, "tff-s", "TFF/s", SHALLOW, (1, 3, 6), ("", "better", "75.23 ± 0.65", "4 points less")),
-        (deep, "tff-d", "TFF/d", DEEP, (2, 6, 10), ("", "better", "71.12 ± 0.77", "2 points less")),
+    for row, line, label, recipe, printed in (
+        (shallow, "tff-s", "TFF/s", SHALLOW, ("", "better", "75.23 ± 0.65", "4 points less")),
+        (deep, "tff-d", "TFF/d", DEEP, ("", "better", "71.12 ± 0.77", "2 points less")),
     )
     for (epochs, residual), paper in zip(((30, False), (30, True), (100, False), (100, True)), printed, strict=True)
 )
@@ -256,12 +270,12 @@ TAU = tuple(
 )
 
 DECAY = (
-    WHOLE,
+    COMPLETE,
     *(
         shallow(
             f"tff-s-decay{decay:.0e}",
             f"weight decay {decay:.0e}",
-            SHALLOW.replace(options={"weight_decay": decay}),
+            SHALLOW.replace(optimizer_options={"weight_decay": decay}),
             cifar10="significantly lower",
         )
         for decay in (1e-6, 1e-5, 1e-4)
@@ -283,70 +297,73 @@ FIGURES = (
         for name, (words, norm) in NORMS.items()
     ),
     *(
-        Row("tff-d-curves", "TFF/d, validation images held out", DEEP, epochs, of=500, validation=True)
+        Row("tff-d-curves", "TFF/d, validation images held out", DEEP, epochs, total_epochs=500, validation=True)
         for epochs in (200, 400, 500)
     ),
 )
 
 
-def readings(trained: Trained) -> Content:
-    """Return what Table 3 and the figures show beside the accuracy."""
-    if not isinstance(trained.model, ff.FFSequential):
+def measure(run: Run, model: Network) -> Content:
+    """Return the further figures of Table 3 and the figures."""
+    if not isinstance(model, ff.FFSequential):
         return {}
-    dense = trained.model.stack[-1].block.weight.dim() == 2
-    return measured(trained) | (some_of_the_weights(trained) | probed(trained) if dense else {})
+    layers: list[Any] = list(model)
+    result: Content = {
+        "last_three_accuracy": last_three_accuracy(model, run.splits().test),
+        "largest_weight": [round(float(layer.block.weight.detach().abs().max()), 4) for layer in layers],
+    }
+    if isinstance(model[-1], ff.FFLinear):
+        result |= {"weights": some_of_the_weights(model), "probe_accuracy": probe_accuracies(run, model)}
+    return result
 
 
 @torch.no_grad()
-def measured(trained: Trained) -> Content:
-    """Return the accuracy by the last three layers, and every layer's largest weight."""
-    model, test = trained.model, trained.splits.test
-    three, right = ff.classifiers.SumOverLayers(slice(-3, None)), 0
-    for images, labels in test.to(next(model.parameters()).device).batches(1000):
+def last_three_accuracy(model: ff.FFSequential, test: ff.TensorData) -> float:
+    """Return the accuracy in percent by the goodness of the last three layers."""
+    classifier, correct = ff.classifiers.SumOverLayers(slice(-3, None)), 0
+    for images, labels in test.to(model.device).batches(1000):
         assert labels is not None
-        right += int((three.combine(model.layer_goodness(images)).argmax(1) == labels).sum())
-    return {
-        "last_three_accuracy": 100 * right / len(test),
-        "largest_weight": [round(float(layer.block.weight.abs().max()), 4) for layer in model.stack],
-    }
+        correct += int((classifier(model.layer_goodness(images)).argmax(1) == labels).sum())
+    return 100 * correct / len(test)
 
 
-def some_of_the_weights(trained: Trained) -> Content:
+def some_of_the_weights(model: ff.FFSequential) -> list[list[float]]:
     """Return a corner of the last layer's weights (figure 10)."""
-    weights = trained.model.stack[-1].block.weight[:64, :64]
-    return {"weights": [[round(w, 3) for w in row] for row in weights.tolist()]}
+    weight = model[-1].block.weight
+    assert isinstance(weight, nn.Parameter)
+    return [[round(value, 3) for value in row] for row in weight[:64, :64].tolist()]
 
 
-def probed(trained: Trained) -> Content:
-    """Return what classifiers of one hidden layer reach on each layer's frozen features (figure 8)."""
+def probe_accuracies(run: Run, model: Network) -> list[float]:
+    """Return the accuracies of classifiers with one hidden layer on each layer's frozen features (figure 8)."""
     errors = ff.diagnostics.probe(
-        trained.model,
-        trained.train,
-        trained.splits.test,
-        epochs=trained.cell.epochs,
-        hidden=trained.cell.recipe().widths[0],
-        seed=trained.cell.seed,
+        model,
+        run.training_data(),
+        run.splits().test,
+        epochs=run.epochs_done,
+        hidden=run.config.widths[0],
+        seed=run.config.seed,
     )
-    return {"probe_accuracy": [round(100 - error, 2) for error in errors]}
+    return [round(100 - error, 2) for error in errors]
 
 
-# Pictures: of each figure, the rows it is drawn from and its panels.
+# Figures: the rows of each, and its panels.
 
 
-def named(name: str, content: Content) -> str:
-    """What a legend calls a cell: its row."""
+def label_of(name: str, content: Content) -> str:
+    """Return a cell's row for a legend."""
     return LABELS[name]
 
 
-def aged(name: str, content: Content) -> str:
-    """What a legend calls a cell: its age."""
+def epoch_of(name: str, content: Content) -> str:
+    """Return a cell's epoch for a legend."""
     return f"epoch {content['epochs']}"
 
 
 def some_weights(name: str) -> Panel:
-    """Return a panel of some weights of layer 6, clamped to [-0.3, 0.3]."""
+    """Return a panel of some weights of the last layer, clamped to [-0.3, 0.3]."""
 
-    def paint(axis: Any, cells: Cells) -> None:
+    def paint(axis: Any, cells: Seed) -> None:
         if name in cells:
             axis.imshow(cells[name]["result"]["weights"], vmin=-0.3, vmax=0.3, cmap="RdBu")
         axis.set(xlabel="input", ylabel="output", title=LABELS[name])
@@ -355,71 +372,83 @@ def some_weights(name: str) -> Panel:
 
 
 def accuracies(result: Content) -> list[float]:
-    """Each layer's test accuracy."""
+    """Return the test accuracy of each layer."""
     return [100 - error for error in result["layer_errors"]]
 
 
-def read(figure: str) -> Callable[[Content], list[float]]:
-    """Return a reader of one figure of the result."""
-    return lambda result: result[figure]
+def entry(name: str) -> Callable[[Content], list[float]]:
+    """Return a function that returns one entry of the result."""
+    return lambda result: result[name]
 
 
 LABELS = {row.name: row.label for row in FIGURES}
 DENSE_ROWS = ("f-none-100", "f-layer-100", "f-batch-100")
 CURVES = ("tff-d-curves-200", "tff-d-curves-400", "tff-d-curves-500")
 
-PICTURES: dict[str, tuple[tuple[str, ...], tuple[Panel, ...]]] = {
-    "1": (("symba-100", "symba-bn-100"), (by_layer("test accuracy, %", accuracies, named),)),
-    "2": (
-        DENSE_ROWS[1:],
-        tuple(over_epochs(f"gradient norm, layer {n}", "gradient_norm", named, slice(n - 1, n)) for n in (1, 6)),
-    ),
-    "3": (
-        CURVES[-1:],
+DRAW = [
+    draw_each(f"figure{number}", f"Figure {number}", rows, panels)
+    for number, rows, panels in (
+        ("1", ("symba-100", "symba-bn-100"), [by_layer("test accuracy, %", accuracies, label_of)]),
         (
-            over_epochs("validation error, %", "validation_layer_errors", named),
-            over_epochs("separation", "separation", named),
+            "2",
+            DENSE_ROWS[1:],
+            [
+                over_epochs(f"gradient norm, layer {layer}", "gradient_norm", label_of, slice(layer, layer + 1))
+                for layer in (0, 5)
+            ],
         ),
-    ),
-    "4": (("ftl2-100",), (by_layer("test accuracy, %", accuracies, named),)),
-    "5": (
-        CURVES[-1:],
-        (over_epochs("positive goodness", "positive", named), over_epochs("negative goodness", "negative", named)),
-    ),
-    "6": (
-        CURVES,
         (
-            by_layer("largest goodness", read("largest_goodness"), aged),
-            by_layer("largest weight", read("largest_weight"), aged),
+            "3",
+            CURVES[-1:],
+            [
+                over_epochs("validation error, %", "validation_layer_errors", label_of),
+                over_epochs("separation", "separation", label_of),
+            ],
         ),
-    ),
-    "7 left": (DENSE_ROWS[:1], (over_epochs("gradient norm, no normalization", "gradient_norm", named, scale="log"),)),
-    "7 right": (DENSE_ROWS, (over_epochs("gradient norm", "gradient_norm", named, slice(5, 6), scale="log"),)),
-    "8": (DENSE_ROWS, (by_layer("test accuracy on frozen features, %", read("probe_accuracy"), named),)),
-    "9": (
-        DENSE_ROWS,
+        ("4", ("ftl2-100",), [by_layer("test accuracy, %", accuracies, label_of)]),
         (
-            by_layer("largest weight", read("largest_weight"), named),
-            by_layer("largest goodness", read("largest_goodness"), named),
+            "5",
+            CURVES[-1:],
+            [
+                over_epochs("positive goodness", "positive", label_of),
+                over_epochs("negative goodness", "negative", label_of),
+            ],
         ),
-    ),
-    "10": (DENSE_ROWS, tuple(some_weights(name) for name in DENSE_ROWS)),
-}
+        (
+            "6",
+            CURVES,
+            [
+                by_layer("largest goodness", entry("largest_goodness"), epoch_of),
+                by_layer("largest weight", entry("largest_weight"), epoch_of),
+            ],
+        ),
+        (
+            "7 left",
+            DENSE_ROWS[:1],
+            [over_epochs("gradient norm, no normalization", "gradient_norm", label_of, scale="log")],
+        ),
+        (
+            "7 right",
+            DENSE_ROWS,
+            [over_epochs("gradient norm, layer 5", "gradient_norm", label_of, slice(5, 6), scale="log")],
+        ),
+        ("8", DENSE_ROWS, [by_layer("test accuracy on frozen features, %", entry("probe_accuracy"), label_of)]),
+        (
+            "9",
+            DENSE_ROWS,
+            [
+                by_layer("largest weight", entry("largest_weight"), label_of),
+                by_layer("largest goodness", entry("largest_goodness"), label_of),
+            ],
+        ),
+        ("10", DENSE_ROWS, [some_weights(name) for name in DENSE_ROWS]),
+    )
+]
 
 
-def draw(folder: Path, found: Mapping[Setting, Found]) -> list[Path]:
-    """Draw the figures whose cells are there, a folder a setting; the lowest seed speaks for all."""
-    paths = []
-    for setting, some in found.items():
-        for data in dict.fromkeys(data for _, data in some):
-            cells = one_seed(some, data)
-            for number, (names, panels) in PICTURES.items():
-                here = {name: cells[name] for name in names if name in cells}
-                if here:
-                    title = f"Figure {number}, {DATA.get(data, data)}, {setting.words() or 'the setting of the paper'}"
-                    name = f"figure{number}_{data}".replace(" ", "_")
-                    paths.append(save(picture(title, panels, here), folder, setting, name))
-    return paths
+def draw(folder: Path, settings: Mapping[Setting, Cells]) -> list[Path]:
+    """Draw the figures whose cells are finished."""
+    return [path for draw_figure in DRAW for path in draw_figure(folder, settings)]
 
 
 BENCH = Bench(
@@ -428,7 +457,7 @@ BENCH = Bench(
         Study("table1", "Table 1: ablation, shallow network", TABLE_1, CIFAR),
         Study("table2", "Table 2: networks on several data sets", TABLE_2, FIVE),
         Study("table3", "Table 3: classification by one layer or three", TABLE_3, FIVE[:4]),
-        Study("figures", "What the figures are drawn from", FIGURES, CIFAR, seeds=(0,), draw=draw),
+        Study("figures", "Data of the figures", FIGURES, CIFAR, seeds=(0,), draw=draw),
         Study("rolling", "Appendix E: rolling averages in training", ROLLING, CIFAR),
         Study("overlap", "Appendix F: ways to overlap", OVERLAP, CIFAR),
         Study("residual", "Appendix I: residual connections", RESIDUAL, CIFAR),
@@ -436,10 +465,10 @@ BENCH = Bench(
         Study("sweep-tau", "Section 6 and appendix C: the threshold", TAU, CIFAR),
         Study("sweep-decay", "Appendix D: weight decay", DECAY, CIFAR),
     ),
-    readings=readings,
+    measure=measure,
     page=ROOT / "docs" / "papers" / "trifecta.md",
     about=__doc__ or "",
 )
 
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    BENCH.main()

@@ -89,8 +89,13 @@ def test_a_page_is_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert page.read_text().startswith("<!-- results:begin symba, hinton -->\n| recipe |")
     assert page.read_text().endswith("|\n\nNot yet run at full length: `symba`.\n<!-- results:end -->\n")
     readme.write_text("no markers")
-    assert results_table.main(arguments) == 2
+    with pytest.raises(SystemExit):
+        results_table.main(arguments)
     assert readme.read_text() == "no markers"
+
+
+def test_the_pages_of_the_repository_are_up_to_date() -> None:
+    assert results_table.main(["--check"]) == 0
 
 
 def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
@@ -98,5 +103,7 @@ def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
     page.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb\n", encoding="utf-8")
     assert filled(page, "table", "new\n") == "a\n<!-- table:begin -->\nnew\n<!-- table:end -->\nb\n"
     assert filled(page, "table", lambda words: f"[{words}]") == "a\n<!-- table:begin -->\n[]\n<!-- table:end -->\nb\n"
-    with pytest.raises(ValueError, match=r"page.md must hold <!-- absent:begin --> and, after it, <!-- absent:end -->"):
+    with pytest.raises(
+        ValueError, match=r"page.md must contain <!-- absent:begin --> and, after it, <!-- absent:end -->"
+    ):
         filled(page, "absent", "never\n")

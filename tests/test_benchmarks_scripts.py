@@ -31,9 +31,9 @@ def test_classification(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     classification.main(["--images", "3", *words])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    assert all("  3 images over 10 labels: " in line for line in lines)
+    assert all("  3 images with 10 labels: " in line for line in lines)
     content = json.loads(out.read_text(encoding="utf-8"))
-    assert content["command"] == "python benchmarks/classification.py --images 3"
+    assert content["command"] == "python -m benchmarks.classification --images 3"
     assert list(content["networks"]) == list(classification.NETWORKS)
     assert {row["images"] for row in content["networks"].values()} == {3}
     assert [usual for _, _, usual in classification.NETWORKS.values()] == [200, 20, 20]
@@ -43,9 +43,9 @@ def test_the_arithmetic_is_that_of_classification() -> None:
     classification = script("classification")
     torch.manual_seed(0)
     model, images = classification.trifecta(), torch.rand(5, 3, 32, 32)
-    rows = []
-    model.chunk = 2 * model.chunk // model.rows_at_once(images)
-    model.stack[0].block.register_forward_hook(lambda block, given, out: rows.append(len(out)))
+    rows: list[int] = []
+    model.chunk_size = 2 * model.chunk_size // classification.rows_per_chunk(model, images)
+    model[0].block.register_forward_hook(lambda block, inputs, output: rows.append(len(output)))
     classification.passes(model, images)()
     assert rows == [2, 2, 1]
 
@@ -54,28 +54,28 @@ def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "found.json"
     words = ["--widths", "6,5", "--inputs", "12", "--batch-size", "4", "--rounds", "1", "--threads", "1"]
     script("speed").main([*words, "--out", str(out)])
-    assert capsys.readouterr().out.startswith("12-6,5 at batch 4, float32, 1 threads\n")
+    assert capsys.readouterr().out.startswith("12-6,5, 4 samples per step, float32, 1 threads\n")
     content = json.loads(out.read_text(encoding="utf-8"))
     assert content["widths"] == [6, 5]
-    assert content["command"] == "python benchmarks/speed.py --widths 6,5 --batch-size 4"
+    assert content["command"] == "python -m benchmarks.speed --widths 6,5 --batch-size 4"
 
 
 @pytest.mark.parametrize(
     ("name", "words", "shown"),
     [
-        ("classification", ["--rounds", "0"], "--rounds: must be a whole number from 1"),
-        ("classification", ["--images", "none"], "--images: must be a whole number from 1"),
-        ("classification", ["--images", "2000000000"], "out of memory, which smaller --images may spare"),
-        ("speed", ["--rounds", "0"], "--rounds: must be a whole number from 1"),
-        ("speed", ["--threads", "0"], "--threads: must be a whole number from 1"),
-        ("speed", ["--widths", "5,x"], "--widths: takes widths such as 1000,1000, got '5,x'"),
-        ("speed", ["--widths", "2000000000"], "out of memory, which smaller --widths or --batch-size may spare"),
-        ("seven_percent", ["--epochs", "0"], "--epochs: must be a whole number from 1"),
+        ("classification", ["--rounds", "0"], "--rounds: must be an integer from 1"),
+        ("classification", ["--images", "none"], "--images: must be an integer from 1"),
+        ("classification", ["--images", "2000000000"], "out of memory; reduce --images"),
+        ("speed", ["--rounds", "0"], "--rounds: must be an integer from 1"),
+        ("speed", ["--threads", "0"], "--threads: must be an integer from 1"),
+        ("speed", ["--widths", "5,x"], "--widths: must be widths such as 1000,1000, got '5,x'"),
+        ("speed", ["--widths", "2000000000"], "out of memory; reduce --widths or --batch-size"),
+        ("seven_percent", ["--epochs", "0"], "--epochs: must be an integer from 1"),
         ("seven_percent", ["--data-dir", "nowhere", "--out", "none.json"], "nowhere"),
         (
             "seven_percent",
             ["--epochs", "1"],
-            "seven_percent.json holds cells of another setting, {'widths': [500, 500]",
+            "seven_percent.json contains cells of other settings, {'widths': [500, 500]",
         ),
     ],
 )

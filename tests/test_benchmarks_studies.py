@@ -15,8 +15,8 @@ import forwardforward as ff
 from benchmarks import bench as benches
 from benchmarks import inspection, robustness
 from benchmarks.bench import Bench
-from benchmarks.cells import Cell, Row, Setting
-from benchmarks.tables import Study, render
+from benchmarks.cells import Cell, Row, Setting, read_cell
+from benchmarks.tables import Study, by_setting, render
 from forwardforward.data import TensorData
 from forwardforward.recipes import get
 
@@ -49,7 +49,7 @@ def rows() -> list[Row]:
 def test_every_line_trains(row: Row) -> None:
     recipe = Cell(row, "mnist", 0, Setting(width=0.004)).recipe()
     model: Any = recipe.model((1, 6, 6), 10)
-    result = model.step((torch.rand(8, 1, 6, 6), torch.arange(8)), recipe.optimizer())
+    result = model.step((torch.rand(8, 1, 6, 6), torch.arange(8)), recipe.local_optimizer())
     losses = [local.loss for local in result.layers.values()] or [result.head.loss]
     assert all(bool(torch.isfinite(loss)) for loss in losses)
     assert model.predict(torch.rand(2, 1, 6, 6)).shape == (2,)
@@ -70,10 +70,10 @@ def test_on_imdb_the_rows_read_reviews_as_the_recipe_does() -> None:
     row = thresholds.KINDS["pyramidal"][3]
     cell, recipe = Cell(row, "imdb", 0), get("imdb-threshold")
     ours, theirs = cell.recipe().table(), recipe.table()
-    assert (cell.epochs, cell.of, Cell(row, "mnist", 0).epochs) == (6, 6, 60)
+    assert (cell.epochs, cell.total_epochs, Cell(row, "mnist", 0).epochs) == (6, 6, 60)
     assert ours == {name: value for name, value in theirs.items() if name != "head"}
     mnist = Cell(row, "mnist", 0).recipe().table()
-    assert mnist["labels"] == "Overlay"
+    assert mnist["label_encoder"] == "Overlay"
     assert not {"representation", "standardize"} & set(mnist)
 
 
@@ -81,7 +81,7 @@ def test_on_imdb_the_rows_read_reviews_as_the_recipe_does() -> None:
 def shares(row: Row) -> list[float]:
     """Each layer's threshold over its width, of a new model."""
     model: Any = Cell(row, "mnist", 0, Setting(width=0.005)).recipe().model((1, 6, 6), 10)
-    return [float(layer.objective.loss.threshold(10.0)) / 10 for layer in model.stack]
+    return [float(layer.objective.loss.threshold) / 10 for layer in model]
 
 
 def test_the_thresholds_are_those_of_the_page() -> None:
@@ -101,20 +101,20 @@ def test_both_ways_of_training_have_one_stack() -> None:
         Cell(row, "mnist", 0).recipe().table() for row in (activations.FORWARD_ROW, activations.BACKWARD_ROW)
     )
     differ = {name for name in {*forward, *backward} if forward.get(name) != backward.get(name)}
-    assert differ == {"baseline", "goodness", "loss", "labels", "negatives"}
+    assert differ == {"baseline", "goodness", "loss", "label_encoder", "negatives", "schedule"}
 
 
 # The quick setting
 
 
 def test_quick_is_a_setting_of_its_own_heading(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    row = Row("tiny", "tiny net", get("trifecta-fcn").for_dataset("digits").replace(widths=(6,), data_settings={}), 3)
+    row = Row("tiny", "tiny net", get("trifecta-fcn").replace(widths=(6,)), 3)
     quick = Setting(epochs=1, width=0.5, images=40)
     bench = Bench(
         "benchmarks.mine", (Study("one", "One", (row,), ("digits",), quick=quick), Study("two", "Two", (), ()))
     )
     place = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
-    assert bench.main(["one", "--quick", *place]) == 0
+    bench.main(["one", "--quick", *place])
     cells = list((tmp_path / "out").glob("*.json"))
     assert [path.name for path in cells] == ["tiny_digits_width0.5_images40_seed0_of1_epochs1.json"]
     content = json.loads(cells[0].read_text(encoding="utf-8"))
@@ -129,9 +129,10 @@ def test_quick_is_a_setting_of_its_own_heading(capsys: pytest.CaptureFixture[str
     )
     assert "### One, reduced: 1 epoch, 0.5 times the width\n" in other
 
-    assert bench.main(["one", "--quick", "--epochs", "2", *place]) == 2
-    assert "--quick must stand alone" in capsys.readouterr().err
-    assert bench.main(["all", "--quick", "--render", *place]) == 0
+    with pytest.raises(SystemExit):
+        bench.main(["one", "--quick", "--epochs", "2", *place])
+    assert "--quick must be given without other sizes" in capsys.readouterr().err
+    bench.main(["all", "--quick", "--render", *place])
 
 
 def test_a_bench_without_a_quick_setting_does_not_know_the_word(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,10 +142,10 @@ def test_a_bench_without_a_quick_setting_does_not_know_the_word(capsys: pytest.C
 
 
 def test_epochs_may_differ_between_data_sets() -> None:
-    row = Row("tiny", "tiny net", get("symba"), 8, of=16, epochs_on={"imdb": 2})
+    row = Row("tiny", "tiny net", get("symba"), 8, total_epochs=16, epochs_by_data={"imdb": 2})
     study = Study("one", "One", (row,), ("mnist", "imdb"))
-    assert (Cell(row, "imdb", 0).epochs, Cell(row, "imdb", 0).of, Cell(row, "mnist", 0).of) == (2, 4, 16)
     cell = Cell(row, "imdb", 0)
+    assert (cell.epochs, cell.total_epochs, Cell(row, "mnist", 0).total_epochs) == (2, 4, 16)
     content = {
         **{"name": cell.name, "data": "imdb", "seed": 0, "epochs": 2, "setting": vars(cell.setting)},
         **{"result": {"accuracy": 90.0}, "device": "cpu", "torch": "2", "seconds": 1.0},
@@ -157,7 +158,7 @@ def test_epochs_may_differ_between_data_sets() -> None:
 
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder for everything that a bench writes, the page excepted."""
+    """A folder for everything that a bench writes, except for the page."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benches, "ROOT", tmp_path)
     return tmp_path
@@ -171,8 +172,8 @@ def test_the_study_of_thresholds(
     page.parent.mkdir()
     text = (Path(thresholds.__file__).parents[1] / "docs" / "papers" / "thresholds.md").read_text(encoding="utf-8")
     page.write_text(text, encoding="utf-8")
-    bench = Bench("benchmarks.thresholds", thresholds.BENCH.studies, thresholds.readings, page)
-    assert bench.main(["thresholds", "--rows", "uniform1,learned-uniform1,rising1,pyramidal0.4", *SMALL]) == 0
+    bench = Bench("benchmarks.thresholds", thresholds.BENCH.studies, thresholds.measure, page)
+    bench.main(["thresholds", "--rows", "uniform1,learned-uniform1,rising1,pyramidal0.4", *SMALL])
     shown = page.read_text(encoding="utf-8")
     assert "| uniform, k = 1 | 2 in place of 60 |" in shown
     assert "Between the best threshold and the worst: " in shown
@@ -193,12 +194,12 @@ def test_the_study_of_thresholds(
 
 def test_the_studies_of_activations(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    bench = Bench("benchmarks.activations", activations.BENCH.studies, activations.readings)
-    assert bench.main(["all", "--rows", "relu,tanh-half,bp,relu-decay1", *SMALL]) == 0
+    bench = Bench("benchmarks.activations", activations.BENCH.studies, activations.measure)
+    bench.main(["all", "--rows", "relu,tanh-half,bp,relu-decay1", *SMALL])
     out = capsys.readouterr().out
     assert "| tanh, θ = 0.5 · width | 2 in place of 60 |" in out
     assert "The paper: 10 to 20." in out
-    assert "are of the first 360 test images" in out
+    assert "are measured on the first 360 test images" in out
     drawn = {path.name for path in (bench.folder / "figures").rglob("*.png")}
     assert drawn == {f"{name}_digits.png" for name in ("activations", "weights", "robustness")}
     cells = {
@@ -221,6 +222,21 @@ def test_the_pages_have_room_for_every_study(bench: Bench) -> None:
     for study in bench.studies:
         for one in (study.name, *([] if study.draw is None else [f"{study.name}-figures"])):
             assert text.count(f"<!-- {one}:begin -->\n") == text.count(f"<!-- {one}:end -->") == 1
+
+
+@pytest.mark.parametrize("bench", BENCHES, ids=lambda bench: bench.module)
+def test_finished_cells_have_the_settings_of_their_rows(bench: Bench) -> None:
+    contents = [read_cell(path) for path in sorted(bench.folder.glob("*_seed*.json"))]
+    names = set()
+    for study in bench.studies:
+        rows = {row.name: row for row in study.rows}
+        for setting, by_row in by_setting(study, contents).items():
+            for (name, data), of_seeds in by_row.items():
+                for content in of_seeds:
+                    cell = Cell(rows[name], data, content["seed"], setting)
+                    assert cell.read(bench.folder) == content
+                    names.add(cell.name)
+    assert names == {content["name"] for content in contents}
 
 
 def test_no_bench_is_left_out_here() -> None:
@@ -254,7 +270,7 @@ def test_sizes_of_weights() -> None:
     model = stack()
     found = inspection.weights(model)
     for number, inputs in enumerate((12, 5)):
-        sizes = [abs(w) for row in model.stack[number].block.weight.tolist() for w in row]
+        sizes = [abs(w) for row in model[number].block.weight.tolist() for w in row]
         rms = math.sqrt(sum(w * w for w in sizes) / len(sizes))
         assert found["mean"][number] == pytest.approx(sum(sizes) / len(sizes), rel=1e-3)
         assert found["rms"][number] == pytest.approx(rms, rel=1e-3)
@@ -329,8 +345,8 @@ def test_rotation_goes_to_both_sides() -> None:
     torch.testing.assert_close(robustness.rotated(images, 0.0, draws()), images, rtol=0, atol=1e-5)
 
 
-class Column(torch.nn.Module):
-    """Scores that stand in the images."""
+class Column(ff.network.Network):
+    """Scores that are part of the images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -370,15 +386,15 @@ def test_the_area_counts_pairs() -> None:
 
 def test_images_of_another_kind() -> None:
     inside, outside = (TensorData(scale * torch.randn(25, 1, 2, 2) + shift) for scale, shift in ((2.0, 0), (0.5, 3)))
-    found = robustness.told_apart(Column(), inside, outside)
+    found = robustness.areas(Column(), inside, outside)
     sure, strong = (
         [figure(Column().scores(data.inputs)) for data in (inside, outside)]
         for figure in (lambda s: s.softmax(1).max(1).values, lambda s: s.max(1).values)
     )
-    assert found == {"sureness": robustness.area(*sure), "strength": robustness.area(*strong)}
+    assert found == {"probability": robustness.area(*sure), "score": robustness.area(*strong)}
     steep = TensorData(inside.inputs * 1e4)  # softmax in float32 is 1 for nearly all of these, and their order is lost
-    assert robustness.told_apart(Column(), steep, inside)["sureness"] > 0.95
-    assert robustness.told_apart(Column(), steep, TensorData(steep.inputs * 1.0001))["sureness"] < 0.5
+    assert robustness.areas(Column(), steep, inside)["probability"] > 0.95
+    assert robustness.areas(Column(), steep, TensorData(steep.inputs * 1.0001))["probability"] < 0.5
 
 
 # Slips
@@ -389,10 +405,15 @@ def test_images_of_another_kind() -> None:
     [
         (["activation"], "invalid choice"),
         (["thresholds", "--rows", "uniform"], "--rows must be of uniform0.03-60"),
-        (["thresholds", "--quick", "--width", "0.5"], "--quick must stand alone"),
-        (["thresholds", "--quick", "--data", "digits"], "--images must be from 10 to 1436 on digits"),
+        (["thresholds", "--quick", "--width", "0.5"], "--quick must be given without other sizes"),
+        (
+            ["thresholds", "--quick", "--data", "digits"],
+            "--images 16000 does not suit digits: train_samples must be from 10 to 1437",
+        ),
         (["thresholds", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
     ],
 )
 def test_slips_give_one_line(places: Path, words: list[str], shown: str, one_line: Callable[..., str]) -> None:
+    if "--data-dir" in words:
+        pytest.importorskip("torchvision")
     assert shown in one_line(thresholds.BENCH.main, words)

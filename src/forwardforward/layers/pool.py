@@ -47,12 +47,15 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, int | tuple[int, int]], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # no zeros for the positions, which are twice as large as the pooled maps
         ctx.save_for_backward(output[1])
         ctx.size, ctx.shape = inputs[1], inputs[0].shape[-2:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:
         grad, (places,) = grads[0], ctx.saved_tensors
+        if grad is None:
+            return None, None
         channels_last = places.dim() == 4 and places.is_contiguous(memory_format=torch.channels_last)
         if channels_last and not torch.are_deterministic_algorithms_enabled():  # keeps the memory layout
             return F.max_unpool2d(grad, places, ctx.size, output_size=ctx.shape), None

@@ -452,6 +452,8 @@ class Run:
         try:
             yield
         except (OSError, CheckpointError) as error:
+            if self._recipe is not None:  # the command line would not find it by its name
+                raise
             raise CheckpointError(f"{error}; resume with: {self.resume_command}") from error
 
     def _write_text_encoder(self, splits: Splits) -> None:
