@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import warnings
 from collections.abc import Iterator
@@ -37,23 +36,6 @@ def memory_errors(options: str) -> Iterator[None]:
         if not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
         raise MemoryError(f"out of memory; reduce {options}: {error}") from error
-
-
-@contextlib.contextmanager
-def exit_in_one_line(parser: argparse.ArgumentParser, options: str) -> Iterator[None]:
-    """Context manager that ends a script in one line, with status 2 for :data:`USER_ERRORS`, 130 for an interruption.
-
-    Args:
-        parser: The script's parser.
-        options: Options to reduce when memory is short.
-    """
-    try:
-        with memory_errors(options):
-            yield
-    except USER_ERRORS as error:
-        parser.exit(2, f"{parser.prog}: {one_line(error)}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted\n")
 
 
 @contextlib.contextmanager

@@ -46,11 +46,6 @@ def widths(text: str) -> tuple[int, ...]:
     return values
 
 
-def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """Return a type for argparse that accepts values separated by commas; duplicates are dropped."""
-    return lambda text: tuple(dict.fromkeys(read(part) for part in text.split(",")))
-
-
 def choose_device(name: str | None) -> str:
     """Return a device after checking that it is available; default: a GPU if available, else the CPU."""
     if name is None:
