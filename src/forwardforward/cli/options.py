@@ -29,7 +29,7 @@ def bounded(kind: type[int] | type[float], lowest: float, highest: float = 2**31
             value = kind(lowest - 1)
         if not (math.isfinite(value) and lowest <= value <= highest):
             noun = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"must be {noun} from {lowest:g} to {highest:g}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be {noun} from {lowest} to {highest}, got {text!r}")
         return value
 
     return read
