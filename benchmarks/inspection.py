@@ -47,7 +47,7 @@ def goodness(model: FFSequential, data: TensorData, seed: int = 0) -> Content:
 
     Args:
         model: A network of dense layers with a pair objective and a threshold.
-        data: Labelled images.
+        data: Labeled images.
         seed: Random seed of the wrong labels, which are uniform.
     """
     batches, generator = [], torch.Generator().manual_seed(seed)

@@ -188,13 +188,13 @@ def models(widths: Sequence[int], pools: tuple[int, ...]) -> dict[str, tuple[tor
             input_shape=SHAPE,
         )
 
-    def pair(labelled: bool = True, **options: Any) -> ff.FFSequential:
+    def pair(labeled: bool = True, **options: Any) -> ff.FFSequential:
         return ff.FFSequential(
-            *convolutions(SHAPE[0] + labelled, widths, pools, NORMALIZE_FIRST),
+            *convolutions(SHAPE[0] + labeled, widths, pools, NORMALIZE_FIRST),
             goodness=ff.goodness.MeanOfSquares(),
             loss=ff.losses.SymBa(),
             normalization=ff.normalization.BatchNorm(affine=True),
-            label_encoder=ff.label_encoders.LearnedChannel(CLASSES, SHAPE[1:]) if labelled else None,
+            label_encoder=ff.label_encoders.LearnedChannel(CLASSES, SHAPE[1:]) if labeled else None,
             input_shape=SHAPE,
             **options,
         )

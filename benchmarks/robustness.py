@@ -65,7 +65,7 @@ def accuracies(model: Network, data: TensorData, seed: int = 0) -> dict[str, flo
 
     Args:
         model: The model.
-        data: Labelled images ``(samples, channels, height, width)`` in [0, 1].
+        data: Labeled images ``(samples, channels, height, width)`` in [0, 1].
         seed: Random seed of the corruptions.
     """
     result = {"none": _accuracy(model, data, lambda images, strength, generator: images, 0, seed)}

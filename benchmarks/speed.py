@@ -80,7 +80,7 @@ class JoinedLabels(ff.negatives.RandomLabel):
     ) -> ff.Batch:
         """Return plain rows."""
         batch = super().__call__(images, labels, ff.label_encoders.Overlay(CLASSES), scores, generator)
-        assert isinstance(batch.inputs, ff.batches.LabelledInput)
+        assert isinstance(batch.inputs, ff.batches.LabeledInput)
         return ff.Batch(batch.inputs.joined(), labels, has_negatives=True)
 
 

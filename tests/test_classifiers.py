@@ -198,7 +198,7 @@ def test_the_heads_step_is_that_of_softmax_regression(images):
     torch.testing.assert_close(model.head.linear.weight.grad, error.T @ features / 5, rtol=1e-6, atol=1e-8)
 
 
-def test_an_unlabelled_network_gets_a_head():
+def test_an_unlabeled_network_gets_a_head():
     model = ff.FFSequential(
         ff.FFLinear(16, 8),
         ff.FFLinear(8, 6),

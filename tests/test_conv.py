@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import forwardforward as ff
-from forwardforward.batches import Batch, LabelledInput
+from forwardforward.batches import Batch, LabeledInput
 from forwardforward.label_encoders import (
     Concatenation,
     LabelChannel,
@@ -229,8 +229,8 @@ def test_inputs_of_another_shape_are_refused(normalization: type[nn.Module] | No
 class Joining(FFConv2d):
     """The plain way: every sample is its image followed by its label's maps, joined one by one."""
 
-    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
-        if isinstance(x, LabelledInput):
+    def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
+        if isinstance(x, LabeledInput):
             codes = x.index.expand(-1, len(x.images)).tolist()
             x = torch.stack([torch.cat([x.images[i], x.codebook[k]]) for row in codes for i, k in enumerate(row)])
         return super().check_input(x)

@@ -50,17 +50,17 @@ class ByHand:
     def step(self, images: Tensor, labels: Tensor, wrong: Tensor) -> None:
         eye = torch.eye(CLASSES, dtype=torch.float64)
 
-        def labelled(code: Tensor) -> Tensor:
+        def labeled(code: Tensor) -> Tensor:
             return torch.cat([code, images[:, CLASSES:]], dim=1)
 
-        neutral = labelled(torch.full((BATCH, CLASSES), 1 / CLASSES, dtype=torch.float64))
+        neutral = labeled(torch.full((BATCH, CLASSES), 1 / CLASSES, dtype=torch.float64))
         features = self.states(neutral)[1][2]  # the normalized second layer
         shares = (features @ self.head.T + self.head_bias).softmax(1)
         head_up = (eye[labels] - shares).T @ features / BATCH
         head_bias_up = (eye[labels] - shares).sum(0) / BATCH
 
-        positive, positive_in = self.states(labelled(eye[labels]))
-        negative, negative_in = self.states(labelled(eye[wrong]))
+        positive, positive_in = self.states(labeled(eye[labels]))
+        negative, negative_in = self.states(labeled(eye[wrong]))
         self.gradients, ups, bias_ups = [], [], []
         for layer, width in enumerate(SIZES[1:]):
             p = torch.sigmoid(positive[layer].square().sum(1) - width)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import forwardforward as ff
-from forwardforward.batches import Batch, LabelledInput
+from forwardforward.batches import Batch, LabeledInput
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
 from forwardforward.label_encoders import Border, Concatenation, Overlay
 from forwardforward.layers import FFLayer, FFLinear
@@ -33,7 +33,7 @@ class Joining(FFLinear):
     """The plain way: image and label are joined before the layer."""
 
     def check_input(self, x):
-        return super().check_input(x.joined() if isinstance(x, LabelledInput) else x)
+        return super().check_input(x.joined() if isinstance(x, LabeledInput) else x)
 
 
 class Counting(FFLinear):
@@ -131,9 +131,9 @@ def test_a_wrong_number_of_features_is_refused():
         ValueError, match="^in_features must be the input's number of features, got 12 for inputs of 11$"
     ):
         layer(torch.ones(2, 11))
-    labelled = Concatenation(3)(torch.ones(2, 12), torch.tensor([0, 1]))
+    labeled = Concatenation(3)(torch.ones(2, 12), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"got 12 for inputs of 15 \(with the label\)"):
-        layer(labelled)
+        layer(labeled)
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0)], ids=str)
@@ -294,7 +294,7 @@ def test_a_custom_affine_normalization_is_shared():
     assert layer.shared_products == 1
 
 
-def test_a_block_may_fold_a_labelled_image_back_into_a_map():
+def test_a_block_may_fold_a_labeled_image_back_into_a_map():
     convolution = FFLayer(nn.Sequential(nn.Unflatten(1, (1, 6, 6)), nn.Conv2d(1, 4, 3)), activation=nn.ReLU())
     model = ff.FFSequential(
         convolution,

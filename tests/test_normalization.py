@@ -275,11 +275,11 @@ INPUTS = {
 
 @pytest.mark.parametrize("make", NORMS.values(), ids=NORMS)
 @pytest.mark.parametrize("encoder", [Overlay(3, scale=2.0), Concatenation(3), Border(3)], ids=repr)
-@pytest.mark.parametrize("labelled", INPUTS.values(), ids=INPUTS)
+@pytest.mark.parametrize("labeled", INPUTS.values(), ids=INPUTS)
 @pytest.mark.parametrize("training", [True, False])
-def test_affine_equals_forward_on_the_joined_input(make, encoder, labelled, training):
+def test_affine_equals_forward_on_the_joined_input(make, encoder, labeled, training):
     encoder = encoder.double()
-    batches = [labelled(encoder, 2 * torch.rand(5, 1, 4, 4, dtype=torch.float64) + 0.1) for _ in range(3)]
+    batches = [labeled(encoder, 2 * torch.rand(5, 1, 4, 4, dtype=torch.float64) + 0.1) for _ in range(3)]
     torch.manual_seed(1)
     shared, plain = make(), make()
     for norm in (shared, plain):
@@ -304,8 +304,8 @@ def test_affine_refuses_a_batch_of_one_with_batch_statistics():
     set_up(BatchNorm(statistics="running"), 6).as_affine(single)
 
 
-def test_torchs_own_normalizations_accept_labelled_inputs():
-    """Their attribute ``affine`` is a flag, not an affine map of a labelled input."""
+def test_torchs_own_normalizations_accept_labeled_inputs():
+    """Their attribute ``affine`` is a flag, not an affine map of a labeled input."""
     model = ff.FFSequential(
         ff.FFLinear(6, 5),
         goodness=ff.goodness.MeanOfSquares(),

@@ -82,7 +82,7 @@ def test_the_input_shape_of_a_model_is_that_of_a_raw_input(name: str) -> None:
 @pytest.mark.parametrize(
     ("encoder", "features"), [(ff.label_encoders.Overlay, 64), (ff.label_encoders.Concatenation, 74)]
 )
-def test_the_first_layer_fits_the_labelled_image(encoder: Callable[[int], Any], features: int) -> None:
+def test_the_first_layer_fits_the_labeled_image(encoder: Callable[[int], Any], features: int) -> None:
     recipe = small("hinton").replace(label_encoder=encoder)
     assert recipe.layers(SHAPE, 10)[0].block.in_features == features
     assert recipe.model(SHAPE, 10).layers[0].block.in_features == features

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import forwardforward as ff
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 
 N = ff.normalization
 ENCODERS = {
@@ -30,11 +30,11 @@ NORMALIZATIONS = {
 class Unshared(ff.FFLinear):
     """Joins images and labels first, as programs usually do."""
 
-    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
-        return super().check_input(x.joined() if isinstance(x, LabelledInput) else x)
+    def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
+        return super().check_input(x.joined() if isinstance(x, LabeledInput) else x)
 
-    def split_forward(self, x: LabelledInput, affine: N.Affine) -> Tensor:
-        raise AssertionError("labelled inputs are joined first")
+    def split_forward(self, x: LabeledInput, affine: N.Affine) -> Tensor:
+        raise AssertionError("labeled inputs are joined first")
 
 
 def stacks(encoder: str, normalization: str) -> tuple[ff.FFSequential, ff.FFSequential, Tensor, Tensor]:

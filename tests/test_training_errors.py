@@ -158,7 +158,7 @@ def test_data_of_another_kind() -> None:
 )
 def test_validation_data_are_checked_before_training(validation: Any, message: str) -> None:
     refused(
-        ValueError, f"^validation must be labelled data that the model can score: .*{message}", validation=validation
+        ValueError, f"^validation must be labeled data that the model can score: .*{message}", validation=validation
     )
 
 

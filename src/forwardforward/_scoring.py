@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import run_layers
@@ -17,7 +17,7 @@ from forwardforward.layers.chain import run_layers
 __all__ = ["goodness_by_class", "goodness_by_label", "goodness_of"]
 
 
-def goodness_of(layers: Sequence[FFLayer], x: Tensor | LabelledInput) -> Tensor:
+def goodness_of(layers: Sequence[FFLayer], x: Tensor | LabeledInput) -> Tensor:
     """Return the goodness of every row in every layer, ``(rows, layers)`` or per class ``(rows, layers, classes)``.
 
     Args:

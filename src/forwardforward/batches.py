@@ -1,6 +1,6 @@
-"""Inputs of layers and objectives: labelled inputs and batches.
+"""Inputs of layers and objectives: labeled inputs and batches.
 
-A labelled input keeps images and label codes apart until the first layer joins them. The positive, negative and
+A labeled input keeps images and label codes apart until the first layer joins them. The positive, negative and
 candidate inputs of an image differ in the code only, so a linear first layer multiplies its weights with the image once
 for all.
 """
@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-__all__ = ["Batch", "LabelledInput"]
+__all__ = ["Batch", "LabeledInput"]
 
 
 @dataclass(frozen=True)
-class LabelledInput:
+class LabeledInput:
     """Images and the label codes that will be joined with them.
 
     An image may have several codes (a positive and a negative one, or one per candidate label). The joined input
@@ -37,8 +37,8 @@ class LabelledInput:
 
     Example:
         >>> import torch, forwardforward as ff
-        >>> labelled = ff.label_encoders.Concatenation(2)(torch.ones(3, 4), torch.tensor([0, 1, 1]))
-        >>> labelled.joined()[1].tolist()
+        >>> labeled = ff.label_encoders.Concatenation(2)(torch.ones(3, 4), torch.tensor([0, 1, 1]))
+        >>> labeled.joined()[1].tolist()
         [1.0, 1.0, 1.0, 1.0, 0.0, 1.0]
     """
 
@@ -81,7 +81,7 @@ class LabelledInput:
         joined = padded.expand(copies, *padded.shape).index_copy(2, self.columns, codes)
         return joined.flatten(0, 1)
 
-    def replace_codebook(self, codebook: Tensor) -> LabelledInput:
+    def replace_codebook(self, codebook: Tensor) -> LabeledInput:
         """Return the same input with other codes.
 
         Args:
@@ -92,10 +92,10 @@ class LabelledInput:
 
 # A pytree, so that torch.func transforms and torch.compile see its tensors.
 pytree.register_pytree_node(
-    LabelledInput,
+    LabeledInput,
     lambda x: ([x.images, x.codebook, x.index, x.columns], x.features),
-    lambda tensors, features: LabelledInput(*tensors, features),  # type: ignore[call-arg]
-    serialized_type_name="forwardforward.batches.LabelledInput",
+    lambda tensors, features: LabeledInput(*tensors, features),  # type: ignore[call-arg]
+    serialized_type_name="forwardforward.batches.LabeledInput",
 )
 
 
@@ -104,7 +104,7 @@ class Batch:
     """The input of one training step.
 
     Attributes:
-        inputs: Plain rows ``(rows, ...)`` or a labelled input.
+        inputs: Plain rows ``(rows, ...)`` or a labeled input.
         targets: Targets ``(batch, ...)``, such as class indices ``(batch,)``; None if there are none.
         has_negatives: Whether the first half of the rows are positive samples and the second half their negatives, in
             the same order. Otherwise the rows are the images themselves, without labels.
@@ -115,6 +115,6 @@ class Batch:
         True
     """
 
-    inputs: Tensor | LabelledInput
+    inputs: Tensor | LabeledInput
     targets: Tensor | None = None
     has_negatives: bool = False

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
 from forwardforward._utils.checks import check_finite, check_implements, check_instance, check_whole
 from forwardforward._utils.modes import autocast_to, eval_mode
-from forwardforward.batches import Batch, LabelledInput
+from forwardforward.batches import Batch, LabeledInput
 from forwardforward.classifiers import SumOverLayers
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
@@ -135,7 +135,7 @@ class FFSequential(Network):
         if len(kinds) > 1:
             names = ", ".join(type(objective).__name__ for objective in self._objectives())
             raise ValueError(
-                "layers must all have pair objectives or none, since a per-class layer after a labelled input "
+                "layers must all have pair objectives or none, since a per-class layer after a labeled input "
                 f"would read the label; got {names}"
             )
         self.uses_negatives = kinds.pop()
@@ -453,13 +453,13 @@ class FFSequential(Network):
         """
         return dict(enumerate(layer_outputs(self.stack, self._input(self.prepare(images), labels))))
 
-    def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabelledInput:
+    def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabeledInput:
         """Return the first layer's input, under the neutral label if no labels are given."""
         if self.label_encoder is not None:
             if labels is None:
                 return self.label_encoder.neutral(images)
-            labelled: LabelledInput = self.label_encoder(images, self.check_labels(images, labels))
-            return labelled
+            labeled: LabeledInput = self.label_encoder(images, self.check_labels(images, labels))
+            return labeled
         if labels is not None:
             raise ValueError("labels must be None for a network without labels in its input")
         return images

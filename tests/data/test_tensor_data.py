@@ -210,14 +210,14 @@ def test_concatenate():
     assert both.inputs.flatten().tolist() == [0, 1, 2, 1]
     assert both.targets.tolist() == [0, 1, 2, 1]
     assert both.num_classes == 7
-    unlabelled = TensorData(torch.ones(2, 1))
-    assert TensorData.concatenate(unlabelled, unlabelled).targets is None
+    unlabeled = TensorData(torch.ones(2, 1))
+    assert TensorData.concatenate(unlabeled, unlabeled).targets is None
     with pytest.raises(ValueError, match="must both have targets or both have none"):
-        TensorData.concatenate(numbered(3), unlabelled)
+        TensorData.concatenate(numbered(3), unlabeled)
     with pytest.raises(ValueError, match=r"inputs of the same shape, got \(1,\) and \(2,\)"):
-        TensorData.concatenate(unlabelled, TensorData(torch.ones(2, 2)))
+        TensorData.concatenate(unlabeled, TensorData(torch.ones(2, 2)))
     with pytest.raises(ValueError, match="inputs of the same type"):
-        TensorData.concatenate(unlabelled, TensorData(torch.ones(2, 1).double()))
+        TensorData.concatenate(unlabeled, TensorData(torch.ones(2, 1).double()))
 
 
 def test_works_in_a_data_loader():

@@ -23,7 +23,7 @@ def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None
 
     Args:
         model: An :class:`~forwardforward.FFSequential` whose layers classify.
-        data: Labelled data as for :func:`~forwardforward.training.evaluate`; a few thousand images suffice.
+        data: Labeled data as for :func:`~forwardforward.training.evaluate`; a few thousand images suffice.
         path: File of the picture; default: not saved.
 
     Returns:

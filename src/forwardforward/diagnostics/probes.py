@@ -44,8 +44,8 @@ def probe(
 
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline; it is not changed.
-        train: Labelled data, of the kinds that :func:`~forwardforward.training.fit` accepts.
-        test: Labelled data to measure on.
+        train: Labeled data, of the kinds that :func:`~forwardforward.training.fit` accepts.
+        test: Labeled data to measure on.
         epochs: Passes over the features.
         batch_size: Samples per step.
         lr: Learning rate of Adam.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_labels, check_num_classes, check_positive
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.specs import Plugin
 
 
@@ -64,7 +64,7 @@ class LabelEncoder(Plugin, nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, images: Tensor, labels: Tensor) -> LabelledInput:
+    def forward(self, images: Tensor, labels: Tensor) -> LabeledInput:
         """Return images with labels.
 
         Args:
@@ -74,18 +74,18 @@ class LabelEncoder(Plugin, nn.Module):
         if labels.shape[-1] != len(images):
             raise ValueError(f"labels must be one per image, got {labels.shape[-1]} labels for {len(images)} images")
         check_labels(labels, self.num_classes)
-        return self._labelled(images, self.codebook, labels.long().reshape(-1, len(images)))
+        return self._labeled(images, self.codebook, labels.long().reshape(-1, len(images)))
 
-    def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabelledInput:
+    def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabeledInput:
         """Return each image with every label of ``classes``; default: all."""
         if classes is None:
             classes = torch.arange(self.num_classes, device=images.device)
-        return self._labelled(images, self.codebook, classes[:, None])
+        return self._labeled(images, self.codebook, classes[:, None])
 
-    def neutral(self, images: Tensor) -> LabelledInput:
+    def neutral(self, images: Tensor) -> LabeledInput:
         """Return each image with the neutral label."""
         only = torch.zeros(1, 1, dtype=torch.long, device=images.device)
-        return self._labelled(images, self.codebook.mean(0, keepdim=True), only)
+        return self._labeled(images, self.codebook.mean(0, keepdim=True), only)
 
     def joined_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of one joined input, and check :meth:`place`.
@@ -98,24 +98,24 @@ class LabelEncoder(Plugin, nn.Module):
                 contain something else.
         """
         with torch.no_grad():
-            labelled = self.neutral(torch.ones(1, *shape, device=self.codebook.device))
-            code, (_, width) = labelled.codebook.shape[1], labelled.images.shape[:2]
-            columns = labelled.columns.tolist()
-            if len(set(columns)) != code or not all(0 <= column < labelled.features for column in columns):
+            labeled = self.neutral(torch.ones(1, *shape, device=self.codebook.device))
+            code, (_, width) = labeled.codebook.shape[1], labeled.images.shape[:2]
+            columns = labeled.columns.tolist()
+            if len(set(columns)) != code or not all(0 <= column < labeled.features for column in columns):
                 raise ValueError(
-                    f"place must return {code} columns, one per value of the code, in 0..{labelled.features - 1}, "
+                    f"place must return {code} columns, one per value of the code, in 0..{labeled.features - 1}, "
                     f"got {columns} in {type(self).__name__}"
                 )
-            if width > labelled.features or labelled.images[:, [c for c in columns if c < width]].any():
+            if width > labeled.features or labeled.images[:, [c for c in columns if c < width]].any():
                 raise ValueError(
-                    f"place must return rows of at most {labelled.features} columns, zero in the code's columns, "
+                    f"place must return rows of at most {labeled.features} columns, zero in the code's columns, "
                     f"got {width} columns in {type(self).__name__}"
                 )
-        return labelled.shape[1:]
+        return labeled.shape[1:]
 
-    def _labelled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabelledInput:
+    def _labeled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabeledInput:
         rows, columns, features = self.place(images)
-        return LabelledInput(rows, codebook.to(rows.dtype), index, columns, features)
+        return LabeledInput(rows, codebook.to(rows.dtype), index, columns, features)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

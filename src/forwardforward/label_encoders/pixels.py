@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.label_encoders.encoder import LabelEncoder
 
 
@@ -74,10 +74,10 @@ class Border(LabelEncoder):
         rows[:, columns] = 0
         return rows, columns[: each * self.num_classes], rows.shape[1]
 
-    def _labelled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabelledInput:
+    def _labeled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabeledInput:
         rows, columns, features = self.place(images)
         repeats = len(columns) // self.num_classes
-        return LabelledInput(rows, codebook.to(rows.dtype).repeat(1, repeats), index, columns, features)
+        return LabeledInput(rows, codebook.to(rows.dtype).repeat(1, repeats), index, columns, features)
 
 
 class Concatenation(LabelEncoder):

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.layers.skip import SkipConnection, SkipTensors
 
@@ -30,8 +30,8 @@ def skip_tensors(layers: Sequence[FFLayer]) -> SkipTensors:
 
 def run_layers(
     layers: Sequence[FFLayer],
-    x: Tensor | LabelledInput,
-    function: Callable[[FFLayer, Tensor | LabelledInput, Tensor | None], tuple[Tensor, Result]],
+    x: Tensor | LabeledInput,
+    function: Callable[[FFLayer, Tensor | LabeledInput, Tensor | None], tuple[Tensor, Result]],
     cut: bool = True,
 ) -> Iterator[Result]:
     """Run layers one after the other, and iterate over their results; none is kept here longer than one layer.
@@ -50,7 +50,7 @@ def run_layers(
         yield result
 
 
-def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: bool = True) -> Iterator[Tensor]:
+def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabeledInput, cut: bool = True) -> Iterator[Tensor]:
     """Iterate over the outputs of the layers.
 
     Args:
@@ -59,7 +59,7 @@ def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabelledInput, cut: boo
         cut: Whether gradients stop at layer borders.
     """
 
-    def output_of(layer: FFLayer, value: Tensor | LabelledInput, skip: Tensor | None) -> tuple[Tensor, Tensor]:
+    def output_of(layer: FFLayer, value: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, Tensor]:
         output: Tensor = layer(value, skip=skip)
         return output, output
 

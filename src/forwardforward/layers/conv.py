@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_whole
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
@@ -26,7 +26,7 @@ class FFConv2d(SharedInput):
 
     Arguments have the meaning of those of :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to
     label channels (see :class:`~forwardforward.label_encoders.LabelChannel`) is computed once per class, the response
-    to the images once per image, for any number of labelled samples.
+    to the images once per image, for any number of labeled samples.
 
     Args:
         in_channels: Number of input channels, with label channels.
@@ -83,27 +83,27 @@ class FFConv2d(SharedInput):
             **plugins,
         )
 
-    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+    def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
         """Check the number of channels, and return maps in the faster memory layout.
 
         Args:
-            x: Maps or a labelled input.
+            x: Maps or a labeled input.
         """
         shape, channels = tuple(x.shape), x.shape[1] if len(x.shape) > 1 else 0
-        if isinstance(x, LabelledInput) and len(shape) == 2:
+        if isinstance(x, LabeledInput) and len(shape) == 2:
             raise ValueError(
                 "label_encoder must add channels for a convolution, such as "
                 f"label_encoders.LearnedChannel(num_classes, size), got one that makes rows of shape {shape}"
             )
         if len(shape) != 4 or channels != self.block.in_channels:
-            label = " (with the label channels)" if isinstance(x, LabelledInput) else ""
+            label = " (with the label channels)" if isinstance(x, LabeledInput) else ""
             raise ValueError(
                 f"in_channels must be the input's number of channels, got {self.block.in_channels} for inputs "
                 + (f"of {channels} channels{label}" if len(shape) == 4 else f"of shape {shape}")
             )
-        return x if isinstance(x, LabelledInput) else self._laid_out(x)
+        return x if isinstance(x, LabeledInput) else self._laid_out(x)
 
-    def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
+    def split_forward(self, x: LabeledInput, affine: Affine) -> Tensor:
         """Return ``block(affine([image, code]))`` with one convolution for all codes of an image.
 
         Args:
@@ -128,7 +128,7 @@ class FFConv2d(SharedInput):
                 z = z + bias.view(1, -1, 1, 1).to(z.dtype)
         return z.flatten(0, 1)
 
-    def _response(self, x: LabelledInput, scaled: Tensor, affine: Affine) -> Tensor:
+    def _response(self, x: LabeledInput, scaled: Tensor, affine: Affine) -> Tensor:
         """Return the response to the label maps without images, ``(codes, out_channels, height, width)``."""
         weight, bias = self.block.weight, self.block.bias
         columns = affine.column_scale, affine.column_shift

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_whole
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Identity
 
@@ -30,7 +30,7 @@ class IndexLayer(FFLayer):
         """Return the share of indices that are left out, and the order if it is not the usual one."""
         return ", ".join(filter(None, (f"dropout={self.dropout}", super().extra_repr())))
 
-    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+    def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
         """Check the type, leave indices out in training, and return rows of indices.
 
         Args:
@@ -39,7 +39,7 @@ class IndexLayer(FFLayer):
         Raises:
             TypeError: If the input is of another kind.
         """
-        if isinstance(x, LabelledInput) or x.is_floating_point():
+        if isinstance(x, LabeledInput) or x.is_floating_point():
             raise TypeError("inputs of an embedding layer must be whole numbers without labels, got another input")
         x = x.flatten(1)
         if self.training and self.dropout:
@@ -71,7 +71,7 @@ class FFEmbeddingBag(IndexLayer):
 
     Raises:
         ValueError: If a number is out of range.
-        TypeError: On forward, if the input is floating or labelled.
+        TypeError: On forward, if the input is floating or labeled.
 
     Source: the first layer of Joulin et al., Bag of tricks for efficient text classification (2016), arXiv 1607.01759.
 
@@ -110,7 +110,7 @@ class FFEmbedding(IndexLayer):
 
     Raises:
         ValueError: If a number is out of range.
-        TypeError: On forward, if the input is floating or labelled.
+        TypeError: On forward, if the input is floating or labeled.
 
     Example:
         >>> FFEmbedding(100, 8)(torch.tensor([[5, 7, 0]])).shape

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_implements, check_instance
 from forwardforward._utils.modes import eval_mode
-from forwardforward.batches import Batch, LabelledInput
+from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
 from forwardforward.normalization import Identity, Normalization, PeerNormalization
@@ -286,12 +286,12 @@ class FFLayer(nn.Module):
     # Computation
 
     def forward(
-        self, x: Tensor | LabelledInput, skip: Tensor | None = None, record: dict[str, Tensor] | None = None
+        self, x: Tensor | LabeledInput, skip: Tensor | None = None, record: dict[str, Tensor] | None = None
     ) -> Tensor:
         """Return the layer's output, ``(rows, ...)``.
 
         Args:
-            x: Plain rows ``(rows, ...)`` or a labelled input.
+            x: Plain rows ``(rows, ...)`` or a labeled input.
             skip: Output of the earlier layer that a :class:`~forwardforward.layers.SkipConnection` reads.
             record: Filled with the intermediate values of :class:`LayerOutput`.
         """
@@ -300,29 +300,29 @@ class FFLayer(nn.Module):
             self.setup(x.shape[1:], skip_shape=None if skip is None else skip.shape[1:])
         return self._run(start, skip, {} if record is None else record)
 
-    def outputs(self, x: Tensor | LabelledInput, skip: Tensor | None = None) -> LayerOutput:
+    def outputs(self, x: Tensor | LabeledInput, skip: Tensor | None = None) -> LayerOutput:
         """Return the layer's output with its intermediate values.
 
         Args:
-            x: Plain rows ``(rows, ...)`` or a labelled input.
+            x: Plain rows ``(rows, ...)`` or a labeled input.
             skip: Output of the earlier layer that a skip connection reads.
         """
         record: dict[str, Tensor] = {}
         output: Tensor = self(x, skip=skip, record=record)
         return LayerOutput(record["pre_activation"], record["activation"], record["goodness_input"], output)
 
-    def goodness(self, x: Tensor | LabelledInput, skip: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def goodness(self, x: Tensor | LabeledInput, skip: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the layer's output, and the goodness for classification: ``(rows,)``, ``(rows, classes)`` or None.
 
         Args:
-            x: Plain rows ``(rows, ...)`` or a labelled input.
+            x: Plain rows ``(rows, ...)`` or a labeled input.
             skip: Output of the earlier layer that a skip connection reads.
         """
         values = self.outputs(x, skip)
         return values.output, None if self.objective is None else self.objective.goodness_of(values.goodness_input)
 
     def local_loss(
-        self, x: Tensor | LabelledInput, batch: Batch, skip: Tensor | None = None
+        self, x: Tensor | LabeledInput, batch: Batch, skip: Tensor | None = None
     ) -> tuple[Tensor, LocalLoss]:
         """Return the layer's output and its local loss.
 
@@ -355,24 +355,24 @@ class FFLayer(nn.Module):
         """Return the order of the operations, if it is not the usual one."""
         return "" if self.order == NORMALIZE_FIRST else f"order={self.order}"
 
-    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+    def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
         """Check the layer's input, and return it in the form that the block needs.
 
         Args:
-            x: Plain rows or a labelled input.
+            x: Plain rows or a labeled input.
         """
         return x
 
     def _run(
         self,
-        start: Tensor | LabelledInput,
+        start: Tensor | LabeledInput,
         skip: Tensor | None,
         record: dict[str, Tensor],
         prepare: Callable[[str, Tensor], None] | None = None,
     ) -> Tensor:
         """Apply the operations to a checked input; ``prepare`` is called before each of them in the dry run."""
         operations = self._operations()
-        if isinstance(start, LabelledInput):
+        if isinstance(start, LabeledInput):
             value, operations = self._join(start, operations)
         else:
             value = start
@@ -417,10 +417,10 @@ class FFLayer(nn.Module):
             raise TypeError(f"block must return a tensor, or a tuple or mapping that begins with one, got {output!r}")
         return output
 
-    def _add(self, value: Tensor, start: Tensor | LabelledInput, skip: Tensor | None) -> Tensor:
+    def _add(self, value: Tensor, start: Tensor | LabeledInput, skip: Tensor | None) -> Tensor:
         """Return the value with its residual connection."""
         assert self.residual is not None
-        earlier: Tensor | None = start.joined() if isinstance(start, LabelledInput) else start
+        earlier: Tensor | None = start.joined() if isinstance(start, LabeledInput) else start
         if isinstance(self.residual, SkipConnection):
             earlier = skip
         if earlier is None:
@@ -428,7 +428,7 @@ class FFLayer(nn.Module):
         total: Tensor = self.residual(value, earlier)
         return total
 
-    def _join(self, x: LabelledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+    def _join(self, x: LabeledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
         """Return the joined input and the remaining operations; `SharedInput` avoids the joined input."""
         return x.joined(), operations
 

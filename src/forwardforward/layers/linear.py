@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.checks import check_whole
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
 
@@ -21,7 +21,7 @@ class FFLinear(SharedInput):
     r"""A dense layer, ``activation(W normalize(x) + b)``, with a local objective.
 
     Inputs of more than two dimensions are flattened. If the normalization is affine (all of the library's but
-    ``GroupNorm``), a labelled input is not joined: the product with the images is shared by all their labels, :math:`W
+    ``GroupNorm``), a labeled input is not joined: the product with the images is shared by all their labels, :math:`W
     [x, y] = W_x x + W_y y`.
 
     Args:
@@ -64,23 +64,23 @@ class FFLinear(SharedInput):
         if bias:
             nn.init.zeros_(self.block.bias)
 
-    def check_input(self, x: Tensor | LabelledInput) -> Tensor | LabelledInput:
+    def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
         """Check the number of features, and return rows.
 
         Args:
-            x: Plain rows or a labelled input.
+            x: Plain rows or a labeled input.
         """
         features = math.prod(x.shape[1:])
         if features != self.block.in_features:
             raise ValueError(
                 f"in_features must be the input's number of features, got {self.block.in_features} for "
-                f"inputs of {features}" + (" (with the label)" if isinstance(x, LabelledInput) else "")
+                f"inputs of {features}" + (" (with the label)" if isinstance(x, LabeledInput) else "")
             )
-        if isinstance(x, LabelledInput):
+        if isinstance(x, LabeledInput):
             return x.joined().flatten(1) if x.images.dim() > 2 else x
         return x.flatten(1)
 
-    def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
+    def split_forward(self, x: LabeledInput, affine: Affine) -> Tensor:
         """Return ``W affine([image, code]) + b`` with one product for all codes of an image.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Affine, Normalization
 
@@ -12,7 +12,7 @@ __all__ = ["SharedInput"]
 
 
 class SharedInput(FFLayer):
-    """A layer that does not join a labelled input if the normalization before its block is affine.
+    """A layer that does not join a labeled input if the normalization before its block is affine.
 
     Positive, negative and candidate inputs of an image share the image, so the product with it is computed once:
     :math:`W [x, y] = W_x x + W_y y`. Of a pair objective's four products per weight (two forward, two in the gradient)
@@ -22,7 +22,7 @@ class SharedInput(FFLayer):
     #: Whether the block can be split into a part for the images and one for the codes.
     splits: bool = True
 
-    def split_forward(self, x: LabelledInput, affine: Affine) -> Tensor:
+    def split_forward(self, x: LabeledInput, affine: Affine) -> Tensor:
         """Return ``block(affine([image, code]))`` with one product for all codes of an image.
 
         Args:
@@ -34,7 +34,7 @@ class SharedInput(FFLayer):
         """
         raise NotImplementedError
 
-    def _join(self, x: LabelledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+    def _join(self, x: LabeledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
         if self.splits and operations[:1] == ("transform",):
             return self.split_forward(x, Affine()), operations[1:]
         if self.splits and operations[:2] == ("normalize", "transform"):

@@ -2,7 +2,7 @@
 
 Without normalization a layer could read the goodness of the layer before from the length of its activity vector, and
 would have nothing to learn. Any module from ``(batch, ...)`` to the same shape serves; one that derives from
-:class:`Normalization` and implements ``as_affine(labelled)`` lets a linear first layer share its product among an
+:class:`Normalization` and implements ``as_affine(labeled)`` lets a linear first layer share its product among an
 image's labels.
 """
 

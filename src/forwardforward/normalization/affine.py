@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.specs import Plugin
 
 #: Torch's default for the number added to a variance.
@@ -24,8 +24,8 @@ class Affine(NamedTuple):
 
     Example:
         >>> import torch, forwardforward as ff
-        >>> labelled = ff.label_encoders.Concatenation(2).neutral(torch.ones(4, 3))
-        >>> ff.normalization.RMSNorm().as_affine(labelled).row_scale.shape
+        >>> labeled = ff.label_encoders.Concatenation(2).neutral(torch.ones(4, 3))
+        >>> ff.normalization.RMSNorm().as_affine(labeled).row_scale.shape
         torch.Size([1, 4, 1])
     """
 
@@ -54,8 +54,8 @@ class Normalization(Plugin, nn.Module):
         """Return ``x`` normalized, of the same shape."""
         raise NotImplementedError
 
-    def as_affine(self, x: LabelledInput) -> Affine | None:
-        """Return the affine map that this normalization applies to a labelled input; None if it is not affine.
+    def as_affine(self, x: LabeledInput) -> Affine | None:
+        """Return the affine map that this normalization applies to a labeled input; None if it is not affine.
 
         Args:
             x: Images and their label codes.
@@ -76,6 +76,6 @@ class Identity(Normalization):
         """Return ``x``."""
         return x
 
-    def as_affine(self, x: LabelledInput) -> Affine:
+    def as_affine(self, x: LabeledInput) -> Affine:
         """Return an affine map without effect."""
         return Affine()

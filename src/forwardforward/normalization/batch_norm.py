@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from forwardforward._utils.checks import check_positive
 from forwardforward._utils.numerics import accumulator
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.normalization.affine import EPS, Affine, Normalization
 from forwardforward.specs import LayerSpec
 
@@ -103,8 +103,8 @@ class BatchNorm(Normalization):
             self.eps,
         )
 
-    def as_affine(self, x: LabelledInput) -> Affine:
-        """Return the column scales and shifts of a labelled input, updating the averages in training."""
+    def as_affine(self, x: LabeledInput) -> Affine:
+        """Return the column scales and shifts of a labeled input, updating the averages in training."""
         mean, var = self._averages()
         if self.training:
             count = len(x) * x.images[0, 0].numel()

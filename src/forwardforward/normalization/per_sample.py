@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from forwardforward._utils.checks import check_positive, check_whole
 from forwardforward._utils.numerics import accumulator
-from forwardforward.batches import LabelledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.normalization.affine import EPS, Affine, Normalization
 
 
@@ -41,8 +41,8 @@ class RMSNorm(Normalization):
         factor = (norm.square() / x[0].numel() + self.eps).rsqrt().to(x.dtype)
         return x * factor
 
-    def as_affine(self, x: LabelledInput) -> Affine:
-        """Return the row scales of a labelled input."""
+    def as_affine(self, x: LabeledInput) -> Affine:
+        """Return the row scales of a labeled input."""
         return Affine(row_scale=(_row_mean(x, torch.square) + self.eps).rsqrt())
 
     def extra_repr(self) -> str:
@@ -73,8 +73,8 @@ class LayerNorm(Normalization):
         """Return ``x`` with mean zero and variance one per sample, of the same shape."""
         return F.layer_norm(x, x.shape[1:], eps=self.eps)
 
-    def as_affine(self, x: LabelledInput) -> Affine:
-        """Return the row scales and shifts of a labelled input."""
+    def as_affine(self, x: LabeledInput) -> Affine:
+        """Return the row scales and shifts of a labeled input."""
         mean = _row_mean(x, torch.positive)
         factor = (_row_mean(x, torch.square) - mean.square() + self.eps).clamp(min=self.eps).rsqrt()
         return Affine(row_scale=factor, row_shift=-mean * factor)
@@ -117,7 +117,7 @@ class GroupNorm(Normalization):
         return f"num_groups={self.num_groups}, eps={self.eps}"
 
 
-def _row_mean(x: LabelledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
+def _row_mean(x: LabeledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the mean of ``function`` over the entries of each joined row, ``(copies, batch, 1)``."""
     images, codes = (function(part).flatten(1).sum(1) for part in (x.images, x.codebook))
     return ((images + codes[x.index]) / (x.features * x.images[0, 0].numel())).unsqueeze(-1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.modes import autocast_to, eval_mode
-from forwardforward.batches import Batch, LabelledInput
+from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers.chain import skip_tensors
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
@@ -23,7 +23,7 @@ __all__ = ["LayerwiseStep"]
 class _Visited(NamedTuple):
     """A layer whose graph is kept until backward has run for its last group."""
 
-    leaf: Tensor | LabelledInput
+    leaf: Tensor | LabeledInput
     output: Tensor
     loss: Tensor
 
@@ -70,7 +70,7 @@ class LayerwiseStep:
         self._batch = batch
         self._autocast = autocast
         self._monitor = monitor
-        self._x: Tensor | LabelledInput = batch.inputs
+        self._x: Tensor | LabeledInput = batch.inputs
         self._position = 0
         self._skips = skip_tensors(stack.layers)
         self._visited: dict[int, _Visited] = {}

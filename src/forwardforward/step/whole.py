@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.modes import autocast_to, eval_mode
-from forwardforward.batches import Batch, LabelledInput
+from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import skip_tensors
 from forwardforward.objectives import LocalLoss
@@ -99,7 +99,7 @@ class WholeStep:
                 own_parameters[name].grad = gradient.detach()
             if monitor:
                 result.gradient_norms[index] = gradient_norm(stack.layers[index])
-        if gradients.codebook is not None and isinstance(batch.inputs, LabelledInput):
+        if gradients.codebook is not None and isinstance(batch.inputs, LabeledInput):
             torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
         for names in stack.updates(checked):
             optimizer.step(names)
@@ -121,7 +121,7 @@ class WholeStep:
         ]
         buffers = [dict(layer.named_buffers()) for layer in layers]
         inputs = batch.inputs
-        if isinstance(inputs, LabelledInput):
+        if isinstance(inputs, LabeledInput):
             inputs = inputs.replace_codebook(inputs.codebook.detach())
         # No argument requires a gradient, so no graph is recorded outside of the function's own transforms; under
         # no_grad, PyTorch's LSTM would not store what the transforms need.
@@ -173,14 +173,14 @@ class _WholeFunction:
         parameters: list[dict[str, Tensor]],
         constants: list[dict[str, Tensor]],
         buffers: list[dict[str, Tensor]],
-        inputs: Tensor | LabelledInput,
+        inputs: Tensor | LabeledInput,
         targets: Tensor | None,
     ) -> Gradients:
         batch = Batch(inputs, targets, self.has_negatives)
         skips = skip_tensors(self.layers)
         result = Gradients({}, None, {}, {}, {})
         pullbacks: dict[int, tuple[Callable[..., Any] | None, Tensor, Tensor]] = {}
-        x: Tensor | LabelledInput = inputs
+        x: Tensor | LabeledInput = inputs
         for index in range(self.stop):
             skip = skips.get(index)
             if index not in self.updated:
@@ -210,7 +210,7 @@ class _WholeFunction:
         parameters: dict[str, Tensor],
         constants: dict[str, Tensor],
         buffers: dict[str, Tensor],
-        x: Tensor | LabelledInput,
+        x: Tensor | LabeledInput,
         skip: Tensor | None,
         batch: Batch,
     ) -> tuple[Tensor, Tensor, LocalLoss, dict[str, Tensor], Callable[..., Any] | None]:
@@ -220,9 +220,9 @@ class _WholeFunction:
         def function(trainable: dict[str, Tensor], *source: Tensor) -> tuple[tuple[Tensor, Tensor], Any]:
             # Buffers are arguments and results: a layer changes its buffers in place, which must be copies here.
             new_buffers = {name: value.clone() for name, value in buffers.items()}
-            value: Tensor | LabelledInput = x
+            value: Tensor | LabeledInput = x
             if source:
-                value = x.replace_codebook(source[0]) if isinstance(x, LabelledInput) else source[0]
+                value = x.replace_codebook(source[0]) if isinstance(x, LabeledInput) else source[0]
             state = {f"layer.{k}": v for k, v in {**constants, **trainable, **new_buffers}.items()}
             with autocast_to(self.autocast, value.device):
                 output, local = torch.func.functional_call(call, state, (value, batch, skip))
@@ -232,7 +232,7 @@ class _WholeFunction:
             return (local.loss, output), (detached, parts, new_buffers)
 
         source: tuple[Tensor, ...] = ()
-        if isinstance(x, LabelledInput):
+        if isinstance(x, LabeledInput):
             source = (x.codebook.detach(),) if self.learned_codebook else ()
         elif index in self.relayed:
             source = (x,)
@@ -282,7 +282,7 @@ class _LocalLossCall(nn.Module):
         self.layer = layer
 
     def forward(
-        self, x: Tensor | LabelledInput, batch: Batch | None, skip: Tensor | None
+        self, x: Tensor | LabeledInput, batch: Batch | None, skip: Tensor | None
     ) -> tuple[Tensor, LocalLoss | None]:
         if batch is None:
             return self.layer(x, skip=skip), None
@@ -303,7 +303,7 @@ def _compile(function: _WholeFunction) -> Callable[..., Gradients]:
 
 
 def _learned_codebook(batch: Batch) -> bool:
-    return isinstance(batch.inputs, LabelledInput) and batch.inputs.codebook.requires_grad
+    return isinstance(batch.inputs, LabeledInput) and batch.inputs.codebook.requires_grad
 
 
 def _ranges(group: Group) -> tuple[int, ...]:

@@ -64,11 +64,11 @@ class Evaluation:
 def evaluate(
     model: nn.Module, data: Data, *, batch_size: int = 1000, device: torch.device | str | None = None
 ) -> Evaluation:
-    """Measure a model on labelled data.
+    """Measure a model on labeled data.
 
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline.
-        data: Raw labelled data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set
+        data: Raw labeled data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set
             or a ``DataLoader``, of any number of samples.
         batch_size: Samples per batch; the errors do not depend on it.
         device: Device of the computation; default: the model's.
@@ -113,7 +113,7 @@ def check_validation(model: Network, data: Data) -> None:
             labels = labels[: len(images)]
         _Counts(model).add(images, labels, derive_generator(0, 0, "evaluation", images.device))
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
-        raise ValueError(f"validation must be labelled data that the model can score: {error}") from error
+        raise ValueError(f"validation must be labeled data that the model can score: {error}") from error
 
 
 @runtime_checkable
@@ -132,7 +132,7 @@ def choose_layers(model: nn.Module, data: Data, *, batch_size: int = 1000) -> No
     Args:
         model: A model whose ``classifier`` may have a method ``choose(goodness, labels)``, such as
             :class:`~forwardforward.classifiers.BestInterval`.
-        data: Labelled data that the layers were not trained on, of the same kinds as for :func:`evaluate`.
+        data: Labeled data that the layers were not trained on, of the same kinds as for :func:`evaluate`.
         batch_size: Samples per batch.
     """
     network = checked_model(model)

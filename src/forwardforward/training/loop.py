@@ -71,7 +71,7 @@ def fit(
         train: Raw training data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data
             set, or a ``DataLoader`` (which keeps its own batches and order). Tensors are moved to the device once. If
             the model's preprocessing standardizes and is not fitted yet, it is fitted on these data.
-        validation: Labelled data of the same kinds, evaluated after each epoch; not the test set, if anything is chosen
+        validation: Labeled data of the same kinds, evaluated after each epoch; not the test set, if anything is chosen
             by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
         epochs: Passes over the training data.
         batch_size: Samples per step. A last batch of one sample joins the batch before it, since some negatives and
