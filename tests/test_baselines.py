@@ -129,15 +129,15 @@ def test_feedback_through_the_weights_themselves_is_backpropagation(conv: bool, 
     model = convolutional(FeedbackAlignment, order) if conv else dense(FeedbackAlignment)
     x, labels = (torch.randn(5, 2, 8, 8) if conv else torch.randn(5, 16)), torch.arange(5) % 3
     torch.testing.assert_close(model(x), exact(x), rtol=0, atol=1e-12)
-    one, two = gradients(exact, x, labels), gradients(model, x, labels)
-    assert any((one[name] - two[name]).abs().max() > 1e-3 for name in one)
+    expected, actual = gradients(exact, x, labels), gradients(model, x, labels)
+    assert any((expected[name] - actual[name]).abs().max() > 1e-3 for name in expected)
     for module in model.modules():
         if hasattr(module, "feedback"):
             module.feedback.copy_(module.weight.detach())
-    two = gradients(model, x, labels)
-    assert set(one) == set(two) == {name for name, _ in model.named_parameters()}
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-10)
+    actual = gradients(model, x, labels)
+    assert set(expected) == set(actual) == {name for name, _ in model.named_parameters()}
+    for name in expected:
+        torch.testing.assert_close(actual[name], expected[name], rtol=0, atol=1e-10)
 
 
 def test_feedback_weights_have_the_scale_of_the_weights_and_do_not_change() -> None:
@@ -159,9 +159,9 @@ def test_an_in_place_operation_may_follow_a_block_with_feedback() -> None:
     models = [FeedbackAlignment(block, num_classes=3, input_shape=(2, 4)) for block in blocks]
     models[1].load_state_dict(models[0].state_dict())
     x, labels = torch.randn(6, 2, 4), torch.arange(6) % 3
-    one, two = (gradients(model, x, labels) for model in models)
-    for name in one:
-        torch.testing.assert_close(one[name], two[name])
+    actual, expected = (gradients(model, x, labels) for model in models)
+    for name in expected:
+        torch.testing.assert_close(actual[name], expected[name])
 
 
 # PEPITA
@@ -174,7 +174,7 @@ def test_pepita_of_a_dense_stack_is_the_papers_formula() -> None:
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     result = model.step((x, labels), ff.LocalOptimizer(torch.optim.SGD, lr=0.5))
 
-    F = model.projection(x)
+    F = model.projection
     names = ["layers.0.block", "layers.1.block", "output"]
     changes = {name: torch.zeros_like(p) for name, p in before.items()}
 
@@ -221,7 +221,7 @@ def test_pepita_of_convolutions_sums_over_positions_and_compares_activations_bef
 
     h1, _, h2, logits = run(x)
     error = error_of(logits, labels)
-    changed = x + (error @ model.projection(x).T).view_as(x)
+    changed = x + (error @ model.projection.T).view_as(x)
     h1_err, inputs, h2_err, _ = run(changed)
     padded = nn.functional.pad(changed, (1, 1, 1, 1))
     first, second = torch.zeros(2, 1, 3, 3), torch.zeros(3, 2, 2, 2)
@@ -252,22 +252,26 @@ def test_both_passes_of_pepita_drop_the_same_units() -> None:
     assert actual["layers.0.block.1.weight"].abs().max() < 1e-4
 
 
-def test_the_projection_depends_on_the_seed_only() -> None:
+def test_the_projection_has_the_range_of_he_initialization_and_is_saved() -> None:
     torch.manual_seed(3)
     model = dense(Pepita)
     torch.manual_seed(3)
     twin = dense(Pepita)
-    images = torch.rand(2, 1, 4, 4)
-    F = model.projection(images)
+    F = model.projection
     assert F.shape == (16, 3)
-    assert torch.equal(F, twin.projection(images))
+    assert torch.equal(F, twin.projection)
     bound = 0.05 * math.sqrt(6 / 16)
     assert bound / 2 < F.abs().max() <= bound
-    assert model.projection(torch.rand(2, 25)).shape == (25, 3)
     other = dense(Pepita)
-    assert not torch.equal(F, other.projection(images))
+    assert not torch.equal(F, other.projection)
     other.load_state_dict(model.state_dict())
-    assert torch.equal(F, other.projection(images))
+    assert torch.equal(F, other.projection)
+    assert dict(model.named_buffers()).keys() == {"projection"}
+    assert model.double().projection.dtype == torch.float64
+    convolution = Pepita(ff.FFConv2d(1, 3, 2), num_classes=3, scale=2.0)
+    convolution.setup((1, 5, 5))
+    assert convolution.projection.shape == (25, 3)
+    assert 1 < convolution.projection.abs().max() / math.sqrt(6 / 25) <= 2
 
 
 # All baselines
@@ -384,21 +388,48 @@ def test_blocks_without_a_rule_are_refused(kind: type[Baseline]) -> None:
         ValueError, match=r"^layers must have .* nn.Linear and nn.Conv2d .* layer 1 has LocallyConnected"
     ):
         kind(ff.FFConv2d(1, 1, 3, padding=1), local, num_classes=3, input_shape=(1, 4, 4))
-    with pytest.raises(ValueError, match="layer 0 has FeedbackLinear"):  # layers of another model
-        kind(*dense(FeedbackAlignment).layers, num_classes=3)
+    with pytest.raises(ValueError, match="layer 0 has FeedbackLinear"):  # a block of another model
+        kind(dense(FeedbackAlignment).layers[0].block, num_classes=3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_of_another_network_are_refused(kind: type[Baseline]) -> None:
+    objective = {"goodness": ff.goodness.LearnedProjection(3), "loss": ff.losses.CrossEntropy()}
+    message = "^layer 1: a layer can be part of one network only, got one that is part of a network already"
+    layer = ff.FFLinear(4, 4)
+    kind(layer, num_classes=3)
+    for other in KINDS:
+        with pytest.raises(ValueError, match=message):
+            other(ff.FFLinear(4, 4), layer, num_classes=3)
+    with pytest.raises(ValueError, match=message):
+        ff.FFSequential(ff.FFLinear(4, 4), layer, **objective)
+    with pytest.raises(ValueError, match=message):
+        kind(ff.FFLinear(4, 4), *ff.FFSequential(ff.FFLinear(4, 4), **objective), num_classes=3)
+    twice = ff.FFLinear(4, 4)
+    with pytest.raises(ValueError, match=message):
+        kind(twice, twice, num_classes=3)
+
+
+@pytest.mark.parametrize("kind", [FeedbackAlignment, Pepita])
+def test_a_refused_network_leaves_its_layers_unchanged(kind: type[Baseline]) -> None:
+    layer, local = ff.FFConv2d(1, 1, 3, padding=1), ff.FFLayer(LocallyConnected2d(1, 2, 3, size=4))
+    with pytest.raises(ValueError, match="layer 1 has LocallyConnected"):
+        kind(layer, local, num_classes=3, normalization=ff.normalization.RMSNorm())
+    assert layer.normalization is None
+    kind(layer, num_classes=3, input_shape=(1, 4, 4))
 
 
 def test_layers_without_a_rule_for_pepita_are_refused() -> None:
     with pytest.raises(ValueError, match="^scale must be positive, got 0"):
         Pepita(ff.FFLinear(4, 3), num_classes=3, scale=0)
-    with pytest.raises(ValueError, match="^layers must each have one .* layer 0 has more"):
+    with pytest.raises(ValueError, match="^layers must have at most one .* layer 0 has more"):
         Pepita(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), num_classes=3)
     recipe = RECIPES["mono-conv"].replace(baseline=Pepita, goodness=None, loss=None, classifier=None)
     with pytest.raises(ValueError, match="^layers must pool after the activation for PEPITA, but layer 0 pools before"):
         recipe.model((3, 32, 32), 10)
     pooled = ff.FFLayer(nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)))
     model = Pepita(pooled, num_classes=3, input_shape=(1, 4, 4))
-    message = r"^layers must activate .* layer 0 computes \(2, 2, 1, 1\) from \(2, 2, 2, 2\)"
+    message = r"^layers must have activations .* layer 0 has activations \(2, 2, 1, 1\) and output \(2, 2, 2, 2\)"
     with pytest.raises(ValueError, match=message):
         model.gradients(torch.rand(2, 1, 4, 4), torch.tensor([0, 1]))
 

@@ -1,6 +1,6 @@
-"""Baselines: the same stack trained by other rules, with the cross-entropy of one linear layer on top.
+"""Baselines: the same layers trained by other learning rules, with a linear output layer and the cross-entropy loss.
 
-Backpropagation of the summed local losses is the update schedule
+To backpropagate the sum of the local losses, use the update schedule
 :class:`~forwardforward.update_schedules.EndToEnd`.
 """
 

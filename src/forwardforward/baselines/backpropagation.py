@@ -8,15 +8,15 @@ __all__ = ["Backpropagation"]
 
 
 class Backpropagation(Baseline):
-    """The stack trained end to end by the exact gradient of the cross-entropy.
+    """A network trained end to end with the exact gradient of the cross-entropy.
 
     Args:
-        *layers: Those of :class:`Baseline`.
+        *layers: See :class:`Baseline`.
         num_classes: Number of classes.
-        **options: Those of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
+        **options: Further arguments of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
 
     Raises:
-        ValueError: If there are no layers.
+        ValueError: If there are no layers, or a layer is part of a network already.
 
     Example:
         >>> import torch, forwardforward as ff

@@ -1,4 +1,4 @@
-"""The base of the baselines: the stack with one linear layer on top, the training step and classification."""
+"""Base class of the baselines: layers with a linear output layer, their training step and classification."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ from forwardforward.update_schedules import Groups
 
 __all__ = ["Baseline"]
 
-Product = nn.Linear | nn.Conv2d
+LinearModule = nn.Linear | nn.Conv2d
 
 
 class Baseline(Network):
-    """The stack's blocks and activations with one linear layer on top, whose outputs are the logits.
+    """Base class of the baselines: the layers' blocks and activations, and a linear output layer that returns logits.
 
-    The gradients are autograd's of the cross-entropy; another rule overrides :meth:`gradients`. All kinds of training
-    share :func:`~forwardforward.fit` and :func:`~forwardforward.evaluate`.
+    By default, gradients are those of the cross-entropy, computed by autograd; a subclass with another learning rule
+    overrides :meth:`gradients`. Baselines are trained by :func:`~forwardforward.fit` and evaluated by
+    :func:`~forwardforward.evaluate`, like every network.
 
     Args:
-        *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used, nor are
-            their ``optimizer`` options, since the network has one optimizer. Gradients flow along a
-            :class:`~forwardforward.layers.SkipConnection`.
+        *layers: Layers as for :class:`~forwardforward.FFSequential`. Each becomes part of this network and cannot be
+            used in another one. Their objectives and ``optimizer`` options are ignored: the network has one loss and
+            one optimizer. Gradients flow through :class:`~forwardforward.layers.SkipConnection`.
         num_classes: Number of classes.
-        normalization: Normalization of the layers without their own; each gets a copy.
+        normalization: Normalization of layers without their own; every layer gets a copy.
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
             inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input; default: taken from the first layer or the first batch.
 
     Raises:
-        ValueError: If there are no layers, fewer than two classes, or ``preprocessing`` does not fit the first layer.
+        ValueError: If there are no layers, a layer is part of a network already, ``num_classes`` is below 2, or
+            ``preprocessing`` does not fit the first layer.
 
     Example:
         >>> import forwardforward as ff
@@ -65,15 +67,26 @@ class Baseline(Network):
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
         self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
+        self.output: nn.Linear | None = None
+        # Check everything before the first layer is changed.
+        skip_tensors(self.stack)  # raises for a connection from before the first layer
+        self._check_preprocessing()
+        for index, layer in enumerate(self.stack):
+            if layer._in_network or layer in self.stack[:index]:
+                raise ValueError(
+                    f"layer {index}: a layer can be part of one network only, got one that is part of a network already"
+                )
+            self._check_layer(index, layer)
         for layer in self.stack:
+            layer._in_network = True
             if layer.normalization is None:
                 layer.normalization = copy.deepcopy(normalization)
-        self.output: nn.Linear | None = None
-        skip_tensors(self.stack)  # refuses a connection from before the first layer
-        self._check_preprocessing()
         shape = self.stack[0].input_shape if input_shape is None else input_shape
         if shape is not None:
             self.setup(shape)
+
+    def _check_layer(self, index: int, layer: FFLayer) -> None:
+        """Check that the learning rule is defined for a layer; called by the constructor."""
 
     @property
     def is_set_up(self) -> bool:
@@ -82,6 +95,8 @@ class Baseline(Network):
 
     def setup(self, input_shape: Sequence[int]) -> None:
         """Set up every layer in a dry run on one input of zeros, and create the output layer.
+
+        Called at the first batch if the input's shape is unknown at construction.
 
         Args:
             input_shape: Shape of one raw input.
@@ -95,11 +110,11 @@ class Baseline(Network):
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
-        """Return the whole network as one group."""
+        """Return one group, the whole network."""
         return {"network": self}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(batch, classes)``.
+        """Return the logits, ``(batch, classes)``.
 
         Args:
             images: Raw images, ``(batch, ...)``.
@@ -107,7 +122,7 @@ class Baseline(Network):
         return self.logits(self.prepare(images))
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits ``(batch, classes)`` of preprocessed images."""
+        """Return the logits of preprocessed images, ``(batch, classes)``."""
         [last] = deque(layer_outputs(self.stack, x, cut=False), maxlen=1)
         assert self.output is not None
         logits: Tensor = self.output(last.flatten(1))
@@ -118,14 +133,14 @@ class Baseline(Network):
 
         Args:
             images: Raw images, ``(batch, ...)``.
-            labels: None, since a baseline has no labels in its input.
+            labels: Must be None: a baseline has no labels in its input.
         """
         if labels is not None:
             raise ValueError("labels must be None for a network without labels in its input")
         return dict(enumerate(layer_outputs(self.stack, self.prepare(images), cut=False)))
 
     def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
-        """Add the update direction to every parameter's ``grad``, and return the logits without their graph.
+        """Accumulate the learning rule's gradients in ``grad`` of the parameters, and return the detached logits.
 
         Args:
             images: Preprocessed images, ``(batch, ...)``.
@@ -148,7 +163,17 @@ class Baseline(Network):
         monitor: bool = False,
         whole: WholeStep | None = None,
     ) -> StepResult:
-        """Update the network once; arguments as for :meth:`FFSequential.step`, of which ``groups`` has no effect."""
+        """Update the network on one batch.
+
+        Args:
+            batch: Raw images ``(batch, ...)`` and class indices ``(batch,)``.
+            optimizer: Optimizer of the network's only group.
+            groups: No effect: a baseline has one group.
+            generator: No effect: a baseline draws no negative samples.
+            autocast: Compute precision.
+            monitor: Whether to return the norm of every layer's gradient.
+            whole: No effect: the step is not compiled, so ``fit(compile=True)`` trains a baseline uncompiled.
+        """
         check_optimizer(optimizer)
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = batch
@@ -181,27 +206,25 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.to(accumulator(logits)), labels)
 
 
-def products(layer: nn.Module, index: int, rule: str) -> list[Product]:
-    """Return the dense and convolutional maps among a layer's parts, in order.
+def linear_modules(layer: FFLayer, index: int, rule: str) -> list[LinearModule]:
+    """Return the :class:`torch.nn.Linear` and :class:`torch.nn.Conv2d` modules of a layer, in order.
 
     Args:
-        layer: The layer, without its objective and peer normalization, which a baseline does not use.
-        index: Its index in the network, for the message.
-        rule: Name of the learning rule, for the message.
+        layer: The layer; its objective and peer normalization are ignored, since a baseline does not use them.
+        index: Index of the layer, for the error message.
+        rule: Name of the learning rule, for the error message.
 
     Raises:
-        ValueError: If the layer has weights of another kind, for which the rule is not defined.
+        ValueError: If the layer has weights in other modules, for which the rule is not defined.
     """
-    parts: list[nn.Module | None] = [layer]
-    if isinstance(layer, FFLayer):
-        parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.residual]
-    maps: list[Product] = []
+    parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.residual]
+    linear: list[LinearModule] = []
     for module in (module for part in parts if part is not None for module in part.modules()):
         if type(module) in (nn.Linear, nn.Conv2d):
-            maps.append(module)  # type: ignore[arg-type]
+            linear.append(module)  # type: ignore[arg-type]
         elif not isinstance(module, nn.LayerNorm) and any(p.dim() > 1 for p in module.parameters(recurse=False)):
             raise ValueError(
                 f"layers must have their weights in nn.Linear and nn.Conv2d for {rule}, "
                 f"but layer {index} has {type(module).__name__}"
             )
-    return maps
+    return linear

@@ -1,4 +1,4 @@
-"""Feedback alignment: errors go backward through fixed random weights."""
+"""Feedback alignment: errors are propagated backward through fixed random weights."""
 
 from __future__ import annotations
 
@@ -10,44 +10,46 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-from forwardforward.baselines.baseline import Baseline, products
+from forwardforward.baselines.baseline import Baseline, linear_modules
+from forwardforward.layers import FFLayer
 
 __all__ = ["FeedbackAlignment"]
 
 
 class FeedbackAlignment(Baseline):
-    r"""The stack trained end to end, errors going backward through fixed random weights.
+    r"""A network trained end to end, with errors propagated backward through fixed random weights.
 
-    Backpropagation sends the error :math:`\delta_l = \partial L / \partial z_l` at the pre-activations :math:`z_l =
-    W_l h_{l-1} + b_l` backward through the transposed weights. Here a random matrix :math:`B_l` of the weights' shape,
-    which is never trained, stands in their place:
+    Backpropagation propagates the error :math:`\delta_l = \partial L / \partial z_l` at the pre-activations
+    :math:`z_l = W_l h_{l-1} + b_l` through the transposed weights. Feedback alignment replaces them by a fixed random
+    matrix :math:`B_l` of the same shape:
 
     .. math::
         \delta_{l-1} = (B_l^\top \delta_l) \odot f'(z_{l-1}), \qquad
         \nabla W_l = \delta_l h_{l-1}^\top, \qquad \nabla b_l = \delta_l
 
-    For a convolution :math:`B_l` are filters, of the same stride, padding, dilation and groups. All else is exact given
-    the error that arrives: activations, pools, normalization with its scales and shifts, biases. So is the update of
-    the output layer, whose error is that of the cross-entropy.
+    For a convolution, :math:`B_l` has the shape of its kernel, and is used with the same stride, padding, dilation and
+    groups. All other operations (activations, pooling, normalization) are differentiated exactly. The output layer
+    receives the exact gradient of the cross-entropy.
 
-    Each :math:`B_l` is drawn once, normal with mean 0 and the root mean square of the weights :math:`W_l` at that
-    moment, so that errors keep the size that backpropagation's would have at the start; the paper draws uniformly from
-    a range that it chooses by hand. They are the buffers ``feedback`` beside the weights and part of the
-    ``state_dict``. The first layer's serves only what is trained in front of it, such as a normalization.
+    :math:`B_l` is drawn once, from a normal distribution with mean 0 and the root mean square of the weights
+    :math:`W_l` at that time as its standard deviation, so that errors have the same magnitude as in backpropagation at
+    the start of the training. (The paper draws from a uniform distribution whose range is chosen by hand.) It is stored
+    in the buffer ``feedback`` of each module with weights. The ``feedback`` of the first layer is used only if a module
+    in front of it has parameters, such as a normalization.
 
     Args:
-        *layers: Those of :class:`Baseline`. Their dense and convolutional blocks are changed in place into ones with
-            feedback weights, so they serve this model alone.
+        *layers: See :class:`Baseline`. The class of their :class:`torch.nn.Linear` and :class:`torch.nn.Conv2d` modules
+            is changed in place, to one with feedback weights.
         num_classes: Number of classes.
-        **options: Those of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
+        **options: Further arguments of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
 
     Raises:
-        ValueError: If there are no layers, or a layer has weights elsewhere than in
-            :class:`torch.nn.Linear` and :class:`torch.nn.Conv2d`.
+        ValueError: If there are no layers, a layer is part of a network already, or a layer has weights in modules
+            other than :class:`torch.nn.Linear` and :class:`torch.nn.Conv2d`.
 
     Source: Lillicrap et al., Random synaptic feedback weights support error backpropagation for deep learning (2016),
-    Nature Communications 7:13276; they have dense layers. Fixed random filters for convolutions are the usual
-    extension, such as in Bartunov et al. (2018), arXiv 1807.04587.
+    Nature Communications 7:13276, for dense layers. Fixed random kernels for convolutions are the usual extension, as
+    in Bartunov et al. (2018), arXiv 1807.04587.
 
     Example:
         >>> import torch, forwardforward as ff
@@ -56,11 +58,8 @@ class FeedbackAlignment(Baseline):
         torch.Size([100, 100])
     """
 
-    def __init__(self, *layers: nn.Module, num_classes: int, **options: Any) -> None:
-        super().__init__(*layers, num_classes=num_classes, **options)
-        self._products = [products(layer, i, "feedback alignment") for i, layer in enumerate(layers)]
-        if self.is_set_up:
-            self._add_feedback()
+    def _check_layer(self, index: int, layer: FFLayer) -> None:
+        linear_modules(layer, index, "feedback alignment")
 
     def setup(self, input_shape: Sequence[int]) -> None:
         """Set up every layer, create the output layer, and draw the feedback weights.
@@ -70,36 +69,36 @@ class FeedbackAlignment(Baseline):
         """
         was_set_up = self.is_set_up
         super().setup(input_shape)
-        if not was_set_up and "_products" in self.__dict__:  # at the first batch; else the constructor continues
-            self._add_feedback()
-
-    def _add_feedback(self) -> None:
+        if was_set_up:
+            return
         assert self.output is not None
-        for product in [*(product for layer in self._products for product in layer), self.output]:
-            scale = float(product.weight.detach().square().mean().sqrt())
-            product.register_buffer(
-                "feedback", torch.empty_like(product.weight, requires_grad=False).normal_(std=scale)
-            )
-            product.__class__ = FeedbackLinear if isinstance(product, nn.Linear) else FeedbackConv2d
+        layers = enumerate(self.stack)
+        modules = [module for i, layer in layers for module in linear_modules(layer, i, "feedback alignment")]
+        for module in [*modules, self.output]:
+            scale = float(module.weight.detach().square().mean().sqrt())
+            module.register_buffer("feedback", torch.empty_like(module.weight, requires_grad=False).normal_(std=scale))
+            module.__class__ = FeedbackLinear if isinstance(module, nn.Linear) else FeedbackConv2d
 
 
 class FeedbackLinear(nn.Linear):
-    """A dense map that sends errors backward through ``feedback`` in place of its weights."""
+    """A linear layer whose input gradient is computed with ``feedback`` instead of ``weight``."""
 
     feedback: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what a dense map returns."""
-        return _send(x, super().forward(x.detach()), lambda error: error @ self.feedback.to(error.dtype))
+        """Return the output of :class:`torch.nn.Linear`."""
+        return _with_input_gradient(
+            x, super().forward(x.detach()), lambda gradient: gradient @ self.feedback.to(gradient.dtype)
+        )
 
 
 class FeedbackConv2d(nn.Conv2d):
-    """A convolution that sends errors backward through ``feedback`` in place of its filters."""
+    """A convolution whose input gradient is computed with ``feedback`` instead of ``weight``."""
 
     feedback: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what a convolution returns."""
+        """Return the output of :class:`torch.nn.Conv2d`."""
         padding: Any = self.padding
         if self.padding_mode != "zeros" or isinstance(padding, str):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
@@ -107,31 +106,35 @@ class FeedbackConv2d(nn.Conv2d):
             padding = 0
         options = (self.stride, padding, self.dilation, self.groups)
 
-        def send(error: Tensor) -> Tensor:
-            sent: Tensor = conv2d_input(x.shape, self.feedback.to(error.dtype), error, *options)
-            return sent
+        def input_gradient(gradient: Tensor) -> Tensor:
+            result: Tensor = conv2d_input(x.shape, self.feedback.to(gradient.dtype), gradient, *options)
+            return result
 
-        return _send(x, F.conv2d(x.detach(), self.weight, self.bias, *options), send)
-
-
-def _send(x: Tensor, y: Tensor, send: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return ``y``, computed from ``x`` without its graph, with a graph that takes errors at ``y`` to ``x`` too."""
-    return _apply(x, y, send)
+        return _with_input_gradient(x, F.conv2d(x.detach(), self.weight, self.bias, *options), input_gradient)
 
 
-class _Send(torch.autograd.Function):
-    """Two ways backward: autograd's to the weights behind ``y``, and ``send`` to ``x``."""
+class _InputGradient(torch.autograd.Function):
+    """Return ``output``; its gradient is passed to ``output`` unchanged, and to ``x`` through ``input_gradient``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, send: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.send, ctx.dtype = send, x.dtype
-        ctx.mark_dirty(y)  # the tensor itself goes on, neither a copy nor a view, which no later operation may change
-        return y
+    def forward(ctx: Any, x: Tensor, output: Tensor, input_gradient: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.input_gradient, ctx.dtype = input_gradient, x.dtype
+        ctx.mark_dirty(output)  # returned as it is: later in-place operations could not modify a view
+        return output
 
     @staticmethod
-    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        sent = ctx.send(error).to(ctx.dtype) if ctx.needs_input_grad[0] else None
-        return sent, error, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        of_input = ctx.input_gradient(gradient).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        return of_input, gradient, None
 
 
-_apply: Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tensor] = _Send.apply
+def _with_input_gradient(x: Tensor, output: Tensor, input_gradient: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a module's output with another gradient of its input.
+
+    Args:
+        x: The input.
+        output: The output, computed from ``x.detach()``.
+        input_gradient: Function from the output's gradient to the input's gradient.
+    """
+    result: Tensor = _InputGradient.apply(x, output, input_gradient)  # type: ignore[no-untyped-call]
+    return result
