@@ -347,7 +347,7 @@ def test_predict_images(
 
     image.new("L", (20, 10)).save("wide.png")
     line = fails("predict", str(digits_run), "images", "wide.png")
-    assert "wide.png has 20 x 10 pixels, the run's images 8 x 8; --resize resizes it" in line
+    assert "wide.png has 20 x 10 pixels, the run's images have 8 x 8; --resize resizes it" in line
     assert main(["predict", str(digits_run), "wide.png", "--resize"]) == 0
     assert len(table(capsys.readouterr().out)) == 1
     image.fromarray(np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)).save("noise.png")

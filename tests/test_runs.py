@@ -215,12 +215,29 @@ def test_more_epochs(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", config())
     run.train(progress=False)
     assert run.epochs_done == 2
-    with pytest.raises(ValueError, match="epochs must be at least 2, the number that is done, got 1"):
+    with pytest.raises(ValueError, match="epochs must be at least 2, the number of completed epochs, got 1"):
         run.set_epochs(1)
     run.set_epochs(4)
     assert Run.open(run.folder).config == run.config
     assert run.train(progress=False)["epochs"] == run.epochs_done == 4
     assert json.loads((run.folder / "summary.json").read_text())["total_seconds"] is None
+
+
+def test_the_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Run.create(tmp_path / "run", config()).train(progress=False)
+    reads = []
+
+    def counted(path: Path) -> dict[str, Any]:
+        reads.append(path)
+        return load_checkpoint(path)
+
+    monkeypatch.setattr("forwardforward.runs.run.load_checkpoint", counted)
+    run = Run.open(tmp_path / "run")
+    run.load()
+    assert (run.epochs_done, run.epochs_done, len(reads)) == (2, 2, 1)
+    Run.open(tmp_path / "run").set_epochs(3)
+    Run.open(tmp_path / "run").train(progress=False)  # replaces the checkpoint
+    assert run.epochs_done == 3
 
 
 def test_a_recipe_without_a_registered_name(tmp_path: Path) -> None:
@@ -232,6 +249,8 @@ def test_a_recipe_without_a_registered_name(tmp_path: Path) -> None:
     assert again.evaluate().error == summary["test_error"]
     with pytest.raises(ValueError, match="my-recipe"):
         ff.load(tmp_path / "run")
+    model, test = ff.load(tmp_path / "run", recipe=recipe), again.splits().test
+    assert torch.equal(model.scores(test.inputs), again.load().scores(test.inputs))
     with pytest.raises(ValueError, match=r"lr \(was 0\.02, is 0\.03\)"):
         Run.open(tmp_path / "run", recipe=recipe.replace(lr=0.03)).train(progress=False)
 
@@ -255,8 +274,8 @@ def test_a_run_in_stages(tmp_path: Path) -> None:
     again.train(progress=False)
     whole = Run.create(tmp_path / "whole", config())
     whole.train(progress=False)
-    first, second = (load_checkpoint(each.folder / "checkpoint.pt")["model"] for each in (again, whole))
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    actual, expected = (load_checkpoint(run.folder / "checkpoint.pt")["model"] for run in (again, whole))
+    assert all(torch.equal(value, expected[name]) for name, value in actual.items())
     with pytest.raises(ValueError, match=r"contains a run with other settings: seed \(was 3, is 4\)"):
         Run(tmp_path / "run", config(seed=4)).begin(resume=True)
 

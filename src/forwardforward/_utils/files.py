@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file beside ``path`` that takes its place when the block ends well, and is removed when it does not.
+    """Context manager that opens a temporary file, which replaces ``path`` on success and is removed on an error.
 
-    What is written is forced to the disk first, so that a kill or a power failure leaves the old file or the new one.
+    The content is synced to the disk before, so that a kill or a power failure leaves either the old or the new file.
 
     Args:
-        path: The file; its folder must exist.
+        path: The file to replace; its folder must exist.
         mode: ``"w"`` for text in UTF-8, or ``"wb"``.
 
     Raises:
@@ -37,7 +37,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the move itself durable, where the system lets one open a folder."""
+    """Sync the replacement itself to the disk, on systems that can open a folder."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
 """The command line: ``python -m forwardforward``, also installed as ``forwardforward``.
 
 ``forwardforward train`` trains a recipe on a data set and writes a run folder, ``predict`` classifies images, arrays or
-texts with a run, ``evaluate`` measures a run on its test set, and ``recipes`` lists the recipes. ``--help`` after a
+texts with a run, ``evaluate`` evaluates a run on its test set, and ``recipes`` lists the recipes. ``--help`` after a
 command lists its options.
 """
 
@@ -27,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; default: those of the process.
 
     Returns:
-        Exit status: 0 for success, 1 if the reader of the output has closed it, 2 for errors caused by the user or the
+        Exit status: 0 for success, 1 if the reader of the output closed its end, 2 for errors caused by the user or the
         environment, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(words)
+    options = _parser().parse_args(words, argparse.Namespace(words=words))
     try:
         with short_warnings("forwardforward"), memory_errors(options.reduce):
-            options.action(options, words)
+            options.action(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has closed its end, as in `... | head`. Python flushes standard output once more when it exits,

@@ -1,4 +1,4 @@
-"""``forwardforward evaluate``: measure a run on its test set."""
+"""``forwardforward evaluate``: evaluate a run on its test set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forwardforward.runs import Run
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser("evaluate", help="measure a run on its test set")
+    parser = commands.add_parser("evaluate", help="evaluate a run on its test set")
     parser.set_defaults(action=_evaluate, reduce="--batch-size")
     parser.add_argument("folder", metavar="RUN", help="run folder")
     parser.add_argument("--data-dir", help="folder of the data set's files (default: the run's)")
@@ -23,11 +23,11 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
 
-def _evaluate(options: argparse.Namespace, words: list[str]) -> None:
+def _evaluate(options: argparse.Namespace) -> None:
     run = Run.open(options.folder)
     config = run.config
-    done = run.epochs_done
     result = run.evaluate(choose_device(options.device or config.device), options.data_dir, options.batch_size)
+    done = run.epochs_done
     figures: dict[str, Any] = {
         "data": config.data,
         "recipe": config.recipe,
@@ -46,6 +46,6 @@ def _evaluate(options: argparse.Namespace, words: list[str]) -> None:
 
 
 def warn_unfinished(done: int, epochs: int) -> None:
-    """Print on standard error how many epochs of a run are done, if some are missing."""
+    """Print the number of completed epochs of an unfinished run on standard error."""
     if done < epochs:
         print(f"unfinished: {done} of {epochs} epochs", file=sys.stderr)

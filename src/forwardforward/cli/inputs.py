@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Suffixes of image files in folders; a file given by itself may have any suffix.
+#: Suffixes of image files in folders; a file named by the user may have any suffix.
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -22,7 +22,7 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Inputs(Protocol):
-    """Named inputs, read in parts.
+    """Named inputs, read in slices.
 
     Attributes:
         names: One name per input.
@@ -31,7 +31,7 @@ class Inputs(Protocol):
     names: Sequence[str]
 
     def read(self, part: slice) -> Tensor:
-        """Return a part of the inputs as the model takes them."""
+        """Return a slice of the inputs, in the form that the model accepts."""
 
 
 class Images:
@@ -40,7 +40,7 @@ class Images:
     Args:
         paths: The files.
         shape: Shape of the model's inputs, (channels, height, width).
-        resize: Whether images of another size are resized; default: they are refused.
+        resize: Whether to resize images of another size; default: raise an error.
 
     Raises:
         ValueError: If the model's inputs are not images, a file is not an image, or an image has another size.
@@ -54,12 +54,12 @@ class Images:
         self._mode = MODES[shape[0]]
         self._size = (shape[2], shape[1])  # Pillow's order
         self._resize = resize
-        for path in paths:  # opening reads the header alone, so that all sizes are checked before the first prediction
+        for path in paths:  # opening reads only the header: check all sizes before the first prediction
             size = _with_image(path, lambda image: image.size)
             if size != self._size and not resize:
                 width, height = self._size
                 raise ValueError(
-                    f"{path} has {size[0]} x {size[1]} pixels, the run's images {width} x {height}; --resize resizes it"
+                    f"{path} has {size[0]} x {size[1]} pixels, the run's images have {width} x {height}; --resize resizes it"
                 )
 
     def read(self, part: slice) -> Tensor:
@@ -87,7 +87,7 @@ class Array:
     Args:
         name: Name of the array.
         array: The inputs, or a single one.
-        shape: Shape of the model's inputs; gray images may lack the dimension of the channels.
+        shape: Shape of the model's inputs; the channel dimension of gray images is optional.
 
     Raises:
         ValueError: If the array has another shape, or contains NaN or infinity.
@@ -140,7 +140,7 @@ def image_inputs(words: Iterable[str], shape: tuple[int, ...], resize: bool = Fa
     Args:
         words: Image files, folders of them, ``.npz`` and ``.npy`` files.
         shape: Shape of the model's inputs.
-        resize: Whether images of another size are resized.
+        resize: Whether to resize images of another size.
 
     Raises:
         FileNotFoundError: If a file does not exist, or a folder contains no images.
@@ -181,7 +181,7 @@ def text_inputs(words: Iterable[str], encoder: Callable[[Sequence[str]], Tensor]
 
 
 def _text_files(word: str) -> list[Path] | None:
-    """Return the files that a word names, None for a word that is a text itself."""
+    """Return the files that an argument names, None for an argument that is a text."""
     try:
         exists = Path(word).exists()
     except (OSError, ValueError):  # too long for a file name, or with a null character
@@ -199,7 +199,7 @@ def _read_text(path: Path) -> str:
 
 
 def files_in(path: Path, suffixes: Sequence[str], noun: str) -> list[Path]:
-    """Return a file as the only entry, or a folder's files with given suffixes: recursive, sorted, without hidden ones.
+    """Return a list of one file, or of a folder's files with given suffixes: recursive, sorted, without hidden files.
 
     Args:
         path: File or folder.
@@ -239,15 +239,15 @@ def read_array(path: Path) -> NDArray[Any]:
             name = next((name for name in ("x", "x_test") if name in content.files), None)
             if name is not None:
                 return np.asarray(content[name])
-            found = ", ".join(content.files) or "none"
+            names = ", ".join(content.files) or "none"
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # numpy's own message recommends to allow pickles, which would run code from the file.
+        # numpy's own message recommends allowing pickles, which would run code from the file.
         raise ValueError(f"{path} is not an array of numbers, or it is corrupted") from error
-    raise ValueError(f"{path} must contain an array x or x_test, got {found}")
+    raise ValueError(f"{path} must contain an array x or x_test, got {names}")
 
 
 def _with_image(path: Path, function: Callable[[Any], Any]) -> Any:
-    """Return what a function makes of an opened image.
+    """Return the result of a function on an opened image.
 
     Raises:
         ValueError: If the file is not an image that Pillow reads.
@@ -262,5 +262,5 @@ def _with_image(path: Path, function: Callable[[Any], Any]) -> Any:
             return function(image)
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's decoders raise errors of many kinds, SyntaxError among them
+    except Exception as error:  # Pillow's decoders raise many kinds of errors, even SyntaxError
         raise ValueError(f"{path} is not an image that Pillow can read: {error}") from error

@@ -40,7 +40,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
 
 
-def _predict(options: argparse.Namespace, words: list[str]) -> None:
+def _predict(options: argparse.Namespace) -> None:
     run = Run.open(options.folder)
     model = run.load(choose_device(options.device))
     warn_unfinished(run.epochs_done, run.config.epochs)
@@ -48,7 +48,7 @@ def _predict(options: argparse.Namespace, words: list[str]) -> None:
         inputs = text_inputs(options.inputs, run.text_encoder())
     else:
         shape = run.config.input_shape
-        assert shape is not None  # the model has been made for it
+        assert shape is not None  # set when the run began
         inputs = image_inputs(options.inputs, shape, options.resize)
     names = run.config.class_names or tuple(map(str, range(run.config.num_classes or 0)))
     with _output(options.out) as file:

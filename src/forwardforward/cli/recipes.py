@@ -15,7 +15,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("name", nargs="?", help="show the hyperparameters of this recipe")
 
 
-def _recipes(options: argparse.Namespace, words: list[str]) -> None:
+def _recipes(options: argparse.Namespace) -> None:
     if options.name is not None:
         recipe = get(options.name)
         _print_fields(recipe.table())

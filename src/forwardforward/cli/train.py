@@ -25,7 +25,7 @@ from forwardforward.runs import Run, RunConfig, differences
 #: Default recipes of data sets for which ``hinton`` does not work.
 DEFAULT_RECIPES = {"imdb": "imdb-bag"}
 
-#: Options that must agree with a run that is resumed.
+#: Options that must match the configuration of a resumed run.
 FIXED = (
     "data", "recipe", "widths", "batch_size", "seed", "data_dir", "precision", "threads", "validation", "compile",
     "vectors",
@@ -60,7 +60,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         "--compile",
         action="store_true",
         default=None,
-        help="compile the layers with torch.compile: slow start, faster steps",
+        help="compile the training step with torch.compile: slow start, faster steps",
     )
     add(
         "--threads",
@@ -78,15 +78,15 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--no-progress", action="store_true", help="no progress bar")
 
 
-def _train(options: argparse.Namespace, words: list[str]) -> None:
-    run = _new_run(options, words) if options.resume is None else _resumed_run(options)
+def _train(options: argparse.Namespace) -> None:
+    run = _new_run(options) if options.resume is None else _resumed_run(options)
     try:
         summary = run.train(progress=not options.no_progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"resume with: {run.resume_command}") from None
     except (ValueError, TypeError):
         if options.resume is None:
-            run.discard()  # training could not start, so the folder is free for another attempt
+            run.discard()  # training could not start: make the folder available again
         raise
     if options.json:
         print(json.dumps(summary))
@@ -97,7 +97,7 @@ def _train(options: argparse.Namespace, words: list[str]) -> None:
         print(f"summary: {run.folder / 'summary.json'}")
     try:
         note = f"curves:  {run.plot()}"
-    except (ImportError, OSError) as error:  # the results are saved, a missing figure is no failure
+    except (ImportError, OSError) as error:  # the results are saved, so a missing figure is not an error
         note = f"no curves: {error}"
     print(note, file=sys.stderr if options.json else sys.stdout)
 
@@ -117,22 +117,22 @@ def _resumed_run(options: argparse.Namespace) -> Run:
 
 
 def _check_options(options: argparse.Namespace, run: Run) -> None:
-    """Check that the options agree with the configuration of a run that is resumed."""
+    """Check that the options match the configuration of a resumed run."""
     if options.out is not None and Path(options.out).absolute() != run.folder.absolute():
         raise ValueError(f"--out contradicts --resume, which resumes the run in {run.folder}")
-    given = {name: value for name, value in vars(options).items() if name in FIXED and value is not None}
-    for name in given.keys() & {"data", "data_dir", "vectors"}:
-        given[name] = _absolute(given[name])
-    saved = {name: value for name, value in vars(run.config).items() if name in given}
-    for name, (before, now) in differences(saved, given).items():
+    settings = {name: value for name, value in vars(options).items() if name in FIXED and value is not None}
+    for name in settings.keys() & {"data", "data_dir", "vectors"}:
+        settings[name] = _absolute(settings[name])
+    saved = {name: value for name, value in vars(run.config).items() if name in settings}
+    for name, (old, new) in differences(saved, settings).items():
         option = "data" if name == "data" else "--" + name.replace("_", "-")
         raise ValueError(
-            f"{option} {_text(now)} contradicts the run in {run.folder}, which has {_text(before)}: "
+            f"{option} {_text(new)} contradicts the run in {run.folder}, which has {_text(old)}: "
             "leave it out, or start another run with --out"
         )
 
 
-def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
+def _new_run(options: argparse.Namespace) -> Run:
     data = options.data or "digits"
     if data not in available() and not data.endswith(".npz"):
         nearest = difflib.get_close_matches(data.lower(), available(), n=1)
@@ -163,14 +163,14 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
         compile=bool(options.compile),
         vectors=vectors,
         validation=bool(options.validation),
-        command=" ".join(["python -m forwardforward", *_without_paths(words)]),
+        command=" ".join(["python -m forwardforward", *_without_paths(options.words)]),
     )
     run = Run(options.out or _free_folder(Path("runs") / f"{Path(data).stem}-{name}-{seed}"), config)
     try:
         run.check_free()
     except FileExistsError as error:
         raise FileExistsError(f"--out {error}; choose another --out") from None
-    # Read the data and make the model first: data and widths that the recipe does not accept leave no folder behind.
+    # Read the data and make the model before the folder, so that an error in data or widths leaves no folder behind.
     run.splits(progress=not options.no_progress)
     _check_model(run, "" if options.widths else " (the default)")
     run.begin()
@@ -178,11 +178,11 @@ def _new_run(options: argparse.Namespace, words: list[str]) -> Run:
 
 
 def _check_model(run: Run, origin: str) -> None:
-    """Check that the recipe makes a model of the run's data and widths.
+    """Check that the recipe can make a model for the run's data and widths.
 
     Args:
-        run: A run whose data have been read.
-        origin: Words for the message, behind the widths.
+        run: The run, with its data read.
+        origin: Text after the widths in the error message.
     """
     config = run.config
     try:
@@ -204,7 +204,7 @@ def _threads(recipe: Recipe) -> int:
 
 
 def _absolute(path: str) -> str:
-    """Return a path that is valid in every working directory; names of data sets are returned unchanged."""
+    """Return the absolute path of a file; names of data sets are returned unchanged."""
     return path if path in available() else os.path.abspath(path)
 
 
@@ -213,7 +213,7 @@ def _text(value: Any) -> str:
 
 
 def _without_paths(words: list[str]) -> Iterator[str]:
-    """Yield the words of the command without the user's own folders, which do not matter to others."""
+    """Yield the words of the command without ``--data-dir`` and ``--out``, whose folders are specific to the user."""
     skip = False
     for word in words:
         if skip or word in ("--data-dir", "--out"):
@@ -223,9 +223,9 @@ def _without_paths(words: list[str]) -> Iterator[str]:
 
 
 def _free_folder(folder: Path) -> Path:
-    """Return the folder, with a number at the end of its name if it exists."""
-    number, free = 1, folder
-    while free.exists():
+    """Return the folder, with a number appended to its name if it exists."""
+    number, candidate = 1, folder
+    while candidate.exists():
         number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate

@@ -1,6 +1,6 @@
-"""Diagnostics: figures and pictures of histories and trained networks.
+"""Diagnostics: measurements and plots of histories and trained networks.
 
-Pictures need matplotlib and do not change its global state.
+Plots need matplotlib and do not change its global state.
 """
 
 from forwardforward.diagnostics.distributions import goodness_distributions

@@ -18,11 +18,11 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('pictures need matplotlib: pip install "forwardforward[plot]"') from error
+        raise ImportError('plots need matplotlib: pip install "forwardforward[plot]"') from error
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure: Any, path: str | Path | None) -> None:
-    """Write the picture if a path is given."""
+    """Save the figure if a path is given."""
     if path is not None:
         figure.savefig(path, dpi=110)

@@ -19,12 +19,12 @@ __all__ = ["goodness_distributions"]
 
 
 def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None = None) -> tuple[Figure, Any]:
-    """Draw, for each layer, the distributions of the goodness of the true label and of wrong labels.
+    """Plot, for each layer, the distributions of the goodness of the true label and of wrong labels.
 
     Args:
         model: An :class:`~forwardforward.FFSequential` whose layers classify.
         data: Labeled data as for :func:`~forwardforward.training.evaluate`; a few thousand images suffice.
-        path: File of the picture; default: not saved.
+        path: File to save the figure to; default: not saved.
 
     Returns:
         The figure and its array of axes.

@@ -25,11 +25,11 @@ _PANELS = (
 
 
 def curves(history: History, path: str | Path | None = None) -> tuple[Figure, Any]:
-    """Draw the figures of every layer over the epochs, and the validation error or the head's training error.
+    """Plot the metrics of every layer over the epochs, and the validation error or the head's training error.
 
     Args:
-        history: Of :func:`~forwardforward.training.fit`.
-        path: File of the picture; default: not saved.
+        history: As returned by :func:`~forwardforward.training.fit`.
+        path: File to save the figure to; default: not saved.
 
     Returns:
         The figure and its array of axes.
@@ -63,7 +63,7 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
 
 
 def _values(history: History, layer: int, key: str) -> list[float | None]:
-    """Return a layer's figure by epoch, from the training or from the validation data."""
+    """Return a metric of a layer for every epoch, from the training or from the validation data."""
     if key != "largest_goodness":
         return history.layer(layer, key)
     measured = [(record["validation"] or {}).get(key) for record in history]
@@ -71,7 +71,7 @@ def _values(history: History, layer: int, key: str) -> list[float | None]:
 
 
 def _errors(axis: Any, history: History, epochs: list[int]) -> None:
-    """Draw the available errors in percent."""
+    """Plot the available errors in percent."""
     if all(record["validation"] is not None for record in history):
         axis.plot(epochs, history.validation("error"), color="black", label="model, validation")
         if history[0]["validation"]["head_error"] is not None:

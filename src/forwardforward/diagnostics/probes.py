@@ -37,28 +37,28 @@ def probe(
     pool: nn.Module | None = None,
     seed: int = 0,
 ) -> tuple[float, ...]:
-    """Train an auxiliary classifier on each layer's frozen features, and return its errors in percent.
+    """Train an auxiliary classifier on each layer's frozen features, and return the errors in percent.
 
-    Features are those under the neutral label if labels are part of the input, with a mean square of one per sample.
-    The features of one layer for all data are in memory at a time.
+    If labels are part of the input, the features are computed with the neutral label. Each sample's features are scaled
+    to a mean square of one. The features of one layer for all samples are kept in memory.
 
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline; it is not changed.
         train: Labeled data, of the kinds that :func:`~forwardforward.training.fit` accepts.
-        test: Labeled data to measure on.
+        test: Labeled data to evaluate on.
         epochs: Passes over the features.
         batch_size: Samples per step.
         lr: Learning rate of Adam.
-        hidden: Number of rectified units between features and classes; default: none, a linear classifier.
-        pool: Module from maps to rows; default: ``SpatialPool(2)``.
+        hidden: Number of hidden ReLU units of the classifier; 0 for a linear classifier.
+        pool: Module from feature maps to vectors; default: ``SpatialPool(2)``.
         seed: Random seed for the order of the samples and the classifier.
 
     Returns:
         One error per layer.
 
     Raises:
-        TypeError: If a number is not a whole one.
-        ValueError: If a number is too small, or data have no labels.
+        TypeError: If ``epochs``, ``batch_size`` or ``hidden`` is not an integer.
+        ValueError: If one of them is too small, or the data have no labels.
 
     Source: the auxiliary classifiers of Dooms et al., The Trifecta (2023), arXiv 2311.18130, figure 8.
 
@@ -75,16 +75,16 @@ def probe(
     hidden = check_whole("hidden", hidden, 0)
     pool = SpatialPool(2) if pool is None else pool
     network = checked_model(model)
-    place = network.device
+    device = network.device
     errors = []
     for layer in range(len(network)):
         (x, y), (x_test, y_test) = (_features(network, layer, pool, data) for data in (train, test))
-        with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1).to(place)
+            classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1).to(device)
         optimizer = torch.optim.Adam(classifier.parameters(), lr=lr)
         for epoch in range(epochs):
-            order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe")).to(place)
+            order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe")).to(device)
             for rows in order.split(batch_size):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(classifier(x[rows]), y[rows]).backward()
@@ -118,12 +118,12 @@ def _features(model: Network, layer: int, pool: nn.Module, data: Data) -> tuple[
 def layer_errors(
     evaluation: Evaluation, probes: tuple[float, ...] | None = None, path: str | Path | None = None
 ) -> tuple[Figure, Any]:
-    """Draw the error of every layer by its own goodness, and that of a probe of its features.
+    """Plot the error of every layer's own goodness, and of a probe on its features.
 
     Args:
-        evaluation: Of :func:`~forwardforward.training.evaluate`.
-        probes: Errors of :func:`probe`; default: not drawn.
-        path: File of the picture; default: not saved.
+        evaluation: As returned by :func:`~forwardforward.training.evaluate`.
+        probes: Errors, as returned by :func:`probe`; default: not plotted.
+        path: File to save the figure to; default: not saved.
 
     Returns:
         The figure and its axes.
@@ -142,8 +142,8 @@ def layer_errors(
     figure = new_figure(6, 3.5)
     axis = figure.subplots()
     for number, (name, values, color) in enumerate(bars):
-        places = [layer + (number - (len(bars) - 1) / 2) * 0.4 for layer in range(len(values))]
-        axis.bar(places, values, 0.4, color=color, label=name)
+        positions = [layer + (number - (len(bars) - 1) / 2) * 0.4 for layer in range(len(values))]
+        axis.bar(positions, values, 0.4, color=color, label=name)
     axis.axhline(evaluation.error, color="black", linewidth=1, label="model")
     axis.set_xticks(range(len(bars[0][1])))
     axis.set_xlabel("layer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from forwardforward._utils.checks import check_num_classes
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
-from forwardforward.specs import LayerSpec, Plugin
+from forwardforward.specs import LayerSpec, NeedsSetup, Plugin
 
 
 class PerClassGoodness(Plugin, nn.Module):
@@ -80,12 +81,14 @@ class ClassGroups(PerClassGoodness):
         self.goodness = MeanOfSquares() if goodness is None else goodness
 
     def setup(self, spec: LayerSpec) -> None:
-        """Check that the features divide into equal groups.
+        """Check that the features divide into equal groups, and set up the goodness of a group.
 
         Args:
             spec: Shape of the activations.
         """
         self._check(spec.features)
+        if isinstance(self.goodness, NeedsSetup):
+            self.goodness.setup(replace(spec, shape=(spec.features // self.num_classes, *spec.shape[1:])))
 
     def _check(self, features: int) -> None:
         if features % self.num_classes:
@@ -100,7 +103,7 @@ class ClassGroups(PerClassGoodness):
         self._check(features)
         if type(self.goodness) in (MeanOfSquares, MeanActivation):  # space first: less memory, no copy of the maps
             return self._over_space(activations).view(batch, self.num_classes, -1).mean(2)
-        groups = activations.reshape(batch * self.num_classes, features // self.num_classes, -1)
+        groups = activations.reshape(batch * self.num_classes, features // self.num_classes, *activations.shape[2:])
         return self.goodness(groups).view(batch, self.num_classes)
 
     def _over_space(self, activations: Tensor) -> Tensor:

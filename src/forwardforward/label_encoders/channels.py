@@ -10,19 +10,20 @@ from forwardforward.label_encoders.encoder import LabelEncoder
 
 
 class LabelChannel(LabelEncoder):
-    """A label map per class, such as a drawn symbol, concatenated to the images as further channels.
+    """One map per class, such as a drawn symbol, concatenated to the images as additional channels.
 
-    Every position of a convolution sees the label, where a code in a corner would reach a few positions only. A first
-    layer :class:`~forwardforward.FFConv2d` computes the response to the maps once per class, not once per sample.
+    Every position of a convolution receives the label, whereas a code in a corner reaches only a few positions. In a
+    first layer :class:`~forwardforward.FFConv2d`, the convolution of the maps is computed once per class instead of
+    once per sample.
 
     Args:
         maps: One map per class, ``(classes, height, width)`` or ``(classes, channels, height, width)``.
-        learned: Whether the maps are parameters, trained with the first layer by the errors that reach its input.
+        learned: Whether the maps are parameters, trained with the gradients at the first layer's input.
         scale: Factor on the maps; one pixel at full intensity is 1.
 
     Raises:
-        ValueError: If the maps are of another form or fewer than 2 or, on encoding, the images are not of the maps'
-            height and width.
+        ValueError: If the maps have another shape or are fewer than 2 or, on encoding, if height and width of the
+            images differ from those of the maps.
 
     Example:
         >>> LabelChannel(torch.rand(2, 4, 4))(torch.rand(3, 1, 4, 4), torch.tensor([0, 1, 1])).joined().shape
@@ -61,7 +62,7 @@ class RandomChannel(LabelChannel):
 
     Args:
         num_classes: Number of classes ``K``.
-        size: Height and width of the images, one number for square ones.
+        size: Height and width of the images, or one number for square images.
         scale: Factor on the maps.
 
     Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks without overlapping updates.
@@ -78,11 +79,11 @@ class RandomChannel(LabelChannel):
 class LearnedChannel(LabelChannel):
     """A learned map per class, every pixel starting from N(0, 1): a one-hot label times a learned matrix.
 
-    Gradients reach the maps from the group of layers that contains the first layer.
+    The maps are trained with the gradients of the update group that contains the first layer.
 
     Args:
         num_classes: Number of classes ``K``.
-        size: Height and width of the images, one number for square ones.
+        size: Height and width of the images, or one number for square images.
         scale: Factor on the initial maps.
 
     Source: Dooms et al., The Trifecta (2023), arXiv 2311.18130, for networks with overlapping updates.
@@ -107,14 +108,14 @@ class WaveChannel(LabelChannel):
 
     Args:
         num_classes: Number of classes ``K``.
-        size: Height and width of the images, one number for square ones.
+        size: Height and width of the images, or one number for square images.
         scale: Factor on the waves.
 
     Raises:
         ValueError: If the image has fewer waves than there are classes.
 
     Source: Scodellaro et al., Training convolutional neural networks with the Forward-Forward algorithm (2023), arXiv
-    2312.14924, which superimposes its waves on the images; here they are a channel of their own.
+    2312.14924, which adds the waves to the images; here they are an additional channel.
 
     Example:
         >>> waves = WaveChannel(4, size=8).codebook.flatten(1)
@@ -129,7 +130,7 @@ class WaveChannel(LabelChannel):
             (u, v)
             for u in range((width + 1) // 2)
             for v in range(-((height - 1) // 2), (height + 1) // 2)
-            if u > 0 or v > 0  # of two opposite vectors, one
+            if u > 0 or v > 0  # one of each pair of opposite vectors
         ]
         vectors.sort(key=lambda vector: (vector[0] ** 2 + vector[1] ** 2, vector))
         if num_classes > 2 * len(vectors):

@@ -1,4 +1,4 @@
-"""Labels as single features of the input: in place of pixels, or after the last one."""
+"""Labels as single features of the input: in place of pixels, or after the last feature."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Overlay(LabelEncoder):
 
 
 class Border(LabelEncoder):
-    """A label in the image's border, with a share of the border's pixels for each class.
+    """A label in the image's border, with an equal number of the border's pixels for each class.
 
-    The border's pixels are assigned to the classes in turn, row by row; remaining pixels stay blank.
+    The border's pixels are assigned to the classes in turn, row by row; remaining pixels are zero.
 
     Args:
         num_classes: Number of classes ``K``.
@@ -64,20 +64,26 @@ class Border(LabelEncoder):
         if images.dim() != 4:
             raise ValueError(f"images must be (batch, channels, height, width) for a border, got {tuple(images.shape)}")
         height, width = images.shape[2:]
-        border = torch.ones(height, width, dtype=torch.bool, device=images.device)
-        border[1:-1, 1:-1] = False
-        columns = border.flatten().nonzero().squeeze(1)
-        each = len(columns) // self.num_classes
-        if not each:
-            raise ValueError(f"num_classes must be at most the border's {len(columns)} pixels, got {self.num_classes}")
-        rows = images.flatten(1).clone()
-        rows[:, columns] = 0
-        return rows, columns[: each * self.num_classes], rows.shape[1]
+        border = _border(height, width, images.device)
+        pixels_per_class = len(border) // self.num_classes
+        if not pixels_per_class:
+            raise ValueError(f"num_classes must be at most the border's {len(border)} pixels, got {self.num_classes}")
+        rows = images.flatten(1).index_fill(1, border, 0)
+        return rows, border[: pixels_per_class * self.num_classes], rows.shape[1]
 
     def _labeled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabeledInput:
         rows, columns, features = self.place(images)
         repeats = len(columns) // self.num_classes
         return LabeledInput(rows, codebook.to(rows.dtype).repeat(1, repeats), index, columns, features)
+
+
+def _border(height: int, width: int, device: torch.device) -> Tensor:
+    """Return the indices of an image's border pixels, row by row, without a synchronization with the device."""
+    pixels = torch.arange(height * width, device=device)
+    if min(height, width) < 3:
+        return pixels
+    sides = pixels.view(height, width)[1:-1, :: width - 1]  # first and last column
+    return torch.cat([pixels[:width], sides.flatten(), pixels[-width:]])
 
 
 class Concatenation(LabelEncoder):

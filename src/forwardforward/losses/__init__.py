@@ -1,4 +1,4 @@
-"""Losses: from goodness to the number that a layer minimizes.
+"""Losses: functions from goodness to the scalar that a layer minimizes.
 
 Each loss derives from the base class of its kind:
 
@@ -6,7 +6,7 @@ Each loss derives from the base class of its kind:
 * :class:`ClassLoss`: ``loss(goodness, targets)`` of logits ``(batch, classes)`` and labels ``(batch,)``;
 * :class:`BatchLoss`: ``loss(embeddings, targets)`` of embeddings ``(batch, dimensions)`` and labels ``(batch,)``.
 
-A plain function serves through an explicit objective, such as
+To use a plain function as a loss, pass an explicit objective, such as
 ``objective=PairObjective(goodness, function)``; see :mod:`forwardforward.objectives`.
 """
 

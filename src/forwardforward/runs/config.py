@@ -14,7 +14,7 @@ __all__ = ["RunConfig", "differences"]
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Configuration of a run. :meth:`from_recipe` fills in what follows from a recipe.
+    """Configuration of a run. :meth:`from_recipe` sets the fields that a recipe determines.
 
     Args:
         data: Name of a data set, or path of an ``.npz`` file.
@@ -22,18 +22,18 @@ class RunConfig:
         widths: Widths of the layers.
         epochs: Passes over the training data.
         batch_size: Samples per step.
-        table: All fields of the recipe as text, as they were when the run began, see
+        table: All fields of the recipe as text at the start of the run, see
             :meth:`~forwardforward.recipes.Recipe.table`.
         seed: Random seed for weights, shuffling and sampling; splits are fixed.
         data_dir: Folder of the data set's files; default: see :func:`forwardforward.data.load`.
         device: Device to train on.
         precision: Compute precision, ``"float32"`` or ``"bf16"``.
         threads: Number of CPU threads; results are bit-exact for equal numbers. Default: torch's number.
-        compile: Whether ``torch.compile`` compiles the layers; results are equal up to rounding.
-        vectors: File of word vectors that replace those which the recipe trains.
-        validation: Whether the validation split is held out, measured after each epoch, and evaluated on at the end
-            instead of the test set.
-        train_samples: Number of training samples, a fixed subset with equal shares of the classes; default: all.
+        compile: Whether ``torch.compile`` compiles the training step; results are equal up to rounding.
+        vectors: File of pretrained word vectors; default: the recipe trains word vectors.
+        validation: Whether to hold out the validation split, evaluate on it after each epoch, and use it instead of the
+            test set at the end.
+        train_samples: Number of training samples, a fixed class-balanced subset; default: all.
         command: Command that started the run.
         input_shape: Shape of one input; set when the run begins.
         num_classes: Number of classes; set when the run begins.
@@ -70,7 +70,7 @@ class RunConfig:
     class_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check all values: a configuration may come from a file that somebody has edited."""
+        """Check all values, since a configuration may be read from a file that has been edited."""
         for name, check in _CHECKS.items():
             value = getattr(self, name)
             if not check(value):
@@ -106,9 +106,9 @@ class RunConfig:
         return cls(**values)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that determine the result, by name, to be compared by :func:`differences`.
+        """Return the settings that determine the result, by name, for comparison with :func:`differences`.
 
-        Files, device, threads and compilation are left out: they change the result by rounding at most.
+        File names, device, number of threads and compilation are excluded: they affect the result by rounding only.
         """
         return {
             "data": self.data,
@@ -122,14 +122,14 @@ class RunConfig:
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ, by name, as pairs (saved, current); None stands for a missing one.
+    """Return the settings that differ, by name, as pairs (saved, current); None for a missing setting.
 
     Example:
         >>> differences({"lr": "0.1", "seed": 0}, {"lr": "0.2", "seed": 0, "peer": "PeerNormalization()"})
         {'lr': ('0.1', '0.2'), 'peer': (None, 'PeerNormalization()')}
     """
     pairs = {name: (saved.get(name), current.get(name)) for name in {**saved, **current}}
-    return {name: (before, now) for name, (before, now) in pairs.items() if before != now}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
 
 
 def _integer(value: Any, lowest: int, highest: int = 2**63 - 1) -> bool:

@@ -29,8 +29,8 @@ from forwardforward.training import (
     JSONLog,
     evaluate,
     load_checkpoint,
-    load_weights,
 )
+from forwardforward.training.checkpoints import restore_weights
 from forwardforward.training.evaluation import ChoosesLayers
 
 __all__ = ["Run", "load"]
@@ -38,7 +38,7 @@ __all__ = ["Run", "load"]
 FILES = ("config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png")
 
 
-def load(folder: str | Path, device: torch.device | str = "cpu") -> Network:
+def load(folder: str | Path, device: torch.device | str = "cpu", *, recipe: Recipe | None = None) -> Network:
     """Return the trained model of a run, in evaluation mode. The data set is not read.
 
     The model contains the preprocessing that was fitted on the training data, so that it accepts raw inputs, and
@@ -47,12 +47,14 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Network:
     Args:
         folder: Run folder, as written by ``forwardforward train`` or :class:`Run`.
         device: Device of the model.
+        recipe: The run's recipe, if it is not registered by name; default: see :class:`Run`.
 
     Raises:
         FileNotFoundError: If the folder contains no run.
+        ValueError: If the run's recipe is not registered and ``recipe`` is not given.
         CheckpointError: If the run has no checkpoint yet, or it is corrupted.
     """
-    return Run.open(folder).load(device)
+    return Run.open(folder, recipe=recipe).load(device)
 
 
 class Run:
@@ -61,8 +63,9 @@ class Run:
     Args:
         folder: Run folder.
         config: The configuration.
-        recipe: The recipe, for recipes that are not registered by name; default: the recipe that the configuration
-            names, with the data set's settings. Widths, epochs and batch size are the configuration's in any case.
+        recipe: The recipe; required if it is not registered by name. Default: the registered recipe that the
+            configuration names, with the data set's settings. Widths, epochs and batch size are taken from the
+            configuration.
         splits: The data set, if it has been read already.
 
     Example:
@@ -72,7 +75,7 @@ class Run:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     run = Run.create(folder + "/run", RunConfig.from_recipe(recipe, "digits"))
         ...     summary = run.train(progress=False)
-        ...     model = load(folder + "/run")  # the data set is not needed any more
+        ...     model = load(folder + "/run")  # does not need the data set
         >>> model.predict(run.splits().test.inputs[:3]).shape
         torch.Size([3])
     """
@@ -85,6 +88,8 @@ class Run:
         self._recipe = recipe
         self._splits: dict[str | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
+        #: Number of epochs in the checkpoint that was read last, with the file's identity.
+        self._epochs_read: tuple[tuple[int, int], int] | None = None
 
     @classmethod
     def create(
@@ -131,7 +136,7 @@ class Run:
         """Read the data, make the folder and write the configuration.
 
         Args:
-            resume: Whether a run that is in the folder already is resumed, if its settings are equal.
+            resume: Whether to resume a run that the folder already contains, if its settings are equal.
 
         Raises:
             FileExistsError: If the folder already contains a run and ``resume`` is False.
@@ -153,8 +158,7 @@ class Run:
         """Check that the run would overwrite nothing in its folder.
 
         Raises:
-            FileExistsError: If there is a run in the folder, a file with the name of one of a run's, or a file in the
-                folder's place.
+            FileExistsError: If the folder contains a run or a file with a name that runs use, or is a file.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(f"{self.folder} is a file")
@@ -203,7 +207,19 @@ class Run:
             CheckpointError: If the checkpoint is corrupted.
         """
         path = self.folder / "checkpoint.pt"
-        return int(load_checkpoint(path)["epoch"]) if path.exists() else 0
+        if not path.exists():
+            return 0
+        if self._epochs_read is None or self._epochs_read[0] != _identity(path):
+            self._read_checkpoint()
+        assert self._epochs_read is not None
+        return self._epochs_read[1]
+
+    def _read_checkpoint(self) -> dict[str, Any]:
+        """Return the checkpoint, and remember its number of epochs."""
+        path = self.folder / "checkpoint.pt"
+        content = load_checkpoint(path)
+        self._epochs_read = _identity(path), int(content["epoch"])
+        return content
 
     def set_epochs(self, epochs: int) -> None:
         """Change the run's number of epochs, to train it longer.
@@ -212,13 +228,13 @@ class Run:
         that of a run that began with it, unless the recipe has neither.
 
         Args:
-            epochs: New number of epochs, including those that are done.
+            epochs: New number of epochs, including those already completed.
 
         Raises:
-            ValueError: If more epochs are done, or the recipe's update schedule needs more of them.
+            ValueError: If more epochs are completed already, or the recipe's update schedule needs more epochs.
         """
         if epochs < (done := self.epochs_done):
-            raise ValueError(f"epochs must be at least {done}, the number that is done, got {epochs}")
+            raise ValueError(f"epochs must be at least {done}, the number of completed epochs, got {epochs}")
         table = {**self.config.table, "epochs": self.recipe.replace(epochs=epochs).table()["epochs"]}
         command = f"{self.config.command} && python -m forwardforward train --resume RUN --epochs {epochs}"
         config = replace(self.config, epochs=epochs, table=table, command=command)
@@ -234,7 +250,7 @@ class Run:
             progress: Whether to show progress bars for long steps.
 
         Raises:
-            ValueError: If shape or classes of the data are not those of the run.
+            ValueError: If shape or classes of the data differ from those of the run.
         """
         folder = data_dir or self.config.data_dir
         if folder not in self._splits:
@@ -249,10 +265,10 @@ class Run:
         return splits
 
     def training_data(self) -> TensorData:
-        """Return what the model is trained on: the training split, with the validation split if that is not held out.
+        """Return the training data: the training split, plus the validation split unless that is held out.
 
         Raises:
-            ValueError: If the configuration's number of training samples does not suit the data.
+            ValueError: If the configuration's number of training samples is out of range for the data.
         """
         splits, samples = self.splits(), self.config.train_samples
         train = splits.train if self._holds_out else splits.train_and_validation
@@ -264,7 +280,7 @@ class Run:
 
     @property
     def _holds_out(self) -> bool:
-        """Whether the validation split is held out: for the user, or because the classifier chooses layers with it."""
+        """Whether the validation split is held out: on request, or because the classifier selects layers with it."""
         return self.config.validation or isinstance(self.recipe.classifier, ChoosesLayers)
 
     def model(self) -> Network:
@@ -293,8 +309,8 @@ class Run:
             CheckpointError: If there is no checkpoint, or it is corrupted.
         """
         model = self.model()
-        load_weights(self.folder / "checkpoint.pt", model)
-        return model.to(device).eval()
+        path = self.folder / "checkpoint.pt"
+        return restore_weights(self._read_checkpoint(), path, model).to(device).eval()
 
     @property
     def reads_text(self) -> bool:
@@ -302,7 +318,7 @@ class Run:
         return self.recipe.representation is not None
 
     def text_encoder(self) -> TextEncoder:
-        """Return the encoder from texts to the model's inputs, as it was fitted to the training texts.
+        """Return the encoder from texts to the model's inputs, fitted to the training texts.
 
         ``run.load().predict(run.text_encoder()(["A wonderful film."]))`` classifies a text.
 
@@ -327,7 +343,7 @@ class Run:
         """Train from the checkpoint, or from the start, to the last epoch or until a callback stops the training.
 
         Args:
-            callbacks: Callbacks beside the one that writes ``history.jsonl``.
+            callbacks: Callbacks in addition to the one that writes ``history.jsonl``.
             progress: Whether to show progress bars.
 
         Returns:
@@ -343,7 +359,7 @@ class Run:
         model = self.model()
         checkpoint = self.folder / "checkpoint.pt"
         if checkpoint.exists():
-            load_checkpoint(checkpoint)  # outside the block below: another attempt does not mend a corrupted checkpoint
+            load_checkpoint(checkpoint)  # outside the block below: resuming does not repair a corrupted checkpoint
         with _threads(config.threads), self._resumable():
             self._write_text_encoder(splits)
             history = self.recipe.fit(
@@ -362,12 +378,12 @@ class Run:
         return model, history
 
     def train(self, callbacks: Sequence[Callback] = (), progress: bool = True) -> dict[str, Any]:
-        """Train as :meth:`fit`, evaluate, and return the summary, which is written to ``summary.json``.
+        """Train like :meth:`fit`, evaluate, write the summary to ``summary.json`` and return it.
 
-        The test set is read once, after the last epoch; with ``validation`` the validation split is evaluated instead.
+        The test set is used once, after the last epoch; with ``validation`` the validation split is used instead.
 
         Args:
-            callbacks: Callbacks beside the one that writes ``history.jsonl``.
+            callbacks: Callbacks in addition to the one that writes ``history.jsonl``.
             progress: Whether to show progress bars.
         """
         resumed = (self.folder / "checkpoint.pt").exists()
@@ -376,7 +392,7 @@ class Run:
         with _threads(self.config.threads), self._resumable():
             result = evaluate(model, splits.validation if self.config.validation else splits.test)
             summary = self._summary(model, history, result)
-            # The time from reading the data to the result is known only if the run was never interrupted.
+            # The total time, including reading the data, is known only if the run was never interrupted.
             summary["total_seconds"] = self._earlier_total() if resumed else time.monotonic() - self._begun
             self._write_json("summary.json", summary)
         return summary
@@ -384,7 +400,7 @@ class Run:
     def evaluate(
         self, device: torch.device | str | None = None, data_dir: str | None = None, batch_size: int = 1000
     ) -> Evaluation:
-        """Measure the trained model on the test set.
+        """Evaluate the trained model on the test set.
 
         Args:
             device: Device; default: the configuration's.
@@ -439,7 +455,7 @@ class Run:
         }
 
     def _earlier_total(self) -> float | None:
-        """Return the total time of a run that had ended before it was resumed, None for an interrupted one."""
+        """Return the total time of a run that was finished before it was resumed, None for an interrupted run."""
         path = self.folder / "summary.json"
         if not path.exists():
             return None
@@ -452,7 +468,7 @@ class Run:
         try:
             yield
         except (OSError, CheckpointError) as error:
-            if self._recipe is not None:  # the command line would not find it by its name
+            if self._recipe is not None:  # the command line can only resume runs of registered recipes
                 raise
             raise CheckpointError(f"{error}; resume with: {self.resume_command}") from error
 
@@ -481,6 +497,12 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    """Return two numbers that change when a file is replaced."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
 def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
     """Return differences as one line."""
-    return ", ".join(f"{name} (was {before}, is {now})" for name, (before, now) in changed.items())
+    return ", ".join(f"{name} (was {old}, is {new})" for name, (old, new) in changed.items())
