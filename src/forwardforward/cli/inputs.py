@@ -59,7 +59,8 @@ class Images:
             if size != self._size and not resize:
                 width, height = self._size
                 raise ValueError(
-                    f"{path} has {size[0]} x {size[1]} pixels, the run's images have {width} x {height}; --resize resizes it"
+                    f"{path} has {size[0]} x {size[1]} pixels, the run's images have {width} x {height}; "
+                    "--resize resizes it"
                 )
 
     def read(self, part: slice) -> Tensor:

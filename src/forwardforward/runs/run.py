@@ -309,8 +309,8 @@ class Run:
             CheckpointError: If there is no checkpoint, or it is corrupted.
         """
         model = self.model()
-        path = self.folder / "checkpoint.pt"
-        return restore_weights(self._read_checkpoint(), path, model).to(device).eval()
+        restore_weights(self._read_checkpoint(), self.folder / "checkpoint.pt", model)
+        return model.to(device).eval()
 
     @property
     def reads_text(self) -> bool:
