@@ -36,7 +36,7 @@ class Baseline(Network):
 
     Args:
         *layers: Layers as for :class:`~forwardforward.FFSequential`; their objectives, if any, are not used, nor are
-            their ``optimizer`` options, since the network has one optimizer. Gradients flow along a
+            their ``optimizer_options``, since the network has one optimizer. Gradients flow along a
             :class:`~forwardforward.layers.SkipConnection`.
         num_classes: Number of classes.
         normalization: Normalization of the layers without their own; each gets a copy.
@@ -146,7 +146,7 @@ class Baseline(Network):
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
-        whole: WholeStep | None = None,
+        whole_step: WholeStep | None = None,
     ) -> StepResult:
         """Update the network once; arguments as for :meth:`FFSequential.step`, of which ``groups`` has no effect."""
         check_optimizer(optimizer)

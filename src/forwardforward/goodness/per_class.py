@@ -129,7 +129,7 @@ class _Projection(PerClassGoodness):
         Args:
             spec: Shape of the activations.
         """
-        rows = torch.zeros(1, *spec.shape)
+        rows = spec.zeros()
         features = (rows.flatten(1) if self.pool is None else self.pool(rows)).shape[1]
         if self.weight is None or self.weight.shape[1] != features:
             self._create(features)
@@ -150,7 +150,7 @@ class _Projection(PerClassGoodness):
     def _operands(self, activations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pooled activations as rows, and the matrix."""
         if self.weight is None:  # used alone
-            self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
+            self.setup(LayerSpec.of(activations))
             self.to(activations.device, accumulator(activations))
         assert self.weight is not None
         rows = activations.flatten(1) if self.pool is None else self.pool(activations)
@@ -237,7 +237,7 @@ class Prototypes(_Projection):
 
     def __init__(self, num_classes: int, pool: nn.Module | None = None, scale: float = 16.0) -> None:
         super().__init__(num_classes, pool)
-        self.factor = scale
+        self.scale = scale
         self.register_parameter("weight", None)
 
     def _create(self, features: int) -> None:
@@ -247,8 +247,8 @@ class Prototypes(_Projection):
         """Return the scaled cosines, ``(batch, classes)``."""
         rows, weight = self._operands(activations)
         rows = nn.functional.normalize(rows, dim=1)
-        return self.factor * self._product(rows, nn.functional.normalize(weight, dim=1))
+        return self.scale * self._product(rows, nn.functional.normalize(weight, dim=1))
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments and the number of features."""
-        return f"{super().extra_repr()}, scale={self.factor}"
+        return f"{super().extra_repr()}, scale={self.scale}"
