@@ -172,7 +172,7 @@ def test_the_whole_step_and_the_layerwise_step_agree_for_any_block(kind: str) ->
     other = copy.deepcopy(model)
     data = make_data(kind)
     model.step(data, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
-    other.step(data, ff.LocalOptimizer(torch.optim.SGD, lr=0.1), whole=WholeStep())
+    other.step(data, ff.LocalOptimizer(torch.optim.SGD, lr=0.1), whole_step=WholeStep())
     torch.testing.assert_close(other.state_dict(), model.state_dict())
 
 

@@ -137,7 +137,7 @@ def test_the_whole_step_without_a_compiler_learns_the_same() -> None:
         model, batch = network()
         optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
         for seed in range(3):
-            model.step(batch, optimizer, generator=torch.Generator().manual_seed(seed), whole=whole)
+            model.step(batch, optimizer, generator=torch.Generator().manual_seed(seed), whole_step=whole)
         results.append(model)
     assert_same_weights(*results)
 

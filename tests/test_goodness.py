@@ -237,7 +237,7 @@ def test_class_groups_are_equivariant(seed):
 def test_projections_equal_a_plain_loop(projection, shape):
     activations = torch.randn(shape, dtype=torch.float64)
     goodness = projection(3)
-    goodness.setup(LayerSpec(0, 1, shape[1:]))
+    goodness.setup(LayerSpec(0, shape[1:]))
     values = goodness.double()(activations)
     assert values.shape == (shape[0], 3)
     for i, sample in enumerate(activations.flatten(1)):
@@ -257,7 +257,7 @@ def test_only_the_learned_projection_is_learned_and_both_are_saved():
 
 def test_the_random_projection_keeps_the_mean_square():
     projection = RandomProjection(100)
-    projection.setup(LayerSpec(0, 1, (400,)))
+    projection.setup(LayerSpec(0, (400,)))
     weight = projection.weight
     assert weight.square().mean().item() == pytest.approx(1 / 400, rel=0.05)
 
@@ -281,11 +281,11 @@ def test_projections_take_their_features_from_the_layer(projection):
 @pytest.mark.parametrize("projection", [LearnedProjection, RandomProjection, Prototypes])
 def test_a_second_setup_changes_the_weights_for_another_shape_only(projection):
     goodness = projection(3)
-    goodness.setup(LayerSpec(0, 1, (5,)))
+    goodness.setup(LayerSpec(0, (5,)))
     before = goodness.weight
-    goodness.setup(LayerSpec(1, 2, (5,)))
+    goodness.setup(LayerSpec(1, (5,)))
     assert goodness.weight is before
-    goodness.setup(LayerSpec(1, 2, (2, 3)))
+    goodness.setup(LayerSpec(1, (2, 3)))
     assert goodness.weight.shape == (3, 6)
 
 
@@ -303,7 +303,7 @@ def test_a_projection_of_an_image_layer_may_span_its_whole_map():
 
 def test_prototypes_are_scaled_cosines():
     goodness = Prototypes(3, scale=5.0)
-    goodness.setup(LayerSpec(0, 1, (6,)))
+    goodness.setup(LayerSpec(0, (6,)))
     goodness.double()
     activations = torch.randn(4, 6, dtype=torch.float64)
     values = goodness(activations)
@@ -349,7 +349,7 @@ def test_goodness_by_position_equals_a_plain_loop():
 def test_a_pair_loss_compares_position_with_position(loss):
     h = torch.rand(6, 5, 2, 4, dtype=torch.float64)
     objective = ff.objectives.PairObjective(MeanOfSquaresByPosition(), loss)
-    objective.setup(LayerSpec(0, 1, (5, 2, 4)))
+    objective.setup(LayerSpec(0, (5, 2, 4)))
     batch = ff.Batch(h, has_negatives=True)
     local = objective(h, batch)
     positions = h.permute(0, 2, 3, 1).flatten(0, 2)  # as if each were a sample

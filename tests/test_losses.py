@@ -50,7 +50,7 @@ def pairs(positive, negative):
 
 
 def spec(*shape, index=0, depth=6, scale=None):
-    return LayerSpec(index, depth, shape or (4,), scale)
+    return LayerSpec(index, shape or (4,), scale)
 
 
 def set_up(plugin, *shape, index=0, scale=None):

@@ -22,7 +22,7 @@ from forwardforward.specs import LayerSpec
 
 def set_up(plugin, *shape):
     """Return a plug-in after the setup that its layer would do."""
-    plugin.setup(LayerSpec(0, 1, shape))
+    plugin.setup(LayerSpec(0, shape))
     return plugin
 
 

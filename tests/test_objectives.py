@@ -89,8 +89,8 @@ def test_losses_of_every_kind_are_set_up_with_their_layer(base: type[nn.Module],
 
     goodness = {PairLoss: SumOfSquares(), ClassLoss: three_classes, BatchLoss: None}[base]
     objective = make_objective(goodness, Own())
-    objective.setup(LayerSpec(2, 5, (12,)))
-    assert objective.loss.spec == LayerSpec(2, 5, (12,), scale)  # type: ignore[union-attr]
+    objective.setup(LayerSpec(2, (12,)))
+    assert objective.loss.spec == LayerSpec(2, (12,), scale)  # type: ignore[union-attr]
 
 
 def test_an_own_pair_loss_may_have_its_own_accuracy() -> None:
@@ -118,13 +118,13 @@ def test_a_per_class_goodness_function_without_num_classes_classifies() -> None:
 
 def test_an_embedding_names_the_pool_that_maps_need() -> None:
     embedding = Embedding(16)
-    embedding.setup(LayerSpec(0, 1, (8,)))
+    embedding.setup(LayerSpec(0, (8,)))
     with pytest.raises(
         ValueError, match=r"^activations must have 8 values per sample .* got 288; pool=SpatialPool\(2\) accepts maps"
     ):
         embedding(torch.ones(4, 8, 6, 6))
     pooled = Embedding(16, pool=SpatialPool(2))
-    pooled.setup(LayerSpec(0, 1, (8, 6, 6)))
+    pooled.setup(LayerSpec(0, (8, 6, 6)))
     assert pooled(torch.ones(4, 8, 6, 6)).shape == (4, 16)
     assert pooled(torch.ones(4, 8, 9, 5)).shape == (4, 16)
 

@@ -244,7 +244,7 @@ def test_frozen_groups_and_groups_without_parameters_are_not_updated(names):
 
 def test_options_of_a_layer_reach_its_optimizer():
     model = ff.FFSequential(
-        ff.FFLinear(4, 3, optimizer={"lr": 0.5}),
+        ff.FFLinear(4, 3, optimizer_options={"lr": 0.5}),
         ff.FFLinear(3, 3),
         goodness=ff.goodness.SumOfSquares(),
         loss=ff.losses.SymBa(),

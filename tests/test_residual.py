@@ -213,7 +213,7 @@ def test_no_gradient_flows_along_a_skip_connection(groups: list[Any], whole: boo
         losses.append(nn.functional.cross_entropy(layer.objective.goodness(activations[-1]), targets))
     (sum(losses) if isinstance(groups[0], range) else losses[2]).backward()
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.0)
-    model.step((x, targets), optimizer, groups=groups, whole=WholeStep() if whole else None)
+    model.step((x, targets), optimizer, groups=groups, whole_step=WholeStep() if whole else None)
     for parameter, expected in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-10, atol=1e-12)
 

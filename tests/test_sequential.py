@@ -848,7 +848,7 @@ def test_a_forward_hook_on_a_layer_receives_every_batch_and_no_dry_run(make, for
     copies = 2 if model.uses_negatives else 1
     whole = ff.step.WholeStep() if form == "whole" else None
     passes = 1 if model.head is None or not model.uses_negatives else 2  # the scores of the negatives
-    model.step((images[:10], labels[:10]), sgd(), whole=whole)
+    model.step((images[:10], labels[:10]), sgd(), whole_step=whole)
     for counts in rows.values():
         assert counts == ([10] if passes == 2 else []) + [10 * copies]
         counts.clear()
@@ -960,7 +960,7 @@ def test_a_step_leaves_no_gradient_in_the_callers_encoder(make, form):
     for groups in (None, EndToEnd()(len(model), 0, 0, 1)):
         whole = ff.step.WholeStep() if form == "whole" else None
         images = encoder(torch.rand(6, 5))
-        model.step((images, torch.arange(6) % 3), sgd(), groups=groups, whole=whole)
+        model.step((images, torch.arange(6) % 3), sgd(), groups=groups, whole_step=whole)
         assert images.grad_fn is not None
         assert all(p.grad is None for p in encoder.parameters())
 

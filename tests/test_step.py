@@ -59,7 +59,7 @@ def test_both_forms_agree_for_every_recipe_and_its_schedule(name: str) -> None:
     for index in range(2):
         groups = recipe.schedule(len(model), 0, index, 40)
         layerwise = step(model, batch, optimizers[0], groups=groups, monitor=True)
-        whole = step(other, batch, optimizers[1], groups=groups, monitor=True, whole=WholeStep())
+        whole = step(other, batch, optimizers[1], groups=groups, monitor=True, whole_step=WholeStep())
         assert layerwise.layers.keys() == whole.layers.keys()
         for layer, local in layerwise.layers.items():
             for figure in ("loss", "positive", "negative", "accuracy"):
@@ -75,17 +75,19 @@ def test_both_forms_agree_for_every_recipe_and_its_schedule(name: str) -> None:
 
 
 class Doubled(nn.Module):
-    """A block whose buffer counts its calls, with dropout."""
+    """A block with dropout and two buffers: one is changed in place at each call, one is assigned."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.linear = nn.Linear(features, features)
         self.dropout = nn.Dropout(0.3)
         self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("average", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             self.calls += 1
+            self.average = 0.9 * self.average + 0.1 * x.mean()
         return self.dropout(self.linear(x))
 
 
@@ -139,11 +141,11 @@ def test_both_forms_agree_for_every_schedule(schedule: Schedule, learned_label: 
     other = copy.deepcopy(model)
     shape = (8, 1, 4, 4) if learned_label else (8, 16)
     batch = torch.rand(shape, dtype=torch.float64), torch.arange(8) % 3
-    optimizers = [ff.LocalOptimizer(torch.optim.Adam, lr=1e-2) for _ in range(2)]
+    optimizers = [ff.LocalOptimizer(torch.optim.AdamW, lr=1e-2, weight_decay=0.5) for _ in range(2)]
     for index in range(4):
         groups = schedule(5, 2 * index, index, 10)
         step(model, batch, optimizers[0], groups=groups)
-        step(other, batch, optimizers[1], groups=groups, whole=WholeStep())
+        step(other, batch, optimizers[1], groups=groups, whole_step=WholeStep())
         assert difference(model, other) < 1e-10
     if not learned_label:  # every layer runs once per step, also if groups overlap
         steps = [check_groups(schedule(5, 2 * index, index, 10), 5) for index in range(4)]
@@ -157,7 +159,7 @@ def test_the_whole_function_is_pure() -> None:
     stack = Stack(model.stack, [(str(i),) for i in range(5)])
     before = copy.deepcopy(model.state_dict())
     groups = check_groups(Overlapping(2, None)(5, 0, 0, 1), 5)
-    first, second = (WholeStep()._gradients(stack, batch, groups, None, set(range(5))) for _ in range(2))
+    first, second = (WholeStep().gradients(stack, batch, groups) for _ in range(2))
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     for layer in range(5):
         assert first.parameters[layer].keys() == {key for key, _ in model[layer].named_parameters()}
@@ -176,7 +178,7 @@ def test_frozen_and_parametrized_layers_agree() -> None:
     frozen = copy.deepcopy(model[1].state_dict())
     for candidate, whole in ((model, None), (other, WholeStep())):
         optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
-        step(candidate, batch, optimizer, groups=Overlapping(2, None)(5, 0, 0, 1), whole=whole)
+        step(candidate, batch, optimizer, groups=Overlapping(2, None)(5, 0, 0, 1), whole_step=whole)
     assert difference(model, other) < 1e-10
     weights = {key for key, _ in model[1].named_parameters()}
     assert all(torch.equal(frozen[key], model[1].state_dict()[key]) for key in weights)
@@ -219,7 +221,7 @@ def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None
     optimizers = [ff.LocalOptimizer(torch.optim.SGD, lr=1e-3) for _ in range(2)]
     groups = recipe.schedule(len(model), 0, 1, 40)
     layerwise = step(model, batch, optimizers[0], groups=groups)
-    whole = step(other, batch, optimizers[1], groups=groups, whole=WholeStep(compile=True))
+    whole = step(other, batch, optimizers[1], groups=groups, whole_step=WholeStep(compile=True))
     assert layerwise.layers.keys() == whole.layers.keys()
     if not dropout:  # the compiler's random numbers differ from eager ones
         assert difference(model, other) < 1e-4
@@ -235,6 +237,6 @@ def test_more_sets_of_groups_than_torch_compiles_of_one_function() -> None:
     batch = torch.rand(8, 16), torch.arange(8) % 3
     with torch._dynamo.config.patch(recompile_limit=1):
         for epoch in range(5):
-            result = step(model, batch, optimizer, groups=Greedy()(5, epoch, 0, 5), whole=whole)
+            result = step(model, batch, optimizer, groups=Greedy()(5, epoch, 0, 5), whole_step=whole)
             assert list(result.layers) == [epoch]
-        step(model, (batch[0][:5], batch[1][:5]), optimizer, groups=Greedy()(5, 0, 0, 5), whole=whole)
+        step(model, (batch[0][:5], batch[1][:5]), optimizer, groups=Greedy()(5, 0, 0, 5), whole_step=whole)

@@ -17,7 +17,7 @@ import forwardforward as ff
 from forwardforward.layers import NORMALIZE_FIRST, TRANSFORM_FIRST
 from forwardforward.training import Callback, CheckpointError, EarlyStopping, load_checkpoint, load_weights
 from forwardforward.training import save_checkpoint as save
-from forwardforward.training.settings import first_difference, model_settings
+from forwardforward.training.settings import differences, model_settings
 
 X = torch.rand(50, 64, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(50) % 3
@@ -279,7 +279,7 @@ def test_a_layers_own_options_are_compared(tmp_path: Path) -> None:
             "loss": ff.losses.SymBa(),
             "label_encoder": ff.label_encoders.Overlay(3),
         }
-        return ff.FFSequential(ff.FFLinear(64, 9, optimizer={"lr": lr}), **plugins)
+        return ff.FFSequential(ff.FFLinear(64, 9, optimizer_options={"lr": lr}), **plugins)
 
     save_first_epoch(tmp_path / "c.pt", new_network(0.1))
     with pytest.raises(ValueError, match=r"^layers\.0\.optimizer must be .*, \{'lr': 0\.1\}, got \{'lr': 0\.2\}"):
@@ -326,8 +326,8 @@ def words(dropout: float) -> nn.Module:
     ids=["order", "weight", "skip", "distance", "temperature", "dropout", "scale"],
 )
 def test_every_argument_of_a_model_is_compared(first: nn.Module, second: nn.Module) -> None:
-    assert first_difference(model_settings(first), model_settings(copy.deepcopy(first))) is None
-    assert first_difference(model_settings(first), model_settings(second)) is not None
+    assert not differences(model_settings(first), model_settings(copy.deepcopy(first)))
+    assert differences(model_settings(first), model_settings(second))
 
 
 def test_plugins_without_a_repr_are_compared_by_name(tmp_path: Path) -> None:

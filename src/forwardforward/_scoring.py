@@ -27,7 +27,7 @@ def goodness_of(layers: Sequence[FFLayer], x: Tensor | LabeledInput) -> Tensor:
     Raises:
         ValueError: If a layer's objective has no goodness.
     """
-    values = list(run_layers(layers, x, FFLayer.goodness))
+    values = list(run_layers(layers, x, FFLayer.output_and_goodness))
     for index, goodness in enumerate(values):
         if goodness is None:
             raise ValueError(f"every layer must have a per-class goodness, got only a batch objective in layer {index}")

@@ -61,6 +61,7 @@ class LinearHead(nn.Module):
         self.pool = pool
         self.normalization = RMSNorm()
         self.linear = None
+        self._sizes: dict[int, int] = {}  # number of features of each layer that is read
 
     def indices(self, depth: int) -> list[int]:
         """Return the layers that the head reads in a network of ``depth`` layers.
@@ -74,23 +75,35 @@ class LinearHead(nn.Module):
         return indices or [0]
 
     @torch.no_grad()
-    def setup(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Create the weights, or extend them by zeros for a network that has grown.
+    def setup(
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Create the weights; in a network that has grown, those of layers that are still read are kept.
 
         Args:
             shapes: Shape of one output sample of every layer.
+            device: Device of the network.
+            dtype: Dtype of the network.
         """
-        features = sum(self.rows(torch.zeros(1, *shapes[i])).shape[1] for i in self.indices(len(shapes)))
-        if self.linear is not None and self.linear.in_features == features:
+        sizes = {
+            index: self.rows(torch.zeros(1, *shapes[index], device=device, dtype=dtype)).shape[1]
+            for index in self.indices(len(shapes))
+        }
+        if self.linear is not None and sizes == self._sizes:
             return
-        linear = nn.Linear(features, self.num_classes)
+        linear = nn.Linear(sum(sizes.values()), self.num_classes, device=device, dtype=dtype)
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
         if self.linear is not None:
-            linear.to(self.linear.weight)
-            linear.weight[:, : self.linear.in_features] = self.linear.weight
             linear.bias.copy_(self.linear.bias)
-        self.linear = linear
+            before = dict(zip(self._sizes, self.linear.weight.split(list(self._sizes.values()), dim=1), strict=True))
+            for index, columns in zip(sizes, linear.weight.split(list(sizes.values()), dim=1), strict=True):
+                if index in before and before[index].shape == columns.shape:
+                    columns.copy_(before[index])
+        self.linear, self._sizes = linear, sizes
 
     def rows(self, activations: Tensor) -> Tensor:
         """Return the features of one layer, ``(batch, features of the layer)``."""
@@ -132,8 +145,9 @@ class LinearHead(nn.Module):
         optimizer.zero_grad("head")
         logits = self(features)
         loss = nn.functional.cross_entropy(logits, labels)
-        loss.backward()
-        optimizer.step("head")
+        if loss.requires_grad:  # the head may be frozen
+            loss.backward()
+            optimizer.step("head")
         return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
 
     def extra_repr(self) -> str:

@@ -106,7 +106,7 @@ class LabelNegatives(Negatives):
         if label_encoder is None or labels is None:
             raise ValueError(f"{self!r} needs labels and a label encoder: FFSequential(..., label_encoder=...)")
         wrong = self.wrong_labels(labels, label_encoder.num_classes, scores, generator)
-        return Batch(label_encoder(images, torch.stack([labels, wrong])), labels, has_negatives=True)
+        return Batch(label_encoder.join(images, torch.stack([labels, wrong])), labels, has_negatives=True)
 
 
 class RandomLabel(LabelNegatives):

@@ -77,7 +77,18 @@ class Network(nn.Module):
     @property
     def stack(self) -> list[FFLayer]:
         """The layers, in order."""
-        return [layer for layer in self.layers if isinstance(layer, FFLayer)]
+        layers = []
+        for index, layer in enumerate(self.layers):
+            if not isinstance(layer, FFLayer):
+                raise TypeError(f"layers must be instances of FFLayer, got {type(layer).__name__} as layer {index}")
+            layers.append(layer)
+        return layers
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or pickled network, which claims its layers."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        for layer in self.stack:
+            layer.claim()
 
     @property
     def num_embeddings(self) -> int | None:
@@ -121,7 +132,7 @@ class Network(nn.Module):
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
-        whole: WholeStep | None = None,
+        whole_step: WholeStep | None = None,
     ) -> StepResult:
         """Update the network once; see the subclasses."""
         raise NotImplementedError
@@ -132,17 +143,17 @@ class Network(nn.Module):
 
     def layer_goodness(self, images: Tensor) -> Tensor:
         """Return each layer's goodness of one batch under every label, ``(batch, layers, classes)``."""
-        raise NotImplementedError
+        raise ValueError("this network has no local objectives, which layer_goodness needs")
 
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the one-pass head's logits of one batch, ``(batch, classes)``."""
-        raise NotImplementedError
+        raise ValueError("this network has no head")
 
     def local_losses(
         self, batch: tuple[Tensor, Tensor | None], generator: torch.Generator | None = None
     ) -> list[LocalLoss]:
         """Return every layer's local loss of one batch, in evaluation mode and without an update."""
-        raise NotImplementedError
+        raise ValueError("this network has no local objectives, which local_losses needs")
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
         """Return the output of every layer by its index."""
@@ -194,7 +205,7 @@ class Network(nn.Module):
             )
         if self.input_shape is None:
             self._setup_for(raw)
-        return raw.to(self.device)
+        return raw.to(self.device, raw.dtype if raw.dtype in (torch.int32, torch.int64) else torch.int64)
 
     def _setup_for(self, raw: Tensor) -> None:
         with torch.inference_mode(False):  # parameters made in inference mode could not be trained

@@ -130,7 +130,27 @@ class FFSequential(Network):
         self._defaults = Defaults(goodness, loss, objective, normalization, peer)
         self._shapes: list[tuple[int, ...]] = []  # of the first layer's input and of every output
         checked = [_checked_layer(index, layer) for index, layer in enumerate(layers)]  # all, before one is changed
-        self.layers = nn.ModuleList(self._adopted(index, layer) for index, layer in enumerate(checked))
+        adopted: list[FFLayer] = []
+        try:
+            for index, layer in enumerate(checked):
+                adopted.append(self._adopted(index, layer))
+            self.layers = nn.ModuleList(adopted)
+            self._assemble(negatives, head, classifier, input_shape)
+        except Exception:
+            for layer in adopted:  # the caller may correct an argument and use them again
+                layer.release()
+            raise
+
+    # Construction
+
+    def _assemble(
+        self,
+        negatives: Negatives | Callable[..., Batch] | None,
+        head: LinearHead | None,
+        classifier: Classifier | None,
+        input_shape: Sequence[int] | None,
+    ) -> None:
+        """Check that layers and plug-ins fit together, and complete the network."""
         kinds = {objective.uses_negatives for objective in self._objectives()}
         if len(kinds) > 1:
             names = ", ".join(type(objective).__name__ for objective in self._objectives())
@@ -142,6 +162,7 @@ class FFSequential(Network):
         self.negatives = self._checked_negatives(negatives)
         self.num_classes = self._resolved_num_classes(head)
         self.head = self._new_head(head)
+        self._uses_default_classifier = classifier is None
         self.classifier = self._checked_classifier(classifier)
         skip_tensors(self.stack)  # refuses a connection from before the first layer
         self._check_preprocessing()
@@ -150,8 +171,6 @@ class FFSequential(Network):
             self.setup(input_shape)
         elif (shape := self.stack[0].input_shape) is not None:
             self._setup_layers(shape)
-
-    # Construction
 
     def _adopted(self, index: int, layer: FFLayer) -> FFLayer:
         """Return a layer with the network's plug-ins where it lacks its own."""
@@ -203,7 +222,7 @@ class FFSequential(Network):
 
     def _checked_classifier(self, classifier: Classifier | None) -> Classifier:
         if classifier is None:
-            return SumOverLayers(self._voters()) if self.layers_classify else "head"
+            return SumOverLayers(self._classifying_layers()) if self.layers_classify else "head"
         if classifier == "head" and self.head is None:
             raise ValueError("head must be given for classifier='head', got None")
         return classifier
@@ -247,19 +266,18 @@ class FFSequential(Network):
         self._finish_setup(shapes)
 
     def _finish_setup(self, shapes: list[tuple[int, ...]]) -> None:
-        if self.head is not None:
-            self.head.setup(shapes[1:])
-            self.head.to(self.device, self.dtype)
-        self.num_classes = self._resolved_num_classes(self.head)
-        self._shapes = shapes
         self._check_saved()  # of tensors that a plug-in made in its setup
+        self.num_classes = self._resolved_num_classes(self.head)
+        if self.head is not None:
+            self.head.setup(shapes[1:], self.device, self.dtype)
+        self._shapes = shapes
 
     def append(self, layer: nn.Module) -> FFSequential:
         """Append a layer to the network, which may be trained already, and return the network.
 
         Weights of the other layers stay; the new layer takes the network's default plug-ins. Optimizers that follow
-        this network keep their state and add one for the new layer. A head that reads the new layer is extended by
-        zeros.
+        this network keep their state and add one for the new layer. A head keeps the weights of the layers that it
+        still reads; those of the new layer are zero.
 
         Args:
             layer: The new layer; a plain module is wrapped in an :class:`~forwardforward.FFLayer`.
@@ -277,6 +295,7 @@ class FFSequential(Network):
         """
         new = self._adopted(len(self), _checked_layer(len(self), layer)).to(self.device, self.dtype)
         if not isinstance(new.objective, Objective) or new.objective.uses_negatives != self.uses_negatives:
+            new.release()
             raise ValueError(f"layer must have the same kind of objective as the others, got {new.objective}")
         self.layers.append(new)
         try:
@@ -288,7 +307,10 @@ class FFSequential(Network):
                 self._finish_setup(shapes)
         except Exception:
             del self.layers[-1]
+            new.release()
             raise
+        if self._uses_default_classifier:
+            self.classifier = self._checked_classifier(None)
         new.train(self.training)
         return self
 
@@ -327,7 +349,7 @@ class FFSequential(Network):
     def _objectives(self) -> list[Objective]:
         return [layer.objective for layer in self.stack if layer.objective is not None]
 
-    def _voters(self) -> slice:
+    def _classifying_layers(self) -> slice:
         """Return all layers but the first, which finds the label in its input too easily, as in Hinton's program."""
         return slice(1, None) if self.uses_negatives and len(self) > 1 else slice(None)
 
@@ -352,7 +374,7 @@ class FFSequential(Network):
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
-        whole: WholeStep | None = None,
+        whole_step: WholeStep | None = None,
     ) -> StepResult:
         """Update the layers once.
 
@@ -366,7 +388,7 @@ class FFSequential(Network):
             generator: Source of randomness for the negatives, on the network's device.
             autocast: Compute precision, such as ``torch.bfloat16``; goodness and weights keep theirs.
             monitor: Whether to measure gradient norms.
-            whole: Computes the gradients of all layers in one function; default: layer by layer.
+            whole_step: Computes the gradients of all layers in one function; default: layer by layer.
 
         Returns:
             The local losses.
@@ -387,13 +409,13 @@ class FFSequential(Network):
             observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
             stack = Stack(self.stack, names, frozenset(observed), partial(self._head_rows, len(images)))
             with autocast_to(autocast, images.device):
-                features, scores = self._scores_for_negatives(images, labels, generator)
-                made = self._make_batch(images, labels, scores, generator)
-            if whole is None:
-                layerwise = LayerwiseStep(stack, optimizer, made, autocast, monitor)
+                features, scores = self._scores_for_negatives(images, generator)
+                samples = self._make_batch(images, labels, scores, generator)
+            if whole_step is None:
+                layerwise = LayerwiseStep(stack, optimizer, samples, autocast, monitor)
                 result, rows = layerwise.run(groups), layerwise.outputs
             else:
-                result, rows = whole.run(stack, optimizer, made, groups, autocast, monitor)
+                result, rows = whole_step.run(stack, optimizer, samples, groups, autocast, monitor)
             if self.head is not None and labels is not None:
                 features = self.head.read(rows) if features is None else features
                 result.head = self.head.step(features, labels, optimizer)
@@ -410,7 +432,7 @@ class FFSequential(Network):
         return prepared, self.check_labels(prepared, labels)
 
     def _scores_for_negatives(
-        self, images: Tensor, labels: Tensor | None, generator: torch.Generator | None
+        self, images: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the head's features under the neutral label, and the scores that the negatives need."""
         if self.label_encoder is None or (self.head is None and self._needed_scores is None):
@@ -420,7 +442,7 @@ class FFSequential(Network):
             if self._needed_scores == "head" and self.head is not None and features is not None:
                 return features, self.head(features)
             if self._needed_scores == "goodness":
-                return features, SumOverLayers(self._voters())(self._goodness(images))
+                return features, SumOverLayers(self._classifying_layers())(self._goodness(images))
             return features, None
 
     def _make_batch(
@@ -526,9 +548,11 @@ class FFSequential(Network):
         """
         images, labels = self._prepared(batch)
         with eval_mode(self):
-            _, scores = self._scores_for_negatives(images, labels, generator)
-            made = self._make_batch(images, labels, scores, generator)
-            return list(run_layers(self.stack, made.inputs, lambda layer, x, skip: layer.local_loss(x, made, skip)))
+            _, scores = self._scores_for_negatives(images, generator)
+            samples = self._make_batch(images, labels, scores, generator)
+            return list(
+                run_layers(self.stack, samples.inputs, lambda layer, x, skip: layer.local_loss(x, samples, skip))
+            )
 
     @torch.no_grad()
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -7,7 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["LayerSpec", "NeedsSetup", "Plugin"]
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LayerSpec", "NeedsSetup", "Plugin", "setup_plugin"]
 
 
 @dataclass(frozen=True)
@@ -16,20 +19,35 @@ class LayerSpec:
 
     Attributes:
         index: Index of the layer, from 0.
-        depth: Number of layers of the network.
         shape: Shape of one sample of the plug-in's input, ``(features, ...)``.
         scale: For losses: the goodness of a sample whose activations all have magnitude one; None if the goodness has
             no scale.
+        device: Device of the layer.
+        dtype: Dtype of the layer.
 
     Example:
-        >>> LayerSpec(index=0, depth=2, shape=(8, 4, 4)).size
+        >>> LayerSpec(index=0, shape=(8, 4, 4)).size
         128
     """
 
     index: int
-    depth: int
     shape: tuple[int, ...]
     scale: float | None = None
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def of(cls, x: Tensor) -> LayerSpec:
+        """Return the specification for a plug-in that is used alone, at its first call.
+
+        Args:
+            x: The plug-in's input, ``(batch, features, ...)``.
+        """
+        return cls(0, tuple(x.shape[1:]), device=x.device, dtype=x.dtype)
+
+    def zeros(self) -> Tensor:
+        """Return one sample of zeros, ``(1, features, ...)``."""
+        return torch.zeros(1, *self.shape, device=self.device, dtype=self.dtype)
 
     @property
     def features(self) -> int:
@@ -47,7 +65,7 @@ class NeedsSetup(Protocol):
     """A plug-in with parameters, buffers or settings that depend on its layer.
 
     A layer calls :meth:`setup` in a dry run on one sample of zeros, before the plug-in is first used, and again when
-    the layer becomes part of a network. A second call with the same shape must leave parameters unchanged.
+    the layer becomes part of a network, where its index may be another one.
 
     Example:
         >>> class Scale:
@@ -64,6 +82,30 @@ class NeedsSetup(Protocol):
             spec: The layer's place and the shape of the plug-in's input.
         """
         ...
+
+
+def setup_plugin(plugin: object, spec: LayerSpec) -> None:
+    """Set up a plug-in that depends on its layer; others are unchanged.
+
+    Values that a module has from an earlier setup are restored if their shapes are the same, so a layer that was used
+    alone keeps its weights in a network.
+
+    Args:
+        plugin: Any plug-in.
+        spec: Where it is used.
+    """
+    if not isinstance(plugin, NeedsSetup):
+        return
+    if not isinstance(plugin, nn.Module):
+        plugin.setup(spec)
+        return
+    before = {name: value.detach().clone() for name, value in plugin.state_dict().items()}
+    plugin.setup(spec)
+    plugin.to(spec.device, spec.dtype)
+    with torch.no_grad():
+        for name, value in plugin.state_dict(keep_vars=True).items():
+            if name in before and before[name].shape == value.shape:
+                value.copy_(before[name])
 
 
 class Plugin:
@@ -84,7 +126,7 @@ class Plugin:
     def __init_subclass__(cls, **options: Any) -> None:
         """Compare the names of a subclass with those of its base classes."""
         super().__init_subclass__(**options)
-        bases = [base for base in cls.__mro__[1:] if base is not Plugin and issubclass(base, Plugin)]
+        bases = [base for base in cls.__mro__[1:] if Plugin in base.__bases__]  # those that declare names
         declared = {name for base in bases for name in vars(base) if not name.startswith("_")}
         declared |= {"setup", "set_progress", "forward"} if bases else set()
         for name in vars(cls):

@@ -3,8 +3,8 @@
 A schedule returns, for each step, the *groups* of layers to update. A group is a run of neighboring layers: the losses
 of some of them are added, gradients flow inside the group and stop at its border. Groups of one layer are
 Forward-Forward proper; one group of all layers is backpropagation of the summed local losses; a layer in no group runs
-without an update, and layers after the last group do not run. Groups may overlap: a layer's gradient is then the sum
-over its groups. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
+without an update, and layers after the last group do not run, unless a head reads their output. Groups may overlap: a
+layer's gradient is then the sum over its groups. Any callable ``(depth, epoch, step, epochs) -> groups`` serves.
 """
 
 from __future__ import annotations

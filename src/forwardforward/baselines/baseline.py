@@ -37,7 +37,7 @@ class Baseline(Network):
 
     Args:
         *layers: Layers as for :class:`~forwardforward.FFSequential`. Each becomes part of this network and cannot be
-            used in another one. Their objectives and ``optimizer`` options are ignored: the network has one loss and
+            used in another one. Their objectives and ``optimizer_options`` are ignored: the network has one loss and
             one optimizer. Gradients flow through :class:`~forwardforward.layers.SkipConnection`.
         num_classes: Number of classes.
         normalization: Normalization of layers without their own; every layer gets a copy.
@@ -68,20 +68,26 @@ class Baseline(Network):
             raise ValueError("layers must contain at least one layer, got none")
         self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
         self.output: nn.Linear | None = None
-        # Check everything before the first layer is changed.
+        claimed: list[FFLayer] = []
+        try:
+            for index, layer in enumerate(self.stack):
+                _claim(index, layer)
+                claimed.append(layer)
+                self._check_layer(index, layer)
+            self._assemble(normalization, input_shape)
+        except Exception:
+            for layer in claimed:  # the caller may correct an argument and use them again
+                layer.release()
+            raise
+
+    def _assemble(self, normalization: nn.Module | None, input_shape: Sequence[int] | None) -> None:
+        """Check that the layers fit together, and complete the network."""
         skip_tensors(self.stack)  # raises for a connection from before the first layer
         self._check_preprocessing()
-        for index, layer in enumerate(self.stack):
-            if layer._in_network or layer in self.stack[:index]:
-                raise ValueError(
-                    f"layer {index}: a layer can be part of one network only, got one that is part of a network already"
-                )
-            self._check_layer(index, layer)
+        shape = self.stack[0].input_shape if input_shape is None else input_shape
         for layer in self.stack:
-            layer._in_network = True
             if layer.normalization is None:
                 layer.normalization = copy.deepcopy(normalization)
-        shape = self.stack[0].input_shape if input_shape is None else input_shape
         if shape is not None:
             self.setup(shape)
 
@@ -161,7 +167,7 @@ class Baseline(Network):
         generator: torch.Generator | None = None,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
-        whole: WholeStep | None = None,
+        whole_step: WholeStep | None = None,
     ) -> StepResult:
         """Update the network on one batch.
 
@@ -172,7 +178,7 @@ class Baseline(Network):
             generator: No effect: a baseline draws no negative samples.
             autocast: Compute precision.
             monitor: Whether to return the norm of every layer's gradient.
-            whole: No effect: the step is not compiled, so ``fit(compile=True)`` trains a baseline uncompiled.
+            whole_step: No effect: the step is not compiled, so ``fit(compile=True)`` trains a baseline uncompiled.
         """
         check_optimizer(optimizer)
         with torch.inference_mode(False), torch.enable_grad():
@@ -204,6 +210,13 @@ class Baseline(Network):
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits ``(batch, classes)``."""
     return nn.functional.cross_entropy(logits.to(accumulator(logits)), labels)
+
+
+def _claim(index: int, layer: FFLayer) -> None:
+    try:
+        layer.claim()
+    except ValueError as error:
+        raise ValueError(f"layer {index}: {error}") from error
 
 
 def linear_modules(layer: FFLayer, index: int, rule: str) -> list[LinearModule]:

@@ -18,8 +18,8 @@ __all__ = ["Data", "Pair", "Source", "class_names_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
-# : Data for training and evaluation: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images
-# alone, a : map-style data set, or a ``DataLoader``.
+#: Data for training and evaluation: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images
+#: alone, a map-style data set, or a ``DataLoader``.
 Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | DataLoader[Any]
 
 
@@ -78,8 +78,8 @@ class _Loader:
 
     def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
         if generator is not None:
-            for own in self._generators():
-                own.manual_seed(generator.initial_seed())
+            for loader_generator in self._generators():
+                loader_generator.manual_seed(generator.initial_seed())
         empty = True
         for batch in self.loader:
             empty = False
@@ -95,10 +95,10 @@ class _Loader:
 
     def some(self) -> Pair:
         generators = self._generators()
-        states = [own.get_state() for own in generators]
+        states = [generator.get_state() for generator in generators]
         images, labels = next(self.batches(None))
-        for own, state in zip(generators, states, strict=True):
-            own.set_state(state)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
         return images[:2], labels
 
     def _generators(self) -> list[torch.Generator]:
@@ -108,10 +108,9 @@ class _Loader:
 
     def _images(self, batch: Tensor | NDArray[Any]) -> Tensor:
         images = batch.as_subclass(Tensor) if isinstance(batch, Tensor) else torch.as_tensor(batch)
-        images = images.to(self.device, self.dtype if images.is_floating_point() else None, non_blocking=True)
-        if not bool(torch.isfinite(images).all()):
+        if not bool(torch.isfinite(images).all()):  # before the copy, which need not be waited for
             raise ValueError("images must be finite, got NaN or infinity in a batch of the loader")
-        return images
+        return images.to(self.device, self.dtype if images.is_floating_point() else None, non_blocking=True)
 
 
 class _Batches(Sampler[list[int]]):

@@ -37,7 +37,7 @@ class GoodnessByPosition(Plugin, nn.Module):
         """Return the goodness of a position whose activations all have magnitude one.
 
         Args:
-            features: Number of activations per sample.
+            features: Number of channels.
 
         Raises:
             NotImplementedError: If the goodness does not define a scale.

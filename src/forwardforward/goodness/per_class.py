@@ -13,7 +13,7 @@ from forwardforward._utils.checks import check_num_classes
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
-from forwardforward.specs import LayerSpec, NeedsSetup, Plugin
+from forwardforward.specs import LayerSpec, Plugin, setup_plugin
 
 
 class PerClassGoodness(Plugin, nn.Module):
@@ -87,8 +87,7 @@ class ClassGroups(PerClassGoodness):
             spec: Shape of the activations.
         """
         self._check(spec.features)
-        if isinstance(self.goodness, NeedsSetup):
-            self.goodness.setup(replace(spec, shape=(spec.features // self.num_classes, *spec.shape[1:])))
+        setup_plugin(self.goodness, replace(spec, shape=(spec.features // self.num_classes, *spec.shape[1:])))
 
     def _check(self, features: int) -> None:
         if features % self.num_classes:
@@ -132,7 +131,7 @@ class _Projection(PerClassGoodness):
         Args:
             spec: Shape of the activations.
         """
-        rows = torch.zeros(1, *spec.shape)
+        rows = spec.zeros()
         features = (rows.flatten(1) if self.pool is None else self.pool(rows)).shape[1]
         if self.weight is None or self.weight.shape[1] != features:
             self._create(features)
@@ -153,7 +152,7 @@ class _Projection(PerClassGoodness):
     def _operands(self, activations: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pooled activations as rows, and the matrix."""
         if self.weight is None:  # used alone
-            self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
+            self.setup(LayerSpec.of(activations))
             self.to(activations.device, accumulator(activations))
         assert self.weight is not None
         rows = activations.flatten(1) if self.pool is None else self.pool(activations)
@@ -240,7 +239,7 @@ class Prototypes(_Projection):
 
     def __init__(self, num_classes: int, pool: nn.Module | None = None, scale: float = 16.0) -> None:
         super().__init__(num_classes, pool)
-        self.factor = scale
+        self.scale = scale
         self.register_parameter("weight", None)
 
     def _create(self, features: int) -> None:
@@ -250,8 +249,8 @@ class Prototypes(_Projection):
         """Return the scaled cosines, ``(batch, classes)``."""
         rows, weight = self._operands(activations)
         rows = nn.functional.normalize(rows, dim=1)
-        return self.factor * self._product(rows, nn.functional.normalize(weight, dim=1))
+        return self.scale * self._product(rows, nn.functional.normalize(weight, dim=1))
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments and the number of features."""
-        return f"{super().extra_repr()}, scale={self.factor}"
+        return f"{super().extra_repr()}, scale={self.scale}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.numerics import accumulator
-from forwardforward.specs import Plugin
+from forwardforward.specs import LayerSpec, Plugin, setup_plugin
 
 
 class _SquaredNorm(torch.autograd.Function):
@@ -251,6 +251,14 @@ class Negated(Goodness):
     def __init__(self, goodness: Goodness) -> None:
         super().__init__()
         self.goodness = goodness
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Set up the inner goodness.
+
+        Args:
+            spec: Shape of the activations.
+        """
+        setup_plugin(self.goodness, spec)
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return minus the inner goodness of each sample, ``(batch,)``."""

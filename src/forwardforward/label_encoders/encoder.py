@@ -74,6 +74,15 @@ class LabelEncoder(Plugin, nn.Module):
         if labels.shape[-1] != len(images):
             raise ValueError(f"labels must be one per image, got {labels.shape[-1]} labels for {len(images)} images")
         check_labels(labels, self.num_classes)
+        return self.join(images, labels)
+
+    def join(self, images: Tensor, labels: Tensor) -> LabeledInput:
+        """Return images with labels that are known to be in range; the values are not checked.
+
+        Args:
+            images: ``(batch, ...)``.
+            labels: Class indices, ``(batch,)`` or ``(copies, batch)``.
+        """
         return self._labeled(images, self.codebook, labels.long().reshape(-1, len(images)))
 
     def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabeledInput:

@@ -77,4 +77,4 @@ def setup_layers(layers: Sequence[FFLayer], shapes: list[tuple[int, ...]], start
     for index, layer in enumerate(layers[start:], start):
         skip = layer.residual
         skip_shape = shapes[index - skip.distance + 1] if isinstance(skip, SkipConnection) else None
-        shapes.append(layer.setup(shapes[index], index, len(layers), skip_shape))
+        shapes.append(layer.setup(shapes[index], index, skip_shape))

@@ -19,7 +19,7 @@ from forwardforward.normalization import Identity, Normalization, PeerNormalizat
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.objectives.base import unique_name
 from forwardforward.objectives.make import make_objective
-from forwardforward.specs import LayerSpec, NeedsSetup
+from forwardforward.specs import LayerSpec, setup_plugin
 
 __all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "Defaults", "FFLayer", "LayerOutput"]
 
@@ -105,7 +105,7 @@ class FFLayer(nn.Module):
             network that has one.
         peer: Peer normalization of the positive samples; False for none in a network that has one.
         input_shape: Shape of one input sample.
-        optimizer: Options of the local optimizer for this layer, such as ``{"lr": 0.01}``.
+        optimizer_options: Options of the local optimizer for this layer, such as ``{"lr": 0.01}``.
 
     Raises:
         TypeError: If a plug-in is a class or of another kind.
@@ -145,7 +145,7 @@ class FFLayer(nn.Module):
         normalization: nn.Module | None = None,
         peer: PeerNormalization | Literal[False] | None = None,
         input_shape: Sequence[int] | None = None,
-        optimizer: Mapping[str, Any] | None = None,
+        optimizer_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if objective is not None and (goodness is not None or loss is not None):
@@ -173,7 +173,7 @@ class FFLayer(nn.Module):
         self.normalization = normalization
         self.peer = peer or None
         self.objective = objective
-        self.optimizer_options = dict(optimizer or {})
+        self.optimizer_options = dict(optimizer_options or {})
         self.input_shape = None if input_shape is None else tuple(input_shape)
         #: Whether a max-pool may be applied before a ReLU, which gives the same from a quarter of the map.
         self.pool_first = True
@@ -194,7 +194,7 @@ class FFLayer(nn.Module):
     # Setup
 
     def adopt(self, defaults: Defaults) -> None:
-        """Take the plug-ins that the layer lacks from a network; every plug-in is copied.
+        """Take copies of the plug-ins that the layer lacks from a network.
 
         Args:
             defaults: The network's plug-ins.
@@ -203,21 +203,27 @@ class FFLayer(nn.Module):
             ValueError: If the layer ends up without an objective, plug-ins do not fit, or the layer is part of a
                 network already.
         """
-        if self._in_network:
-            raise ValueError("a layer can be part of one network only, got one that is part of a network already")
+        self.claim()
+        try:
+            self._take(defaults)
+        except Exception:
+            self.release()
+            raise
+        self._is_set_up = False
+
+    def _take(self, defaults: Defaults) -> None:
         self.objective = self._network_objective(defaults)
         self._incomplete = Defaults()
-        normalization = defaults.normalization if self.normalization is None else self.normalization
-        self.normalization = Identity() if normalization is None else copy.deepcopy(normalization)
-        if self.peer is not None or not self._refuses_peer:
-            self.peer = copy.deepcopy(defaults.peer if self.peer is None else self.peer)
+        if self.normalization is None:
+            normalization = copy.deepcopy(defaults.normalization)
+            self.normalization = Identity() if normalization is None else normalization
+        if self.peer is None and not self._refuses_peer:
+            self.peer = copy.deepcopy(defaults.peer)
         self._check_peer()
-        self._in_network = True
-        self._is_set_up = False
 
     def _network_objective(self, defaults: Defaults) -> Objective:
         if self.objective is not None:
-            return copy.deepcopy(self.objective)
+            return self.objective
         goodness, loss = self._incomplete.goodness, self._incomplete.loss
         if goodness is None and loss is None and defaults.objective is not None:
             return copy.deepcopy(defaults.objective)
@@ -227,6 +233,24 @@ class FFLayer(nn.Module):
         goodness = defaults.goodness if goodness is None else goodness
         return make_objective(copy.deepcopy(goodness), copy.deepcopy(loss))
 
+    def release(self) -> None:
+        """Make the layer available for another network, after the one that adopted it could not be made."""
+        self._in_network = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for copies, which are not part of a network; a copied network claims its layers again."""
+        return {**self.__dict__, "_in_network": False}
+
+    def claim(self) -> None:
+        """Mark the layer as part of a network.
+
+        Raises:
+            ValueError: If it is part of a network already.
+        """
+        if self._in_network:
+            raise ValueError("a layer can be part of one network only, got one that is part of a network already")
+        self._in_network = True
+
     @property
     def is_set_up(self) -> bool:
         """Whether the shapes of all plug-ins are known."""
@@ -234,15 +258,12 @@ class FFLayer(nn.Module):
 
     @torch.inference_mode(False)  # parameters made in inference mode could not be trained
     @torch.no_grad()
-    def setup(
-        self, shape: Sequence[int], index: int = 0, depth: int = 1, skip_shape: Sequence[int] | None = None
-    ) -> tuple[int, ...]:
+    def setup(self, shape: Sequence[int], index: int = 0, skip_shape: Sequence[int] | None = None) -> tuple[int, ...]:
         """Set up every plug-in in a dry run on one sample of zeros, and return the shape of one output sample.
 
         Args:
             shape: Shape of one input sample, with the label's features.
             index: The layer's index in its network.
-            depth: Number of layers of the network.
             skip_shape: Shape of one sample of the earlier layer's output, if a skip connection reads it.
 
         Raises:
@@ -262,10 +283,7 @@ class FFLayer(nn.Module):
                 "activate": self.peer,
                 "goodness": self.objective,
             }.get(operation)
-            if isinstance(plugin, NeedsSetup):
-                plugin.setup(LayerSpec(index, depth, tuple(value.shape[1:])))
-                if isinstance(plugin, nn.Module):
-                    plugin.to(weight.device, weight.dtype)
+            setup_plugin(plugin, LayerSpec(index, tuple(value.shape[1:]), None, weight.device, weight.dtype))
 
         record: dict[str, Tensor] = {}
         try:
@@ -311,7 +329,7 @@ class FFLayer(nn.Module):
         output: Tensor = self(x, skip=skip, record=record)
         return LayerOutput(record["pre_activation"], record["activation"], record["goodness_input"], output)
 
-    def goodness(self, x: Tensor | LabeledInput, skip: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def output_and_goodness(self, x: Tensor | LabeledInput, skip: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the layer's output, and the goodness for classification: ``(rows,)``, ``(rows, classes)`` or None.
 
         Args:
@@ -346,7 +364,7 @@ class FFLayer(nn.Module):
         if self.peer is not None:
             positives = len(values.output) // 2 if batch.has_negatives else len(values.output)
             term = self.peer(values.pre_activation[:positives], values.activation.detach()[:positives])
-            parts = local.parts or {"loss": local.loss}
+            parts = local.parts or {self.objective.term_name: local.loss}
             parts = {**parts, unique_name(type(self.peer).__name__, parts): term}
             local = local._replace(loss=local.loss + term, parts=parts)
         return values.output, local

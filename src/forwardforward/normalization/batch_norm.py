@@ -80,7 +80,7 @@ class BatchNorm(Normalization):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized per feature, of the same shape."""
         if self.running_mean is None:  # used alone
-            self.setup(LayerSpec(0, 1, tuple(x.shape[1:])))
+            self.setup(LayerSpec.of(x))
             self.to(x.device, accumulator(x))
         running_mean, running_var = self._averages()
         if x.shape[1] != len(running_mean):
@@ -92,6 +92,7 @@ class BatchNorm(Normalization):
             with torch.no_grad():
                 var, mean = _moments(x.to(accumulator(x)))
                 self._update(mean, var)
+        # copies, since training with running statistics updates them in place before the gradient needs them
         return F.batch_norm(
             x,
             running_mean.clone(),

@@ -68,7 +68,7 @@ class PeerNormalization(nn.Module):
             A scalar whose gradient reaches ``pre_activations`` only.
         """
         if self.means is None:  # used alone
-            self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
+            self.setup(LayerSpec.of(activations))
             self.to(activations.device)
         assert self.means is not None
         rest = [d for d in range(activations.dim()) if d != 1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.batches import Batch
-from forwardforward.specs import LayerSpec, NeedsSetup, Plugin
+from forwardforward.specs import LayerSpec, Plugin
 
 
 class LocalLoss(NamedTuple):
@@ -137,7 +137,12 @@ class SumObjective(Objective):
 
     @property
     def _terms(self) -> list[Objective]:
-        return [term for term in self.objectives if isinstance(term, Objective)]
+        terms = []
+        for term in self.objectives:
+            if not isinstance(term, Objective):
+                raise TypeError(f"objectives must be instances of Objective, got {term!r}")
+            terms.append(term)
+        return terms
 
     @property
     def num_classes(self) -> int | None:  # type: ignore[override]
@@ -175,12 +180,6 @@ class SumObjective(Objective):
         """Set up every objective."""
         for term in self._terms:
             term.setup(spec)
-
-
-def setup_plugin(plugin: object, spec: LayerSpec) -> None:
-    """Set up a goodness, loss or embedding, if it depends on the layer."""
-    if isinstance(plugin, NeedsSetup):
-        plugin.setup(spec)
 
 
 def unique_name(name: str, taken: Mapping[str, object]) -> str:

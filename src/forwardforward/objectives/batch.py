@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.checks import check_arity, check_implements, check_instance, check_not_negative, check_whole
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, loss_name, setup_plugin
-from forwardforward.specs import LayerSpec
+from forwardforward.objectives.base import LocalLoss, Objective, loss_name
+from forwardforward.specs import LayerSpec, setup_plugin
 
 
 class Embedding(nn.Module):
@@ -50,7 +49,7 @@ class Embedding(nn.Module):
         Args:
             spec: Shape of the activations.
         """
-        features = self.pool(torch.zeros(1, *spec.shape)).shape[1]
+        features = self.pool(spec.zeros()).shape[1]
         if self.linear is None or self.linear.in_features != features:
             self.normalization = nn.BatchNorm1d(features)
             self.linear = nn.Linear(features, self.dimensions)
@@ -58,7 +57,7 @@ class Embedding(nn.Module):
     def forward(self, activations: Tensor) -> Tensor:
         """Return embeddings ``(batch, dimensions)``."""
         if self.linear is None:  # used alone
-            self.setup(LayerSpec(0, 1, tuple(activations.shape[1:])))
+            self.setup(LayerSpec.of(activations))
             self.to(activations.device, accumulator(activations))
         assert self.linear is not None
         assert self.normalization is not None

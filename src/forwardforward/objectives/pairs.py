@@ -12,8 +12,8 @@ from forwardforward._utils.checks import check_arity, check_implements, check_in
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, setup_plugin
-from forwardforward.specs import LayerSpec
+from forwardforward.objectives.base import LocalLoss, Objective, loss_name
+from forwardforward.specs import LayerSpec, setup_plugin
 
 
 class PairObjective(Objective):
@@ -76,13 +76,20 @@ class PairObjective(Objective):
                 f"got {tuple(goodness.shape)} for one row"
             )
 
+    @property
+    def term_name(self) -> str:
+        """Name of the loss."""
+        return loss_name(self.loss)
+
     def setup(self, spec: LayerSpec) -> None:
         """Set up the goodness, and the loss with the goodness's scale."""
         setup_plugin(self.goodness, spec)
         scale = None
+        # a goodness by position sees the channels of one position
+        features = spec.features if isinstance(self.goodness, GoodnessByPosition) else spec.size
         if isinstance(self.goodness, Goodness | GoodnessByPosition):
             try:
-                scale = float(self.goodness.scale(spec.size))
+                scale = float(self.goodness.scale(features))
             except NotImplementedError:
                 scale = None
         setup_plugin(self.loss, replace(spec, scale=scale))

@@ -11,8 +11,8 @@ from forwardforward._utils.checks import check_arity, check_implements, check_in
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, loss_name, setup_plugin
-from forwardforward.specs import LayerSpec
+from forwardforward.objectives.base import LocalLoss, Objective, loss_name
+from forwardforward.specs import LayerSpec, setup_plugin
 
 
 class ClassObjective(Objective):

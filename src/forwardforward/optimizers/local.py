@@ -96,23 +96,23 @@ class LocalOptimizer:
             self._model, self._parameters, self._optimizers = model, {}, {}
         for name, module in groups.items():
             current = dict(module.named_parameters())
-            known = self._parameters.get(name)
-            if known is not None and self._identities[name] == _identity(current):
+            previous = self._parameters.get(name)
+            if previous is not None and self._identities[name] == _identity(current):
                 continue
             options = getattr(module, "optimizer_options", {})
             self._group_options[name] = {**plain(options), **self.overrides.get(name, {})}
             self._parameters[name] = current
             self._identities[name] = _identity(current)
-            if known is None:
+            if previous is None:
                 self._optimizer((name,))
             else:
-                self._rebuild(name, known)
+                self._rebuild(name, previous)
         for name in set(self._parameters) - set(groups):
             del self._parameters[name]
             self._optimizers = {names: o for names, o in self._optimizers.items() if name not in names}
         return self
 
-    def _rebuild(self, name: str, known: Mapping[str, nn.Parameter]) -> None:
+    def _rebuild(self, name: str, previous: Mapping[str, nn.Parameter]) -> None:
         """Make the optimizers of a group anew for its current parameters, with the state of those that stay."""
         for names, optimizer in list(self._optimizers.items()):
             if name not in names:
@@ -122,11 +122,12 @@ class LocalOptimizer:
             if rebuilt is None:
                 continue
             current = self._parameters[name]
-            successors = {id(old): current.get(key) for key, old in known.items()}
+            fused = any(group.get("fused") or group.get("capturable") for group in rebuilt.param_groups)
+            successors = {id(old): current.get(key) for key, old in previous.items()}
             for parameter, state in optimizer.state.items():
                 successor = successors.get(id(parameter), parameter)
                 if successor is not None and successor.shape == parameter.shape:
-                    rebuilt.state[successor] = _converted(state, successor)
+                    rebuilt.state[successor] = _converted(state, successor, fused)
 
     def zero_grad(self, *names: str | Sequence[str]) -> None:
         """Free the gradients of the named groups; default: of all."""
@@ -145,6 +146,8 @@ class LocalOptimizer:
             optimizer = self._optimizer(group)
             if optimizer is not None:
                 optimizer.step()
+                # in a caller's autocast context, later passes would use copies of the weights from before the update
+                torch.clear_autocast_cache()
 
     def set_progress(self, progress: float) -> None:
         """Set every learning rate.
@@ -159,7 +162,7 @@ class LocalOptimizer:
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rate of each group."""
         groups = [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
-        return {group["unit"]: float(group["lr"]) for group in reversed(groups)}
+        return {group["parameter_group"]: float(group["lr"]) for group in reversed(groups)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every optimizer, by the names of its groups joined with ``+``.
@@ -212,16 +215,17 @@ class LocalOptimizer:
         All parameters are included: torch's optimizers skip those without a gradient, so a layer that is unfrozen later
         learns without further measures.
         """
-        own = {option: value for option, value in self._group_options[name].items() if option != "lr_schedule"}
-        optimizer = self.factory(list(self._parameters[name].values()), **{**self.options, **own})
+        options = {**self.options, **self._group_options[name]}
+        options.pop("lr_schedule", None)
+        optimizer = self.factory(list(self._parameters[name].values()), **options)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-            group["unit"] = name
+            group["parameter_group"] = name
         return optimizer
 
     def _set_rates(self, optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
-            schedule = self._group_options[group["unit"]].get("lr_schedule", self.lr_schedule)
+            schedule = self._group_options[group["parameter_group"]].get("lr_schedule", self.lr_schedule)
             group["lr"] = group["initial_lr"] * (1.0 if schedule is None else schedule(self._progress))
 
     def __repr__(self) -> str:
@@ -237,12 +241,15 @@ def _identity(parameters: Mapping[str, nn.Parameter]) -> list[tuple[object, ...]
     return [(id(p), p.dtype, p.device) for p in parameters.values()]
 
 
-def _converted(state: Mapping[str, Any], parameter: Tensor) -> dict[str, Any]:
-    """Return the state of a parameter in its precision and on its device."""
-    return {
-        name: value.to(parameter) if isinstance(value, Tensor) and value.dim() and value.is_floating_point() else value
-        for name, value in state.items()
-    }
+def _converted(state: Mapping[str, Any], parameter: Tensor, counts_on_device: bool) -> dict[str, Any]:
+    """Return the state of a parameter in its precision and on its device; counts stay on the CPU, unless fused."""
+    converted = dict(state)
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.dim() and value.is_floating_point():
+            converted[name] = value.to(parameter)
+        elif isinstance(value, Tensor):
+            converted[name] = value.to(parameter.device if counts_on_device else "cpu")
+    return converted
 
 
 def check_optimizer(optimizer: object) -> None:

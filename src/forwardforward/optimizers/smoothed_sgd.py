@@ -41,14 +41,15 @@ class SmoothedSGD(torch.optim.SGD):
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
         # The default of parameter groups; the parent's constructor adds groups.
-        self._weight_cost = check_not_negative("weight_cost", weight_cost)
+        self._initial_weight_cost = check_not_negative("weight_cost", weight_cost)
         super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
+        self.defaults["weight_cost"] = weight_cost  # part of the pickled state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, which may have its own ``weight_cost``."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        group.setdefault("weight_cost", self._weight_cost)
+        group.setdefault("weight_cost", self.defaults.get("weight_cost", self._initial_weight_cost))
         if group["momentum"]:  # torch initializes the average with the first gradient, Hinton with zero
             for p in group["params"]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from forwardforward.recipes import Recipe
+from forwardforward.training.settings import differences
 
 __all__ = ["RunConfig", "differences"]
 
@@ -119,17 +120,6 @@ class RunConfig:
             "train_samples": self.train_samples,
             **self.table,
         }
-
-
-def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ, by name, as pairs (saved, current); None for a missing setting.
-
-    Example:
-        >>> differences({"lr": "0.1", "seed": 0}, {"lr": "0.2", "seed": 0, "peer": "PeerNormalization()"})
-        {'lr': ('0.1', '0.2'), 'peer': (None, 'PeerNormalization()')}
-    """
-    pairs = {name: (saved.get(name), current.get(name)) for name in {**saved, **current}}
-    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
 
 
 def _integer(value: Any, lowest: int, highest: int = 2**63 - 1) -> bool:

@@ -5,7 +5,8 @@ freed before the next layer runs. Memory does not grow with depth.
 
 *Whole* (:class:`WholeStep`): one pure function from parameters, buffers and batch to gradients, new buffers and local
 losses of all layers, composed of :mod:`torch.func` transforms. ``torch.compile(fullgraph=True)`` compiles it as one
-graph. One update of all layers follows. The graphs of all layers of overlapping groups exist at once.
+graph. One update of all layers follows. A graph is freed after the last group that contains its layer, as in the
+layerwise form; compiled, the whole graph is scheduled at once.
 
 In both forms every layer runs once per step, also if groups overlap, so buffers are updated once and random numbers
 drawn once; and every layer reads the outputs of the layers before from before their update.
@@ -13,6 +14,15 @@ drawn once; and every layer reads the outputs of the layers before from before t
 
 from forwardforward.step.layerwise import LayerwiseStep
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
-from forwardforward.step.whole import Gradients, WholeStep
+from forwardforward.step.whole import CompilationError, Gradients, WholeStep
 
-__all__ = ["Gradients", "LayerwiseStep", "Stack", "StepResult", "WholeStep", "check_groups", "gradient_norm"]
+__all__ = [
+    "CompilationError",
+    "Gradients",
+    "LayerwiseStep",
+    "Stack",
+    "StepResult",
+    "WholeStep",
+    "check_groups",
+    "gradient_norm",
+]

@@ -95,5 +95,7 @@ def check_groups(groups: Groups, depth: int) -> list[Group]:
 def gradient_norm(module: nn.Module) -> Tensor:
     """Return the norm of a module's gradients, 0 if it has none."""
     norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+    if not norms:
+        return torch.zeros((), device=next((p.device for p in module.parameters()), None))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return total

@@ -17,7 +17,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
 from forwardforward.update_schedules import Group, Groups
 
-__all__ = ["Gradients", "WholeStep"]
+__all__ = ["CompilationError", "Gradients", "WholeStep"]
 
 
 class Gradients(NamedTuple):
@@ -42,12 +42,20 @@ class Gradients(NamedTuple):
     outputs: dict[int, Tensor]
 
 
+class CompilationError(RuntimeError):
+    """The whole step could not be compiled; nothing has been updated."""
+
+
 class WholeStep:
     """One training step as one function of all layers' parameters and buffers, then one update.
 
     Args:
         compile: Whether to compile the function with ``torch.compile(fullgraph=True)``, once for each set of groups and
-            mode; a batch of another shape than the first one is computed without the compiler.
+            mode. A batch of another shape is computed without the compiler; if it occurs twice in succession, its
+            shape is compiled too.
+
+    Raises:
+        CompilationError: On a step with ``compile``, if the compiler fails.
 
     Example:
         >>> import forwardforward as ff
@@ -55,14 +63,15 @@ class WholeStep:
         ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
         ... )
         >>> optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
-        >>> result = model.step((torch.rand(4, 8), torch.tensor([0, 1, 2, 0])), optimizer, whole=WholeStep())
+        >>> result = model.step((torch.rand(4, 8), torch.tensor([0, 1, 2, 0])), optimizer, whole_step=WholeStep())
         >>> sorted(result.layers)
         [0]
     """
 
     def __init__(self, compile: bool = False) -> None:
         self.compile = compile
-        self._compiled: dict[Any, tuple[Any, Callable[..., Gradients]]] = {}
+        self._compiled: dict[Any, dict[Any, Callable[..., Gradients]]] = {}
+        self._last_shape: dict[Any, Any] = {}
 
     def run(
         self,
@@ -84,19 +93,18 @@ class WholeStep:
             monitor: Whether to measure gradient norms.
         """
         checked = check_groups(groups, len(stack.layers))
-        updated = {layer for group in checked for layer in group.layers}
-        gradients = self._gradients(stack, batch, checked, autocast, updated)
+        gradients = self.gradients(stack, batch, checked, autocast)
         result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
         with torch.no_grad():
-            for index, buffers in gradients.buffers.items():
-                own = dict(stack.layers[index].named_buffers())
-                for name, value in buffers.items():
-                    own[name].copy_(value)
+            for index, new_values in gradients.buffers.items():
+                buffers = dict(stack.layers[index].named_buffers())
+                for name, value in new_values.items():
+                    buffers[name].copy_(value)
         for index, values in gradients.parameters.items():
             optimizer.zero_grad(*stack.names[index])
-            own_parameters = dict(stack.layers[index].named_parameters())
+            parameters = dict(stack.layers[index].named_parameters())
             for name, gradient in values.items():
-                own_parameters[name].grad = gradient.detach()
+                parameters[name].grad = gradient.detach()
             if monitor:
                 result.gradient_norms[index] = gradient_norm(stack.layers[index])
         if gradients.codebook is not None and isinstance(batch.inputs, LabeledInput):
@@ -106,13 +114,25 @@ class WholeStep:
         with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
             return result, {index: stack.observe(output) for index, output in gradients.outputs.items()}
 
-    def _gradients(
-        self, stack: Stack, batch: Batch, groups: list[Group], autocast: torch.dtype | None, updated: set[int]
+    def gradients(
+        self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None = None
     ) -> Gradients:
+        """Return the gradients, new buffers and local losses of a step, without changing anything.
+
+        Args:
+            stack: The layers.
+            batch: The batch.
+            groups: The groups to update.
+            autocast: Compute precision; None for that of the weights.
+        """
+        function = _WholeFunction(stack, groups, batch.has_negatives, autocast, _learned_codebook(batch))
         layers = stack.layers
-        still = [layer for index, layer in enumerate(layers) if index not in updated]
         parameters = [
-            {name: p.detach() for name, p in layer.named_parameters() if p.requires_grad and index in updated}
+            {
+                name: p.detach()
+                for name, p in layer.named_parameters()
+                if p.requires_grad and function.trains(index, name)
+            }
             for index, layer in enumerate(layers)
         ]
         constants = [
@@ -126,23 +146,31 @@ class WholeStep:
         # No argument requires a gradient, so no graph is recorded outside of the function's own transforms; under
         # no_grad, PyTorch's LSTM would not store what the transforms need.
         arguments = (parameters, constants, buffers, inputs, batch.targets)
-        function = _WholeFunction(stack, groups, batch.has_negatives, autocast, _learned_codebook(batch))
-        with eval_mode(*still):
-            if self.compile:
-                key = (
-                    tuple(map(id, layers)),
-                    tuple(map(_ranges, groups)),
-                    autocast,
-                    stack.observed,
-                    layers[0].training,
-                )
-                shape = (batch.inputs.shape, batch.inputs.dtype)
-                if key not in self._compiled:
-                    self._compiled[key] = shape, _compile(function)
-                first_shape, compiled = self._compiled[key]
-                if first_shape == shape:
-                    return compiled(*arguments)
-            return function(*arguments)
+        inactive = [layer for index, layer in enumerate(layers) if index not in function.updated]
+        with eval_mode(*inactive):
+            compiled = self._compiled_function(function, batch, layers[0].training) if self.compile else None
+            if compiled is None:
+                return function(*arguments)
+            try:
+                return compiled(*arguments)
+            except Exception as error:  # compilers fail with exceptions of many types
+                raise CompilationError(str(error) or type(error).__name__) from error
+
+    def _compiled_function(
+        self, function: _WholeFunction, batch: Batch, training: bool
+    ) -> Callable[..., Gradients] | None:
+        """Return the compiled function for a batch, None for a shape that is not worth compiling."""
+        key, shape = (function.key, training), (batch.inputs.shape, batch.inputs.dtype)
+        by_shape = self._compiled.setdefault(key, {})
+        repeated = self._last_shape.get(key) == shape
+        self._last_shape[key] = shape
+        if shape not in by_shape and (not by_shape or (repeated and len(by_shape) == 1)):
+            by_shape[shape] = _compile(function)
+        return by_shape.get(shape)
+
+
+#: A layer's function of gradients, its loss and its output.
+_Pullback = tuple[Callable[..., Any] | None, Tensor, Tensor]
 
 
 class _WholeFunction:
@@ -163,10 +191,32 @@ class _WholeFunction:
         self.learned_codebook = learned_codebook
         self.updated = sorted({layer for group in groups for layer in group.layers})
         self.relayed = {layer for group in groups for layer in group.layers[1:]}
+        self.with_loss = {layer for group in groups for layer in group.objectives}
         self.stop = max([*self.updated, *stack.observed], default=-1) + 1
         self.groups = groups
+        last_group = {layer: group for group in groups for layer in group.layers}
+        #: By a group's last layer: the group, and the layers whose graphs no later group needs.
+        self.ends = {
+            group.layers[-1]: (group, [layer for layer in group.layers if last_group[layer] is group])
+            for group in groups
+        }
         # functional_call calls a module's forward, and a compiled function cannot create modules
         self.calls = [_LocalLossCall(layer) for layer in stack.layers]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What the function depends on beside its arguments."""
+        layers, groups = tuple(map(id, self.layers)), tuple(map(_ranges, self.groups))
+        return layers, groups, self.autocast, self.observed, self.has_negatives, self.learned_codebook
+
+    def trains(self, index: int, name: str) -> bool:
+        """Return whether a step computes the gradient of a layer's parameter.
+
+        Parameters of an objective whose loss does not count have no gradient, not a gradient of zero: an optimizer
+        with weight decay would change them.
+        """
+        of_objective = name.startswith(("objective.", "peer."))
+        return index in self.updated and (not of_objective or index in self.with_loss)
 
     def __call__(
         self,
@@ -179,29 +229,34 @@ class _WholeFunction:
         batch = Batch(inputs, targets, self.has_negatives)
         skips = skip_tensors(self.layers)
         result = Gradients({}, None, {}, {}, {})
-        pullbacks: dict[int, tuple[Callable[..., Any] | None, Tensor, Tensor]] = {}
+        pullbacks: dict[int, _Pullback] = {}
+        codebook: Tensor | None = None
         x: Tensor | LabeledInput = inputs
         for index in range(self.stop):
             skip = skips.get(index)
-            if index not in self.updated:
-                state = {
-                    f"layer.{k}": v for k, v in {**parameters[index], **constants[index], **buffers[index]}.items()
-                }
-                with autocast_to(self.autocast, x.device):
-                    output, _ = torch.func.functional_call(self.calls[index], state, (x, None, skip))
-            else:
+            if index in self.updated:
                 output, loss, figures, new_buffers, pullback = self._layer(
                     index, parameters[index], constants[index], buffers[index], x, skip, batch
                 )
                 pullbacks[index] = pullback, loss, output
                 result.losses[index] = figures
                 result.buffers[index] = new_buffers
+            else:
+                state = {**parameters[index], **constants[index], **buffers[index]}
+                with autocast_to(self.autocast, x.device):
+                    output, _ = torch.func.functional_call(self.calls[index], _prefixed(state), (x, None, skip))
+            if index in self.ends:  # backward at once, so that graphs are freed
+                group, finished = self.ends[index]
+                of_codes = self._backward(group, pullbacks, result.parameters)
+                if of_codes is not None:
+                    codebook = of_codes if codebook is None else codebook + of_codes
+                for layer in finished:
+                    del pullbacks[layer]
             output = output.detach()
             skips.store(index, output)
             if index in self.observed:
                 result.outputs[index] = output
             x = output
-        codebook = self._backward(pullbacks, result.parameters)
         return result._replace(codebook=codebook)
 
     def _layer(
@@ -219,17 +274,18 @@ class _WholeFunction:
 
         def function(trainable: dict[str, Tensor], *source: Tensor) -> tuple[tuple[Tensor, Tensor], Any]:
             # Buffers are arguments and results: a layer changes its buffers in place, which must be copies here.
-            new_buffers = {name: value.clone() for name, value in buffers.items()}
+            copies = {name: value.clone() for name, value in buffers.items()}
             value: Tensor | LabeledInput = x
             if source:
                 value = x.replace_codebook(source[0]) if isinstance(x, LabeledInput) else source[0]
-            state = {f"layer.{k}": v for k, v in {**constants, **trainable, **new_buffers}.items()}
+            state = _prefixed({**constants, **trainable, **copies})
             with autocast_to(self.autocast, value.device):
                 output, local = torch.func.functional_call(call, state, (value, batch, skip))
-            figures = {name: value for name, value in local._asdict().items() if value is not None and name != "parts"}
-            detached = {name: value.detach() for name, value in figures.items()}
-            parts = {name: value.detach() for name, value in local.parts.items()}
-            return (local.loss, output), (detached, parts, new_buffers)
+            # read from the state, since a layer may also assign new tensors to its buffers
+            new_buffers = {name: state[f"layer.{name}"].detach() for name in buffers}
+            figures = {name: figure for name, figure in local.detach()._asdict().items() if figure is not None}
+            parts = figures.pop("parts")
+            return (local.loss, output), (figures, parts, new_buffers)
 
         source: tuple[Tensor, ...] = ()
         if isinstance(x, LabeledInput):
@@ -246,31 +302,27 @@ class _WholeFunction:
         return output, loss, LocalLoss(**figures, parts=parts), new_buffers, pullback
 
     def _backward(
-        self,
-        pullbacks: dict[int, tuple[Callable[..., Any] | None, Tensor, Tensor]],
-        gradients: dict[int, dict[str, Tensor]],
+        self, group: Group, pullbacks: dict[int, _Pullback], gradients: dict[int, dict[str, Tensor]]
     ) -> Tensor | None:
-        """Sum the gradients of every group into ``gradients``, and return the gradient of the codes."""
+        """Add the gradients of one group to ``gradients``, and return the gradient of the codes."""
+        relay: Tensor | None = None
         codebook: Tensor | None = None
-        for group in self.groups:
-            relay: Tensor | None = None
-            for index in reversed(group.layers):
-                pullback, loss, output = pullbacks[index]
-                counts = index in group.objectives
-                gradients.setdefault(index, {})
-                if pullback is None or not (counts or relay is not None):
-                    relay = None
-                    continue
-                of_loss = torch.ones_like(loss) if counts else torch.zeros_like(loss)
-                of_output = torch.zeros_like(output) if relay is None else relay
-                of_parameters, *of_source = pullback((of_loss, of_output))
-                total = gradients[index]
-                gradients[index] = {k: total[k] + v if k in total else v for k, v in of_parameters.items()}
+        for index in reversed(group.layers):
+            pullback, loss, output = pullbacks[index]
+            counts = index in group.objectives
+            total = gradients.setdefault(index, {})
+            if pullback is None or not (counts or relay is not None):
                 relay = None
-                if of_source and index in self.relayed:
-                    relay = of_source[0] if index != group.layers[0] else None
-                elif of_source:
-                    codebook = of_source[0] if codebook is None else codebook + of_source[0]
+                continue
+            of_loss = torch.ones_like(loss) if counts else torch.zeros_like(loss)
+            of_output = torch.zeros_like(output) if relay is None else relay
+            of_parameters, *of_source = pullback((of_loss, of_output))
+            gradients[index] = {k: total[k] + v if k in total else v for k, v in of_parameters.items()}
+            relay = None
+            if of_source and index in self.relayed:
+                relay = of_source[0] if index != group.layers[0] else None
+            elif of_source:
+                codebook = of_source[0]
         return codebook
 
 
@@ -295,8 +347,7 @@ def _compile(function: _WholeFunction) -> Callable[..., Gradients]:
     def call(*arguments: Any) -> Gradients:
         return function(*arguments)
 
-    # torch gives up after eight versions of one piece of code, and schedules have more sets of groups: one piece for
-    # each
+    # torch gives up after eight versions of one code object, and schedules have more sets of groups: one object each
     call.__code__ = call.__code__.replace(co_name=f"whole_step_{id(function)}")
     compiled: Callable[..., Gradients] = torch.compile(call, fullgraph=True)
     return compiled
@@ -308,3 +359,8 @@ def _learned_codebook(batch: Batch) -> bool:
 
 def _ranges(group: Group) -> tuple[int, ...]:
     return (group.layers.start, group.layers.stop, group.objectives.start, group.objectives.stop)
+
+
+def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a layer's state with the names that it has in :class:`_LocalLossCall`."""
+    return {f"layer.{name}": value for name, value in state.items()}

@@ -292,20 +292,21 @@ class GrowNetwork(Callback):
         self.condition = condition
 
     def on_restore(self, state: FitState, history: History) -> None:
-        """Append the layers that were appended before the checkpoint was written."""
-        for epochs in range(1, len(history) + 1):
-            self._grow(state, History(history.epochs[:epochs]))
+        """Append the layers that the model had when the checkpoint was written, and does not have yet."""
+        depth = len(history[-1]["layers"]) + bool(self.condition(history)) if len(history) else 0
+        while len(state.model) < depth:
+            self._append(state)
 
     def on_epoch_end(self, state: FitState) -> None:
         """Append a layer if the condition is met."""
-        self._grow(state, state.history)
+        if self.condition(state.history):
+            self._append(state)
 
-    def _grow(self, state: FitState, history: History) -> None:
-        if self.condition(history):
-            if not isinstance(state.model, FFSequential):
-                raise TypeError(f"model must be an FFSequential to grow, got {type(state.model).__name__}")
-            state.model.append(self.layer(len(state.model)))
-            state.optimizer.attach(state.model)
+    def _append(self, state: FitState) -> None:
+        if not isinstance(state.model, FFSequential):
+            raise TypeError(f"model must be an FFSequential to grow, got {type(state.model).__name__}")
+        state.model.append(self.layer(len(state.model)))
+        state.optimizer.attach(state.model)
 
 
 def _numbers(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:

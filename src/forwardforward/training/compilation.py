@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from forwardforward.network import Network
-from forwardforward.step import StepResult, WholeStep
+from forwardforward.step import CompilationError, StepResult, WholeStep
 
 __all__ = ["CompiledStep"]
 
@@ -35,28 +35,29 @@ class CompiledStep:
 
     def __init__(self, model: Network) -> None:
         self.model = model
-        self.whole: WholeStep | None = WholeStep(compile=True)
+        self.whole_step: WholeStep | None = WholeStep(compile=True)
         reason = untraceable(model)
         if reason is not None:
             self._fall_back(reason)
 
     def __call__(self, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> StepResult:
         """Run one step, with the arguments of :meth:`~forwardforward.network.Network.step`."""
-        if self.whole is None:
-            return self.model.step(*arguments, generator=generator, **options)
-        state = None if generator is None else generator.get_state()
-        try:
-            return self.model.step(*arguments, generator=generator, **options, whole=self.whole)
-        except Exception as error:
-            # Compilers fail with exceptions of many types. An error of the batch or of a layer is raised again here.
-            if generator is not None and state is not None:
-                generator.set_state(state)
-            result = self.model.step(*arguments, generator=generator, **options)
-            self._fall_back(_reason(error))
-            return result
+        if self.whole_step is not None:
+            state = None if generator is None else generator.get_state()
+            random_state = torch.get_rng_state()
+            try:
+                return self.model.step(*arguments, generator=generator, **options, whole_step=self.whole_step)
+            except CompilationError as error:  # nothing has been updated
+                torch.set_rng_state(random_state)
+                if generator is not None and state is not None:
+                    generator.set_state(state)
+                result = self.model.step(*arguments, generator=generator, **options)  # raises errors of the batch
+                self._fall_back(_reason(error))
+                return result
+        return self.model.step(*arguments, generator=generator, **options)
 
     def _fall_back(self, reason: str) -> None:
-        self.whole = None
+        self.whole_step = None
         warnings.warn(f"training continues layer by layer, without torch.compile: {reason}", stacklevel=3)
 
 

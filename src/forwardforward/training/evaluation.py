@@ -71,7 +71,7 @@ def evaluate(
         data: Raw labeled data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set
             or a ``DataLoader``, of any number of samples.
         batch_size: Samples per batch; the errors do not depend on it.
-        device: Device of the computation; default: the model's.
+        device: Device that the model is moved to; default: the model stays where it is.
 
     Returns:
         The errors in percent.

@@ -32,7 +32,7 @@ from forwardforward.training.evaluation import check_validation, choose_layers, 
 from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, derive_seed
-from forwardforward.training.settings import described, first_difference, model_settings
+from forwardforward.training.settings import described, differences, model_settings
 from forwardforward.update_schedules import Group, Joint, Schedule
 
 __all__ = ["fit"]
@@ -165,30 +165,31 @@ def _fit(
         settings={name: described(value) for name, value in compared.items()},
     )
     # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer.
-    every = [StopOnNaN(), *callbacks, *([Checkpoint(checkpoint)] if checkpoint is not None else [])]
-    every.sort(key=lambda callback: isinstance(callback, Checkpoint))
+    all_callbacks = [StopOnNaN(), *callbacks, *([Checkpoint(checkpoint)] if checkpoint is not None else [])]
+    all_callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
     cuda = [target] if target.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    # A context of autocast around this call must not change the precision that `precision` names.
+    with torch.random.fork_rng(devices=cuda), torch.autocast(target.type, enabled=False):
         _prepare(state, data)
         if validation is not None:
             check_validation(network, validation)
         unfinished = None
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            unfinished = _restore(state, every, checkpoint, target)
+            unfinished = _restore(state, all_callbacks, checkpoint, target)
             if validation is not None and state.history and state.history[-1]["validation"] is None:
                 state.history[-1]["validation"] = _evaluated(network, validation)
-        for callback in every:
+        for callback in all_callbacks:
             callback.on_fit_begin(state)
         step = CompiledStep(network) if compile else network.step
         total = None if data.steps is None else data.steps * epochs
         trained = len(state.history) + (unfinished is not None)
         with tqdm(total=total, initial=(data.steps or 0) * trained, disable=not progress) as bar:
             if unfinished is not None:
-                _finish(state, unfinished, validation, every, bar)
+                _finish(state, unfinished, validation, all_callbacks, bar)
             while len(state.history) < epochs and not state.stop:
-                epoch = _Epoch(state, step, target, PRECISIONS[precision], augment, every, monitor_every)
-                _finish(state, epoch.run(data, bar), validation, every, bar)
-        for callback in every:
+                epoch = _Epoch(state, step, target, PRECISIONS[precision], augment, all_callbacks, monitor_every)
+                _finish(state, epoch.run(data, bar), validation, all_callbacks, bar)
+        for callback in all_callbacks:
             callback.on_fit_end(state)
     return state.history
 
@@ -196,12 +197,12 @@ def _fit(
 def _prepare(state: FitState, data: Source) -> None:
     """Fit the preprocessing and set up shapes on the training data, and attach the optimizer."""
     model = state.model
+    if not model.is_set_up:  # first, so that weights are drawn from the caller's random state
+        model.prepare(data.some()[0])
     if model.preprocessing.needs_fit:
         torch.manual_seed(derive_seed(state.seed, 0, "preprocessing"))  # data sets may draw random numbers
         order = derive_generator(state.seed, 0, "preprocessing")
         model.preprocessing.fit(images for images, _ in data.batches(order))
-    if not model.is_set_up:
-        model.prepare(data.some()[0])
     state.optimizer.attach(model)
 
 
@@ -346,8 +347,8 @@ def _restore(
     current = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
     saved = {**{name: content[name] for name in current}, **content["settings"]}
     current |= {**state.settings, **model_settings(state.model)}
-    if (name := first_difference(saved, current)) is not None:
-        raise ValueError(f"{name} must be that of the checkpoint {path}, {saved.get(name)}, got {current.get(name)}")
+    for name, (before, after) in differences(saved, current).items():
+        raise ValueError(f"{name} must be that of the checkpoint {path}, {before}, got {after}")
     restore_weights(content, path, state.model)
     state.optimizer.load_state_dict(content["optimizer"])
     state.history.epochs.extend(records)

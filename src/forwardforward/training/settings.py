@@ -31,6 +31,12 @@ def model_settings(model: nn.Module) -> dict[str, str]:
     return settings
 
 
-def first_difference(saved: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:
-    """Return the first name whose values differ, None if all are equal."""
-    return next((name for name in {**current, **saved} if saved.get(name) != current.get(name)), None)
+def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ, by name, as pairs (saved, current); None stands for a missing one.
+
+    Example:
+        >>> differences({"lr": "0.1", "seed": 0}, {"lr": "0.2", "seed": 0, "peer": "PeerNormalization()"})
+        {'lr': ('0.1', '0.2'), 'peer': (None, 'PeerNormalization()')}
+    """
+    pairs = {name: (saved.get(name), current.get(name)) for name in {**saved, **current}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
