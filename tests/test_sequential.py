@@ -898,7 +898,7 @@ def test_a_step_without_the_callers_gradients_trains(make, context, form):
     model = make()
     twin, before = copy.deepcopy(model), snapshot(model)
     images, labels = data(10)
-    options = {"whole": ff.step.WholeStep()} if form == "whole" else {}
+    options = {"whole_step": ff.step.WholeStep()} if form == "whole" else {}
     for network, surroundings in ((twin, torch.enable_grad), (model, context)):
         optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
         with surroundings():

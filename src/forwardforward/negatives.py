@@ -77,7 +77,7 @@ class Negatives(Plugin):
         return f"{type(self).__name__}({arguments})"
 
 
-class LabelNegatives(Negatives):
+class LabelNegatives(Negatives, Plugin):
     """Base of the samplers that combine each image with a wrong label; a subclass implements :meth:`wrong_labels`.
 
     Example:

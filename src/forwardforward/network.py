@@ -119,6 +119,24 @@ class Network(nn.Module):
                 f"({type(first).__name__}), got {self.preprocessing}"
             )
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights, running statistics and preprocessing, as :meth:`torch.nn.Module.load_state_dict`.
+
+        Args:
+            state_dict: The state.
+            strict: Whether the keys must be the network's.
+            assign: Whether to assign the tensors instead of copying them.
+
+        Raises:
+            RuntimeError: If the network's shapes are not known yet, or keys or shapes differ.
+        """
+        if not self.is_set_up:
+            raise RuntimeError(
+                "the input's shape is not known yet: pass input_shape= to the network, or call model.setup(shape), "
+                "before loading weights"
+            )
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules that are updated separately, by name."""
         raise NotImplementedError
@@ -198,6 +216,7 @@ class Network(nn.Module):
     def _prepare_indices(self, raw: Tensor, num_embeddings: int) -> Tensor:
         if raw.is_floating_point() or raw.dtype == torch.bool:
             raise TypeError(f"images must be whole numbers, which the first layer looks up, got {raw.dtype}")
+        raw = raw if raw.dtype in (torch.int32, torch.int64) else raw.long()
         lowest, highest = torch.stack(raw.aminmax()).tolist()  # one synchronization with the device
         if lowest < 0 or highest >= num_embeddings:
             raise ValueError(
@@ -205,7 +224,7 @@ class Network(nn.Module):
             )
         if self.input_shape is None:
             self._setup_for(raw)
-        return raw.to(self.device, raw.dtype if raw.dtype in (torch.int32, torch.int64) else torch.int64)
+        return raw.to(self.device)
 
     def _setup_for(self, raw: Tensor) -> None:
         with torch.inference_mode(False):  # parameters made in inference mode could not be trained
@@ -225,6 +244,8 @@ class Network(nn.Module):
         plain = labels.as_subclass(Tensor) if isinstance(labels, Tensor) else torch.as_tensor(labels)
         if plain.shape != (len(images),):
             raise ValueError(f"labels must be one per image, ({len(images)},), got {tuple(plain.shape)}")
+        if plain.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch compares few unsigned types
+            plain = plain.long()
         check_labels(plain, self.num_classes)
         return recordable(plain).long().to(self.device)
 
@@ -268,7 +289,8 @@ class Network(nn.Module):
         check_whole("batch_size", batch_size, 1)
         if isinstance(inputs, Tensor | np.ndarray):
             images = to_tensor(inputs)
-            self.prepare(images[:1])  # refuses inputs of the wrong form in the same words as every other method
+            first = images[:1] if images.dim() > 1 else images
+            self.prepare(first)  # refuses inputs of the wrong form in the same words as every other method
             for chunk in images.split(batch_size):
                 yield self._checked_scores(chunk)
         else:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
-from forwardforward._utils.checks import check_finite, check_implements, check_instance, check_whole
+from forwardforward._utils.checks import check_finite, check_implements, check_instance, check_saved, check_whole
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.classifiers import SumOverLayers
@@ -229,13 +229,12 @@ class FFSequential(Network):
 
     def _check_saved(self) -> None:
         """Refuse plug-ins with tensors that the state dict would not contain."""
-        for place, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor):
-                    raise ValueError(
-                        f"{place}.{name} is a plain tensor, which is not saved: assign an nn.Parameter, "
-                        f"or call register_buffer({name!r}, tensor)"
-                    )
+        plugins: dict[str, object] = {"label_encoder": self.label_encoder, "classifier": self.classifier}
+        for index, layer in enumerate(self.stack):
+            plugins[f"layers.{index}.objective"] = layer.objective
+            plugins[f"layers.{index}.normalization"] = layer.normalization
+        for place, plugin in plugins.items():
+            check_saved(place, plugin)
 
     # Setup
 
@@ -256,9 +255,15 @@ class FFSequential(Network):
         shape = tuple(input_shape)
         if self.label_encoder is not None:
             shape = self.label_encoder.joined_shape(shape)
-        if not self.is_set_up:
+        if self.is_set_up:
+            self.stack[0].check_input(self._zeros(shape))  # a wrong shape must not become the network's
+        else:
             self._setup_layers(shape)
         super().setup(input_shape)
+
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        dtype = self.dtype if self.num_embeddings is None else torch.int64
+        return torch.zeros(1, *shape, device=self.device, dtype=dtype)
 
     def _setup_layers(self, shape: tuple[int, ...]) -> None:
         shapes = [shape]
@@ -302,9 +307,7 @@ class FFSequential(Network):
             skip_tensors(self.stack)
             self._check_saved()
             if self.is_set_up:
-                shapes = list(self._shapes)
-                setup_layers(self.stack, shapes, start=len(self) - 1)
-                self._finish_setup(shapes)
+                self._setup_layers(self._shapes[0])  # of all layers, since one may have been replaced
         except Exception:
             del self.layers[-1]
             new.release()
@@ -604,7 +607,13 @@ class FFSequential(Network):
         if self.classifier == "head":
             return self.head_logits(images)
         assert callable(self.classifier)
-        return self.classifier(check_finite(self.layer_goodness(images)))
+        goodness = check_finite(self.layer_goodness(images))
+        scores = self.classifier(goodness)
+        if scores.shape != goodness[:, 0].shape:
+            raise ValueError(
+                f"classifier must return scores of shape {tuple(goodness[:, 0].shape)}, got {tuple(scores.shape)}"
+            )
+        return scores
 
     def _check_goodness(self) -> None:
         if self.uses_negatives and self.label_encoder is None:

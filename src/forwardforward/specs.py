@@ -132,7 +132,7 @@ class Plugin:
         for name in vars(cls):
             if name.startswith("_") or name in declared:
                 continue
-            close = difflib.get_close_matches(name, sorted(declared - set(vars(cls))), n=1, cutoff=0.8)
+            close = difflib.get_close_matches(name, sorted(declared - set(vars(cls))), n=1, cutoff=0.85)
             if close:
                 raise TypeError(
                     f"{cls.__name__}.{name} is not a declared name of {bases[0].__name__}: did you mean {close[0]}?"

@@ -21,6 +21,7 @@ __all__ = [
     "check_not_negative",
     "check_num_classes",
     "check_positive",
+    "check_saved",
     "check_whole",
     "name_of",
 ]
@@ -190,3 +191,31 @@ def check_labels(labels: Tensor, num_classes: int | None) -> None:
             raise ValueError(f"labels must be at least 0, got {lowest}")
     elif lowest < 0 or highest >= num_classes:
         raise ValueError(f"labels must be in 0..{num_classes - 1} for {num_classes} classes, got {lowest}..{highest}")
+
+
+def check_saved(place: str, plugin: object) -> None:
+    """Check that the state dict contains every tensor of a plug-in.
+
+    Args:
+        place: Place of the plug-in in the model, for the message.
+        plugin: A module, or any other object.
+
+    Raises:
+        ValueError: If the plug-in, one of its modules or a list of it has a tensor as a plain attribute.
+    """
+    parts = plugin.named_modules() if isinstance(plugin, torch.nn.Module) else [("", plugin)]
+    for path, part in parts:
+        for name, value in getattr(part, "__dict__", {}).items():
+            values = value if isinstance(value, list | tuple) else [value]
+            if name in ("_parameters", "_buffers", "_modules"):
+                continue
+            if any(isinstance(item, Tensor) for item in values):
+                full = ".".join(filter(None, (place, path, name)))
+                remedy = (
+                    f"assign an nn.Parameter, or call register_buffer({name!r}, tensor)"
+                    if isinstance(part, torch.nn.Module)
+                    else "derive its class from nn.Module, with a parameter or buffer"
+                )
+                raise ValueError(f"{full} is a plain tensor, which is not saved: {remedy}")
+            if isinstance(part, torch.nn.Module) and name in ("goodness", "loss", "embedding"):
+                check_saved(".".join(filter(None, (place, path, name))), value)  # a plain callable

@@ -103,8 +103,8 @@ class Array:
         if array.shape[1:] != shape:
             raise ValueError(f"{name} must have shape (samples, {', '.join(map(str, shape))}), got {array.shape}")
         if array.dtype != np.uint8:
-            if array.dtype.kind not in "fiu":
-                raise ValueError(f"{name} must contain numbers, got {array.dtype}")
+            if array.dtype.kind != "f":  # whether other integers are in 0..255 or not, the training data were not
+                raise ValueError(f"{name} must be uint8 or of a floating type, got {array.dtype}")
             array = array.astype(np.float32)
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinity")

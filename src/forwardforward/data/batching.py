@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
 from forwardforward.data.tensors import TensorData, batch_slices
 
@@ -29,6 +29,7 @@ class Source(Protocol):
     Attributes:
         samples: Number of samples, None if it is unknown.
         steps: Number of batches, None if it is unknown.
+        class_names: Names of the classes, None if the data have none.
 
     Example:
         >>> batches = source((torch.rand(5, 3), torch.arange(5)), batch_size=2, device=torch.device("cpu"))
@@ -38,6 +39,7 @@ class Source(Protocol):
 
     samples: int | None
     steps: int | None
+    class_names: tuple[str, ...] | None
 
     def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
         """Iterate over the data once, shuffled if a generator is given."""
@@ -56,6 +58,7 @@ class _Tensors:
         self.batch_size = batch_size
         self.samples: int | None = len(data)
         self.steps: int | None = data.num_batches(batch_size)
+        self.class_names = data.class_names
 
     def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
         return self.data.batches(self.batch_size, generator)
@@ -73,6 +76,7 @@ class _Loader:
         self.dtype = dtype
         self.samples = _length(loader.dataset)
         self.steps = _length(loader)
+        self.class_names = class_names_of(loader)
         if self.steps == 0:
             raise ValueError("data must contain at least one batch, got an empty loader")
 
@@ -85,6 +89,8 @@ class _Loader:
             empty = False
             if isinstance(batch, Tensor | np.ndarray):
                 yield self._images(batch), None
+            elif isinstance(batch, (tuple, list)) and len(batch) == 1:  # a TensorDataset of images only
+                yield self._images(batch[0]), None
             elif isinstance(batch, (tuple, list)) and len(batch) == 2:
                 labels = batch[1].as_subclass(Tensor) if isinstance(batch[1], Tensor) else torch.as_tensor(batch[1])
                 yield self._images(batch[0]), labels.to(self.device, non_blocking=True)
@@ -192,7 +198,7 @@ def class_names_of(data: Any) -> tuple[str, ...] | None:
     Args:
         data: As for :func:`source`.
     """
-    if isinstance(data, DataLoader):
+    while isinstance(data, DataLoader | Subset):
         data = data.dataset
     for name in ("class_names", "classes"):
         names = getattr(data, name, None)

@@ -77,4 +77,8 @@ def setup_layers(layers: Sequence[FFLayer], shapes: list[tuple[int, ...]], start
     for index, layer in enumerate(layers[start:], start):
         skip = layer.residual
         skip_shape = shapes[index - skip.distance + 1] if isinstance(skip, SkipConnection) else None
-        shapes.append(layer.setup(shapes[index], index, skip_shape))
+        try:
+            shapes.append(layer.setup(shapes[index], index, skip_shape))
+        except RuntimeError as error:  # torch's own, of a block
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"layer {index} does not accept inputs of shape {shapes[index]}: {reason}") from error

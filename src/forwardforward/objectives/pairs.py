@@ -57,7 +57,10 @@ class PairObjective(Objective):
         """Return the loss over the pairs of ``batch``."""
         if not batch.has_negatives:
             raise ValueError("batch must have positive and negative samples for a pair objective, got plain images")
-        positive, negative = self.goodness(activations).chunk(2)
+        goodness = self.goodness(activations)
+        if len(goodness) % 2:
+            raise ValueError(f"batch must have one negative sample per positive one, got {len(goodness)} rows")
+        positive, negative = goodness.chunk(2)
         loss = self.loss(positive, negative)
         with torch.no_grad():
             accuracy = (self.loss if isinstance(self.loss, PairLoss) else _BY_ORDER).accuracy(positive, negative)

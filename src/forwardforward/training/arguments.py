@@ -85,3 +85,21 @@ def move_to(model: nn.Module, device: torch.device | str | None) -> torch.device
 
 def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def checked_class_names(model: Network, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the class names of training data, one per class of the model."""
+    if model.num_classes is not None and len(class_names) != model.num_classes:
+        raise ValueError(
+            f"train must have one class name per class of the model, {model.num_classes}, got {list(class_names)}"
+        )
+    return class_names
+
+
+def check_same_classes(model: Network, class_names: tuple[str, ...] | None) -> None:
+    """Refuse data whose labels count other classes than the model's."""
+    if class_names is not None and model.class_names is not None and class_names != model.class_names:
+        raise ValueError(
+            f"data must have the model's class names, {list(model.class_names)}, got {list(class_names)}; "
+            "TensorData(inputs, labels, class_names=model.class_names) numbers labels as the model does"
+        )

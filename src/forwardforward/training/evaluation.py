@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from forwardforward._utils.checks import check_finite, check_labels, check_whole
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
-from forwardforward.training.arguments import checked_model, move_to
+from forwardforward.training.arguments import check_same_classes, checked_model, move_to
 from forwardforward.training.randomness import derive_generator
 
 __all__ = ["Evaluation", "choose_layers", "evaluate"]
@@ -94,7 +94,9 @@ def evaluate(
     target = move_to(network, device)
     counts = _Counts(network)
     generator = derive_generator(0, 0, "evaluation", target)
-    for images, labels in network.batches(data, batch_size).batches(None):
+    batches = network.batches(data, batch_size)
+    check_same_classes(network, batches.class_names)
+    for images, labels in batches.batches(None):
         counts.add(images, labels, generator)
     return counts.result()
 
@@ -107,7 +109,9 @@ def check_validation(model: Network, data: Data) -> None:
         ValueError: If the model cannot be measured on the data.
     """
     try:
-        images, labels = model.batches(data).some()
+        batches = model.batches(data)
+        check_same_classes(model, batches.class_names)
+        images, labels = batches.some()
         if labels is not None:
             check_labels(labels, model.num_classes)
             labels = labels[: len(images)]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from forwardforward._utils.checks import check_whole
-from forwardforward.data.batching import Data, Source, class_names_of, source
+from forwardforward.data.batching import Data, Source, source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
@@ -22,6 +22,7 @@ from forwardforward.training.arguments import (
     check_checkpoint,
     check_schedule,
     checked_callbacks,
+    checked_class_names,
     checked_model,
     move_to,
 )
@@ -151,7 +152,8 @@ def _fit(
     check_checkpoint(checkpoint, resume)
     target = move_to(network, device)
     data = source(train, batch_size, target, network.dtype, network.num_embeddings)
-    network.class_names = class_names_of(train) or network.class_names
+    if data.class_names is not None:
+        network.class_names = checked_class_names(network, data.class_names)
     compared = {"precision": precision, "samples": data.samples, "optimizer": optimizer, "augment": augment}
     state = FitState(
         network,
