@@ -113,8 +113,8 @@ def test_equal_goodness_is_no_evidence():
 
 
 def test_a_readout_starts_as_the_sum_and_learns(images):
-    readout = GoodnessReadout(3, depth=3).double()
-    model = network(classifier=readout)
+    model = network(classifier=GoodnessReadout(3, depth=3).double())
+    readout = model.classifier
     every = model.layer_goodness(images)
     standard = (every - every.mean(-1, keepdim=True)) / every.std(-1, keepdim=True, correction=0)
     torch.testing.assert_close(model.scores(images), standard.sum(1))

@@ -172,7 +172,7 @@ def test_plugins_are_set_up_for_the_channels_at_their_place_in_the_order(order: 
 def test_the_objective_reads_the_value_at_its_place_in_the_order(order: tuple[str, ...], goodness_input: str) -> None:
     layer = double(order=order, pool=2, goodness=ff.goodness.SumOfSquares(), loss=ff.losses.SymBa())
     x = torch.randn(4, 2, 6, 6, dtype=torch.float64)
-    out, goodness = layer.goodness(x)
+    out, goodness = layer.output_and_goodness(x)
     torch.testing.assert_close(goodness, out.square().sum((1, 2, 3)))
     if goodness_input == "normalized":  # all samples have the same length
         torch.testing.assert_close(goodness, torch.full_like(goodness, out[0].numel()), rtol=1e-6, atol=0)

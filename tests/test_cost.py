@@ -212,4 +212,4 @@ def test_a_layers_own_error_is_not_the_compilers(monkeypatch: pytest.MonkeyPatch
     step = CompiledStep(model)
     with pytest.raises(ValueError, match="in_features must be"):
         step((images[:, :11], labels), optimizer)
-    assert step.whole is not None
+    assert step.whole_step is not None

@@ -185,7 +185,7 @@ def test_the_loss_and_its_peer_term_are_parts():
     outputs = layer.outputs(x)
     expected = peer(outputs.pre_activation[:3], outputs.activation[:3])
     torch.testing.assert_close(local.parts["PeerNormalization"], expected)
-    torch.testing.assert_close(local.parts["loss"] + expected, local.loss)
+    torch.testing.assert_close(local.parts["Threshold"] + expected, local.loss)
 
 
 def test_a_layer_takes_an_objective_or_its_parts():

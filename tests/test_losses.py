@@ -120,7 +120,7 @@ def test_one_threshold_object_gives_each_layer_its_own_theta():
     made = model.negatives(*batch, model.label_encoder, None, torch.Generator().manual_seed(0))
     x = made.inputs
     for layer, (theta, result) in enumerate(zip([1.0, 2.0], local, strict=True)):
-        x, g = model[layer].goodness(x)
+        x, g = model[layer].output_and_goodness(x)
         torch.testing.assert_close(result.loss, Threshold(theta)(*g.chunk(2)).detach())
 
 

@@ -278,10 +278,11 @@ def equal_states(a: nn.Module, b: nn.Module) -> bool:
 
 @pytest.mark.parametrize("kind", ["tensors", "data set", "loader"])
 def test_fit_measures_the_raw_training_data_once(kind: str) -> None:
-    train, recorder = data(), Recorder()
+    train = data()
     pairs = [(x, int(y)) for x, y in zip(train.inputs, train.targets, strict=True)]
     samples = {"tensors": train, "data set": pairs, "loader": DataLoader(pairs, 7, shuffle=True)}[kind]
-    model = network(preprocessing=recorder)
+    model = network(preprocessing=Recorder())
+    recorder = model.preprocessing
     fit(model, samples, validation=data(30, seed=1), augment=lambda x, generator: x + 100)
     (fitted,) = recorder.fits
     assert sorted(fitted.flatten().tolist()) == sorted(train.inputs.flatten().tolist())
@@ -303,9 +304,9 @@ def test_statistics_fitted_by_the_caller_stay() -> None:
 
 
 def test_a_network_without_standardization_does_not_read_the_data_first() -> None:
-    recorder = Recorder(standardize=False)
-    fit(network(preprocessing=recorder), data())
-    assert not recorder.fits
+    model = network(preprocessing=Recorder(standardize=False))
+    fit(model, data())
+    assert not model.preprocessing.fits
 
 
 @pytest.mark.parametrize("kind", ["pair", "class", "convolutional"])

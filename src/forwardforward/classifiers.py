@@ -136,7 +136,7 @@ class GoodnessReadout(nn.Module):
 
     Pass it as ``FFSequential(..., classifier=...)``, train the network, then call :meth:`fit` with the goodness of
     training
-    data: ``readout.fit(model.layer_goodness(images), labels)``.
+    data: ``model.classifier.fit(model.layer_goodness(images), labels)``.
 
     Args:
         num_classes: Number of classes.

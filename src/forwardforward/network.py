@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -58,7 +59,7 @@ class Network(nn.Module):
         super().__init__()
         if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
             raise TypeError(f"preprocessing must be an instance of Preprocessing, got {preprocessing!r}")
-        self.preprocessing = Preprocessing() if preprocessing is None else preprocessing
+        self.preprocessing = Preprocessing() if preprocessing is None else copy.deepcopy(preprocessing)
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
         self.input_shape: tuple[int, ...] | None = None

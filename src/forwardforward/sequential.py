@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,10 +37,10 @@ __all__ = ["FFSequential"]
 class FFSequential(Network):
     """A stack of layers, each trained with its own objective.
 
-    Plug-ins given here are defaults for layers without their own; every layer gets copies. ``model(x)`` returns the
-    last layer's output: features, under the neutral label if the network has labels in its input. Gradients stop at the
-    layer borders of ``model(x)``, as in training; ``torch.nn.Sequential(*model)`` computes the same layers without
-    borders.
+    Plug-ins given here are defaults for layers without their own; every layer gets copies, and so does the network.
+    ``model(x)`` returns the last layer's output: features, under the neutral label if the network has labels in its
+    input. Gradients stop at the layer borders of ``model(x)``, as in training; ``torch.nn.Sequential(*model)`` computes
+    the same layers without borders.
 
     Args:
         *layers: The layers, in order; a plain module is wrapped in an :class:`~forwardforward.FFLayer`.
@@ -125,7 +126,7 @@ class FFSequential(Network):
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
         self.chunk_size = check_whole("chunk_size", chunk_size, 1)
-        self.label_encoder = label_encoder
+        self.label_encoder = copy.deepcopy(label_encoder)
         self._given_num_classes = num_classes
         self._defaults = Defaults(goodness, loss, objective, normalization, peer)
         self._shapes: list[tuple[int, ...]] = []  # of the first layer's input and of every output
@@ -225,7 +226,7 @@ class FFSequential(Network):
             return SumOverLayers(self._classifying_layers()) if self.layers_classify else "head"
         if classifier == "head" and self.head is None:
             raise ValueError("head must be given for classifier='head', got None")
-        return classifier
+        return copy.deepcopy(classifier)
 
     def _check_saved(self) -> None:
         """Refuse plug-ins with tensors that the state dict would not contain."""

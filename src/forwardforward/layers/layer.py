@@ -166,9 +166,7 @@ class FFLayer(nn.Module):
         # A plug-in is set up for one layer: if layers shared it, all would use the last one's threshold or statistics.
         goodness, loss, objective, normalization, peer = copy.deepcopy((goodness, loss, objective, normalization, peer))
         self.block = block
-        self.activation = activation
-        self.pool = pool
-        self.residual = residual
+        self.activation, self.pool, self.residual = copy.deepcopy((activation, pool, residual))
         self.order = tuple(order)
         self.normalization = normalization
         self.peer = peer or None

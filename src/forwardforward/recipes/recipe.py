@@ -336,7 +336,7 @@ class Recipe:
             )
         if self.objective is not None:
             for index, layer in enumerate(layers):
-                layer.objective = self.objective(num_classes, index)
+                layer.objective = copy.deepcopy(self.objective(num_classes, index))
         return layers
 
     def _is_set(self, name: str) -> bool:

@@ -148,11 +148,11 @@ class WholeStep:
         arguments = (parameters, constants, buffers, inputs, batch.targets)
         inactive = [layer for index, layer in enumerate(layers) if index not in function.updated]
         with eval_mode(*inactive):
-            compiled = self._compiled_function(function, batch, layers[0].training) if self.compile else None
-            if compiled is None:
+            if not self.compile:
                 return function(*arguments)
             try:
-                return compiled(*arguments)
+                compiled = self._compiled_function(function, batch, layers[0].training)
+                return (function if compiled is None else compiled)(*arguments)
             except Exception as error:  # compilers fail with exceptions of many types
                 raise CompilationError(str(error) or type(error).__name__) from error
 
