@@ -35,13 +35,14 @@ model = ff.FFSequential(
     normalization=ff.normalization.BatchNorm(affine=True),
     preprocessing=ff.preprocessing.Preprocessing(standardize=True),
 ).to(args.device)
+augment = ff.data.Compose(ff.data.RandomCrop(4, fill="mean"), ff.data.RandomFlip())
 ff.fit(
     model,
     data.train,
     validation=data.validation,
     epochs=args.epochs,
     optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=3e-3, lr_schedule=ff.lr_schedules.Cosine()),
-    augment=ff.data.Compose(ff.data.RandomCrop(4), ff.data.RandomFlip()) if args.data == "cifar10" else None,
+    augment=augment if args.data == "cifar10" else None,
 )
 result = ff.evaluate(model, data.test)
 print("test", result)

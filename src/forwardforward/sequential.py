@@ -65,7 +65,7 @@ class FFSequential(Network):
         chunk_size: Largest number of activations of one layer per chunk in classification.
 
     Raises:
-        TypeError: If an argument is of another kind.
+        TypeError: If an argument has the wrong kind.
         ValueError: If there are no layers, layers with and without negatives are mixed, or plug-ins do not fit
             together.
 
@@ -398,7 +398,7 @@ class FFSequential(Network):
             The local losses.
 
         Raises:
-            TypeError: If an argument is of another kind.
+            TypeError: If an argument has the wrong kind.
             ValueError: If images and labels do not fit the network.
         """
         check_optimizer(optimizer)

@@ -230,7 +230,7 @@ def read_array(path: Path) -> NDArray[Any]:
     """Return the array of an ``.npy`` file, or ``x`` or ``x_test`` of an ``.npz`` file.
 
     Raises:
-        ValueError: If the file is of another kind or corrupted, or has no such array.
+        ValueError: If the file has the wrong kind or is corrupted, or has no such array.
     """
     try:
         with open(path, "rb") as file:  # numpy leaves a corrupted archive open

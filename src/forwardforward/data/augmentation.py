@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from torch.nn import functional as F
 from forwardforward._utils.checks import check_whole
 
 __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation"]
+
+
+Fill = float | Literal["mean"]
 
 
 class Augmentation:
@@ -109,15 +113,16 @@ class RandomCrop(Augmentation):
     .. math:: y_{c,i,j} = x_{c,\, i + d,\, j + e}, \qquad d, e \sim \mathrm{Uniform}\{-p, \dots, p\}
 
     where :math:`x` is ``fill`` outside the image. ``RandomCrop(2)`` is Hinton's jitter of two pixels for MNIST, and
-    ``RandomCrop(4)`` is usual for images of 32 x 32 pixels.
+    ``RandomCrop(4, fill="mean")`` is usual for natural images of 32 x 32 pixels.
 
     Args:
         padding: :math:`p`, pixels on each side.
-        fill: Value of the padding.
+        fill: Value of the padding. ``"mean"``: the mean of each image and channel, which is zero after standardization
+            on average.
 
     Raises:
         TypeError: If ``padding`` is not a whole number.
-        ValueError: If ``padding`` is below 0, or ``fill`` is not finite.
+        ValueError: If ``padding`` is below 0, or ``fill`` is neither finite nor ``"mean"``.
 
     Source: Hinton (2022), arXiv 2212.13345.
 
@@ -126,16 +131,17 @@ class RandomCrop(Augmentation):
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, padding: int, fill: float = 0.0) -> None:
-        if not math.isfinite(fill):
-            raise ValueError(f"fill must be finite, got {fill}")
+    def __init__(self, padding: int, fill: Fill = 0.0) -> None:
         self.padding = check_whole("padding", padding, 0)
-        self.fill = fill
+        self.fill = _checked_fill(fill)
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the shifted images."""
         batch, channels, height, width = images.shape
-        padded = F.pad(images, [self.padding] * 4, value=self.fill)
+        level = _level(images, self.fill)
+        padded = F.pad(images, [self.padding] * 4)
+        inside = F.pad(torch.ones_like(images[:1, :1], dtype=torch.bool), [self.padding] * 4)
+        padded = torch.where(inside, padded, level)
         rows, columns = padded.shape[2:]
         shifts = (_uniform(images, 2, generator) * (2 * self.padding + 1)).long()
         top, left = shifts[:, :1], shifts[:, 1:]
@@ -176,7 +182,7 @@ class RandomFlip(Augmentation):
 
 
 class RandomRotation(Augmentation):
-    r"""Rotates each image about its center by a random angle, with bilinear interpolation and zeros outside.
+    r"""Rotates each image about its center by a random angle, with bilinear interpolation and ``fill`` outside.
 
     .. math:: y(u, v) = x(u \cos a - v \sin a, \; u \sin a + v \cos a),
               \qquad a \sim \mathrm{Uniform}[-\mathrm{degrees}, \mathrm{degrees}]
@@ -186,19 +192,21 @@ class RandomRotation(Augmentation):
 
     Args:
         degrees: Largest angle.
+        fill: Value outside the image. ``"mean"``: the mean of each image and channel.
 
     Raises:
-        ValueError: If ``degrees`` is not in [0, 180].
+        ValueError: If ``degrees`` is not in [0, 180], or ``fill`` is neither finite nor ``"mean"``.
 
     Example:
         >>> RandomRotation(10)(torch.rand(8, 1, 28, 28)).shape
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, degrees: float) -> None:
+    def __init__(self, degrees: float, fill: Fill = 0.0) -> None:
         if not 0 <= degrees <= 180:
             raise ValueError(f"degrees must be in [0, 180], got {degrees}")
         self.degrees = degrees
+        self.fill = _checked_fill(fill)
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the rotated images; half-precision images are rotated in single precision."""
@@ -213,8 +221,10 @@ class RandomRotation(Augmentation):
         full_width, full_height = (1 << (size - 1).bit_length() for size in (width, height))
         x = (u * cos - v * sin) * (2 / full_width) + (width / full_width - 1)
         y = (u * sin + v * cos) * (2 / full_height) + (height / full_height - 1)
-        canvas = F.pad(precise, [0, full_width - width, 0, full_height - height])
-        return F.grid_sample(canvas, torch.stack((x, y), 3), align_corners=False).to(images.dtype)
+        level = _level(precise, self.fill)  # grid_sample's own fill is zero
+        canvas = F.pad(precise - level, [0, full_width - width, 0, full_height - height])
+        rotated = F.grid_sample(canvas, torch.stack((x, y), 3), align_corners=False) + level
+        return rotated.to(images.dtype)
 
 
 class Cutout(Augmentation):
@@ -250,6 +260,17 @@ class Cutout(Augmentation):
         first = center[:, None] - self.size // 2
         position = torch.arange(size, device=center.device)
         return (position >= first) & (position < first + self.size)
+
+
+def _checked_fill(fill: Fill) -> Fill:
+    if fill != "mean" and (isinstance(fill, str) or not math.isfinite(fill)):
+        raise ValueError(f"fill must be finite or 'mean', got {fill!r}")
+    return fill
+
+
+def _level(images: Tensor, fill: Fill) -> Tensor:
+    """Return the value outside each image and channel, which broadcasts with the images."""
+    return images.mean((2, 3), keepdim=True) if fill == "mean" else images.new_tensor(fill)
 
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

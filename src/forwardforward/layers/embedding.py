@@ -37,7 +37,7 @@ class IndexLayer(FFLayer):
             x: Indices, ``(rows, ...)``.
 
         Raises:
-            TypeError: If the input is of another kind.
+            TypeError: If the input has the wrong kind.
         """
         if isinstance(x, LabeledInput) or x.is_floating_point():
             raise TypeError("inputs of an embedding layer must be whole numbers without labels, got another input")

@@ -265,7 +265,7 @@ class FFLayer(nn.Module):
             skip_shape: Shape of one sample of the earlier layer's output, if a skip connection reads it.
 
         Raises:
-            ValueError: If the block or a plug-in does not accept the shape, or the goodness is of another kind than its
+            ValueError: If the block or a plug-in does not accept the shape, or the goodness has another kind than its
                 objective needs.
         """
         weight = next((p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)), torch.zeros(()))

@@ -86,7 +86,7 @@ class BatchObjective(Objective):
 
     Raises:
         TypeError: If a part is not callable with these arguments.
-        ValueError: If a part is of another kind, or ``weight`` is negative.
+        ValueError: If a part has the wrong kind, or ``weight`` is negative.
 
     Example:
         >>> from forwardforward.losses import SupervisedContrastive

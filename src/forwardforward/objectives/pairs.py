@@ -26,7 +26,7 @@ class PairObjective(Objective):
 
     Raises:
         TypeError: If a part is not callable with these arguments.
-        ValueError: If a part is of another kind.
+        ValueError: If a part has the wrong kind.
 
     Example:
         >>> objective = PairObjective(lambda h: h.square().sum(1), lambda p, n: torch.relu(1 - p + n).mean())

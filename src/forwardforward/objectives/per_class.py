@@ -25,7 +25,7 @@ class ClassObjective(Objective):
 
     Raises:
         TypeError: If a part is not callable with these arguments.
-        ValueError: If a part is of another kind.
+        ValueError: If a part has the wrong kind.
 
     Example:
         >>> objective = ClassObjective(lambda h: h[:, :2], torch.nn.functional.cross_entropy)

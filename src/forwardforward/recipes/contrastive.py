@@ -94,7 +94,7 @@ HCL_FF = derive(
     goodness=None,
     loss=None,
     objective=OBJECTIVE,
-    augment=Compose(RandomCrop(4), RandomFlip()),
+    augment=Compose(RandomCrop(4, fill="mean"), RandomFlip()),
     epochs=1000,
     data_settings={
         # The network's first stage has five layers, the others four.
@@ -102,7 +102,7 @@ HCL_FF = derive(
         "digits": {"widths": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},
         "mnist": {"augment": RandomCrop(2), "epochs": 150},
         "fashion-mnist": {"augment": Compose(RandomCrop(2), RandomFlip())},
-        "svhn": {"augment": RandomCrop(4)},
+        "svhn": {"augment": RandomCrop(4, fill="mean")},
     },
 )
 

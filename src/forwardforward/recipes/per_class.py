@@ -52,14 +52,14 @@ MONO_CONV = Recipe(
     lr=3e-3,
     lr_schedule=Cosine(warmup=0.1),
     standardize=True,
-    augment=Compose(RandomCrop(4), RandomFlip()),
+    augment=Compose(RandomCrop(4, fill="mean"), RandomFlip()),
     epochs=15,
     batch_size=128,
     data_settings={
         "digits": {"widths": (20, 40, 80), "augment": None, "batch_size": 50},
         "mnist": {"augment": RandomCrop(2)},
         "fashion-mnist": {"augment": Compose(RandomCrop(2), RandomFlip())},
-        "svhn": {"augment": RandomCrop(4)},
+        "svhn": {"augment": RandomCrop(4, fill="mean")},
     },
 )
 

@@ -100,7 +100,7 @@ def fit(
         The history; of a resumed run, of all epochs.
 
     Raises:
-        TypeError: If an argument is of another kind.
+        TypeError: If an argument has the wrong kind.
         ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it belongs to
             a run with another seed, batch size, schedule, optimizer, precision, number of samples or model. More epochs
             than before are accepted.

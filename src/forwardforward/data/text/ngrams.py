@@ -86,12 +86,12 @@ class NGrams(Representation):
 
     def encode(self, documents: Documents, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return indices, int32 ``(texts, length)``."""
-        found = []
+        entries = []
         for n in range(1, self.longest + 1):
             ngrams = _DistinctNGrams.of(documents, n, len(documents.lexicon) + 1)
-            found.append(ngrams.in_vocabulary(tensors[f"keys_{n}"].numpy(), tensors[f"indices_{n}"].numpy()))
-        texts = np.concatenate([texts for texts, _ in found])
-        indices = np.concatenate([indices for _, indices in found])
+            entries.append(ngrams.in_vocabulary(tensors[f"keys_{n}"].numpy(), tensors[f"indices_{n}"].numpy()))
+        texts = np.concatenate([texts for texts, _ in entries])
+        indices = np.concatenate([indices for _, indices in entries])
         order = np.lexsort((-indices, texts))  # in each text, the least frequent first
         texts, indices = texts[order], indices[order]
         columns = np.arange(len(texts)) - np.searchsorted(texts, texts)
