@@ -475,5 +475,5 @@ def test_bad_batches_are_refused(kind: type[Baseline]) -> None:
     assert set(model.step((x, y), optimizer, monitor=True).gradient_norms) == {0}
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         kind(ff.FFLinear(4, 3), num_classes=1)
-    with pytest.raises(ValueError, match="^in_channels must be"):
+    with pytest.raises(ValueError, match="^layer 0: in_channels must be"):
         kind(ff.FFConv2d(1, 4, 3), num_classes=3, input_shape=(2, 8, 8))

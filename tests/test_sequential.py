@@ -613,7 +613,7 @@ def test_each_layer_may_have_its_own_plug_ins():
 def test_thresholds_by_layer(theta, expected):
     model = pair_network(loss=Threshold(theta))
     assert [layer.objective.loss.threshold for layer in model.stack] == expected
-    with pytest.raises(ValueError, match="^theta must contain one value per layer, got 2 for layer 2"):
+    with pytest.raises(ValueError, match="^layer 2: theta must contain one value per layer, got 2 for layer 2"):
         pair_network(loss=Threshold([1.0, 2.0]))
 
 

@@ -267,12 +267,8 @@ class FFSequential(Network):
         return torch.zeros(1, *shape, device=self.device, dtype=dtype)
 
     def _setup_layers(self, shape: tuple[int, ...]) -> None:
-        shapes = [shape]
-        setup_layers(self.stack, shapes)
-        self._finish_setup(shapes)
-
-    def _finish_setup(self, shapes: list[tuple[int, ...]]) -> None:
-        self._check_saved()  # of tensors that a plug-in made in its setup
+        shapes = setup_layers(self.stack, shape)
+        self._check_saved()  # of tensors that a plug-in created in its setup
         self.num_classes = self._resolved_num_classes(self.head)
         if self.head is not None:
             self.head.setup(shapes[1:], self.device, self.dtype)

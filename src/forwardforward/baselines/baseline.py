@@ -110,8 +110,7 @@ class Baseline(Network):
         super().setup(input_shape)
         if self.is_set_up:
             return
-        shapes = [tuple(input_shape)]
-        setup_layers(self.stack, shapes)
+        shapes = setup_layers(self.stack, tuple(input_shape))
         assert self.num_classes is not None
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
 

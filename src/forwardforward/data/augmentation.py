@@ -23,9 +23,6 @@ from forwardforward._utils.checks import check_whole
 __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation"]
 
 
-Fill = float | Literal["mean"]
-
-
 class Augmentation:
     """Base class of augmentations; subclasses define :meth:`augment`.
 
@@ -131,17 +128,21 @@ class RandomCrop(Augmentation):
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, padding: int, fill: Fill = 0.0) -> None:
+    def __init__(self, padding: int, fill: float | Literal["mean"] = 0.0) -> None:
         self.padding = check_whole("padding", padding, 0)
-        self.fill = _checked_fill(fill)
+        if fill != "mean" and (isinstance(fill, str) or not math.isfinite(fill)):
+            raise ValueError(f"fill must be finite or 'mean', got {fill!r}")
+        self.fill = fill
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the shifted images."""
         batch, channels, height, width = images.shape
-        level = _level(images, self.fill)
-        padded = F.pad(images, [self.padding] * 4)
-        inside = F.pad(torch.ones_like(images[:1, :1], dtype=torch.bool), [self.padding] * 4)
-        padded = torch.where(inside, padded, level)
+        if self.fill == "mean":
+            size = height + 2 * self.padding, width + 2 * self.padding
+            padded = images.mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
+            padded[:, :, self.padding : self.padding + height, self.padding : self.padding + width] = images
+        else:
+            padded = F.pad(images, [self.padding] * 4, value=self.fill)
         rows, columns = padded.shape[2:]
         shifts = (_uniform(images, 2, generator) * (2 * self.padding + 1)).long()
         top, left = shifts[:, :1], shifts[:, 1:]
@@ -182,7 +183,7 @@ class RandomFlip(Augmentation):
 
 
 class RandomRotation(Augmentation):
-    r"""Rotates each image about its center by a random angle, with bilinear interpolation and ``fill`` outside.
+    r"""Rotates each image about its center by a random angle, with bilinear interpolation and zeros outside.
 
     .. math:: y(u, v) = x(u \cos a - v \sin a, \; u \sin a + v \cos a),
               \qquad a \sim \mathrm{Uniform}[-\mathrm{degrees}, \mathrm{degrees}]
@@ -192,21 +193,19 @@ class RandomRotation(Augmentation):
 
     Args:
         degrees: Largest angle.
-        fill: Value outside the image. ``"mean"``: the mean of each image and channel.
 
     Raises:
-        ValueError: If ``degrees`` is not in [0, 180], or ``fill`` is neither finite nor ``"mean"``.
+        ValueError: If ``degrees`` is not in [0, 180].
 
     Example:
         >>> RandomRotation(10)(torch.rand(8, 1, 28, 28)).shape
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, degrees: float, fill: Fill = 0.0) -> None:
+    def __init__(self, degrees: float) -> None:
         if not 0 <= degrees <= 180:
             raise ValueError(f"degrees must be in [0, 180], got {degrees}")
         self.degrees = degrees
-        self.fill = _checked_fill(fill)
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the rotated images; half-precision images are rotated in single precision."""
@@ -221,10 +220,8 @@ class RandomRotation(Augmentation):
         full_width, full_height = (1 << (size - 1).bit_length() for size in (width, height))
         x = (u * cos - v * sin) * (2 / full_width) + (width / full_width - 1)
         y = (u * sin + v * cos) * (2 / full_height) + (height / full_height - 1)
-        level = _level(precise, self.fill)  # grid_sample's own fill is zero
-        canvas = F.pad(precise - level, [0, full_width - width, 0, full_height - height])
-        rotated = F.grid_sample(canvas, torch.stack((x, y), 3), align_corners=False) + level
-        return rotated.to(images.dtype)
+        canvas = F.pad(precise, [0, full_width - width, 0, full_height - height])
+        return F.grid_sample(canvas, torch.stack((x, y), 3), align_corners=False).to(images.dtype)
 
 
 class Cutout(Augmentation):
@@ -260,17 +257,6 @@ class Cutout(Augmentation):
         first = center[:, None] - self.size // 2
         position = torch.arange(size, device=center.device)
         return (position >= first) & (position < first + self.size)
-
-
-def _checked_fill(fill: Fill) -> Fill:
-    if fill != "mean" and (isinstance(fill, str) or not math.isfinite(fill)):
-        raise ValueError(f"fill must be finite or 'mean', got {fill!r}")
-    return fill
-
-
-def _level(images: Tensor, fill: Fill) -> Tensor:
-    """Return the value outside each image and channel, which broadcasts with the images."""
-    return images.mean((2, 3), keepdim=True) if fill == "mean" else images.new_tensor(fill)
 
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

@@ -66,19 +66,25 @@ def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabeledInput, cut: bool
     return run_layers(layers, x, output_of, cut)
 
 
-def setup_layers(layers: Sequence[FFLayer], shapes: list[tuple[int, ...]], start: int = 0) -> None:
-    """Set up layers in a dry run, and append the shape of each one's output to ``shapes``.
+def setup_layers(layers: Sequence[FFLayer], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Set up layers in a dry run, and return the shapes of the first layer's input and of every output.
 
     Args:
-        layers: All layers of the network, in order.
-        shapes: Shape of the first layer's input, then of every output so far.
-        start: First layer to set up.
+        layers: The layers, in order.
+        shape: Shape of one input of the first layer.
+
+    Raises:
+        ValueError: If a layer or a plug-in does not accept the shape of its input.
     """
-    for index, layer in enumerate(layers[start:], start):
+    shapes = [shape]
+    for index, layer in enumerate(layers):
         skip = layer.residual
         skip_shape = shapes[index - skip.distance + 1] if isinstance(skip, SkipConnection) else None
         try:
             shapes.append(layer.setup(shapes[index], index, skip_shape))
+        except ValueError as error:
+            raise ValueError(f"layer {index}: {error}") from error
         except RuntimeError as error:  # torch's own, of a block
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"layer {index} does not accept inputs of shape {shapes[index]}: {reason}") from error
+    return shapes

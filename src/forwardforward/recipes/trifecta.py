@@ -38,7 +38,7 @@ SHALLOW = Recipe(
     lr_schedule=Steps({0.75: 0.1}),
     schedule=Overlapping(size=2, alternate="step"),
     standardize=True,
-    augment=Compose(RandomCrop(4, fill="mean"), RandomRotation(15, fill="mean")),
+    augment=Compose(RandomCrop(4), RandomRotation(15)),
     epochs=200,
     batch_size=512,
     data_settings={
