@@ -136,5 +136,5 @@ def _with_input_gradient(x: Tensor, output: Tensor, input_gradient: Callable[[Te
         output: The output, computed from ``x.detach()``.
         input_gradient: Function from the output's gradient to the input's gradient.
     """
-    result: Tensor = _InputGradient.apply(x, output, input_gradient)  # type: ignore[no-untyped-call]
+    result: Tensor = _InputGradient.apply(x, output, input_gradient)  # type: ignore[no-untyped-call, unused-ignore]
     return result
