@@ -48,6 +48,33 @@ def test_the_default_classifier_reads_an_appended_layer_and_a_given_one_stays() 
     torch.testing.assert_close(first.scores(rows()), first.layer_goodness(rows())[:, 0])
 
 
+@pytest.mark.parametrize("kind", [ff.classifiers.BestInterval, ff.classifiers.LayerEnsemble])
+def test_an_assigned_classifier_stays(kind: Any) -> None:
+    model = per_class(8, 6)
+    classifier = model.classifier = kind()
+    model.append(ff.FFLinear(6, 5))
+    assert model.classifier is classifier
+
+
+def test_a_network_of_embeddings_and_goodness_gets_a_head() -> None:
+    model = per_class(8, 6)
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    batch = rows(), torch.arange(6) % 3
+    model.step(batch, optimizer)
+    model.append(ff.FFLinear(6, 5, loss=ff.losses.SupervisedContrastive()))
+    model.step(batch, optimizer)
+    assert model.head is not None
+    assert model.head.linear.weight.any()
+    torch.testing.assert_close(model.scores(rows()), model.head_logits(rows()))
+
+
+def test_a_readout_of_another_depth_is_refused() -> None:
+    model = per_class(8, 6, classifier=ff.classifiers.GoodnessReadout(3, depth=1).double())
+    model.append(ff.FFLinear(6, 5))
+    with pytest.raises(ValueError, match="depth=1.* got 2 layers and 3 classes"):
+        model.predict(rows())
+
+
 def test_a_copy_of_a_layer_can_be_appended() -> None:
     model = per_class(8, 6, 6)
     model.append(copy.deepcopy(model[1]))
@@ -84,6 +111,24 @@ def test_layers_of_a_failed_constructor_call_can_be_used_again() -> None:
     with pytest.raises((ValueError, RuntimeError), match="layer 1"):
         ff.FFSequential(*layers, **options, input_shape=(8,))
     assert len(ff.FFSequential(layers[0], ff.FFLinear(6, 5), **options)) == 2
+
+
+def test_a_layer_takes_the_plug_ins_of_the_corrected_call() -> None:
+    layer = ff.FFLinear(8, 6)
+    wrong = {
+        "goodness": ff.goodness.SumOfSquares(),
+        "loss": ff.losses.SymBa(),
+        "normalization": ff.normalization.RMSNorm(),
+    }
+    with pytest.raises(ValueError, match="label_encoder must be given"):
+        ff.FFSequential(
+            layer, goodness=ff.goodness.SumOfSquares(), loss=alpha, normalization=ff.normalization.RMSNorm()
+        )
+    right = {"goodness": ff.goodness.MeanOfSquares(), "loss": ff.losses.SymBa(alpha=4.0)}
+    model = ff.FFSequential(layer, **right, label_encoder=ff.label_encoders.Overlay(2))
+    assert isinstance(model[0].objective.goodness, ff.goodness.MeanOfSquares)
+    assert model[0].objective.loss.alpha == 4.0
+    assert isinstance(model[0].normalization, ff.normalization.Identity)
 
 
 def test_shapes_of_an_appended_layer_follow_a_replaced_one() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.checks import check_whole
+
 __all__ = ["BestInterval", "GoodnessReadout", "LayerEnsemble", "SumOverLayers"]
 
 
@@ -135,8 +137,7 @@ class GoodnessReadout(nn.Module):
     """A linear classifier on the goodness of all layers for all classes.
 
     Pass it as ``FFSequential(..., classifier=...)``, train the network, then call :meth:`fit` with the goodness of
-    training
-    data: ``model.classifier.fit(model.layer_goodness(images), labels)``.
+    training data: ``model.classifier.fit(model.layer_goodness(images), labels)``.
 
     Args:
         num_classes: Number of classes.
@@ -150,6 +151,7 @@ class GoodnessReadout(nn.Module):
 
     def __init__(self, num_classes: int, depth: int) -> None:
         super().__init__()
+        self.depth, self.num_classes = check_whole("depth", depth, 1), check_whole("num_classes", num_classes, 2)
         self.linear = nn.Linear(depth * num_classes, num_classes)
         with torch.no_grad():  # initially the sum over the layers
             self.linear.weight.copy_(torch.eye(num_classes).repeat(1, depth))
@@ -160,7 +162,15 @@ class GoodnessReadout(nn.Module):
 
         Args:
             goodness: ``(batch, layers, classes)``.
+
+        Raises:
+            ValueError: If the network has another number of layers or classes.
         """
+        if goodness.shape[1:] != (self.depth, self.num_classes):
+            raise ValueError(
+                f"GoodnessReadout(num_classes={self.num_classes}, depth={self.depth}) must get the goodness of as many "
+                f"layers and classes, got {goodness.shape[1]} layers and {goodness.shape[2]} classes"
+            )
         logits: Tensor = self.linear(standardize(goodness).flatten(1).to(self.linear.weight.dtype))
         return logits
 

@@ -163,8 +163,8 @@ class FFSequential(Network):
         self.negatives = self._checked_negatives(negatives)
         self.num_classes = self._resolved_num_classes(head)
         self.head = self._new_head(head)
-        self._uses_default_classifier = classifier is None
         self.classifier = self._checked_classifier(classifier)
+        self._default_classifier = self.classifier if classifier is None else None
         skip_tensors(self.stack)  # refuses a connection from before the first layer
         self._check_preprocessing()
         self._check_saved()
@@ -279,7 +279,8 @@ class FFSequential(Network):
 
         Weights of the other layers stay; the new layer takes the network's default plug-ins. Optimizers that follow
         this network keep their state and add one for the new layer. A head keeps the weights of the layers that it
-        still reads; those of the new layer are zero.
+        still reads; those of the new layer are zero. A classifier that was passed or assigned stays, with the layers
+        that it reads; a :class:`~forwardforward.classifiers.BestInterval` chooses again at the next validation.
 
         Args:
             layer: The new layer; a plain module is wrapped in an :class:`~forwardforward.FFLayer`.
@@ -300,17 +301,22 @@ class FFSequential(Network):
             new.release()
             raise ValueError(f"layer must have the same kind of objective as the others, got {new.objective}")
         self.layers.append(new)
+        head = self.head
         try:
             skip_tensors(self.stack)
             self._check_saved()
+            if head is None:
+                self.head = self._new_head(None)
+            default_classifier = self._checked_classifier(None)
             if self.is_set_up:
                 self._setup_layers(self._shapes[0])  # of all layers, since one may have been replaced
         except Exception:
             del self.layers[-1]
+            self.head = head
             new.release()
             raise
-        if self._uses_default_classifier:
-            self.classifier = self._checked_classifier(None)
+        if self.classifier is self._default_classifier:
+            self.classifier = self._default_classifier = default_classifier
         new.train(self.training)
         return self
 

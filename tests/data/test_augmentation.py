@@ -258,6 +258,7 @@ def test_repr():
         (lambda: RandomCrop(-1), ValueError, "padding must be at least 0, got -1"),
         (lambda: RandomCrop(1.5), TypeError, "padding must be a whole number, got 1.5"),
         (lambda: RandomCrop(2, math.nan), ValueError, "fill must be finite or 'mean', got nan"),
+        (lambda: RandomCrop(2, None), ValueError, "fill must be finite or 'mean', got None"),
         (lambda: RandomCrop(2, "median"), ValueError, "fill must be finite or 'mean', got 'median'"),
         (lambda: RandomFlip(1.1), ValueError, r"p must be in \[0, 1\], got 1.1"),
         (lambda: RandomFlip(math.nan), ValueError, r"p must be in \[0, 1\], got nan"),

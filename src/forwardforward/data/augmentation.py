@@ -130,7 +130,7 @@ class RandomCrop(Augmentation):
 
     def __init__(self, padding: int, fill: float | Literal["mean"] = 0.0) -> None:
         self.padding = check_whole("padding", padding, 0)
-        if fill != "mean" and (isinstance(fill, str) or not math.isfinite(fill)):
+        if fill != "mean" and not (isinstance(fill, int | float) and math.isfinite(fill)):
             raise ValueError(f"fill must be finite or 'mean', got {fill!r}")
         self.fill = fill
 

@@ -180,6 +180,7 @@ class FFLayer(nn.Module):
         self._refuses_peer = peer is False
         self._in_network = False
         self._is_set_up = False
+        self._before_adoption: dict[str, Any] = {}
         self._check_peer()
         if loss is not None and (goodness is not None or isinstance(loss, BatchLoss)):
             self.objective = make_objective(goodness, loss)
@@ -202,6 +203,12 @@ class FFLayer(nn.Module):
                 network already.
         """
         self.claim()
+        self._before_adoption = {
+            "objective": self.objective,
+            "_incomplete": self._incomplete,
+            "normalization": self.normalization,
+            "peer": self.peer,
+        }
         try:
             self._take(defaults)
         except Exception:
@@ -232,7 +239,9 @@ class FFLayer(nn.Module):
         return make_objective(copy.deepcopy(goodness), copy.deepcopy(loss))
 
     def release(self) -> None:
-        """Make the layer available for another network, after the one that adopted it could not be made."""
+        """Make the layer as it was before its adoption, after the construction of the network failed."""
+        for name, value in self._before_adoption.items():
+            setattr(self, name, value)
         self._in_network = False
 
     def __getstate__(self) -> dict[str, Any]:
