@@ -115,15 +115,9 @@ def test_layers_of_a_failed_constructor_call_can_be_used_again() -> None:
 
 def test_a_layer_takes_the_plug_ins_of_the_corrected_call() -> None:
     layer = ff.FFLinear(8, 6)
-    wrong = {
-        "goodness": ff.goodness.SumOfSquares(),
-        "loss": ff.losses.SymBa(),
-        "normalization": ff.normalization.RMSNorm(),
-    }
+    wrong = {"goodness": ff.goodness.SumOfSquares(), "loss": ff.losses.SymBa(alpha=9.0)}
     with pytest.raises(ValueError, match="label_encoder must be given"):
-        ff.FFSequential(
-            layer, goodness=ff.goodness.SumOfSquares(), loss=alpha, normalization=ff.normalization.RMSNorm()
-        )
+        ff.FFSequential(layer, **wrong, normalization=ff.normalization.RMSNorm())
     right = {"goodness": ff.goodness.MeanOfSquares(), "loss": ff.losses.SymBa(alpha=4.0)}
     model = ff.FFSequential(layer, **right, label_encoder=ff.label_encoders.Overlay(2))
     assert isinstance(model[0].objective.goodness, ff.goodness.MeanOfSquares)
