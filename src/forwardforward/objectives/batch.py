@@ -29,6 +29,7 @@ class Embedding(nn.Module):
     Source: the contrastive head of HCL-FF (2026), arXiv 2605.24797.
 
     Example:
+        >>> import torch
         >>> Embedding(4)(torch.rand(3, 8)).shape
         torch.Size([3, 4])
     """
@@ -89,6 +90,7 @@ class BatchObjective(Objective):
         ValueError: If a part has the wrong kind, or ``weight`` is negative.
 
     Example:
+        >>> import torch
         >>> from forwardforward.losses import SupervisedContrastive
         >>> objective = BatchObjective(SupervisedContrastive())
         >>> objective(torch.eye(2), Batch(torch.eye(2), torch.tensor([0, 1]))).loss
