@@ -1,0 +1,357 @@
+"""Checks of values by annotations: types, ranges of numbers, elements of sequences and the arguments of callables."""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import inspect
+import math
+import operator
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Check", "Range", "check_plugin", "checks_of", "describe"]
+
+LONGEST = 80  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an argument accepts.
+
+    Attributes:
+        lowest: Smallest number.
+        highest: Largest number.
+        above: Number that it must exceed.
+        below: Number that it must not reach.
+        finite: Whether infinity is refused. NaN always is.
+    """
+
+    lowest: float | None = None
+    highest: float | None = None
+    above: float | None = None
+    below: float | None = None
+    finite: bool = True
+
+    def __contains__(self, number: float) -> bool:
+        """Return whether the range contains a number."""
+        return (
+            (self.lowest is None or number >= self.lowest)
+            and (self.highest is None or number <= self.highest)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
+
+    def __str__(self) -> str:
+        """Return the range after "must be"."""
+        low = self.lowest if self.above is None else self.above
+        high = self.highest if self.below is None else self.below
+        if high is None:
+            return "positive" if self.above == 0 else f"above {low}" if self.lowest is None else f"at least {low}"
+        if low is None:
+            return f"at most {high}" if self.below is None else f"below {high}"
+        return f"in {'[' if self.above is None else '('}{low}, {high}{']' if self.below is None else ')'}"
+
+
+class _MismatchError(Exception):
+    """A value is not of the type that a check accepts."""
+
+    def __init__(self, error: type[TypeError | ValueError] = TypeError) -> None:
+        self.error = error
+
+
+class Check(NamedTuple):
+    """A check of a value by an annotation.
+
+    Attributes:
+        expected: The accepted values, after "must be".
+        check: ``check(name, value)`` returns the value, and raises a ``_MismatchError`` for a value of another type or
+            a ``TypeError`` or ``ValueError`` with a message of its own.
+    """
+
+    expected: str
+    check: Callable[[str, Any], Any]
+
+    def __call__(self, name: str, value: Any) -> Any:
+        try:
+            return self.check(name, value)
+        except _MismatchError as mismatch:
+            raise mismatch.error(f"{name} must be {self.expected}, got {describe(value)}") from None
+
+
+def checks_of(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Check]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        name: check
+        for name, parameter in signature.parameters.items()
+        if name in hints and parameter.kind not in variable and (check := check_for(hints[name])) is not None
+    }
+
+
+def check_for(hint: Any) -> Check | None:
+    """Return the check of an annotation, None for an annotation that accepts everything."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        limits = next((item for item in arguments[1:] if isinstance(item, Range)), Range())
+        return _number(arguments[0], limits) if arguments[0] in (int, float) else check_for(arguments[0])
+    if hint in (int, float):
+        return _number(hint, Range())
+    if origin in (Union, types.UnionType):
+        return _union([check_for(argument) for argument in arguments])
+    if origin is Literal:
+        return _literal(arguments)
+    if origin is collections.abc.Callable:
+        return _callable(*arguments)
+    if origin is tuple and arguments[-1] is not ...:
+        return _fixed_tuple([check_for(argument) for argument in arguments])
+    kind = hint if origin is None else origin
+    if not isinstance(kind, type) or kind is object or kind is type:
+        return None
+    if issubclass(kind, collections.abc.Mapping):
+        return _mapping(*map(check_for, arguments))
+    if issubclass(kind, collections.abc.Sequence | collections.abc.Set) and kind not in (str, bytes, range):
+        return _sequence(kind, check_for(arguments[0]) if arguments else None)
+    if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
+        return _callable(..., Any) if "__call__" in vars(kind) else None
+    return _instance(kind)
+
+
+def _number(kind: type, limits: Range) -> Check:
+    def check(name: str, value: Any) -> Any:
+        number = _as_int(value) if kind is int else _as_float(value)
+        if number is None:
+            raise _MismatchError
+        if number != number or (limits.finite and number in (math.inf, -math.inf)):
+            raise ValueError(f"{name} must be a finite number, got {describe(value)}")
+        if kind is int and not -(2**63) <= number < 2**63:
+            raise ValueError(f"{name} must be a whole number of at most 64 bits, got {describe(number)}")
+        if number not in limits:
+            raise ValueError(f"{name} must be {limits}, got {describe(number)}")
+        return number
+
+    return Check("a whole number" if kind is int else "a number", check)
+
+
+def _as_int(value: Any) -> int | None:
+    if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, RuntimeError):  # a tensor on the device "meta" has no value
+        return None
+
+
+def _as_float(value: Any) -> float | None:
+    if isinstance(value, np.floating | np.integer):
+        value = value.item()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value.bit_length() < 1024 else math.inf
+    return value if isinstance(value, float) else None
+
+
+def _union(members: Sequence[Check | None]) -> Check | None:
+    checks = [member for member in members if member is not None]
+    if len(checks) < len(members):
+        return None
+
+    def check(name: str, value: Any) -> Any:
+        error: type[TypeError | ValueError] = TypeError
+        message: Exception | None = None
+        for member in checks:
+            try:
+                return member.check(name, value)
+            except _MismatchError as mismatch:
+                error = mismatch.error if error is TypeError else error
+            except (TypeError, ValueError) as specific:
+                message = message or specific
+        if message is not None:
+            raise message
+        raise _MismatchError(error)
+
+    return Check(_listed([member.expected for member in checks]), check)
+
+
+def _literal(values: Sequence[Any]) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if not any(type(value) is type(item) and value == item for item in values):
+            raise _MismatchError(ValueError if isinstance(value, str) else TypeError)
+        return value
+
+    return Check(_listed([repr(value) for value in values]), check)
+
+
+def _callable(parameters: Any, result: Any) -> Check:
+    result = typing.get_origin(result) or result
+
+    def check(name: str, value: Any) -> Any:
+        if isinstance(value, type):
+            if result is not Any and not (isinstance(result, type) and issubclass(value, result)):
+                raise _class_error(name, value)
+            return value
+        if not callable(value):
+            raise _MismatchError
+        check_plugin(name, value)
+        if parameters is not ...:
+            _check_arity(name, value, len(parameters))
+        return value
+
+    return Check("callable", check)
+
+
+def _check_arity(name: str, value: Any, count: int) -> None:
+    try:
+        signature = inspect.signature(value.forward if isinstance(value, nn.Module) else value)
+    except (ValueError, TypeError):  # some built-in functions have none
+        return
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        arguments = f"{count} argument{'s' * (count != 1)}"
+        raise TypeError(f"{name} must be callable with {arguments}, got {describe(value)} with {signature}") from None
+
+
+def _class_error(name: str, value: type) -> TypeError:
+    return TypeError(f"{name} must be an instance, such as {value.__name__}(...), got the class")
+
+
+def _fixed_tuple(elements: Sequence[Check | None]) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, tuple | list) or len(value) != len(elements):
+            raise _MismatchError
+        return tuple(_checked_elements(name, value, elements))
+
+    same = len({element.expected for element in elements if element is not None}) == 1
+    number = "a pair" if len(elements) == 2 else f"{len(elements)} values"
+    return Check(number + _of(elements[0] if same else None), check)
+
+
+def _sequence(kind: type[Any], element: Check | None) -> Check:
+    accepted: Any = (tuple, list, range) if kind is tuple else kind  # a tuple can be made of the others
+
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, accepted) or isinstance(value, str | bytes):
+            raise _MismatchError
+        values = _checked_elements(name, value, [element] * len(value))
+        if kind is tuple:
+            return tuple(values)
+        return type(value)(values) if type(value) in (list, tuple) else value
+
+    noun = "sequence" if kind in (tuple, collections.abc.Sequence) else kind.__name__.lower()
+    return Check(f"a {noun}{_of(element)}", check)
+
+
+def _of(element: Check | None) -> str:
+    """Return "of ..." with the plural of what a check expects."""
+    if element is None:
+        return ""
+    noun = element.expected.removeprefix("an ").removeprefix("a ")
+    return f" of {noun.replace('instance of', 'instances of') if noun.startswith('instance of') else f'{noun}s'}"
+
+
+def _checked_elements(name: str, values: Iterable[Any], checks: Sequence[Check | None]) -> list[Any]:
+    return [
+        value if check is None else check(f"{name}[{index}]", value)
+        for index, (value, check) in enumerate(zip(values, checks, strict=True))
+    ]
+
+
+def _mapping(key_check: Check | None = None, value_check: Check | None = None) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _MismatchError
+        for key, item in value.items():
+            if key_check is not None:
+                key_check(f"every key of {name}", key)
+            if value_check is not None:
+                value_check(f"{name}[{key!r}]", item)
+        return value
+
+    return Check("a dictionary", check)
+
+
+#: What a check of these classes expects.
+NOUNS = {
+    bool: "True or False",
+    str: "a string",
+    type(None): "None",
+    Tensor: "a tensor",
+    np.ndarray: "an array",
+    nn.Module: "a module",
+    slice: "a slice",
+    os.PathLike: "a path",
+    torch.device: "a device",
+}
+
+
+def _instance(kind: type) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if isinstance(value, type) and issubclass(value, kind):
+            raise _class_error(name, value)
+        if kind is bool and isinstance(value, np.bool_):
+            return bool(value)
+        if not isinstance(value, kind):
+            raise _MismatchError
+        check_plugin(name, value)
+        return value
+
+    return Check(NOUNS.get(kind, f"an instance of {kind.__name__}"), check)
+
+
+def check_plugin(name: str, value: object) -> None:
+    """Check that a plug-in is initialized and complete.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The plug-in; objects of other classes are accepted.
+
+    Raises:
+        TypeError: If a module's constructor did not call ``super().__init__()``, or an abstract method is missing.
+    """
+    kind: type[Any] = type(value)
+    if isinstance(value, nn.Module) and "_modules" not in vars(value):
+        raise TypeError(f"{name} must call super().__init__() in its constructor, got {kind.__name__}")
+    for method in _abstract_methods(kind):
+        parameters = list(inspect.signature(getattr(kind, method)).parameters)[1:]
+        raise TypeError(f"{name} must implement {method}({', '.join(parameters)}), got {kind.__name__} without it")
+
+
+@functools.cache
+def _abstract_methods(kind: type[Any]) -> tuple[str, ...]:
+    """Return the methods that this library declares with ``abstractmethod`` and a class does not implement."""
+    if not any(base.__module__.startswith("forwardforward.") for base in kind.__mro__):
+        return ()
+    return tuple(name for name in dir(kind) if getattr(getattr(kind, name, None), "__isabstractmethod__", False))
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = dict.fromkeys(words)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def describe(value: object) -> str:
+    """Return a short description of a value on one line, for a message."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, Tensor):
+        return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} and shape {value.shape}"
+    if isinstance(value, types.FunctionType):
+        return f"the function {value.__name__}"
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a whole number of {value.bit_length()} bits"
+    text = repr(value)
+    if isinstance(value, str | bytes | list | tuple | dict | set | frozenset):
+        text = " ".join(text.split())
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    is_short = len(text) <= LONGEST and "\n" not in text and " at 0x" not in text
+    return text if is_short else f"an object of type {type(value).__name__}"
