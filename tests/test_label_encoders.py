@@ -491,9 +491,9 @@ def test_images_of_another_size_are_refused(encoder, shape):
         (lambda: WaveChannel(1, 4), "^num_classes must be at least 2, got 1"),
         (lambda: WaveChannel(0, 4), "^num_classes must be at least 2, got 0"),
         (lambda: LearnedChannel(3, 4, scale=-1.0), "^scale must be positive, got -1.0"),
-        (lambda: RandomChannel(3, 0), "^size must be positive, got 0"),
-        (lambda: LearnedChannel(3, (4, 0)), r"^size must be positive, got \(4, 0\)"),
-        (lambda: WaveChannel(3, (0, 4)), r"^size must be positive, got \(0, 4\)"),
+        (lambda: RandomChannel(3, 0), "^size must be at least 1, got 0"),
+        (lambda: LearnedChannel(3, (4, 0)), r"^size\[1\] must be at least 1, got 0"),
+        (lambda: WaveChannel(3, (0, 4)), r"^size\[0\] must be at least 1, got 0"),
     ],
 )
 def test_channels_out_of_range(make, message):

@@ -103,7 +103,7 @@ def test_a_network_of_local_fields_learns() -> None:
         ({"out_channels": 0}, "^out_channels must be at least 1, got 0"),
         ({"kernel_size": 0}, "^kernel_size must be at least 1, got 0"),
         ({"stride": 0}, "^stride must be at least 1, got 0"),
-        ({"size": (6, 0)}, "^size must be at least 1, got 0"),
+        ({"size": (6, 0)}, r"^size\[1\] must be at least 1, got 0"),
         ({"padding": -1}, "^padding must be at least 0, got -1"),
         ({"kernel_size": 7}, r"^kernel_size must fit into the padded input, got 7 for \(6, 6\)"),
         ({"kernel_size": 4, "size": (9, 3)}, r"^kernel_size must fit .* got 4 for \(9, 3\)"),

@@ -201,7 +201,7 @@ def test_ramp():
     assert [Ramp(1, 0)(t) for t in (0, 0.25, 1)] == pytest.approx([1, 0.75, 0])
     assert repr(Ramp(0.2, 1.0)) == "Ramp(0.2, 1.0)"
     for first, last in ((-0.1, 1), (1, -0.1)):
-        with pytest.raises(ValueError, match="^first and last must be at least 0"):
+        with pytest.raises(ValueError, match="^(first|last) must be at least 0"):
             Ramp(first, last)
 
 
@@ -327,7 +327,7 @@ def test_the_penalty_of_a_goodness_by_position_is_the_norm_of_each_positive_samp
     loss.setup(spec(index=1))
     size = sum(math.sqrt(sum(float(g) ** 2 for g in sample.flatten())) for sample in positive) / 3
     assert (loss(positive, negative) - bare).item() == pytest.approx(0.2 * size, rel=1e-10)
-    with pytest.raises(ValueError, match="penalty must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"penalty\[1\] must be at least 0, got -1"):
         TwoThreshold(0, 1, penalty=(0.1, -1))
 
 
@@ -532,13 +532,13 @@ class WithScale(PairLoss):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_objective(SumOfSquares(), WithScale()), r"^loss must be callable as loss\(positive, negative\)"),
-        (lambda: PairObjective(SumOfSquares(), lambda g: g), r"^loss must be callable as loss\(positive, negative\)"),
-        (lambda: ClassObjective(first_three, lambda g: g), r"^loss must be callable as loss\(goodness, targets\)"),
-        (lambda: BatchObjective(lambda a, b, c: a), r"^loss must be callable as loss\(embeddings, targets\)"),
-        (lambda: PairObjective(lambda h, y: h, SymBa()), r"^goodness must be callable as goodness\(activations\)"),
-        (lambda: ClassObjective(lambda: 0, CrossEntropy()), r"^goodness must be callable as goodness\(activations\)"),
-        (lambda: PairObjective("sum", SymBa()), r"^goodness must be callable as goodness\(activations\), got 'sum'"),
+        (lambda: make_objective(SumOfSquares(), WithScale()), r"^loss must be callable with 2 arguments, got"),
+        (lambda: PairObjective(SumOfSquares(), lambda g: g), r"^loss must be callable with 2 arguments, got"),
+        (lambda: ClassObjective(first_three, lambda g: g), r"^loss must be callable with 2 arguments, got"),
+        (lambda: BatchObjective(lambda a, b, c: a), r"^loss must be callable with 2 arguments, got"),
+        (lambda: PairObjective(lambda h, y: h, SymBa()), r"^goodness must be callable with 1 argument, got"),
+        (lambda: ClassObjective(lambda: 0, CrossEntropy()), r"^goodness must be callable with 1 argument, got"),
+        (lambda: PairObjective("sum", SymBa()), r"^goodness must be callable, got 'sum'"),
         (lambda: PairObjective(SumOfSquares, SymBa()), "^goodness must be an instance, such as SumOfSquares"),
         (lambda: PairObjective(SumOfSquares(), SymBa), "^loss must be an instance, such as SymBa"),
         (lambda: BatchObjective(SupervisedContrastive), "^loss must be an instance, such as SupervisedContrastive"),
@@ -550,7 +550,7 @@ def test_parts_with_other_arguments_are_refused_at_construction(make, message):
 
 
 def test_a_loss_that_asks_for_a_third_argument_is_refused_by_layers_and_networks():
-    message = r"loss must be callable as loss\(positive, negative\), got WithScale\(\)\(positive, negative, scale\)"
+    message = r"loss must be callable with 2 arguments, got WithScale\(\) with \(positive, negative, scale\)"
     with pytest.raises(TypeError, match=message):
         ff.FFLinear(4, 3, goodness=SumOfSquares(), loss=WithScale())
     with pytest.raises(TypeError, match=message):
@@ -770,7 +770,9 @@ def test_superclasses_of_one_class_each_are_the_classes():
 
 @pytest.mark.parametrize("superclasses", [[], [0, 0], [0, 2, 2], [1, 2, 1], [-1, 0, 1]], ids=str)
 def test_superclasses_must_be_numbered_without_gaps(superclasses):
-    with pytest.raises(ValueError, match="^superclasses must be all of 0, 1, ... up to the highest, got"):
+    with pytest.raises(
+        ValueError, match=r"^superclasses(\[0\] must be at least 0| must be all of 0, 1, ... up to the highest)"
+    ):
         SuperclassCrossEntropy(superclasses)
 
 

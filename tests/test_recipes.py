@@ -425,7 +425,7 @@ def test_an_architecture_with_objectives_refuses_others_beside_it() -> None:
     ("changes", "message"),
     [
         ({"widths": ()}, "widths must contain at least one layer"),
-        ({"widths": (3, 0)}, "widths must be at least 1, got 0"),
+        ({"widths": (3, 0)}, r"widths\[1\] must be at least 1, got 0"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"optimizer_options": {"lr": 0.1}}, "optimizer_options must leave lr to the recipe's field"),

@@ -10,11 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 
 __all__ = ["BestInterval", "GoodnessReadout", "LayerEnsemble", "SumOverLayers"]
 
 
+@checked
 class SumOverLayers:
     """The goodness summed over layers.
 
@@ -32,8 +33,6 @@ class SumOverLayers:
     """
 
     def __init__(self, layers: slice = slice(None)) -> None:
-        if not isinstance(layers, slice):
-            raise TypeError(f"layers must be a slice, such as slice(1, None), got {layers!r}")
         self.layers = layers
 
     def __call__(self, goodness: Tensor) -> Tensor:
@@ -133,6 +132,7 @@ class BestInterval(nn.Module):
         self.bounds.copy_(torch.tensor([start, stop]))
 
 
+@checked
 class GoodnessReadout(nn.Module):
     """A linear classifier on the goodness of all layers for all classes.
 
@@ -149,9 +149,9 @@ class GoodnessReadout(nn.Module):
         torch.Size([20, 2])
     """
 
-    def __init__(self, num_classes: int, depth: int) -> None:
+    def __init__(self, num_classes: NumClasses, depth: PositiveInt) -> None:
         super().__init__()
-        self.depth, self.num_classes = check_whole("depth", depth, 1), check_whole("num_classes", num_classes, 2)
+        self.depth, self.num_classes = depth, num_classes
         self.linear = nn.Linear(depth * num_classes, num_classes)
         with torch.no_grad():  # initially the sum over the layers
             self.linear.weight.copy_(torch.eye(num_classes).repeat(1, depth))

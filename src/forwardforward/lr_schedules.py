@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from forwardforward._utils.arguments import Fraction, NonNegativeFloat, OpenFraction, Probability, checked
+
 __all__ = ["Cooldown", "Cosine", "Ramp", "Steps"]
 
 
+@checked
 @dataclass(frozen=True)
 class Cooldown:
     r"""A constant factor of 1, then linear to 0.
@@ -27,11 +30,7 @@ class Cooldown:
         0.5
     """
 
-    start: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < 1:
-            raise ValueError(f"start must be in [0, 1), got {self.start}")
+    start: Probability = 0.5
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""
@@ -42,6 +41,7 @@ class Cooldown:
         return f"Cooldown({self.start})"
 
 
+@checked
 @dataclass(frozen=True)
 class Ramp:
     r"""A linear factor from ``first`` to ``last``, :math:`f_0 + (f_1 - f_0) t` at progress :math:`t`.
@@ -58,12 +58,8 @@ class Ramp:
         0.5
     """
 
-    first: float
-    last: float
-
-    def __post_init__(self) -> None:
-        if self.first < 0 or self.last < 0:
-            raise ValueError(f"first and last must be at least 0, got {self.first} and {self.last}")
+    first: NonNegativeFloat
+    last: NonNegativeFloat
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""
@@ -74,6 +70,7 @@ class Ramp:
         return f"Ramp({self.first}, {self.last})"
 
 
+@checked
 @dataclass(frozen=True)
 class Cosine:
     r"""A factor that falls along half a cosine, from 1 to ``floor``.
@@ -94,14 +91,8 @@ class Cosine:
         0.55
     """
 
-    floor: float = 0.0
-    warmup: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.floor <= 1:
-            raise ValueError(f"floor must be in [0, 1], got {self.floor}")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
+    floor: Fraction = 0.0
+    warmup: Probability = 0.0
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""
@@ -115,6 +106,7 @@ class Cosine:
         return f"Cosine(floor={self.floor}" + (f", warmup={self.warmup})" if self.warmup else ")")
 
 
+@checked
 @dataclass(frozen=True)
 class Steps:
     """A piecewise constant factor: 1, then from each progress on the factor given for it.
@@ -133,14 +125,11 @@ class Steps:
         [1.0, 0.5, 0.1]
     """
 
-    factors: Mapping[float, float]
+    factors: Mapping[OpenFraction, NonNegativeFloat]
 
     def __post_init__(self) -> None:
-        factors = dict(sorted(self.factors.items()))
-        for progress, factor in factors.items():
-            if not 0 < progress < 1 or factor < 0:
-                raise ValueError(f"factors must map progress in (0, 1) to factors of at least 0, got {factors}")
-        object.__setattr__(self, "factors", factors)  # a copy, since the caller may change the argument
+        # a copy, since the caller may change the argument
+        object.__setattr__(self, "factors", dict(sorted(self.factors.items())))
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""

@@ -6,6 +6,7 @@ A sampler is called as ``sampler(images, labels, label_encoder, scores, generato
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -52,6 +53,7 @@ class Negatives(Plugin):
         if not isinstance(cls.needs_labels, bool):
             raise TypeError(f"needs_labels must be True or False in {cls.__name__}, got {cls.needs_labels!r}")
 
+    @abstractmethod
     def __call__(
         self,
         images: Tensor,
@@ -88,6 +90,7 @@ class LabelNegatives(Negatives, Plugin):
         tensor([1, 0])
     """
 
+    @abstractmethod
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import PositiveInt, checked
 
 __all__ = ["SequencePool", "SpatialPool"]
 
-KINDS = ("mean", "max", "rms")
+Kind = Literal["mean", "max", "rms"]
 EPS = 1e-7  # bounds the slope of the root at 0; far below the squares of activations of size one
 
 
-def _check_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    return kind
-
-
+@checked
 class SpatialPool(nn.Module):
     r"""Maps ``(rows, channels, height, width)`` to rows ``(rows, channels * size * size)``.
 
@@ -37,10 +34,10 @@ class SpatialPool(nn.Module):
         torch.Size([3, 32])
     """
 
-    def __init__(self, size: int = 1, kind: str = "mean") -> None:
+    def __init__(self, size: PositiveInt = 1, kind: Kind = "mean") -> None:
         super().__init__()
-        self.size = check_whole("size", size, 1)
-        self.kind = _check_kind(kind)
+        self.size = size
+        self.kind = kind
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the pooled rows."""
@@ -59,6 +56,7 @@ class SpatialPool(nn.Module):
         return f"{self.size}" + ("" if self.kind == "mean" else f", kind={self.kind!r}")
 
 
+@checked
 class SequencePool(nn.Module):
     """Sequences ``(rows, channels, length)`` to rows ``(rows, channels * size)``.
 
@@ -76,10 +74,10 @@ class SequencePool(nn.Module):
         torch.Size([3, 8])
     """
 
-    def __init__(self, size: int = 1, kind: str = "mean", channels_last: bool = False) -> None:
+    def __init__(self, size: PositiveInt = 1, kind: Kind = "mean", channels_last: bool = False) -> None:
         super().__init__()
-        self.size = check_whole("size", size, 1)
-        self.kind = _check_kind(kind)
+        self.size = size
+        self.kind = kind
         self.channels_last = channels_last
 
     def forward(self, sequences: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
-from forwardforward._utils.checks import check_finite, check_implements, check_instance, check_saved, check_whole
+from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
+from forwardforward._utils.checks import check_finite, check_saved
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.classifiers import SumOverLayers
@@ -21,9 +22,9 @@ from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import layer_outputs, run_layers, setup_layers, skip_tensors
 from forwardforward.layers.layer import Defaults
-from forwardforward.negatives import LabelNegatives, Negatives, RandomLabel
+from forwardforward.negatives import Negatives, RandomLabel
 from forwardforward.network import Classifier, Network
-from forwardforward.normalization import Normalization, PeerNormalization
+from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
@@ -34,6 +35,7 @@ from forwardforward.update_schedules import Groups, Joint
 __all__ = ["FFSequential"]
 
 
+@checked
 class FFSequential(Network):
     """A stack of layers, each trained with its own objective.
 
@@ -87,45 +89,25 @@ class FFSequential(Network):
         self,
         *layers: nn.Module,
         goodness: Callable[[Tensor], Tensor] | None = None,
-        loss: nn.Module | None = None,
+        loss: Callable[..., Tensor] | None = None,
         objective: Objective | None = None,
-        normalization: nn.Module | None = None,
+        normalization: Callable[[Tensor], Tensor] | None = None,
         peer: PeerNormalization | None = None,
         label_encoder: LabelEncoder | None = None,
         negatives: Negatives | Callable[..., Batch] | None = None,
         head: LinearHead | None = None,
         classifier: Classifier | None = None,
-        num_classes: int | None = None,
+        num_classes: NumClasses | None = None,
         preprocessing: Preprocessing | None = None,
-        input_shape: Sequence[int] | None = None,
-        chunk_size: int = 2**23,
+        input_shape: Sequence[PositiveInt] | None = None,
+        chunk_size: PositiveInt = 2**23,
     ) -> None:
         super().__init__(preprocessing)
-        plugins = {"goodness": goodness, "loss": loss, "normalization": normalization, "peer": peer, "head": head}
-        check_instance(**plugins, label_encoder=label_encoder, negatives=negatives, classifier=classifier)
-        check_instance(objective=objective)
         if objective is not None and (goodness is not None or loss is not None):
             raise ValueError("objective must not be given with goodness or loss: it contains both")
-        for name, value, kind in (
-            ("objective", objective, Objective),
-            ("label_encoder", label_encoder, LabelEncoder),
-            ("head", head, LinearHead),
-            ("peer", peer, PeerNormalization),
-        ):
-            if value is not None and not isinstance(value, kind):
-                raise TypeError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
-        check_implements("objective", objective, Objective, "forward")
-        check_implements("normalization", normalization, Normalization, "forward")
-        check_implements("label_encoder", label_encoder, LabelEncoder, "place")
-        check_implements("negatives", negatives, Negatives, "__call__")
-        check_implements("negatives", negatives, LabelNegatives, "wrong_labels")
-        if classifier is not None and classifier != "head" and not callable(classifier):
-            raise TypeError(f"classifier must be a function of the goodness or 'head', got {classifier!r}")
-        if negatives is not None and not callable(negatives):
-            raise TypeError(f"negatives must be a sampler, such as RandomLabel(), got {negatives!r}")
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
-        self.chunk_size = check_whole("chunk_size", chunk_size, 1)
+        self.chunk_size = chunk_size
         self.label_encoder = copy.deepcopy(label_encoder)
         self._given_num_classes = num_classes
         self._defaults = Defaults(goodness, loss, objective, normalization, peer)

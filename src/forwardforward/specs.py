@@ -10,9 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.arguments import NonNegativeInt, checked
+
 __all__ = ["LayerSpec", "NeedsSetup", "Plugin", "setup_plugin"]
 
 
+@checked
 @dataclass(frozen=True)
 class LayerSpec:
     """Where a plug-in is used.
@@ -30,7 +33,7 @@ class LayerSpec:
         128
     """
 
-    index: int
+    index: NonNegativeInt
     shape: tuple[int, ...]
     scale: float | None = None
     device: torch.device | str = "cpu"

@@ -10,7 +10,9 @@ layer's gradient is then the sum over its groups. Any callable ``(depth, epoch, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+from forwardforward._utils.arguments import Fraction, PositiveInt, Range, checked
 
 __all__ = ["EndToEnd", "Greedy", "Group", "Groups", "Joint", "Overlapping", "Schedule", "Staggered"]
 
@@ -98,6 +100,7 @@ class Greedy:
         return "Greedy()"
 
 
+@checked
 class Staggered:
     """Every layer by itself in its own window of the training: shallow layers start, and stop, before deeper ones.
 
@@ -115,14 +118,15 @@ class Staggered:
         [range(1, 2)]
     """
 
-    def __init__(self, windows: Sequence[tuple[float, float]]) -> None:
+    def __init__(self, windows: Sequence[tuple[Fraction, Fraction]]) -> None:
         for start, end in windows:
-            if not 0 <= start < end <= 1:
+            if start >= end:
                 raise ValueError(f"windows must be pairs (start, end) with 0 <= start < end <= 1, got {(start, end)}")
         self.windows = tuple((start, end) for start, end in windows)
 
     @classmethod
-    def evenly(cls, depth: int, share: float = 0.5) -> Staggered:
+    @checked
+    def evenly(cls, depth: PositiveInt, share: Annotated[float, Range(above=0, highest=1)] = 0.5) -> Staggered:
         """Return windows of equal length, the first at the start and the last at the end of the training.
 
         Args:
@@ -132,10 +136,6 @@ class Staggered:
         Raises:
             ValueError: If ``depth`` is not positive or ``share`` out of range.
         """
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
-        if not 0 < share <= 1:
-            raise ValueError(f"share must be in (0, 1], got {share}")
         if depth == 1:
             return cls([(0.0, 1.0)])
         starts = [(1 - share) * layer / (depth - 1) for layer in range(depth)]
@@ -153,6 +153,7 @@ class Staggered:
         return f"Staggered({list(self.windows)})"
 
 
+@checked
 class Overlapping:
     """Overlapping local updates (OLU): a layer learns from its own objective and from those of the layers after it.
 
@@ -179,11 +180,7 @@ class Overlapping:
         [[0], [1, 2]]
     """
 
-    def __init__(self, size: int = 2, alternate: str | None = "epoch") -> None:
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
-        if alternate not in ("epoch", "step", None):
-            raise ValueError(f"alternate must be 'epoch', 'step' or None, got {alternate!r}")
+    def __init__(self, size: PositiveInt = 2, alternate: Literal["epoch", "step"] | None = "epoch") -> None:
         self.size = size
         self.alternate = alternate
 

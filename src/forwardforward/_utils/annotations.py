@@ -114,7 +114,7 @@ def check_for(hint: Any) -> Check | None:
     if origin is tuple and arguments[-1] is not ...:
         return _fixed_tuple([check_for(argument) for argument in arguments])
     kind = hint if origin is None else origin
-    if not isinstance(kind, type) or kind is object or kind is type:
+    if kind in (Any, object, type) or not isinstance(kind, type):
         return None
     if issubclass(kind, collections.abc.Mapping):
         return _mapping(*map(check_for, arguments))
@@ -349,7 +349,10 @@ def describe(value: object) -> str:
         return f"the function {value.__name__}"
     if isinstance(value, int) and value.bit_length() > 256:
         return f"a whole number of {value.bit_length()} bits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # of a user's class, or of a number with thousands of digits
+        return f"an object of type {type(value).__name__}"
     if isinstance(value, str | bytes | list | tuple | dict | set | frozenset):
         text = " ".join(text.split())
         return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

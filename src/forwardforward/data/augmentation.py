@@ -11,14 +11,15 @@ are sampled in single precision for images of any type, one row per image.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import Fraction, NonNegativeInt, PositiveInt, Range, checked
 
 __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation"]
 
@@ -34,6 +35,7 @@ class Augmentation:
         tensor([[[[1., 1.]]]])
     """
 
+    @abstractmethod
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the augmented images, without modifying ``images``.
 
@@ -104,6 +106,7 @@ class Compose(Augmentation):
         return f"{type(self).__name__}({', '.join(map(repr, self.augmentations))})"
 
 
+@checked
 class RandomCrop(Augmentation):
     r"""Pads each image and crops it to its size at a random position, a shift by up to ``padding`` pixels.
 
@@ -128,10 +131,8 @@ class RandomCrop(Augmentation):
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, padding: int, fill: float | Literal["mean"] = 0.0) -> None:
-        self.padding = check_whole("padding", padding, 0)
-        if fill != "mean" and not (isinstance(fill, int | float) and math.isfinite(fill)):
-            raise ValueError(f"fill must be finite or 'mean', got {fill!r}")
+    def __init__(self, padding: NonNegativeInt, fill: float | Literal["mean"] = 0.0) -> None:
+        self.padding = padding
         self.fill = fill
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -154,6 +155,7 @@ class RandomCrop(Augmentation):
         return padded.flatten().unfold(0, width, 1).index_select(0, starts.flatten()).view(images.shape)
 
 
+@checked
 class RandomFlip(Augmentation):
     """Flips each image left to right with probability ``p``.
 
@@ -168,9 +170,7 @@ class RandomFlip(Augmentation):
         tensor([[[[3., 2., 1.]]]])
     """
 
-    def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p must be in [0, 1], got {p}")
+    def __init__(self, p: Fraction = 0.5) -> None:
         self.p = p
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -182,6 +182,7 @@ class RandomFlip(Augmentation):
         return images.gather(3, source[:, None, None].expand_as(images))
 
 
+@checked
 class RandomRotation(Augmentation):
     r"""Rotates each image about its center by a random angle, with bilinear interpolation and zeros outside.
 
@@ -202,9 +203,7 @@ class RandomRotation(Augmentation):
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, degrees: float) -> None:
-        if not 0 <= degrees <= 180:
-            raise ValueError(f"degrees must be in [0, 180], got {degrees}")
+    def __init__(self, degrees: Annotated[float, Range(0, 180)]) -> None:
         self.degrees = degrees
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -224,6 +223,7 @@ class RandomRotation(Augmentation):
         return F.grid_sample(canvas, torch.stack((x, y), 3), align_corners=False).to(images.dtype)
 
 
+@checked
 class Cutout(Augmentation):
     """Sets a square at a random position to zero, in all channels.
 
@@ -243,8 +243,8 @@ class Cutout(Augmentation):
         tensor(3.)
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = check_whole("size", size, 1)
+    def __init__(self, size: PositiveInt) -> None:
+        self.size = size
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the images with a square set to zero."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from torch import Tensor, nn
 
 from forwardforward._utils.numerics import accumulator
@@ -22,6 +24,7 @@ class GoodnessByPosition(Plugin, nn.Module):
         torch.Size([2, 4, 4])
     """
 
+    @abstractmethod
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each position.
 

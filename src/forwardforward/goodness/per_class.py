@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_num_classes
+from forwardforward._utils.arguments import NumClasses, PositiveFloat, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
 from forwardforward.specs import LayerSpec, Plugin, setup_plugin
 
 
+@checked
 class PerClassGoodness(Plugin, nn.Module):
     """Base of the per-class goodness functions: ``(batch, ...)`` to ``(batch, classes)``.
 
@@ -33,10 +35,11 @@ class PerClassGoodness(Plugin, nn.Module):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: NumClasses) -> None:
         super().__init__()
-        self.num_classes = check_num_classes(num_classes)
+        self.num_classes = num_classes
 
+    @abstractmethod
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each sample for each class.
 
@@ -53,6 +56,7 @@ class PerClassGoodness(Plugin, nn.Module):
         return f"num_classes={self.num_classes}"
 
 
+@checked
 class ClassGroups(PerClassGoodness):
     r"""Features (channels of images) in one group per class, each with its own scalar goodness.
 
@@ -74,7 +78,7 @@ class ClassGroups(PerClassGoodness):
         tensor([[1., 4.]])
     """
 
-    def __init__(self, num_classes: int, goodness: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, goodness: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes)
         if isinstance(goodness, GoodnessByPosition | PerClassGoodness):
             raise ValueError(f"goodness must be one number per group, such as MeanOfSquares(), got {goodness}")
@@ -121,7 +125,7 @@ class _Projection(PerClassGoodness):
 
     weight: Tensor | None
 
-    def __init__(self, num_classes: int, pool: nn.Module | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None) -> None:
         super().__init__(num_classes)
         self.pool = pool
 
@@ -168,6 +172,7 @@ class _Projection(PerClassGoodness):
         return super().extra_repr() + ("" if self.weight is None else f", features={self.weight.shape[1]}")
 
 
+@checked
 class LearnedProjection(_Projection):
     r"""A linear map of the activations, :math:`g = M h`, learned with its layer.
 
@@ -185,7 +190,7 @@ class LearnedProjection(_Projection):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: int, pool: nn.Module | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None) -> None:
         super().__init__(num_classes, pool)
         self.register_parameter("weight", None)
 
@@ -194,6 +199,7 @@ class LearnedProjection(_Projection):
         self.weight = nn.Parameter(torch.empty(self.num_classes, features).uniform_(-bound, bound))
 
 
+@checked
 class RandomProjection(_Projection):
     r"""A fixed random linear map, :math:`g = R h` with :math:`R_{kj} \sim N(0, 1/N)`, a buffer.
 
@@ -211,7 +217,7 @@ class RandomProjection(_Projection):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: int, pool: nn.Module | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None) -> None:
         super().__init__(num_classes, pool)
         self.register_buffer("weight", None)
 
@@ -219,6 +225,7 @@ class RandomProjection(_Projection):
         self.weight = torch.randn(self.num_classes, features) / math.sqrt(features)
 
 
+@checked
 class Prototypes(_Projection):
     r"""Cosine to one learned prototype per class, :math:`g_k = s \cos(h, p_k)`.
 
@@ -237,7 +244,7 @@ class Prototypes(_Projection):
         True
     """
 
-    def __init__(self, num_classes: int, pool: nn.Module | None = None, scale: float = 16.0) -> None:
+    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None, scale: PositiveFloat = 16.0) -> None:
         super().__init__(num_classes, pool)
         self.scale = scale
         self.register_parameter("weight", None)

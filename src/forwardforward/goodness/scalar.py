@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.arguments import PositiveFloat, Range, checked
 from forwardforward._utils.numerics import accumulator
 from forwardforward.specs import LayerSpec, Plugin, setup_plugin
 
@@ -59,6 +61,7 @@ class Goodness(Plugin, nn.Module):
         tensor([3., 2.])
     """
 
+    @abstractmethod
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each sample.
 
@@ -138,6 +141,7 @@ class MeanActivation(Goodness):
         return 1.0
 
 
+@checked
 class Lp(Goodness):
     r"""The p-norm of the activations, :math:`g = (\sum_j |h_j|^p)^{1/p}`; its scale is :math:`N^{1/p}`.
 
@@ -155,10 +159,8 @@ class Lp(Goodness):
         tensor([5.])
     """
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: Annotated[float, Range(1, finite=False)]) -> None:
         super().__init__()
-        if not p >= 1:
-            raise ValueError(f"p must be at least 1, got {p}")
         self.p = float(p)
 
     def forward(self, activations: Tensor) -> Tensor:
@@ -192,6 +194,7 @@ class L1(Lp):
         return ""
 
 
+@checked
 class TopK(Goodness):
     r"""Mean of squares over the ``k`` strongest activations, :math:`g = \frac1k \sum_{j \in \mathrm{top}_k} h_j^2`.
 
@@ -209,9 +212,9 @@ class TopK(Goodness):
         tensor([16.])
     """
 
-    def __init__(self, k: float = 0.02) -> None:
+    def __init__(self, k: PositiveFloat = 0.02) -> None:
         super().__init__()
-        if not k > 0 or not (k < 1 or float(k).is_integer()):
+        if k >= 1 and not float(k).is_integer():
             raise ValueError(f"k must be a positive integer or a share between 0 and 1, got {k}")
         self.k = k
 
@@ -231,6 +234,7 @@ class TopK(Goodness):
         return f"k={self.k}"
 
 
+@checked
 class Negated(Goodness):
     r"""Minus another goodness, :math:`g = -g'`: positive samples are *minimized*, as in predictive coding.
 

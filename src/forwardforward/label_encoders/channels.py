@@ -5,10 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_num_classes
+from forwardforward._utils.arguments import NumClasses, PositiveFloat, PositiveInt, checked
 from forwardforward.label_encoders.encoder import LabelEncoder
 
+#: Height and width, or one number for both.
+Size = PositiveInt | tuple[PositiveInt, PositiveInt]
 
+
+@checked
 class LabelChannel(LabelEncoder):
     """One map per class, such as a drawn symbol, concatenated to the images as additional channels.
 
@@ -30,7 +34,7 @@ class LabelChannel(LabelEncoder):
         torch.Size([3, 2, 4, 4])
     """
 
-    def __init__(self, maps: Tensor, learned: bool = False, scale: float = 1.0) -> None:
+    def __init__(self, maps: Tensor, learned: bool = False, scale: PositiveFloat = 1.0) -> None:
         if maps.dim() not in (3, 4) or not maps.is_floating_point():
             raise ValueError(
                 "maps must be floats of shape (classes, height, width) or (classes, channels, height, width), "
@@ -57,6 +61,7 @@ class LabelChannel(LabelEncoder):
         return f"{super().extra_repr()}, {size}"
 
 
+@checked
 class RandomChannel(LabelChannel):
     """A fixed random map per class, every pixel drawn from N(0, 1): a one-hot label times a random matrix.
 
@@ -72,10 +77,11 @@ class RandomChannel(LabelChannel):
         torch.Size([10, 1, 32, 32])
     """
 
-    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
-        super().__init__(torch.randn(check_num_classes(num_classes), *_pair(size)), scale=scale)
+    def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
+        super().__init__(torch.randn(num_classes, *_pair(size)), scale=scale)
 
 
+@checked
 class LearnedChannel(LabelChannel):
     """A learned map per class, every pixel starting from N(0, 1): a one-hot label times a learned matrix.
 
@@ -93,10 +99,11 @@ class LearnedChannel(LabelChannel):
         True
     """
 
-    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
-        super().__init__(torch.randn(check_num_classes(num_classes), *_pair(size)), learned=True, scale=scale)
+    def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
+        super().__init__(torch.randn(num_classes, *_pair(size)), learned=True, scale=scale)
 
 
+@checked
 class WaveChannel(LabelChannel):
     r"""For each class, a plane wave over the whole image.
 
@@ -123,9 +130,8 @@ class WaveChannel(LabelChannel):
         True
     """
 
-    def __init__(self, num_classes: int, size: int | tuple[int, int], scale: float = 1.0) -> None:
+    def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
         height, width = _pair(size)
-        check_num_classes(num_classes)
         vectors = [
             (u, v)
             for u in range((width + 1) // 2)
@@ -147,8 +153,5 @@ class WaveChannel(LabelChannel):
         super().__init__(torch.stack(waves[:num_classes]) if waves else torch.zeros(0, height, width), scale=scale)
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"size must be positive, got {size}")
-    return height, width
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_labels, check_num_classes, check_positive
+from forwardforward._utils.arguments import NumClasses, PositiveFloat, checked
+from forwardforward._utils.checks import check_labels
 from forwardforward.batches import LabeledInput
 from forwardforward.specs import Plugin
 
 
+@checked
 class LabelEncoder(Plugin, nn.Module):
     r"""Base of the label encoders: the code of class :math:`k` is row :math:`k` of a code book.
 
@@ -38,10 +42,10 @@ class LabelEncoder(Plugin, nn.Module):
 
     codebook: Tensor
 
-    def __init__(self, num_classes: int, scale: float = 1.0, codebook: Tensor | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, scale: PositiveFloat = 1.0, codebook: Tensor | None = None) -> None:
         super().__init__()
-        self.num_classes = check_num_classes(num_classes)
-        self.scale = check_positive("scale", scale)
+        self.num_classes = num_classes
+        self.scale = scale
         if codebook is not None and len(codebook) != num_classes:
             raise ValueError(f"codebook must have one code per class, got {len(codebook)} for {num_classes} classes")
         if isinstance(codebook, nn.Parameter):
@@ -50,6 +54,7 @@ class LabelEncoder(Plugin, nn.Module):
             # Persistent, so that a code book that a subclass assigns later is part of the state dict too.
             self.register_buffer("codebook", torch.eye(num_classes) * scale if codebook is None else codebook)
 
+    @abstractmethod
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
         """Return where the code goes.
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
@@ -15,12 +15,13 @@ from forwardforward.normalization import Affine
 
 __all__ = ["FFConv2d"]
 
-Size = int | tuple[int, int]
+Size = PositiveInt | tuple[PositiveInt, PositiveInt]
 CHANNELS_LAST = torch.backends.mkldnn.is_available()  # read here, since torch.compile cannot trace it
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
+@checked
 class FFConv2d(SharedInput):
     r"""A convolutional layer with a local objective: normalize, convolve, activate, pool.
 
@@ -60,21 +61,19 @@ class FFConv2d(SharedInput):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: PositiveInt,
+        out_channels: PositiveInt,
         kernel_size: Size,
         stride: Size = 1,
-        padding: Size | str = 0,
+        padding: NonNegativeInt | tuple[NonNegativeInt, NonNegativeInt] | Literal["same", "valid"] = 0,
         dilation: Size = 1,
-        groups: int = 1,
+        groups: PositiveInt = 1,
         bias: bool = True,
         padding_mode: PaddingMode = "zeros",
         activation: nn.Module | None = None,
         pool: Size | nn.Module | None = None,
         **plugins: Any,
     ) -> None:
-        check_whole("in_channels", in_channels, 1)
-        check_whole("out_channels", out_channels, 1)
         self.splits = groups == 1
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, Probability, Range, checked
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Identity
@@ -47,13 +47,7 @@ class IndexLayer(FFLayer):
         return x
 
 
-def _check(num_embeddings: int, features: int, dropout: float) -> None:
-    check_whole("num_embeddings", num_embeddings, 2)
-    check_whole("features", features, 1)
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-
-
+@checked
 class FFEmbeddingBag(IndexLayer):
     r"""The mean of a bag's learned vectors, with a local objective.
 
@@ -82,14 +76,13 @@ class FFEmbeddingBag(IndexLayer):
 
     def __init__(
         self,
-        num_embeddings: int,
-        features: int,
-        dropout: float = 0.0,
-        init_std: float = 1.0,
+        num_embeddings: Annotated[int, Range(2)],
+        features: PositiveInt,
+        dropout: Probability = 0.0,
+        init_std: PositiveFloat = 1.0,
         activation: nn.Module | None = None,
         **plugins: Any,
     ) -> None:
-        _check(num_embeddings, features, dropout)
         block = nn.EmbeddingBag(num_embeddings, features, mode="mean", padding_idx=0)
         with torch.no_grad():
             block.weight.mul_(init_std)
@@ -98,6 +91,7 @@ class FFEmbeddingBag(IndexLayer):
         )
 
 
+@checked
 class FFEmbedding(IndexLayer):
     """One learned vector per word, ``(rows, features, words)``, with a local objective.
 
@@ -118,9 +112,13 @@ class FFEmbedding(IndexLayer):
     """
 
     def __init__(
-        self, num_embeddings: int, features: int, dropout: float = 0.0, init_std: float = 1.0, **plugins: Any
+        self,
+        num_embeddings: Annotated[int, Range(2)],
+        features: PositiveInt,
+        dropout: Probability = 0.0,
+        init_std: PositiveFloat = 1.0,
+        **plugins: Any,
     ) -> None:
-        _check(num_embeddings, features, dropout)
         embedding = nn.Embedding(num_embeddings, features, padding_idx=0)
         with torch.no_grad():
             embedding.weight.mul_(init_std)

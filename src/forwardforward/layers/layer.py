@@ -10,12 +10,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_implements, check_instance
+from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.modes import eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
-from forwardforward.normalization import Identity, Normalization, PeerNormalization
+from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.objectives.base import unique_name
 from forwardforward.objectives.make import make_objective
@@ -51,6 +51,7 @@ class LayerOutput(NamedTuple):
     output: Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class Defaults:
     """The plug-ins that a network provides for layers without their own.
@@ -69,12 +70,13 @@ class Defaults:
     """
 
     goodness: Callable[[Tensor], Tensor] | None = None
-    loss: nn.Module | None = None
+    loss: Callable[..., Tensor] | None = None
     objective: Objective | None = None
-    normalization: nn.Module | None = None
+    normalization: Callable[[Tensor], Tensor] | None = None
     peer: PeerNormalization | None = None
 
 
+@checked
 class FFLayer(nn.Module):
     """A block with its own objective.
 
@@ -140,11 +142,11 @@ class FFLayer(nn.Module):
         residual: nn.Module | None = None,
         order: Sequence[str] = NORMALIZE_FIRST,
         goodness: Callable[[Tensor], Tensor] | None = None,
-        loss: nn.Module | None = None,
+        loss: Callable[..., Tensor] | None = None,
         objective: Objective | None = None,
-        normalization: nn.Module | None = None,
+        normalization: Callable[[Tensor], Tensor] | None = None,
         peer: PeerNormalization | Literal[False] | None = None,
-        input_shape: Sequence[int] | None = None,
+        input_shape: Sequence[PositiveInt] | None = None,
         optimizer_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -154,14 +156,6 @@ class FFLayer(nn.Module):
             raise ValueError(f"order must contain each of {', '.join(NORMALIZE_FIRST)} once, got {tuple(order)}")
         if list(order).index("goodness") < list(order).index("activate"):
             raise ValueError(f"order must have the goodness after the activation, got {tuple(order)}")
-        check_instance(goodness=goodness, loss=loss, objective=objective, normalization=normalization, peer=peer)
-        check_instance(block=block, activation=activation, pool=pool, residual=residual)
-        if not isinstance(block, nn.Module):
-            raise TypeError(f"block must be a module, got {block!r}")
-        if objective is not None and not isinstance(objective, Objective):
-            raise TypeError(f"objective must be an instance of ff.objectives.Objective, got {objective!r}")
-        check_implements("objective", objective, Objective, "forward")
-        check_implements("normalization", normalization, Normalization, "forward")
         _check_batch_first(block)
         # A plug-in is set up for one layer: if layers shared it, all would use the last one's threshold or statistics.
         goodness, loss, objective, normalization, peer = copy.deepcopy((goodness, loss, objective, normalization, peer))

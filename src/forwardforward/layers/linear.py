@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
@@ -17,6 +17,7 @@ from forwardforward.normalization import Affine
 __all__ = ["FFLinear"]
 
 
+@checked
 class FFLinear(SharedInput):
     r"""A dense layer, ``activation(W normalize(x) + b)``, with a local objective.
 
@@ -47,14 +48,12 @@ class FFLinear(SharedInput):
 
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
+        in_features: PositiveInt,
+        out_features: PositiveInt,
         activation: nn.Module | None = None,
         bias: bool = True,
         **plugins: Any,
     ) -> None:
-        check_whole("in_features", in_features, 1)
-        check_whole("out_features", out_features, 1)
         super().__init__(
             nn.Linear(in_features, out_features, bias=bias),
             activation=nn.ReLU() if activation is None else activation,

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 
 __all__ = ["LocallyConnected2d"]
 
 
+@checked
 class LocallyConnected2d(nn.Module):
     r"""Local receptive fields without weight sharing.
 
@@ -42,26 +43,16 @@ class LocallyConnected2d(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        size: int | tuple[int, int],
-        stride: int = 1,
-        padding: int = 0,
+        in_channels: PositiveInt,
+        out_channels: PositiveInt,
+        kernel_size: PositiveInt,
+        size: PositiveInt | tuple[PositiveInt, PositiveInt],
+        stride: PositiveInt = 1,
+        padding: NonNegativeInt = 0,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
-        values = {
-            "in_channels": in_channels,
-            "out_channels": out_channels,
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "size": min(self.size),
-            "padding": padding,
-        }
-        for name, value in values.items():
-            check_whole(name, value, 0 if name == "padding" else 1)
+        self.size = (size, size) if isinstance(size, int) else size
         height, width = ((side + 2 * padding - kernel_size) // stride + 1 for side in self.size)
         if height < 1 or width < 1:
             raise ValueError(f"kernel_size must fit into the padded input, got {kernel_size} for {self.size}")

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forwardforward._utils.arguments import PositiveInt, checked
+
 __all__ = ["MaxPool2d"]
 
 
+@checked
 class MaxPool2d(nn.MaxPool2d):
     """:class:`torch.nn.MaxPool2d` over patches that do not overlap.
 
@@ -26,7 +29,7 @@ class MaxPool2d(nn.MaxPool2d):
         tensor([[[[3.]]]])
     """
 
-    def __init__(self, size: int | tuple[int, int]) -> None:
+    def __init__(self, size: PositiveInt | tuple[PositiveInt, PositiveInt]) -> None:
         super().__init__(size)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import PositiveInt, checked
 
 __all__ = ["Residual", "SkipConnection", "SkipTensors"]
 
 
+@checked
 class Residual(nn.Module):
     """A residual connection inside a layer: adds the layer's input to its block's output.
 
@@ -32,9 +33,9 @@ class Residual(nn.Module):
         tensor([[2., 2., 1.]])
     """
 
-    def __init__(self, stride: int = 1) -> None:
+    def __init__(self, stride: PositiveInt = 1) -> None:
         super().__init__()
-        self.stride = check_whole("stride", stride, 1)
+        self.stride = stride
 
     def forward(self, x: Tensor, start: Tensor) -> Tensor:
         """Return the sum.
@@ -60,6 +61,7 @@ class Residual(nn.Module):
         return f"stride={self.stride}" if self.stride > 1 else ""
 
 
+@checked
 class SkipConnection(nn.Module):
     """A residual connection from an earlier layer, whose output is added or concatenated.
 
@@ -81,10 +83,10 @@ class SkipConnection(nn.Module):
         tensor([[2., 2., 2.]])
     """
 
-    def __init__(self, distance: int, pool: int = 1, concatenate: bool = False) -> None:
+    def __init__(self, distance: PositiveInt, pool: PositiveInt = 1, concatenate: bool = False) -> None:
         super().__init__()
-        self.distance = check_whole("distance", distance, 1)
-        self.pool = check_whole("pool", pool, 1)
+        self.distance = distance
+        self.pool = pool
         self.concatenate = concatenate
 
     def forward(self, x: Tensor, earlier: Tensor) -> Tensor:

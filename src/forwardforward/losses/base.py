@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from torch import Tensor, nn
 
 from forwardforward.specs import Plugin
@@ -22,6 +24,7 @@ class PairLoss(Plugin, nn.Module):
         tensor(0.5000)
     """
 
+    @abstractmethod
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss, a scalar.
 
@@ -53,6 +56,7 @@ class ClassLoss(Plugin, nn.Module):
         tensor(-1.)
     """
 
+    @abstractmethod
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar.
 
@@ -75,6 +79,7 @@ class BatchLoss(Plugin, nn.Module):
         tensor(-2.)
     """
 
+    @abstractmethod
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar.
 

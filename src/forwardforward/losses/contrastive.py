@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_positive
+from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.losses.base import BatchLoss
 
 
+@checked
 class SupervisedContrastive(BatchLoss):
     r"""Supervised contrastive loss over the batch's embeddings.
 
@@ -36,9 +37,9 @@ class SupervisedContrastive(BatchLoss):
         tensor(0.)
     """
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: PositiveFloat = 0.1) -> None:
         super().__init__()
-        self.temperature = check_positive("temperature", temperature)
+        self.temperature = temperature
 
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of embeddings ``(batch, dimensions)`` with labels ``(batch,)``."""

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_not_negative, check_positive
+from forwardforward._utils.arguments import NonNegativeFloat, PositiveFloat, checked
 from forwardforward.losses.base import PairLoss
 from forwardforward.losses.thresholds import LayerTheta, Theta, layer_value, needs_scale, threshold_value
 from forwardforward.specs import LayerSpec
 
 
+@checked
 class Threshold(PairLoss):
     r"""Hinton's loss: positive goodness above a threshold, negative goodness below it.
 
@@ -47,7 +48,7 @@ class Threshold(PairLoss):
     def __init__(
         self,
         theta: Theta = "width",
-        temperature: float = 1.0,
+        temperature: PositiveFloat = 1.0,
         theta_schedule: Callable[[float], float] | None = None,
         learned: bool = False,
     ) -> None:
@@ -56,7 +57,7 @@ class Threshold(PairLoss):
             if isinstance(value, str) and value != "width":
                 raise ValueError(f"theta must be a number, 'width', a sequence or a callable, got {value!r}")
         self.theta = theta
-        self.temperature = check_positive("temperature", temperature)
+        self.temperature = temperature
         self.theta_schedule = theta_schedule
         first: LayerTheta = layer_value("theta", theta, 0)  # an empty sequence is refused here
         self._theta: float | None = None if needs_scale(first) else threshold_value(first, None, 0)
@@ -113,6 +114,7 @@ class Threshold(PairLoss):
         return ", ".join([*parts, *(["learned=True"] if self.log_factor is not None else [])])
 
 
+@checked
 class SymBa(PairLoss):
     r"""Loss without a threshold, :math:`L = \frac1B \sum_i \mathrm{softplus}(-\alpha (g^+_i - g^-_i))`.
 
@@ -129,9 +131,9 @@ class SymBa(PairLoss):
         tensor(0.6931)
     """
 
-    def __init__(self, alpha: float = 4.0) -> None:
+    def __init__(self, alpha: PositiveFloat = 4.0) -> None:
         super().__init__()
-        self.alpha = check_positive("alpha", alpha)
+        self.alpha = alpha
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch, ...)``."""
@@ -163,6 +165,7 @@ class SwishSymBa(SymBa):
         return F.silu(-self.alpha * (positive - negative)).mean()
 
 
+@checked
 class TwoThreshold(PairLoss):
     r"""One threshold for positive and one for negative goodness, with a penalty on the size of the goodness.
 
@@ -191,14 +194,12 @@ class TwoThreshold(PairLoss):
         self,
         theta_positive: float | Sequence[float],
         theta_negative: float | Sequence[float],
-        penalty: float | Sequence[float] = 0.0,
+        penalty: NonNegativeFloat | Sequence[NonNegativeFloat] = 0.0,
     ) -> None:
         super().__init__()
         self.theta_positive = theta_positive
         self.theta_negative = theta_negative
         self.penalty = penalty
-        for value in penalty if isinstance(penalty, Sequence) else (penalty,):
-            check_not_negative("penalty", value)
         self._set_layer(0)
 
     def setup(self, spec: LayerSpec) -> None:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_positive
+from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, Probability, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.losses.base import ClassLoss
 
 
+@checked
 class CrossEntropy(ClassLoss):
     r"""Cross-entropy of per-class goodness, :math:`L = -\frac1B \sum_i \log \mathrm{softmax}(g_i / T)_{y_i}`.
 
@@ -30,11 +31,9 @@ class CrossEntropy(ClassLoss):
         tensor(1.3863)
     """
 
-    def __init__(self, temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
+    def __init__(self, temperature: PositiveFloat = 1.0, label_smoothing: Probability = 0.0) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.temperature = check_positive("temperature", temperature)
+        self.temperature = temperature
         self.label_smoothing = label_smoothing
 
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
@@ -47,6 +46,7 @@ class CrossEntropy(ClassLoss):
         return f"temperature={self.temperature}, label_smoothing={self.label_smoothing}"
 
 
+@checked
 class SuperclassCrossEntropy(CrossEntropy):
     r"""Cross-entropy of superclasses, whose goodness is the mean over their classes.
 
@@ -72,10 +72,15 @@ class SuperclassCrossEntropy(CrossEntropy):
     superclasses: Tensor
     members: Tensor
 
-    def __init__(self, superclasses: Sequence[int], temperature: float = 1.0, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        superclasses: Sequence[NonNegativeInt],
+        temperature: PositiveFloat = 1.0,
+        label_smoothing: Probability = 0.0,
+    ) -> None:
         super().__init__(temperature, label_smoothing)
         distinct = sorted(set(superclasses))
-        if any(not isinstance(index, int) for index in distinct) or distinct != list(range(max(2, len(distinct)))):
+        if distinct != list(range(max(2, len(distinct)))):
             raise ValueError(f"superclasses must be all of 0, 1, ... up to the highest, got {list(superclasses)}")
         self.register_buffer("superclasses", torch.tensor(list(superclasses)), persistent=False)
         self.register_buffer("members", F.one_hot(self.superclasses), persistent=False)

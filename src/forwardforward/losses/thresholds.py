@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from forwardforward._utils.checks import check_positive
+from forwardforward._utils.arguments import PositiveFloat, checked
 
 LayerTheta = float | str | Callable[[float, int], float]
 Theta = LayerTheta | Sequence[LayerTheta]
 T = TypeVar("T", bound=LayerTheta)
 
 
+@checked
 @dataclass(frozen=True)
 class Uniform:
     r"""The same multiple of the scale for all layers, :math:`\theta = k \, s`.
@@ -31,16 +32,14 @@ class Uniform:
         500.0
     """
 
-    k: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_positive("k", self.k)
+    k: PositiveFloat = 1.0
 
     def __call__(self, scale: float, layer: int) -> float:
         """Return the threshold for a goodness of this ``scale``, the same for every ``layer``."""
         return self.k * scale
 
 
+@checked
 @dataclass(frozen=True)
 class Pyramidal:
     r"""Thresholds that grow with depth, :math:`\theta_l = k \, s \, (l + 1)` for layers :math:`l = 0, 1, \dots`.
@@ -57,10 +56,7 @@ class Pyramidal:
         1500.0
     """
 
-    k: float = 0.4
-
-    def __post_init__(self) -> None:
-        check_positive("k", self.k)
+    k: PositiveFloat = 0.4
 
     def __call__(self, scale: float, layer: int) -> float:
         """Return the threshold of ``layer``, counted from 0, for a goodness of this ``scale``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class Normalization(Plugin, nn.Module):
         tensor([[0.5000, 0.5000]])
     """
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized, of the same shape."""
         raise NotImplementedError

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_positive
+from forwardforward._utils.arguments import PositiveFloat, Range, checked
 from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import LabeledInput
 from forwardforward.normalization.affine import EPS, Affine, Normalization
 from forwardforward.specs import LayerSpec
 
 
+@checked
 class BatchNorm(Normalization):
     r"""Batch normalization, :math:`\hat v_j = (v_j - \mu_j) / \sqrt{\sigma_j^2 + \epsilon}`.
 
@@ -42,15 +45,15 @@ class BatchNorm(Normalization):
     running_var: Tensor | None
 
     def __init__(
-        self, momentum: float = 0.1, eps: float = EPS, affine: bool = False, statistics: str = "batch"
+        self,
+        momentum: Annotated[float, Range(above=0, highest=1)] = 0.1,
+        eps: PositiveFloat = EPS,
+        affine: bool = False,
+        statistics: Literal["batch", "running"] = "batch",
     ) -> None:
         super().__init__()
-        if not 0 < momentum <= 1:
-            raise ValueError(f"momentum must be in (0, 1], got {momentum}")
-        if statistics not in ("batch", "running"):
-            raise ValueError(f"statistics must be 'batch' or 'running', got {statistics!r}")
         self.momentum = momentum
-        self.eps = check_positive("eps", eps)
+        self.eps = eps
         self.affine = affine
         self.statistics = statistics
         self.register_buffer("running_mean", None)

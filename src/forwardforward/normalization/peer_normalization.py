@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_not_negative
+from forwardforward._utils.arguments import NonNegativeFloat, Probability, checked
 from forwardforward.specs import LayerSpec
 
 
+@checked
 class PeerNormalization(nn.Module):
     r"""Hinton's peer normalization, which equalizes the mean activity of the units.
 
@@ -40,11 +41,9 @@ class PeerNormalization(nn.Module):
 
     means: Tensor | None
 
-    def __init__(self, strength: float = 0.03, decay: float = 0.9) -> None:
+    def __init__(self, strength: NonNegativeFloat = 0.03, decay: Probability = 0.9) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must be in [0, 1), got {decay}")
-        self.strength = check_not_negative("strength", strength)
+        self.strength = strength
         self.decay = decay
         self.register_buffer("means", None)
 

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_positive, check_whole
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, checked
 from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import LabeledInput
 from forwardforward.normalization.affine import EPS, Affine, Normalization
 
 
+@checked
 class RMSNorm(Normalization):
     r"""Length normalization, :math:`\hat v = v / \sqrt{\tfrac1N \sum_j v_j^2 + \epsilon}`.
 
@@ -30,9 +31,9 @@ class RMSNorm(Normalization):
         tensor(1.)
     """
 
-    def __init__(self, eps: float = 1e-8) -> None:
+    def __init__(self, eps: PositiveFloat = 1e-8) -> None:
         super().__init__()
-        self.eps = check_positive("eps", eps)
+        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with a mean square of one per sample, of the same shape."""
@@ -50,6 +51,7 @@ class RMSNorm(Normalization):
         return f"eps={self.eps}"
 
 
+@checked
 class LayerNorm(Normalization):
     r"""Layer normalization, :math:`\hat v = (v - \bar v) / \sqrt{\mathrm{var}(v) + \epsilon}`.
 
@@ -65,9 +67,9 @@ class LayerNorm(Normalization):
         tensor([[-1.0000,  1.0000]])
     """
 
-    def __init__(self, eps: float = EPS) -> None:
+    def __init__(self, eps: PositiveFloat = EPS) -> None:
         super().__init__()
-        self.eps = check_positive("eps", eps)
+        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with mean zero and variance one per sample, of the same shape."""
@@ -84,6 +86,7 @@ class LayerNorm(Normalization):
         return f"eps={self.eps}"
 
 
+@checked
 class GroupNorm(Normalization):
     """Normalization to mean zero and variance one within each of several equal groups of features (channels).
 
@@ -101,10 +104,10 @@ class GroupNorm(Normalization):
         tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
 
-    def __init__(self, num_groups: int, eps: float = EPS) -> None:
+    def __init__(self, num_groups: PositiveInt, eps: PositiveFloat = EPS) -> None:
         super().__init__()
-        self.num_groups = check_whole("num_groups", num_groups, 1)
-        self.eps = check_positive("eps", eps)
+        self.num_groups = num_groups
+        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized per group, of the same shape."""

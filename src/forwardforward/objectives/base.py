@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -60,6 +61,7 @@ class Objective(Plugin, nn.Module):
     uses_negatives: bool = False
     num_classes: int | None = None
 
+    @abstractmethod
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the local loss of a layer.
 

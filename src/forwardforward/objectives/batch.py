@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_arity, check_implements, check_instance, check_not_negative, check_whole
+from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
-from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
+from forwardforward.losses import ClassLoss, PairLoss
 from forwardforward.objectives.base import LocalLoss, Objective, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
+@checked
 class Embedding(nn.Module):
     """A learned linear map of a layer's pooled, batch-normalized activations, for a batch loss.
 
@@ -37,9 +38,9 @@ class Embedding(nn.Module):
     normalization: nn.BatchNorm1d | None
     linear: nn.Linear | None
 
-    def __init__(self, dimensions: int = 128, pool: nn.Module | None = None) -> None:
+    def __init__(self, dimensions: PositiveInt = 128, pool: nn.Module | None = None) -> None:
         super().__init__()
-        self.dimensions = check_whole("dimensions", dimensions, 1)
+        self.dimensions = dimensions
         self.pool = nn.Flatten() if pool is None else pool
         self.normalization = None
         self.linear = None
@@ -77,6 +78,7 @@ class Embedding(nn.Module):
         return f"{self.dimensions}"
 
 
+@checked
 class BatchObjective(Objective):
     """A loss over the embeddings of a whole batch.
 
@@ -99,19 +101,16 @@ class BatchObjective(Objective):
 
     def __init__(
         self,
-        loss: BatchLoss | Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[[Tensor, Tensor], Tensor],
         embedding: Callable[[Tensor], Tensor] | None = None,
-        weight: float = 1.0,
+        weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        check_instance(loss=loss, embedding=embedding)
-        check_implements("loss", loss, BatchLoss, "forward")
         if isinstance(loss, PairLoss | ClassLoss):
             raise ValueError(f"loss must compare embeddings for a batch objective, got {loss}")
-        check_arity("loss", loss, "embeddings", "targets")
         self.loss = loss
         self.embedding = nn.Flatten() if embedding is None else embedding
-        self.weight = check_not_negative("weight", weight)
+        self.weight = weight
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the embeddings of ``batch``."""

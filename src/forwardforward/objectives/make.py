@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from forwardforward._utils.checks import check_instance
 from forwardforward.goodness import PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.objectives.base import Objective, loss_name
@@ -26,7 +25,6 @@ def make_objective(goodness: Callable[[Tensor], Tensor] | None, loss: object) ->
         TypeError: If the loss has none of the base classes.
         ValueError: If goodness and loss are of different kinds, or a goodness is missing or not used.
     """
-    check_instance(goodness=goodness, loss=loss)
     if isinstance(loss, BatchLoss):
         if goodness is not None:
             raise ValueError(f"goodness must be None for the loss {loss}, which compares embeddings, got {goodness}")

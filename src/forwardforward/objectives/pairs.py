@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from forwardforward._utils.checks import check_arity, check_implements, check_instance
+from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -16,6 +16,7 @@ from forwardforward.objectives.base import LocalLoss, Objective, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
+@checked
 class PairObjective(Objective):
     """Goodness of positive samples against goodness of negative samples.
 
@@ -36,20 +37,12 @@ class PairObjective(Objective):
 
     uses_negatives = True
 
-    def __init__(
-        self, goodness: Callable[[Tensor], Tensor], loss: PairLoss | Callable[[Tensor, Tensor], Tensor]
-    ) -> None:
+    def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        check_instance(goodness=goodness, loss=loss)
-        check_implements("goodness", goodness, Goodness, "forward")
-        check_implements("goodness", goodness, GoodnessByPosition, "forward")
-        check_implements("loss", loss, PairLoss, "forward")
-        check_arity("goodness", goodness, "activations")
         if isinstance(goodness, PerClassGoodness):
             raise ValueError(f"goodness must be one number per sample for the loss {loss}, got {goodness}")
         if isinstance(loss, ClassLoss | BatchLoss):
             raise ValueError(f"loss must compare positive with negative goodness for a pair objective, got {loss}")
-        check_arity("loss", loss, "positive", "negative")
         self.goodness = goodness
         self.loss = loss
 

@@ -7,14 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from forwardforward._utils.checks import check_arity, check_implements, check_instance, check_num_classes
+from forwardforward._utils.arguments import checked
+from forwardforward._utils.checks import check_num_classes
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
-from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
+from forwardforward.losses import BatchLoss, PairLoss
 from forwardforward.objectives.base import LocalLoss, Objective, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
+@checked
 class ClassObjective(Objective):
     """Per-class goodness against the label: no negatives, no label in the input, one pass.
 
@@ -33,19 +35,12 @@ class ClassObjective(Objective):
         tensor(0.6931)
     """
 
-    def __init__(
-        self, goodness: Callable[[Tensor], Tensor], loss: ClassLoss | Callable[[Tensor, Tensor], Tensor]
-    ) -> None:
+    def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        check_instance(goodness=goodness, loss=loss)
-        check_implements("goodness", goodness, PerClassGoodness, "forward")
-        check_implements("loss", loss, ClassLoss, "forward")
-        check_arity("goodness", goodness, "activations")
         if isinstance(goodness, Goodness | GoodnessByPosition):
             raise ValueError(f"goodness must be per class for the loss {loss}, got {goodness}")
         if isinstance(loss, PairLoss | BatchLoss):
             raise ValueError(f"loss must compare per-class goodness with labels for a class objective, got {loss}")
-        check_arity("loss", loss, "goodness", "targets")
         self.goodness = goodness
         self.loss = loss
         self.num_classes = goodness.num_classes if isinstance(goodness, PerClassGoodness) else None

@@ -8,6 +8,7 @@ from functools import partial
 
 from torch.optim import SGD
 
+from forwardforward._utils.arguments import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, checked
 from forwardforward.data import Compose, RandomCrop, RandomFlip
 from forwardforward.goodness import (
     ClassGroups,
@@ -31,6 +32,7 @@ from forwardforward.update_schedules import Overlapping
 __all__ = ["RECIPES", "ContrastiveObjective"]
 
 
+@checked
 @dataclass(frozen=True)
 class ContrastiveObjective:
     """HCL-FF's objective: cross-entropy of a per-class goodness plus a contrastive loss on embeddings.
@@ -54,11 +56,11 @@ class ContrastiveObjective:
     """
 
     goodness: Callable[[int], PerClassGoodness]
-    superclasses: tuple[tuple[int, ...], ...] = ()
-    temperature: float = 0.2
-    weight: float = 1.0
-    dimensions: int = 128
-    pool: int = 1
+    superclasses: tuple[tuple[NonNegativeInt, ...], ...] = ()
+    temperature: PositiveFloat = 0.2
+    weight: NonNegativeFloat = 1.0
+    dimensions: PositiveInt = 128
+    pool: PositiveInt = 1
 
     def __call__(self, num_classes: int, layer: int) -> Objective:
         """Return the objective of a layer.

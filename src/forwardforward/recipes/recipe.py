@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from forwardforward._utils.checks import check_image_shape, check_whole
+from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, checked
+from forwardforward._utils.checks import check_image_shape
 from forwardforward.data import Splits, load
 from forwardforward.data.batching import Data
 from forwardforward.data.text import MeanVectors, Representation
@@ -45,6 +46,7 @@ UNUSED_BY_BASELINES = (
 )
 
 
+@checked
 @dataclass(frozen=True)
 class Recipe:
     """The hyperparameters of a training run, as in a paper's table.
@@ -110,7 +112,7 @@ class Recipe:
     summary: str
     source: str
     architecture: Architecture = field(default_factory=Dense)
-    widths: tuple[int, ...] = (1000, 1000, 1000)
+    widths: tuple[PositiveInt, ...] = (1000, 1000, 1000)
     goodness: nn.Module | Callable[[int], nn.Module] | None = None
     loss: nn.Module | None = None
     objective: Callable[[int, int], Objective] | None = None
@@ -122,7 +124,7 @@ class Recipe:
     classifier: Classifier | None = None
     baseline: Callable[..., Network] | None = None
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
-    lr: float = 1e-3
+    lr: NonNegativeFloat = 1e-3
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lr_schedule: Callable[[float], float] | None = None
@@ -130,8 +132,8 @@ class Recipe:
     representation: Representation | None = None
     standardize: bool = False
     augment: Callable[[torch.Tensor, torch.Generator | None], torch.Tensor] | None = None
-    epochs: int = 60
-    batch_size: int = 100
+    epochs: PositiveInt = 60
+    batch_size: PositiveInt = 100
     data_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # A recipe is its base with a data set's settings and, above those, the user's changes. The three are kept apart so
     # that the order in which `replace` and `for_dataset` are called makes no difference.
@@ -140,11 +142,8 @@ class Recipe:
     _changes: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(check_whole("widths", width, 1) for width in self.widths))
         if not self.widths:
             raise ValueError("widths must contain at least one layer, got ()")
-        for name in ("epochs", "batch_size"):
-            check_whole(name, getattr(self, name), 1)
         for data, settings in self.data_settings.items():
             _check_names(f"data_settings[{data!r}]", settings)
         if reserved := sorted({"lr", "lr_schedule", "overrides"} & set(self.optimizer_options)):

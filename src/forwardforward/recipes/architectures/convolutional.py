@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.checks import InputShapeError, check_image_shape
 from forwardforward.layers import NORMALIZE_FIRST, FFConv2d, FFLayer, Residual, SkipConnection
 from forwardforward.normalization import GroupNorm, LayerNorm
@@ -15,6 +16,7 @@ from forwardforward.normalization import GroupNorm, LayerNorm
 __all__ = ["Convolutions", "DeeperForward"]
 
 
+@checked
 @dataclass(frozen=True)
 class Convolutions:
     """A stack of convolutions with ReLU, with stride 1, padding that keeps the size, and 2x2 max-pools.
@@ -36,11 +38,11 @@ class Convolutions:
         [16, 16, 32]
     """
 
-    pools: tuple[int, ...] = ()
-    kernel_size: int = 3
+    pools: tuple[NonNegativeInt, ...] = ()
+    kernel_size: PositiveInt = 3
     order: tuple[str, ...] = NORMALIZE_FIRST
     bias: bool = False
-    grouped: tuple[int, ...] = ()
+    grouped: tuple[NonNegativeInt, ...] = ()
     residual: bool = False
 
     def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
@@ -77,6 +79,7 @@ class Convolutions:
         ]
 
 
+@checked
 @dataclass(frozen=True)
 class DeeperForward:
     """The residual network of DeeperForward: one convolution, then four per width.

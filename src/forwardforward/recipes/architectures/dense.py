@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from forwardforward._utils.arguments import checked
 from forwardforward.layers import FFLayer, FFLinear
 
 __all__ = ["Architecture", "Dense"]
@@ -18,6 +19,7 @@ __all__ = ["Architecture", "Dense"]
 Architecture = Callable[[Sequence[int], Sequence[int], int], list[FFLayer]]
 
 
+@checked
 @dataclass(frozen=True)
 class Dense:
     """A stack of dense layers.

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, Probability, Range, checked
 from forwardforward.layers import FFEmbedding, FFEmbeddingBag, FFLayer
 from forwardforward.recipes.architectures.dense import Dense
 
 __all__ = ["BagOfWords", "WordConvolutions"]
 
 
+@checked
 @dataclass(frozen=True)
 class BagOfWords:
     """The mean of the embeddings of words (or word n-grams), followed by dense layers with ReLU.
@@ -29,9 +32,9 @@ class BagOfWords:
         ['FFEmbeddingBag', 'FFLinear']
     """
 
-    num_embeddings: int
-    dropout: float = 0.0
-    init_std: float = 1.0
+    num_embeddings: Annotated[int, Range(2)]
+    dropout: Probability = 0.0
+    init_std: PositiveFloat = 1.0
 
     def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
@@ -39,6 +42,7 @@ class BagOfWords:
         return [bag, *Dense()(widths[:1], widths[1:], num_classes)]
 
 
+@checked
 @dataclass(frozen=True)
 class WordConvolutions:
     """Embeddings of words in their order, followed by one-dimensional convolutions with ReLU.
@@ -57,10 +61,10 @@ class WordConvolutions:
         [None, None, MaxPool1d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=True)]
     """
 
-    num_embeddings: int
-    kernel_size: int = 3
-    dropout: float = 0.0
-    init_std: float = 1.0
+    num_embeddings: Annotated[int, Range(2)]
+    kernel_size: PositiveInt = 3
+    dropout: Probability = 0.0
+    init_std: PositiveFloat = 1.0
 
     def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
