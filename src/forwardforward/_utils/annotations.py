@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import functools
 import inspect
 import math
 import operator
@@ -324,7 +323,6 @@ def check_plugin(name: str, value: object) -> None:
         raise TypeError(f"{name} must implement {method}({', '.join(parameters)}), got {kind.__name__} without it")
 
 
-@functools.cache
 def _abstract_methods(kind: type[Any]) -> tuple[str, ...]:
     """Return the methods that this library declares with ``abstractmethod`` and a class does not implement."""
     if not any(base.__module__.startswith("forwardforward.") for base in kind.__mro__):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
 
 __all__ = [
     "InputShapeError",
-    "check_arity",
     "check_finite",
     "check_image_shape",
-    "check_implements",
-    "check_instance",
     "check_labels",
     "check_not_negative",
     "check_num_classes",
@@ -98,63 +94,6 @@ def check_image_shape(input_shape: Sequence[int], consumer: str) -> None:
     """
     if len(input_shape) != 3:
         raise InputShapeError(f"input_shape must be (channels, height, width) for {consumer}, got {tuple(input_shape)}")
-
-
-def check_instance(**plugins: object) -> None:
-    """Check that plug-ins are instances and not classes, and that modules were initialized.
-
-    Raises:
-        TypeError: If a plug-in is a class, or its constructor did not call ``super().__init__()``.
-    """
-    for name, plugin in plugins.items():
-        if isinstance(plugin, type):
-            raise TypeError(f"{name} must be an instance, such as {plugin.__name__}(...), got the class")
-        if isinstance(plugin, torch.nn.Module) and "_modules" not in vars(plugin):
-            raise TypeError(f"{name} must call super().__init__() in its constructor, got {type(plugin).__name__}")
-
-
-def check_implements(name: str, plugin: object, base: type, method: str) -> None:
-    """Check that a plug-in of a base class implements the base's abstract method.
-
-    Args:
-        name: Name of the plug-in's argument, for the message.
-        plugin: The plug-in; one of another class is accepted.
-        base: The base class.
-        method: Name of the method.
-
-    Raises:
-        TypeError: If the method is missing.
-    """
-    if isinstance(plugin, base) and getattr(type(plugin), method) is getattr(base, method):
-        signature = inspect.signature(getattr(base, method))
-        arguments = ", ".join(argument for argument in signature.parameters if argument != "self")
-        raise TypeError(f"{name} must implement {method}({arguments}), got {type(plugin).__name__} without it")
-
-
-def check_arity(name: str, function: Any, *arguments: str) -> None:
-    """Check that a function or module can be called with the given positional arguments.
-
-    Args:
-        name: Name of the function's argument, for the message.
-        function: A function, or a module, whose ``forward`` counts.
-        *arguments: Names of the positional arguments.
-
-    Raises:
-        TypeError: If it is not callable, or takes other arguments.
-    """
-    if not callable(function):
-        raise TypeError(f"{name} must be callable as {name}({', '.join(arguments)}), got {function!r}")
-    target: Callable[..., Any] = function.forward if isinstance(function, torch.nn.Module) else function
-    try:
-        signature = inspect.signature(target)
-    except (ValueError, TypeError):  # some built-in functions have none
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        raise TypeError(
-            f"{name} must be callable as {name}({', '.join(arguments)}), got {function}{signature}"
-        ) from None
 
 
 def check_finite(scores: Tensor) -> Tensor:

@@ -231,7 +231,7 @@ def linear_modules(layer: FFLayer, index: int, rule: str) -> list[LinearModule]:
     """
     parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.residual]
     linear: list[LinearModule] = []
-    for module in (module for part in parts if part is not None for module in part.modules()):
+    for module in (module for part in parts if isinstance(part, nn.Module) for module in part.modules()):
         if type(module) in (nn.Linear, nn.Conv2d):
             linear.append(module)  # type: ignore[arg-type]
         elif not isinstance(module, nn.LayerNorm) and any(p.dim() > 1 for p in module.parameters(recurse=False)):

@@ -56,8 +56,14 @@ class PairObjective(Objective):
         positive, negative = goodness.chunk(2)
         loss = self.loss(positive, negative)
         with torch.no_grad():
-            accuracy = (self.loss if isinstance(self.loss, PairLoss) else _BY_ORDER).accuracy(positive, negative)
+            accuracy = self._accuracy(positive, negative)
             return LocalLoss(loss, positive.detach().mean(), negative.detach().mean(), accuracy)
+
+    def _accuracy(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Return the loss's accuracy; of a plain function, the share of pairs in the right order."""
+        if isinstance(self.loss, PairLoss):
+            return self.loss.accuracy(positive, negative)
+        return (positive > negative).float().mean()
 
     def goodness_of(self, activations: Tensor) -> Tensor:
         """Return the goodness of each row, ``(rows,)``; of a goodness by position, its mean."""
@@ -89,6 +95,3 @@ class PairObjective(Objective):
             except NotImplementedError:
                 scale = None
         setup_plugin(self.loss, replace(spec, scale=scale))
-
-
-_BY_ORDER = PairLoss()  # accuracy of plain functions: share of pairs in the right order
