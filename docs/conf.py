@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import forwardforward
+from forwardforward._utils import arguments
 
 project = "forwardforward"
 author = "The forwardforward developers"
@@ -39,6 +40,8 @@ autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_typehints_format = "short"
+# Numbers in a range, such as PositiveInt, are shown by name, and not as Annotated[int, Range(...)].
+autodoc_type_aliases = {name: name for name in arguments.__all__}
 autosummary_generate = False
 
 napoleon_numpy_docstring = False

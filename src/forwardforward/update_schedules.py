@@ -10,9 +10,9 @@ layer's gradient is then the sum over its groups. Any callable ``(depth, epoch, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from forwardforward._utils.arguments import Fraction, PositiveInt, Range, checked
+from forwardforward._utils.arguments import Fraction, PositiveFraction, PositiveInt, checked
 
 __all__ = ["EndToEnd", "Greedy", "Group", "Groups", "Joint", "Overlapping", "Schedule", "Staggered"]
 
@@ -126,7 +126,7 @@ class Staggered:
 
     @classmethod
     @checked
-    def evenly(cls, depth: PositiveInt, share: Annotated[float, Range(above=0, highest=1)] = 0.5) -> Staggered:
+    def evenly(cls, depth: PositiveInt, share: PositiveFraction = 0.5) -> Staggered:
         """Return windows of equal length, the first at the start and the last at the end of the training.
 
         Args:

@@ -23,8 +23,10 @@ __all__ = [
     "NonNegativeFloat",
     "NonNegativeInt",
     "NumClasses",
+    "NumEmbeddings",
     "OpenFraction",
     "PositiveFloat",
+    "PositiveFraction",
     "PositiveInt",
     "Probability",
     "Range",
@@ -37,12 +39,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 PositiveInt = Annotated[int, Range(1)]
 NonNegativeInt = Annotated[int, Range(0)]
 NumClasses = Annotated[int, Range(2)]
+#: With the padding.
+NumEmbeddings = Annotated[int, Range(2, 2**31)]
 PositiveFloat = Annotated[float, Range(above=0)]
 NonNegativeFloat = Annotated[float, Range(0)]
 #: From 0 to 1.
 Fraction = Annotated[float, Range(0, 1)]
 #: From 0 to below 1, such as the probability of a dropout.
 Probability = Annotated[float, Range(0, below=1)]
+#: Above 0, to 1.
+PositiveFraction = Annotated[float, Range(above=0, highest=1)]
 #: Above 0 and below 1.
 OpenFraction = Annotated[float, Range(above=0, below=1)]
 StrPath = str | os.PathLike[str]

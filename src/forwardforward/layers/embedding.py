@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.arguments import PositiveFloat, PositiveInt, Probability, Range, checked
+from forwardforward._utils.arguments import NumEmbeddings, PositiveFloat, PositiveInt, Probability, checked
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Identity
@@ -76,7 +76,7 @@ class FFEmbeddingBag(IndexLayer):
 
     def __init__(
         self,
-        num_embeddings: Annotated[int, Range(2)],
+        num_embeddings: NumEmbeddings,
         features: PositiveInt,
         dropout: Probability = 0.0,
         init_std: PositiveFloat = 1.0,
@@ -113,7 +113,7 @@ class FFEmbedding(IndexLayer):
 
     def __init__(
         self,
-        num_embeddings: Annotated[int, Range(2)],
+        num_embeddings: NumEmbeddings,
         features: PositiveInt,
         dropout: Probability = 0.0,
         init_std: PositiveFloat = 1.0,

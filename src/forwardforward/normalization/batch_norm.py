@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.arguments import PositiveFloat, Range, checked
+from forwardforward._utils.arguments import PositiveFloat, PositiveFraction, checked
 from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import LabeledInput
 from forwardforward.normalization.affine import EPS, Affine, Normalization
@@ -46,7 +46,7 @@ class BatchNorm(Normalization):
 
     def __init__(
         self,
-        momentum: Annotated[float, Range(above=0, highest=1)] = 0.1,
+        momentum: PositiveFraction = 0.1,
         eps: PositiveFloat = EPS,
         affine: bool = False,
         statistics: Literal["batch", "running"] = "batch",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 from torch import nn
 
-from forwardforward._utils.arguments import PositiveFloat, PositiveInt, Probability, Range, checked
+from forwardforward._utils.arguments import NumEmbeddings, PositiveFloat, PositiveInt, Probability, checked
 from forwardforward.layers import FFEmbedding, FFEmbeddingBag, FFLayer
 from forwardforward.recipes.architectures.dense import Dense
 
@@ -32,7 +31,7 @@ class BagOfWords:
         ['FFEmbeddingBag', 'FFLinear']
     """
 
-    num_embeddings: Annotated[int, Range(2)]
+    num_embeddings: NumEmbeddings
     dropout: Probability = 0.0
     init_std: PositiveFloat = 1.0
 
@@ -61,7 +60,7 @@ class WordConvolutions:
         [None, None, MaxPool1d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=True)]
     """
 
-    num_embeddings: Annotated[int, Range(2)]
+    num_embeddings: NumEmbeddings
     kernel_size: PositiveInt = 3
     dropout: Probability = 0.0
     init_std: PositiveFloat = 1.0
