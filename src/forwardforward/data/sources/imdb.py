@@ -6,8 +6,9 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tempfile
 import urllib.request
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ __all__ = ["imdb"]
 FOLDER = "aclImdb"
 ARCHIVE = "aclImdb_v1.tar.gz"
 URL = f"https://ai.stanford.edu/~amaas/data/sentiment/{ARCHIVE}"
-MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
+SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
 FRACTION = 5  # one training review in five is for validation
 CLASS_NAMES = ("negative", "positive")
 
@@ -38,6 +39,7 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
 
     Source: A. Maas et al., Learning word vectors for sentiment analysis, ACL 2011.
     """
+    representation.check_available(data_dir)
     folder = data_dir / FOLDER
     if not folder.is_dir():
         if not download:
@@ -92,7 +94,7 @@ def _download(data_dir: Path, progress: bool) -> None:
     archive = data_dir / ARCHIVE
     if not archive.is_file():
         with (
-            urllib.request.urlopen(URL, timeout=60) as response,
+            _https().open(URL, timeout=60) as response,
             replacing(archive, "wb") as file,
             tqdm(
                 total=getattr(response, "length", None),
@@ -105,17 +107,57 @@ def _download(data_dir: Path, progress: bool) -> None:
             while block := response.read(2**20):
                 file.write(block)
                 bar.update(len(block))
-    checksum = hashlib.md5(archive.read_bytes()).hexdigest()
-    if checksum != MD5:
+    digest = hashlib.sha256()
+    with open(archive, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    if digest.hexdigest() != SHA256:
         raise RuntimeError(
-            f"{archive} must have the MD5 checksum {MD5}, got {checksum}; delete it to download it again"
+            f"{archive} must have the SHA-256 checksum {SHA256}, got {digest.hexdigest()}; delete it to download it "
+            "again"
         )
-    unpacked = data_dir / f"{FOLDER}.part"
-    shutil.rmtree(unpacked, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{FOLDER}-", dir=data_dir) as unpacked:
+        _unpack(archive, Path(unpacked), progress)
+        try:
+            os.replace(Path(unpacked, FOLDER), data_dir / FOLDER)
+        except OSError:
+            if not (data_dir / FOLDER).is_dir():  # else another process was faster
+                raise
+
+
+def _https() -> urllib.request.OpenerDirector:
+    """Return an opener that refuses all other protocols, also after a redirection."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _unpack(archive: Path, folder: Path, progress: bool) -> None:
+    """Write the files of an archive; Python 3.10.0 has no ``tarfile.data_filter`` that would keep them in the folder.
+
+    Raises:
+        RuntimeError: If it contains links or devices, or names outside ``aclImdb``.
+    """
     with tarfile.open(archive) as tar:
-        if hasattr(tarfile, "data_filter"):  # missing in early patch releases of Python 3.10 and 3.11
-            tar.extraction_filter = staticmethod(tarfile.data_filter)
         for member in tqdm(tar, desc="unpacking IMDb", unit=" files", disable=not progress):
-            tar.extract(member, unpacked)
-    os.replace(unpacked / FOLDER, data_dir / FOLDER)
-    shutil.rmtree(unpacked, ignore_errors=True)
+            parts = PurePosixPath(member.name).parts
+            is_plain = (member.isreg() or member.isdir()) and not {"\\", ":"} & set(member.name)  # Windows' separators
+            if not is_plain or parts[:1] != (FOLDER,) or ".." in parts:
+                raise RuntimeError(f"{archive} must contain only files and folders in {FOLDER}, got {member.name!r}")
+            path = folder.joinpath(*parts)
+            if member.isdir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = tar.extractfile(member)
+            assert content is not None  # a regular file
+            with content, open(path, "wb") as file:
+                shutil.copyfileobj(content, file)

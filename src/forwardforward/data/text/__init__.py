@@ -18,7 +18,8 @@ from forwardforward.data.text.reviews import ReviewFolder, Texts
 from forwardforward.data.text.sequences import WordSequence
 from forwardforward.data.text.state import text_encoder_from_state
 from forwardforward.data.text.tokens import Documents, Lexicon, tokenize
-from forwardforward.data.text.vectors import Word2Vec, WordVectors, read_vectors, write_vectors
+from forwardforward.data.text.vectors import WordVectors, read_vectors, write_vectors
+from forwardforward.data.text.word2vec import Word2Vec
 
 __all__ = [
     "Corpus",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,16 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from forwardforward._utils.arguments import StrPath, checked
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.representation import Representation
 from forwardforward.data.text.tokens import Documents
-from forwardforward.data.text.vectors import Word2Vec, read_vectors
+from forwardforward.data.text.vectors import read_vectors, vector_rows
+from forwardforward.data.text.word2vec import Word2Vec
 
 __all__ = ["MeanVectors"]
 
-WEIGHTINGS = ("none", "tfidf")
 
-
+@checked
 @dataclass(frozen=True)
 class MeanVectors(Representation):
     r"""Mean of a text's word vectors, optionally weighted by tf-idf.
@@ -39,9 +42,6 @@ class MeanVectors(Representation):
             in training or test texts are used.
         weighting: ``"tfidf"`` or ``"none"``.
 
-    Raises:
-        ValueError: If ``weighting`` is neither.
-
     Source: the input of Gandhi et al., Extending the Forward Forward Algorithm (2023), arXiv 2307.04205.
 
     Example:
@@ -50,14 +50,17 @@ class MeanVectors(Representation):
         >>> encoder = MeanVectors("glove.6B.200d.txt")(corpus)  # doctest: +SKIP
     """
 
-    vectors: Word2Vec | str | os.PathLike[str] = field(default_factory=Word2Vec)
-    weighting: str = "tfidf"
+    vectors: Word2Vec | StrPath = field(default_factory=Word2Vec)
+    weighting: Literal["none", "tfidf"] = "tfidf"
     missing: ClassVar[str] = "word with a vector"
 
-    def __post_init__(self) -> None:
-        """Check the weighting."""
-        if self.weighting not in WEIGHTINGS:
-            raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
+    def check_available(self, folder: Path | None) -> None:
+        """Check that the file of vectors is readable, or that vectors can be trained or are saved in the folder."""
+        if isinstance(self.vectors, Word2Vec):
+            self.vectors.check_available(folder)
+        else:
+            with contextlib.closing(vector_rows(Path(self.vectors))) as rows:
+                next(rows, None)  # the format is detected before the first row
 
     def fit(self, corpus: Corpus) -> tuple[tuple[str, ...], dict[str, Tensor]]:
         """Return the words with a vector, their vectors and their weights."""

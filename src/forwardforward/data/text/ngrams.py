@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import PositiveInt, Range, checked
 from forwardforward.data.text.corpus import Corpus
-from forwardforward.data.text.representation import Representation
+from forwardforward.data.text.representation import Representation, padding
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["NGrams"]
 
 
+BITS = 63  # an n-gram is one positive number of 64 bits, whose digits are word ids
+
+
+@checked
 @dataclass(frozen=True)
 class NGrams(Representation):
     """The distinct n-grams of a text (single words, word pairs and so on) as indices padded to a fixed length.
@@ -31,12 +35,10 @@ class NGrams(Representation):
 
     Args:
         vocabulary: Vocabulary size including padding, the ``num_embeddings`` of an embedding.
-        longest: Length of the longest n-grams: 1 for words, 2 for words and word pairs.
+        longest: Length of the longest n-grams: 1 for words, 2 for words and word pairs. The number of different words
+            to the power of ``longest`` must be less than 2 to the power of 63.
         length: Indices per text.
         min_texts: Minimum number of training texts with an n-gram of the vocabulary.
-
-    Raises:
-        ValueError: If a number is out of range.
 
     Source: Wang and Manning, Baselines and bigrams (ACL 2012), which counts a pair once per text; Joulin et al., Bag of
     tricks for efficient text classification (2016), arXiv 1607.01759.
@@ -48,16 +50,11 @@ class NGrams(Representation):
         tensor([[4, 3, 1, 0, 0]], dtype=torch.int32)
     """
 
-    vocabulary: int = 200_000
-    longest: int = 2
-    length: int = 512
-    min_texts: int = 2
+    vocabulary: Annotated[int, Range(2)] = 200_000
+    longest: Annotated[int, Range(1, BITS - 1)] = 2
+    length: PositiveInt = 512
+    min_texts: PositiveInt = 2
     missing: ClassVar[str] = "word of the vocabulary"
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name, minimum in (("vocabulary", 2), ("longest", 1), ("length", 1), ("min_texts", 1)):
-            check_whole(name, getattr(self, name), minimum)
 
     @property
     def num_embeddings(self) -> int:
@@ -68,8 +65,9 @@ class NGrams(Representation):
         """Return the training words, and the keys and indices of the vocabulary's n-grams of each length."""
         words = corpus.train_words
         base = len(words) + 1
-        if base**self.longest >= 2**63:
-            raise ValueError(f"longest must be smaller for a lexicon of {base:,} words, got {self.longest}")
+        if base**self.longest >= 2**BITS:
+            largest = max(n for n in range(BITS) if base**n < 2**BITS)
+            raise ValueError(f"longest must be at most {largest} for {base - 1:,} different words, got {self.longest}")
         lengths = tqdm(range(1, self.longest + 1), desc="counting n-grams", disable=not corpus.progress)
         counted = [np.unique(_DistinctNGrams.of(corpus.train, n, base).keys, return_counts=True) for n in lengths]
         counts = np.concatenate([counts for _, counts in counted])
@@ -96,7 +94,7 @@ class NGrams(Representation):
         texts, indices = texts[order], indices[order]
         columns = np.arange(len(texts)) - np.searchsorted(texts, texts)
         fits = columns < self.length
-        padded = np.zeros((len(documents), self.length), dtype=np.int32)
+        padded = padding(len(documents), self.length)
         padded[texts[fits], columns[fits]] = indices[fits]
         return torch.from_numpy(padded)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from forwardforward.data.text.corpus import Corpus
@@ -46,6 +48,19 @@ class Representation:
     def num_embeddings(self) -> int | None:
         """Vocabulary size if the inputs are embedding indices; None if they are floating-point."""
         return None
+
+    def check_available(self, folder: Path | None) -> None:
+        """Check, before texts are read, that the packages and files that :meth:`fit` needs are available.
+
+        Default: it needs none.
+
+        Args:
+            folder: Folder of trained word vectors, see :class:`Corpus`.
+
+        Raises:
+            ImportError: If a package is missing.
+            FileNotFoundError: If a file is missing.
+        """
 
     def fit(self, corpus: Corpus) -> tuple[Sequence[str], dict[str, Tensor]]:
         """Fit the representation to the training and unlabeled texts of a corpus, never to its test texts.
@@ -141,10 +156,25 @@ class TextEncoder:
             ids = np.append(self._lexicon.ids(texts.lexicon), np.int32(len(self._lexicon)))
             return Documents(ids[texts.ids], texts.offsets, self._lexicon)
         strings = texts if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
-        if not isinstance(strings, list) or not all(isinstance(text, str) for text in strings):
+        if not isinstance(strings, list):
             raise TypeError(f"texts must be a list of strings, got {strings!r:.60}")
         return self._lexicon.encode(strings, grow=False)
 
     def __repr__(self) -> str:
         """Return the representation and the number of words."""
         return f"{type(self).__name__}({self.representation}, words={len(self._lexicon)})"
+
+
+def padding(texts: int, length: int) -> NDArray[np.int32]:
+    """Return zeros, ``(texts, length)``.
+
+    Raises:
+        ValueError: If they do not fit into memory.
+    """
+    try:
+        return np.zeros((texts, length), dtype=np.int32)
+    except (MemoryError, ValueError):
+        gigabytes = 4 * texts * length / 1e9
+        raise ValueError(
+            f"length must be smaller: {texts:,} texts of {length:,} indices take {gigabytes:,.0f} GB"
+        ) from None

@@ -19,7 +19,7 @@ class ReviewFolder:
     """Folders ``train`` and ``test``, each with folders ``neg`` and ``pos`` with one text file per review.
 
     ``train/unsup`` may contain unlabeled reviews. Files are named ``NUMBER_RATING.txt`` and sorted by number; files
-    with other names follow, sorted by name.
+    with other names follow, sorted by name. Hidden files, whose names begin with a dot, are left out.
 
     Args:
         folder: The folder with ``train`` and ``test``.
@@ -68,12 +68,12 @@ class Texts:
     """The texts of files, which are read anew in each iteration.
 
     Args:
-        files: Files in UTF-8, one text per file.
+        files: Files in UTF-8, one text per file. A byte-order mark is left out.
         description: Description of the texts for the progress bar.
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: During iteration, if a file is empty or not UTF-8.
+        ValueError: During iteration, if a file is empty, not UTF-8 or contains a null character.
 
     Example:
         >>> import tempfile
@@ -102,17 +102,20 @@ class Texts:
 def _read(file: Path) -> str:
     content = file.read_bytes()
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = content[error.start]
         raise ValueError(f"{file} must be text in UTF-8, got the byte 0x{byte:02x} at offset {error.start}") from None
+    if "\0" in text:  # as in UTF-16, whose letters would become words
+        raise ValueError(f"{file} must be text in UTF-8, got a null character at offset {text.index(chr(0))}")
     if not text.strip():
         raise ValueError(f"{file} must contain a review, got an empty file")
     return text
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.txt"), key=_order)
+    # macOS writes the attributes of 0_9.txt to ._0_9.txt on file systems without attributes.
+    return sorted((file for file in folder.glob("*.txt") if not file.name.startswith(".")), key=_order)
 
 
 def _order(file: Path) -> tuple[bool, int, str]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import PositiveInt, Range, checked
 from forwardforward.data.text.corpus import Corpus
-from forwardforward.data.text.representation import Representation
+from forwardforward.data.text.representation import Representation, padding
 from forwardforward.data.text.tokens import Documents
 
 __all__ = ["WordSequence"]
 
 
+@checked
 @dataclass(frozen=True)
 class WordSequence(Representation):
     """The last words of a text, in order, as indices padded to a fixed length.
@@ -30,23 +31,15 @@ class WordSequence(Representation):
         vocabulary: Vocabulary size including these two, the ``num_embeddings`` of an embedding.
         length: Words per text.
 
-    Raises:
-        ValueError: If a number is out of range.
-
     Example:
         >>> encoder = WordSequence(vocabulary=10, length=4)(Corpus(train=["A good film!", "A bad film."], test=[]))
         >>> encoder(["Good, not bad"])
         tensor([[0, 4, 1, 6]], dtype=torch.int32)
     """
 
-    vocabulary: int = 30_000
-    length: int = 256
+    vocabulary: Annotated[int, Range(3)] = 30_000
+    length: PositiveInt = 256
     missing: ClassVar[str] = "word of the vocabulary"
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name, minimum in (("vocabulary", 3), ("length", 1)):
-            check_whole(name, getattr(self, name), minimum)
 
     @property
     def num_embeddings(self) -> int:
@@ -65,7 +58,7 @@ class WordSequence(Representation):
     def encode(self, documents: Documents, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return indices, int32 ``(texts, length)``."""
         indices = tensors["indices"].numpy()
-        padded = np.zeros((len(documents), self.length), dtype=np.int32)
+        padded = padding(len(documents), self.length)
         for i in range(len(documents)):
             last_words = indices[documents[i][-self.length :]]
             padded[i, self.length - len(last_words) :] = last_words

@@ -1,14 +1,21 @@
-"""Word vectors: files of word2vec and GloVe, and Word2Vec trained on the texts of a corpus."""
+"""Files of word vectors in the formats of word2vec and GloVe."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import json
-import os
+import bz2
+import codecs
+import contextlib
+import gzip
+import io
+import itertools
+import lzma
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+import unicodedata
+import warnings
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,15 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import StrPath, checked
 from forwardforward._utils.files import replacing
-from forwardforward.data.text.corpus import Corpus
-from forwardforward.data.text.tokens import Documents
 
-__all__ = ["Word2Vec", "WordVectors", "read_vectors", "write_vectors"]
+__all__ = ["WordVectors", "read_vectors", "write_vectors"]
 
-HEADER = re.compile(rb"\s*(\d+)\s+(\d+)\s*\n")
+LARGEST_SIZE = 2**16
 LONGEST_LINE = 2**20
+HEADER = re.compile(rb"\s*(\d{1,99})\s+(\d{1,99})\s*")
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+WORD_AND_SPACE = re.compile(rb"[!-~\x80-\xff]+ ")
+COMPRESSIONS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+NOT_UTF8 = "words that are not UTF-8 were left out (convert a file in another encoding, for example by iconv)"
+REPEATED = "words occur more than once, and their first vectors are used"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +74,19 @@ class WordVectors:
         return int(self.matrix.shape[1])
 
 
-def read_vectors(
-    path: str | os.PathLike[str], keep: Collection[str] | None = None, progress: bool = False
-) -> WordVectors:
+@checked
+def read_vectors(path: StrPath, keep: Collection[str] | None = None, progress: bool = False) -> WordVectors:
     r"""Read a file of word vectors.
 
     The format is detected: word2vec's text format (``WORDS SIZE`` in the first line, then one line per word with the
     word and its numbers), word2vec's binary format (the same first line, then each word, a space and float32 numbers),
-    or GloVe's text format (as word2vec's, without the first line).
+    or GloVe's text format (as word2vec's, without the first line). Each may be compressed by gzip, bzip2 or xz. In text
+    formats, words may contain spaces, and numbers are separated by spaces or tabs. A byte-order mark, blank lines and a
+    last line without an end are accepted.
+
+    Like the words of texts, those of the file are brought to Unicode's form NFC. Words that are not UTF-8 are left out,
+    and the first vector of a word is used; warnings count both. Only vectors of words in ``keep`` are converted and stay
+    in memory.
 
     Args:
         path: The file.
@@ -79,7 +95,8 @@ def read_vectors(
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file has another format, is truncated, or contains vectors of different sizes.
+        TypeError: If ``keep`` is a string.
+        ValueError: If the file has another format, is truncated or corrupted, or contains vectors of different sizes.
 
     Example:
         >>> import tempfile
@@ -88,44 +105,38 @@ def read_vectors(
         ...     read_vectors(Path(folder, "vectors.txt")).words
         ('good', 'bad')
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"vectors file {path} does not exist")
-    with (
-        open(path, "rb") as file,
-        tqdm(total=path.stat().st_size, desc="reading vectors", unit="B", unit_scale=True, disable=not progress) as bar,
-    ):
-        first = file.readline(LONGEST_LINE)
-        header = HEADER.fullmatch(first)
-        if header is None:
-            size = len(first.split()) - 1
-            if size < 2 or not _is_row(first, size):
-                raise ValueError(f"{path} must contain word vectors (word2vec or GloVe format), got another format")
-            file.seek(0)
-            rows = _text_rows(file, path, size, keep, bar)
-            words, vectors = _collect(rows)
-        else:
-            count, size = int(header[1]), int(header[2])
-            if not size:
-                raise ValueError(f"{path} must contain vectors of size 1 or more, got {size} in its first line")
-            start = file.tell()
-            line = file.readline(LONGEST_LINE)
-            file.seek(start)
-            read = _text_rows if not count or _is_row(line, size) or _is_numbered(line) else _binary_rows
-            if read is _binary_rows and 4 * size * count > path.stat().st_size:
-                raise ValueError(
-                    f"{path} is truncated: must contain {count} vectors of size {size}, according to its first line"
-                )
-            words, vectors = _collect(read(file, path, size, keep, bar, count))
-    if not words:
-        raise ValueError(f"{path} must contain word vectors, got none{' of the requested words' if keep else ''}")
+    if isinstance(keep, str):
+        raise TypeError(f"keep must be a collection of words, got {keep!r:.60}")
+    vectors: dict[str, NDArray[np.float32]] = {}
+    skipped: dict[str, list[bytes]] = {NOT_UTF8: [], REPEATED: []}
+    with contextlib.closing(vector_rows(Path(path), progress)) as rows:
+        for encoded, numbers, line in rows:
+            try:
+                word = unicodedata.normalize("NFC", encoded.decode())
+            except UnicodeDecodeError:
+                skipped[NOT_UTF8].append(encoded)
+                continue
+            if word in vectors:
+                skipped[REPEATED].append(encoded)
+            elif keep is None or word in keep:
+                try:
+                    vectors[word] = _vector(numbers)
+                except ValueError:
+                    raise ValueError(f"{path}: {_got(line, b' '.join([encoded, *numbers]))}") from None
+    for problem, words in skipped.items():
+        if words:
+            warnings.warn(f"{path}: {problem}: {len(words):,}, such as {words[0]!r:.60}", stacklevel=3)
+    if not vectors:
+        requested = "" if keep is None else " of the requested words"
+        raise ValueError(f"{path} must contain word vectors, got none{requested}")
     try:
-        return WordVectors(words, np.stack(vectors))
+        return WordVectors(tuple(vectors), np.stack(list(vectors.values())))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def write_vectors(path: str | os.PathLike[str], vectors: WordVectors) -> None:
+@checked
+def write_vectors(path: StrPath, vectors: WordVectors) -> None:
     """Write a file in word2vec's binary format, atomically.
 
     Args:
@@ -145,211 +156,122 @@ def write_vectors(path: str | os.PathLike[str], vectors: WordVectors) -> None:
             file.write(word.encode() + b" " + row.astype("<f4").tobytes() + b"\n")
 
 
-@dataclass(frozen=True)
-class Word2Vec:
-    r"""Word vectors trained on the training and the unlabeled texts of a corpus.
-
-    Vectors are trained to distinguish a word from ``negative`` random words, given the mean of its neighbors' vectors
-    (continuous bag of words), or to distinguish the neighbors given the word (skip-gram):
-
-    .. math:: L = -\log \sigma(u_w \cdot \bar v) - \sum_{n} \log \sigma(-u_n \cdot \bar v), \qquad
-              \bar v = \operatorname*{mean}_{c \in \mathrm{window}} v_c
-
-    The vectors are saved in the corpus's folder as ``word2vec-KEY.bin``, in word2vec's binary format, and the settings
-    as ``word2vec-KEY.json``. The key is a digest of the settings and the texts; later calls with the same settings and
-    texts read the file and do not need gensim.
-
-    Args:
-        size: Length of the vectors.
-        window: Maximum number of neighbors on each side.
-        epochs: Passes over the texts.
-        min_count: Minimum number of occurrences of a word with a vector.
-        negative: Number of random words.
-        skip_gram: Whether to use skip-gram instead of the continuous bag of words.
-        seed: Random seed for initial weights and sampling.
-        workers: Number of threads. Results are reproducible only with one thread.
-
-    Raises:
-        ValueError: If a number is out of range.
-
-    Source: Mikolov et al. (2013), arXiv 1301.3781 and 1310.4546; trained by gensim.
-
-    Example:
-        >>> settings = Word2Vec(size=100, min_count=2)
-        >>> vectors = settings.vectors(Corpus(texts, []))  # doctest: +SKIP
-    """
-
-    size: int = 200
-    window: int = 5
-    epochs: int = 5
-    min_count: int = 5
-    negative: int = 5
-    skip_gram: bool = False
-    seed: int = 0
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name, minimum in {"size": 1, "window": 1, "epochs": 1, "min_count": 1, "negative": 1, "workers": 1}.items():
-            check_whole(name, getattr(self, name), minimum)
-
-    def vectors(self, corpus: Corpus) -> WordVectors:
-        """Return the vectors of a corpus: saved vectors if available, else trained.
-
-        Raises:
-            ImportError: If they have to be trained and gensim is not installed.
-            ValueError: If the saved file is corrupted, or no word is frequent enough.
-        """
-        if corpus.folder is None:
-            return self.train(corpus)
-        settings = json.dumps({**asdict(self), "texts": corpus.fingerprint()}, indent=2)
-        path = corpus.folder / f"word2vec-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.bin"
-        if path.is_file():
-            try:
-                vectors = read_vectors(path, progress=corpus.progress)
-                if vectors.size != self.size:
-                    raise ValueError(f"{path} must contain vectors of size {self.size}, got {vectors.size}")
-            except ValueError as error:
-                raise ValueError(f"{error}; delete it to train again") from None
-            return vectors
-        vectors = self.train(corpus)
-        corpus.folder.mkdir(parents=True, exist_ok=True)
-        write_vectors(path, vectors)
-        path.with_suffix(".json").write_text(settings + "\n", encoding="utf-8")
-        return vectors
-
-    def train(self, corpus: Corpus) -> WordVectors:
-        """Train and return vectors, without reading or saving a file.
-
-        Raises:
-            ImportError: If gensim is not installed.
-            ValueError: If no word is frequent enough.
-        """
-        gensim = _gensim()
-        sentences = _Sentences(corpus, self.epochs)
-        model = gensim.Word2Vec(
-            vector_size=self.size,
-            window=self.window,
-            min_count=self.min_count,
-            negative=self.negative,
-            sg=int(self.skip_gram),
-            seed=self.seed,
-            workers=self.workers,
-        )
-        model.build_vocab(sentences)
-        if not len(model.wv):
-            raise ValueError(
-                f"min_count must be at most the highest number of occurrences of a word, got {self.min_count}"
-            )
-        model.train(sentences, total_examples=model.corpus_count, epochs=self.epochs)
-        return WordVectors(tuple(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32))
+def vector_rows(path: Path, progress: bool = False) -> Iterator[tuple[bytes, Any, int]]:
+    """Yield each word of a file of vectors, its unconverted numbers, and the number of its line or vector."""
+    if not path.is_file():
+        raise FileNotFoundError(f"vectors file {path} does not exist")
+    total = path.stat().st_size
+    with (
+        open(path, "rb") as raw,
+        tqdm(total=total, desc="reading vectors", unit="B", unit_scale=True, disable=not progress) as bar,
+    ):
+        opener = next((opener for magic, opener in COMPRESSIONS.items() if raw.peek().startswith(magic)), None)
+        file = raw if opener is None else io.BufferedReader(opener(raw))
+        try:
+            for row in _detected_rows(path, file):
+                bar.update(raw.tell() - bar.n)
+                yield row
+        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            if opener is None:
+                raise
+            raise ValueError(f"{path} is corrupted: {error}") from None
 
 
-class _Sentences:
-    """Training and unlabeled texts as lists of words; gensim iterates over them once to count and once per epoch."""
-
-    def __init__(self, corpus: Corpus, epochs: int) -> None:
-        self.parts = (corpus.train, corpus.unlabeled())
-        self.words = corpus.lexicon.words
-        self.progress = corpus.progress
-        self.titles = iter(["Word2Vec: counting", *(f"Word2Vec: epoch {i + 1}/{epochs}" for i in range(epochs))])
-
-    def __iter__(self) -> Iterator[list[str]]:
-        title, total = next(self.titles), sum(map(len, self.parts))
-        with tqdm(total=total, desc=title, unit=" texts", disable=not self.progress) as bar:
-            for part in self.parts:
-                for sentence in self._sentences(part):
-                    bar.update()
-                    yield sentence
-
-    def _sentences(self, documents: Documents) -> Iterator[list[str]]:
-        for i in range(len(documents)):
-            yield [self.words[word] for word in documents[i]]
-
-
-def _gensim() -> Any:
-    try:
-        return importlib.import_module("gensim.models")
-    except ImportError as error:
-        raise ImportError(
-            'training Word2Vec needs gensim: pip install "forwardforward[text]", or use a file of vectors'
-        ) from error
-
-
-def _is_numbered(line: bytes) -> bool:
-    """Return whether a line is a word and numbers."""
-    return len(line.split()) > 1 and _is_row(line, len(line.split()) - 1)
-
-
-def _is_row(line: bytes, size: int) -> bool:
-    """Return whether a line is a word and ``size`` numbers."""
-    parts = line.split()
-    try:
-        return len(parts) > size and all(np.isfinite(float(part)) for part in parts[-size:])
-    except ValueError:
-        return False
-
-
-Row = tuple[str, NDArray[np.float32]]
+def _detected_rows(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, Any, int]]:
+    first = file.readline(LONGEST_LINE).removeprefix(codecs.BOM_UTF8)
+    lines = iter(partial(file.readline, LONGEST_LINE), b"")
+    header = HEADER.fullmatch(first)
+    if header is None:
+        size = min(_count_numbers(first), len(first.split()) - 1)  # a number may be a word, and a word have spaces
+        if size < 2:
+            raise ValueError(f"{path} must contain word vectors in word2vec's or GloVe's format: {_got(1, first)}")
+        return _text_rows(path, enumerate(itertools.chain([first], lines), 1), size, None)
+    count, size = int(header[1]), int(header[2])
+    if not 1 <= size <= LARGEST_SIZE:
+        raise ValueError(f"{path} must contain vectors of a size in [1, {LARGEST_SIZE}], got {size} in its first line")
+    start = file.tell()
+    beginning = file.read(LONGEST_LINE)
+    file.seek(start)
+    second = beginning.partition(b"\n")[0]
+    # A numeric line is text in any encoding, such as Latin-1.
+    if (_count_numbers(second) and not CONTROL.search(second)) or _is_text(beginning):
+        return _text_rows(path, enumerate(lines, 2), size, count)
+    return _binary_rows(path, file, size, count)
 
 
 def _text_rows(
-    file: BinaryIO, path: Path, size: int, keep: Collection[str] | None, bar: Any, count: int | None = None
-) -> Iterator[Row]:
+    path: Path, lines: Iterable[tuple[int, bytes]], size: int, count: int | None
+) -> Iterator[tuple[bytes, list[bytes], int]]:
     number = 0
-    for number, line in enumerate(file, start=1):
-        bar.update(len(line))
-        if not line.endswith(b"\n"):
-            raise ValueError(f"{path} is truncated: the line of vector {number} has no end")
-        # Some words in GloVe files contain spaces, so numbers are split off from the right.
-        parts = line.rstrip().rsplit(b" ", size)
-        if len(parts) != size + 1:
-            raise ValueError(f"{path}: vectors must all have size {size}, got {line.count(b' ')} for vector {number}")
-        word = parts[0].decode(errors="replace")
-        if keep is None or word in keep:
-            try:
-                yield word, np.array(parts[1:], dtype=np.float32)
-            except ValueError:
-                raise ValueError(f"{path}: vector {number} must be numbers, got something else") from None
+    for line_number, line in lines:
+        fields = line.rsplit(None, size)  # from the right, since some words in GloVe's files contain spaces
+        if not fields:
+            continue
+        number += 1
+        last = fields[0].split()[-1] if len(fields[0].split()) > 1 else b""
+        # A phrase may end with digits, but not with a number in the style of the vector's.
+        if len(fields) <= size or (_is_number(last) and (not last.isdigit() or b"." not in line)):
+            if len(fields) <= size and not line.endswith(b"\n"):
+                raise ValueError(f"{path} is truncated: {_got(line_number, line)}")
+            raise ValueError(
+                f"{path}: vectors must all have size {size}, got {_count_numbers(line)} in line {line_number}"
+            )
+        yield fields[0].strip(), fields[1:], line_number
     if count is not None and number != count:
         problem = "is truncated" if number < count else "is corrupted"
         raise ValueError(f"{path} {problem}: must contain {count} vectors, according to its first line, got {number}")
 
 
-def _binary_rows(
-    file: BinaryIO, path: Path, size: int, keep: Collection[str] | None, bar: Any, count: int = 0
-) -> Iterator[Row]:
+def _binary_rows(path: Path, file: BinaryIO, size: int, count: int) -> Iterator[tuple[bytes, bytes, int]]:
+    expected = f"must contain {count} vectors of size {size}, according to its first line"
     for number in range(count):
-        word = _binary_word(file)
-        content = file.read(4 * size)
-        if word is None or len(content) < 4 * size:
-            raise ValueError(
-                f"{path} is truncated: must contain {count} vectors of size {size}, according to its first line, "
-                f"got {number}"
-            )
-        bar.update(len(word) + 1 + len(content))
-        text = word.decode(errors="replace")
-        if keep is None or text in keep:
-            yield text, np.frombuffer(content, "<f4").astype(np.float32)
-    if file.read(2).strip():
-        raise ValueError(
-            f"{path} must contain {count} vectors of size {size}, according to its first line, got more data"
-        )
-
-
-def _binary_word(file: BinaryIO) -> bytes | None:
-    """Return the bytes before the next space, None at the end of the file; some programs end vectors with a newline."""
-    word = bytearray()
-    while (letter := file.read(1)) != b" ":
-        if not letter or len(word) > LONGEST_LINE:
-            return None
-        if letter != b"\n":
+        word = bytearray()
+        while (letter := file.read(1)) != b" " and letter and len(word) < LONGEST_LINE:
             word += letter
-    return bytes(word)
+        content = file.read(4 * size)
+        if letter != b" " or len(content) < 4 * size:
+            raise ValueError(f"{path} is truncated: {expected}, got {number}")
+        word = word.lstrip(b"\r\n")  # some programs end vectors with a newline
+        # After a word with a space, a vector begins with text, which makes unlikely numbers.
+        sizes = np.abs(_vector(content)) if WORD_AND_SPACE.match(content) else np.ones(1)
+        if CONTROL.search(word) or not np.all((sizes == 0) | ((sizes > 1e-15) & (sizes < 1e15))):
+            raise ValueError(
+                f"{path} must not contain words with spaces in the binary format, or is corrupted: vector {number} "
+                f"begins with {bytes(word[:20]) + b' ' + content[:20]!r}"
+            )
+        yield bytes(word), content, number
+    if file.read(2).strip():
+        raise ValueError(f"{path} is corrupted: {expected}, got more data")
 
 
-def _collect(rows: Iterator[Row]) -> tuple[tuple[str, ...], list[NDArray[np.float32]]]:
-    words: dict[str, NDArray[np.float32]] = {}
-    for word, vector in rows:
-        words.setdefault(word, vector)
-    return tuple(words), list(words.values())
+def _vector(numbers: bytes | list[bytes]) -> NDArray[np.float32]:
+    if isinstance(numbers, bytes):
+        return np.frombuffer(numbers, "<f4").astype(np.float32)
+    with np.errstate(over="ignore"):  # infinity is refused for all vectors at once
+        return np.array(numbers, dtype=np.float32)
+
+
+def _is_text(content: bytes) -> bool:
+    """Return whether bytes are UTF-8 without control characters, which float32 numbers are not."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content)  # the last character may be incomplete
+    except UnicodeDecodeError:
+        return False
+    return not CONTROL.search(content)
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _count_numbers(line: bytes) -> int:
+    """Return how many fields at the end of a line are numbers."""
+    return sum(1 for _ in itertools.takewhile(_is_number, reversed(line.split())))
+
+
+def _got(number: int, line: bytes) -> str:
+    return f"line {number} must be a word and its numbers, got {line[:60].rstrip().decode(errors='replace')!r}"
