@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import email.message
 import hashlib
 import importlib
+import io
+import sys
 import tarfile
+import urllib.request
+import urllib.response
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +92,19 @@ def test_bad_input(tmp_path: Path, reviews: Path) -> None:
         load("imdb", reviews, representation=WordSequence(), progress=False)
 
 
+@pytest.mark.parametrize("vectors", [Word2Vec(), "missing.txt"], ids=str)
+def test_missing_packages_and_files_are_reported_before_reviews_are_read(
+    vectors: Word2Vec | str, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    monkeypatch.setattr(imdb, "ReviewFolder", None)  # calling it raises another error
+    with pytest.raises((ImportError, FileNotFoundError), match=r"^training Word2Vec needs gensim|missing.txt does not"):
+        load("imdb", reviews, representation=MeanVectors(vectors), progress=False)
+    (reviews / "other").write_text("the 0,1 0,2\n")
+    with pytest.raises(ValueError, match="line 1 must be a word and its numbers"):
+        load("imdb", reviews, representation=MeanVectors(reviews / "other"), progress=False)
+
+
 def archive(root: Path, write_reviews: Callable[[Path], Path]) -> Path:
     folder = write_reviews(root / "reviews")
     with tarfile.open(root / imdb.ARCHIVE, "w:gz") as tar:
@@ -93,17 +112,124 @@ def archive(root: Path, write_reviews: Callable[[Path], Path]) -> Path:
     return root / imdb.ARCHIVE
 
 
-def test_download(tmp_path: Path, write_reviews: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+Serve = Callable[[int, bytes, dict[str, str]], list[str]]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Return a function that sets the answer of each server, and returns the list of requested addresses."""
+
+    def answer(status: int, content: bytes, headers: dict[str, str]) -> list[str]:
+        requested: list[str] = []
+
+        def open_(handler: object, request: urllib.request.Request) -> urllib.response.addinfourl:
+            requested.append(request.full_url)
+            message = email.message.Message()
+            for name, value in headers.items():
+                message[name] = value
+            response = urllib.response.addinfourl(io.BytesIO(content), message, request.full_url, status)
+            response.msg = ""
+            return response
+
+        monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", open_)
+        monkeypatch.setattr(urllib.request.HTTPHandler, "http_open", open_)
+        return requested
+
+    return answer
+
+
+def test_download(
+    tmp_path: Path, write_reviews: Callable[[Path], Path], serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = archive(tmp_path, write_reviews)
-    monkeypatch.setattr(imdb, "URL", file.as_uri())
+    requested = serve(200, file.read_bytes(), {})
     with pytest.raises(
-        ConnectionError, match=r"could not download .*must have the MD5 checksum 7c2ac02c.*; without a network, "
+        ConnectionError,
+        match=r"could not download .*must have the SHA-256 checksum c40f74a18d3b61f90feb.*; without a network, ",
     ):
         load("imdb", tmp_path / "data", download=True, progress=False)
-    monkeypatch.setattr(imdb, "MD5", hashlib.md5(file.read_bytes()).hexdigest())
-    monkeypatch.setattr(imdb, "URL", "file:///no/such/file")  # the archive exists already
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [imdb.ARCHIVE]
+    assert requested == ["https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"]
+    monkeypatch.setattr(imdb, "SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
     splits = load("imdb", tmp_path / "data", download=True, representation=WordSequence(50, 12), progress=False)
+    assert len(requested) == 1  # the archive existed already
     assert len(splits.train_and_validation) == 48
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["aclImdb", imdb.ARCHIVE]
-    with pytest.raises(ConnectionError, match=r"put the folder aclImdb of aclImdb_v1.tar.gz into DIR"):
-        load("imdb", tmp_path / "other", download=True, progress=False)
+    serve(404, b"", {})
+    with pytest.raises(ConnectionError, match=r"HTTP Error 404.*put the folder aclImdb of aclImdb_v1.tar.gz into DIR"):
+        load("imdb", tmp_path / "other", download=True, representation=WordSequence(), progress=False)
+
+
+@pytest.mark.parametrize("address", ["http://ai.stanford.edu/a.tar.gz", "file:///etc/hosts", "ftp://a.org/a.tar.gz"])
+def test_only_https_is_used(address: str, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested = serve(302, b"", {"location": address})
+    with pytest.raises(ConnectionError, match="could not download the data set 'imdb'"):
+        load("imdb", tmp_path, download=True, representation=WordSequence(), progress=False)
+    assert requested == [imdb.URL]
+    monkeypatch.setattr(imdb, "URL", address)
+    with pytest.raises(ConnectionError, match="could not download the data set 'imdb' .*unknown url type"):
+        load("imdb", tmp_path, download=True, representation=WordSequence(), progress=False)
+    assert len(requested) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+MALICIOUS = [
+    [member("{outside}/evil.txt")],
+    [member("../evil.txt")],
+    [member("aclImdb/../../evil.txt")],
+    [member("aclImdb\\..\\..\\evil.txt")],
+    [member("C:/evil.txt")],
+    [member("aclImdb/C:evil.txt")],
+    [member("evil.txt")],
+    [member("aclImdb/train", tarfile.SYMTYPE, "{outside}"), member("aclImdb/train/evil.txt")],
+    [member("aclImdb", tarfile.SYMTYPE, ".."), member("aclImdb/evil.txt")],
+    [member("aclImdb/link", tarfile.LNKTYPE, "{outside}/secret.txt")],
+    [member("aclImdb/link", tarfile.LNKTYPE, "../../outside/secret.txt")],
+    [member("aclImdb/null", tarfile.CHRTYPE)],
+    [member("aclImdb/disk", tarfile.BLKTYPE)],
+    [member("aclImdb/pipe", tarfile.FIFOTYPE)],
+]
+
+
+@pytest.mark.parametrize("members", MALICIOUS, ids=lambda members: members[-1].name)
+def test_archives_cannot_write_elsewhere_or_make_links(
+    members: list[tarfile.TarInfo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, data = tmp_path / "outside", tmp_path / "data"
+    outside.mkdir()
+    data.mkdir()
+    (outside / "secret.txt").write_text("secret")
+    with tarfile.open(data / imdb.ARCHIVE, "w:gz") as tar:
+        tar.addfile(member("aclImdb", tarfile.DIRTYPE))
+        for info in members:
+            info = copy.copy(info)
+            info.name, info.linkname = (text.format(outside=outside) for text in (info.name, info.linkname))
+            info.size = 4 if info.isreg() else 0
+            tar.addfile(info, io.BytesIO(b"evil") if info.isreg() else None)
+    monkeypatch.setattr(imdb, "SHA256", hashlib.sha256((data / imdb.ARCHIVE).read_bytes()).hexdigest())
+    with pytest.raises(ConnectionError, match="must contain only files and folders in aclImdb, got "):
+        load("imdb", data, download=True, representation=WordSequence(), progress=False)
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert files == ["data", f"data/{imdb.ARCHIVE}", "outside", "outside/secret.txt"]
+    assert (outside / "secret.txt").read_text() == "secret"
+
+
+def test_unpacked_files_have_neither_special_permissions_nor_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = member("aclImdb/run.txt")
+    info.mode, info.uid, info.size = 0o6777, 12345, 4
+    with tarfile.open(tmp_path / imdb.ARCHIVE, "w:gz") as tar:
+        tar.addfile(info, io.BytesIO(b"text"))
+    monkeypatch.setattr(imdb, "SHA256", hashlib.sha256((tmp_path / imdb.ARCHIVE).read_bytes()).hexdigest())
+    with pytest.raises(FileNotFoundError, match="must contain the folders neg and pos"):
+        load("imdb", tmp_path, download=True, representation=WordSequence(), progress=False)
+    status = (tmp_path / "aclImdb" / "run.txt").stat()
+    assert not status.st_mode & 0o7111
+    assert status.st_uid == tmp_path.stat().st_uid

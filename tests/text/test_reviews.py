@@ -54,6 +54,36 @@ def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
         list(Texts([file]))
 
 
+def test_hidden_files_are_left_out(reviews: Path) -> None:
+    folder = ReviewFolder(reviews / "aclImdb")
+    expected = folder.labeled("train"), folder.unlabeled()
+    for name in ("train/neg/._0_2.txt", "train/pos/.hidden.txt", "train/unsup/._1_0.txt"):
+        (reviews / "aclImdb" / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert (
+        ReviewFolder(reviews / "aclImdb").labeled("train"),
+        ReviewFolder(reviews / "aclImdb").unlabeled(),
+    ) == expected
+    for file in (reviews / "aclImdb" / "test" / "neg").iterdir():
+        file.rename(file.with_name(f"._{file.name}"))
+    with pytest.raises(ValueError, match=r"neg must contain reviews as \.txt files, got none"):
+        ReviewFolder(reviews / "aclImdb")
+
+
+def test_byte_order_marks_are_left_out_and_null_characters_refused(tmp_path: Path) -> None:
+    file = tmp_path / "7_1.txt"
+    file.write_bytes("Amélie".encode("utf-8-sig"))
+    assert list(Texts([file])) == ["Amélie"]
+    file.write_bytes("film".encode("utf-16-le"))
+    with pytest.raises(ValueError, match=r"7_1\.txt must be text in UTF-8, got a null character at offset 1"):
+        list(Texts([file]))
+    file.write_bytes("film".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"7_1\.txt must be text in UTF-8, got the byte 0xff at offset 0"):
+        list(Texts([file]))
+    file.write_bytes(b"\xef\xbb\xbf")
+    with pytest.raises(ValueError, match="must contain a review, got an empty file"):
+        list(Texts([file]))
+
+
 def test_reading_shows_progress_if_requested(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ReviewFolder(reviews / "aclImdb").unlabeled()
     assert len(list(Texts(files))) == 16

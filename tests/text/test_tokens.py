@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,19 @@ from forwardforward.data.text import Corpus, Lexicon, tokenize
         ("10/10, a 'classic'?", ["10", "10", "a", "classic", "?"]),
         ("Amélie -- c'est_bon", ["amélie", "c'est", "bon"]),
         ("... --- ...", []),
+        ("हिन्दी फ़िल्म अच्छी है।", ["हिन्दी", "फ़िल्म", "अच्छी", "है"]),  # vowel signs are marks
+        ("தமிழ் படம்", ["தமிழ்", "படம்"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("tre\u0300s tr\u00e8s", ["tr\u00e8s", "tr\u00e8s"]),
+        ("\U00011103\U00011127", ["\U00011103\U00011127"]),  # Chakma, beyond 16 bits
+        ("İstanbul I\u0307stanbul ISTANBUL", ["istanbul"] * 3),
+        ("don’t don‘t don´t don`t donʼt don＇t don\u0092t", ["don't"] * 7),
+        ("`don’t‘ 'tis", ["don't", "tis"]),
+        ("a<BR>b<Br/ >c< br>d<BR\n/>e</br>", ["a", "b", "c", "br", "d", "e"]),
+        ('<i>so</i> <P class="x">good</P> <3 <sigh> <I mean it>', ["so", "good", "3", "sigh", "i", "mean", "it"]),
+        ("caf&eacute; Dvo&#345;&aacute;k&nbsp;AT&amp;T R&B &lt;br&gt;", ["café", "dvořák", "at", "t", "r", "b"]),
+        ("won\u00adderful \ufefffilm Sla\u009eek", ["wonderful", "film", "slažek"]),
+        ("♥\ufe0f ½ 2½ 昔々、あるところに", ["½", "2½", "昔々", "あるところに"]),
     ],
 )
 def test_words(text: str, words: list[str]) -> None:
@@ -30,6 +45,22 @@ def test_ids_map_back_to_words(texts: list[str]) -> None:
     assert len(set(words)) == len(words) == len(lexicon)
     assert [[words[i] for i in documents[n]] for n in range(len(texts))] == [tokenize(text) for text in texts]
     assert np.bincount(documents.text_indices, minlength=len(texts)).tolist() == [len(tokenize(text)) for text in texts]
+
+
+@given(st.text())
+def test_composed_and_decomposed_texts_have_equal_words(text: str) -> None:
+    words = tokenize(text)
+    assert tokenize(unicodedata.normalize("NFD", text)) == tokenize(unicodedata.normalize("NFC", text)) == words
+    # A tag such as "<b>" or a reference such as "&lt;" cannot appear in a word, so that words are stable.
+    assert tokenize(" ".join(words)) == words
+
+
+@pytest.mark.parametrize("text", [b"film", 3, float("nan"), None])
+def test_texts_are_strings(text: object) -> None:
+    with pytest.raises(TypeError, match=r"texts must be strings, got .* at index 1"):
+        Corpus(["a", text], [])
+    with pytest.raises(TypeError, match=r"texts must be strings, got .* at index 0"):
+        Corpus([], [text])
 
 
 def test_a_document_out_of_range() -> None:

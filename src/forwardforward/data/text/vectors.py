@@ -85,8 +85,8 @@ def read_vectors(path: StrPath, keep: Collection[str] | None = None, progress: b
     last line without an end are accepted.
 
     Like the words of texts, those of the file are brought to Unicode's form NFC. Words that are not UTF-8 are left out,
-    and the first vector of a word is used; warnings count both. Only vectors of words in ``keep`` are converted and stay
-    in memory.
+    and the first vector of a word is used; warnings count both. Only vectors of words in ``keep`` are converted and
+    stay in memory.
 
     Args:
         path: The file.
@@ -194,7 +194,7 @@ def _detected_rows(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, Any, int
     file.seek(start)
     second = beginning.partition(b"\n")[0]
     # A numeric line is text in any encoding, such as Latin-1.
-    if (_count_numbers(second) and not CONTROL.search(second)) or _is_text(beginning):
+    if (_count_numbers(second) >= size and not CONTROL.search(second)) or _is_text(beginning):
         return _text_rows(path, enumerate(lines, 2), size, count)
     return _binary_rows(path, file, size, count)
 
