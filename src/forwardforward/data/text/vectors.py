@@ -13,7 +13,7 @@ import re
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -156,7 +156,7 @@ def write_vectors(path: StrPath, vectors: WordVectors) -> None:
             file.write(word.encode() + b" " + row.astype("<f4").tobytes() + b"\n")
 
 
-def vector_rows(path: Path, progress: bool = False) -> Iterator[tuple[bytes, Any, int]]:
+def vector_rows(path: Path, progress: bool = False) -> Generator[tuple[bytes, Any, int], None, None]:
     """Yield each word of a file of vectors, its unconverted numbers, and the number of its line or vector."""
     if not path.is_file():
         raise FileNotFoundError(f"vectors file {path} does not exist")
