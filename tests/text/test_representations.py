@@ -306,3 +306,9 @@ def test_other_states_are_refused(state: Any, described: str) -> None:
     keys = "representation, settings, words, tensors"
     with pytest.raises(ValueError, match=f"^state must have the keys {keys}, got {described}$"):
         text_encoder_from_state(state)
+
+
+def test_an_instance_is_not_a_class_of_representations() -> None:
+    state = NGrams(9)(Corpus(TRAIN, TEST)).state()
+    with pytest.raises(TypeError, match=r"representation must be a class, got NGrams\("):
+        text_encoder_from_state(state, NGrams(9))

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from forwardforward._utils.arguments import checked
 from forwardforward.data.text.reviews import Texts
 from forwardforward.data.text.tokens import Documents, Lexicon
 
 __all__ = ["Corpus"]
 
 
+@checked
 class Corpus:
     """Training and test texts as word ids, and optionally unlabeled texts for training word vectors.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from forwardforward._utils.arguments import checked
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.tokens import Documents, Lexicon
 
@@ -35,7 +37,8 @@ class Representation:
         ...         counts = np.bincount(corpus.train.ids)
         ...         return [corpus.lexicon.words[i] for i in np.argsort(-counts)[:2]], {}
         ...
-        ...     def encode(self, documents, tensors):
+        ...     @abstractmethod
+    def encode(self, documents, tensors):
         ...         return torch.tensor([[(text == word).sum() for word in (0, 1)] for text in documents])
         >>> encoder = TwoWords()(Corpus(train=["a film, a plot, a film"], test=[]))
         >>> encoder(["A good film, a film!"])
@@ -62,6 +65,7 @@ class Representation:
             FileNotFoundError: If a file is missing.
         """
 
+    @abstractmethod
     def fit(self, corpus: Corpus) -> tuple[Sequence[str], dict[str, Tensor]]:
         """Fit the representation to the training and unlabeled texts of a corpus, never to its test texts.
 
@@ -98,6 +102,7 @@ class Representation:
         return cls(**settings)
 
 
+@checked
 class TextEncoder:
     """Converts texts to inputs by a fitted representation.
 

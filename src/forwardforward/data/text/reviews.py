@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
+
+from forwardforward._utils.arguments import StrPath, checked
 
 __all__ = ["ReviewFolder", "Texts"]
 
@@ -15,6 +16,7 @@ CLASSES = ("neg", "pos")
 UNLABELED = "unsup"
 
 
+@checked
 class ReviewFolder:
     """Folders ``train`` and ``test``, each with folders ``neg`` and ``pos`` with one text file per review.
 
@@ -39,7 +41,7 @@ class ReviewFolder:
         (['0_2.txt', '0_9.txt'], [0, 1])
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: StrPath) -> None:
         folder = self.folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"folder {folder} does not exist")
@@ -64,6 +66,7 @@ class ReviewFolder:
         return _files(self.folder / "train" / UNLABELED)
 
 
+@checked
 class Texts:
     """The texts of files, which are read anew in each iteration.
 

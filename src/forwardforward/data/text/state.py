@@ -26,6 +26,7 @@ def text_encoder_from_state(
         representation: Class of the representation. Default: the class of this library with the saved name.
 
     Raises:
+        TypeError: If ``representation`` is not a class.
         ValueError: If the state is not that of a text encoder, or of a representation of another class.
 
     Example:
@@ -42,6 +43,8 @@ def text_encoder_from_state(
     if not isinstance(state, Mapping) or set(state) != set(KEYS):
         keys = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(f"state must have the keys {', '.join(KEYS)}, got {keys}")
+    if representation is not None and not isinstance(representation, type):
+        raise TypeError(f"representation must be a class, got {representation!r}")
     name = state["representation"]
     if representation is None:
         representation = BUILT_IN.get(name)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forwardforward._utils.arguments import checked
+
 __all__ = ["Documents", "Lexicon", "tokenize"]
 
 ENTITY = re.compile(r"&#?\w+;")
@@ -25,6 +27,7 @@ REPLACED |= dict.fromkeys([0x91, 0x92, *map(ord, "‘’ʼ´＇")], "'")
 REPLACED[0xAD] = ""
 
 
+@checked
 def tokenize(text: str) -> list[str]:
     """Return a text's words in lower case, including exclamation and question marks.
 
@@ -40,6 +43,10 @@ def tokenize(text: str) -> list[str]:
         >>> tokenize("Don’t miss it!<br /><br />10/10")
         ["don't", 'miss', 'it', '!', '10', '10']
     """
+    return _words(text)
+
+
+def _words(text: str) -> list[str]:
     if "&" in text:
         text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     text = TAG.sub(" ", text).replace("`", "'").replace("_", " ")
@@ -93,6 +100,7 @@ class Documents:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
 
+@checked
 class Lexicon:
     """Mapping from words to ids, numbered from 0 in the order in which words are added.
 
@@ -126,7 +134,7 @@ class Lexicon:
         for text in texts:
             if not isinstance(text, str):
                 raise TypeError(f"texts must be strings, got {text!r:.60} at index {len(offsets) - 1}")
-            ids.extend(map(id_of, tokenize(text)))
+            ids.extend(map(id_of, _words(text)))
             offsets.append(len(ids))
         return Documents(np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64), self)
 

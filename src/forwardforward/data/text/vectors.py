@@ -38,6 +38,7 @@ NOT_UTF8 = "words that are not UTF-8 were left out (convert a file in another en
 REPEATED = "words occur more than once, and their first vectors are used"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class WordVectors:
     """Words and a vector for each.
