@@ -37,8 +37,7 @@ class Representation:
         ...         counts = np.bincount(corpus.train.ids)
         ...         return [corpus.lexicon.words[i] for i in np.argsort(-counts)[:2]], {}
         ...
-        ...     @abstractmethod
-    def encode(self, documents, tensors):
+        ...     def encode(self, documents, tensors):
         ...         return torch.tensor([[(text == word).sum() for word in (0, 1)] for text in documents])
         >>> encoder = TwoWords()(Corpus(train=["a film, a plot, a film"], test=[]))
         >>> encoder(["A good film, a film!"])
@@ -74,6 +73,7 @@ class Representation:
         """
         raise NotImplementedError
 
+    @abstractmethod
     def encode(self, documents: Documents, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the inputs of texts, ``(texts, ...)``.
 
