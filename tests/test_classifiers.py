@@ -222,7 +222,7 @@ def test_an_unlabeled_network_gets_a_head():
 def test_errors():
     with pytest.raises(ValueError, match="^label must be 'neutral' or 'random', got 'true'"):
         LinearHead(3, label="true")
-    with pytest.raises(TypeError, match=r"^layers must be a slice, such as slice\(1, None\), got 2"):
+    with pytest.raises(TypeError, match=r"^layers must be a slice, got 2"):
         LinearHead(3, layers=2)
     with pytest.raises(ValueError, match="^layers must select at least one of 3 layers"):
         network(head=LinearHead(3, layers=slice(3, None)))

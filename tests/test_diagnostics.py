@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import forwardforward as ff
+from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
 from forwardforward.diagnostics import goodness_distributions, layer_errors, probe
 
 pytest.importorskip("matplotlib")
@@ -92,3 +96,98 @@ def test_every_layers_goodness_is_counted_once(tmp_path: Path) -> None:
         for bars in axis.containers:
             assert sum(bar.get_height() * bar.get_width() for bar in bars) == pytest.approx(1)
     assert (tmp_path / "goodness.png").exists()
+
+
+def with_nan(model: ff.network.Network, value: float) -> ff.network.Network:
+    with torch.no_grad():
+        next(iter(model.stack[0].block.parameters()))[0, 0] = value
+    return model
+
+
+def pairs(**plugins: Any) -> ff.FFSequential:
+    defaults: dict[str, Any] = {
+        "goodness": ff.goodness.MeanOfSquares(),
+        "loss": ff.losses.SymBa(),
+        "label_encoder": ff.label_encoders.Overlay(3),
+    }
+    return ff.FFSequential(ff.FFLinear(6, 8), ff.FFLinear(8, 7), **{**defaults, **plugins})
+
+
+NETWORKS: dict[str, Callable[[], ff.network.Network]] = {
+    "classes": network,
+    "pairs": pairs,
+    "pairs with a head": lambda: pairs(head=ff.heads.LinearHead(3)),
+    "without labels": lambda: pairs(label_encoder=None, negatives=ff.negatives.SelfContrast(), num_classes=3),
+    "embeddings": lambda: ff.FFSequential(
+        ff.FFLinear(6, 8), ff.FFLinear(8, 7), loss=ff.losses.SupervisedContrastive(), num_classes=3
+    ),
+    "backpropagation": lambda: Backpropagation(ff.FFLinear(6, 8), ff.FFLinear(8, 7), num_classes=3),
+    "feedback alignment": lambda: FeedbackAlignment(ff.FFLinear(6, 8), ff.FFLinear(8, 7), num_classes=3),
+    "pepita": lambda: Pepita(ff.FFLinear(6, 8), ff.FFLinear(8, 7), num_classes=3),
+}
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_measure_refuses_weights_that_are_not_finite(kind: str, value: float) -> None:
+    model, samples = with_nan(NETWORKS[kind](), value), data()
+    if model.head is not None:
+        model.head.step(torch.rand(3, 7), samples[1][:3], ff.LocalOptimizer(torch.optim.SGD, lr=1.0).attach(model))
+    measures: dict[str, Callable[[], Any]] = {
+        "evaluate": lambda: ff.evaluate(model, samples),
+        "predict": lambda: model.predict(samples[0]),
+        "predict_proba": lambda: model.predict_proba(samples[0]),
+        "scores": lambda: model.scores(samples[0]),
+        "probe": lambda: probe(model, samples, samples, epochs=1),
+    }
+    if model.layers_classify:
+        model.classifier = ff.classifiers.BestInterval()
+        measures["distributions"] = lambda: goodness_distributions(model, samples)
+        measures["choose_layers"] = lambda: ff.training.choose_layers(model, samples)
+    for measure in measures.values():
+        with pytest.raises(ValueError, match=r"^(scores|features) must be finite, got NaN or infinity"):
+            measure()
+
+
+def test_every_measure_refuses_a_head_and_a_classifier_that_return_nan() -> None:
+    x, y = data()
+    model = pairs(head=ff.heads.LinearHead(3))
+    assert model.head is not None
+    assert model.head.linear is not None
+    nn.init.constant_(model.head.linear.weight, torch.nan)
+    with pytest.raises(ValueError, match="^scores must be finite"):
+        ff.evaluate(model, (x, y))
+    for result, message in (
+        (lambda goodness: goodness.sum(1) * torch.nan, "^classifier must return scores that are not NaN, got NaN from"),
+        (lambda goodness: goodness.sum(2), r"^classifier must return scores of shape \(60, 3\), got \(60, 2\)"),
+    ):
+        model = pairs(classifier=result)
+        for measure in (lambda model=model: ff.evaluate(model, (x, y)), lambda model=model: model.predict(x)):
+            with pytest.raises(ValueError, match=message):
+                measure()
+    logarithms = pairs(classifier=lambda goodness: goodness.sum(1).argmax(1, keepdim=True).eq(torch.arange(3)).log())
+    assert ff.evaluate(logarithms, (x, y)).error == ff.evaluate(pairs_like(logarithms), (x, y)).error
+
+
+def pairs_like(model: ff.FFSequential) -> ff.FFSequential:
+    """The same network with the sum over all layers as its classifier."""
+    twin = pairs(classifier=ff.classifiers.SumOverLayers())
+    twin.load_state_dict(model.state_dict())
+    return twin
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_probe_reads_every_kind_of_network(kind: str) -> None:
+    errors = probe(NETWORKS[kind](), data(), data(), epochs=30, lr=0.03)
+    assert len(errors) == 2
+    assert all(error < 60 for error in errors)  # of 67 by chance
+
+
+def test_a_probe_reads_sequences() -> None:
+    objective = ff.objectives.ClassObjective(
+        ff.goodness.LearnedProjection(3, pool=ff.pooling.SequencePool(1)), ff.losses.CrossEntropy()
+    )
+    model = ff.FFSequential(ff.layers.FFEmbedding(9, 4), nn.Conv1d(4, 5, 3), objective=objective)
+    words, labels = torch.randint(1, 9, (12, 8)), torch.arange(12) % 3
+    samples = ff.TensorData(words, labels, num_embeddings=9)
+    assert len(probe(model, samples, samples, epochs=1)) == 2

@@ -114,7 +114,7 @@ def test_plain_functions_make_a_class_objective_with_torchs_cross_entropy(loss: 
 @pytest.mark.parametrize("loss", [nn.functional.cross_entropy, nn.CrossEntropyLoss()], ids=["function", "module"])
 @pytest.mark.parametrize(
     ("goodness", "kind"),
-    [(ff.goodness.LearnedProjection(3), "ClassObjective"), (ff.goodness.MeanOfSquares(), "PairObjective")],
+    [(ff.goodness.LearnedProjection(3), "ClassObjective"), (ff.goodness.MeanOfSquares(), "ClassObjective")],
     ids=["per class", "scalar"],
 )
 def test_a_plain_function_as_loss_is_refused_with_the_objective_to_write(goodness: Any, kind: str, loss: Any) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import forwardforward as ff
 from forwardforward.label_encoders import Overlay
@@ -140,7 +141,7 @@ def test_hard_negatives_need_scores(sampler):
     ("labels", "encoder"), [(None, Overlay(3)), (torch.tensor([0, 1]), None)], ids=["labels", "encoder"]
 )
 def test_label_negatives_need_labels_and_an_encoder(sampler, labels, encoder):
-    with pytest.raises(ValueError, match="needs labels and a label encoder"):
+    with pytest.raises(ValueError, match="^(labels|label_encoder) must be given for .*, which combines images"):
         sampler(torch.rand(2, 9), labels, encoder, torch.randn(2, 3), None)
 
 
@@ -255,7 +256,7 @@ def test_masks_are_smooth():
 
 
 def test_a_hybrid_needs_two_square_images():
-    with pytest.raises(ValueError, match="two images"):
+    with pytest.raises(ValueError, match="^images must be at least two per batch for HybridMask"):
         HybridMask()(torch.rand(1, 1, 8, 8), None, None, None, None)
     with pytest.raises(ValueError, match="^images must be"):
         HybridMask()(torch.rand(4, 10), None, None, None, None)
@@ -298,7 +299,7 @@ def test_a_linear_layer_sees_a_contrasted_pair_as_two_inputs_of_shared_weights()
 
 
 def test_self_contrast_needs_two_images():
-    with pytest.raises(ValueError, match="^SelfContrast needs at least two images per batch, got 1"):
+    with pytest.raises(ValueError, match="^images must be at least two per batch for SelfContrast, got 1"):
         SelfContrast()(torch.rand(1, 6), None, None, None, None)
     assert repr(SelfContrast()) == "SelfContrast()"
 
@@ -322,3 +323,25 @@ def test_self_contrast_trains_a_network_without_labels_in_its_input():
     assert result[-1].head.loss < result[0].head.loss
     assert model.predict(batch[0]).shape == (12,)
     model.step((batch[0], None), optimizer)  # no layer needs labels
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf, -torch.inf, 6e4, -6e4])
+def test_no_score_makes_the_true_label_a_wrong_one(value, classes):
+    labels = torch.randint(classes, (300,), generator=generator())
+    is_true = nn.functional.one_hot(labels, classes).bool()
+    first = torch.arange(classes).expand(300, classes) == 0
+    for place in (is_true, first, ~is_true, torch.ones_like(is_true)):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+            scores = torch.randn(300, classes, generator=generator()).masked_fill(place, value).to(dtype)
+            for sampler in (HardLabel(), HardGoodness(), HardGoodness(temperature=0.01)):
+                wrong = sampler.wrong_labels(labels, classes, scores, generator())
+                assert ((wrong >= 0) & (wrong < classes) & (wrong != labels)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_an_impossible_class_is_not_drawn_in_any_precision(dtype):
+    labels = torch.randint(1, 4, (300,), generator=generator())
+    scores = torch.randn(300, 4, generator=generator()).to(dtype)
+    scores[:, 0] = -torch.inf
+    assert (HardLabel().wrong_labels(labels, 4, scores, generator()) != 0).all()

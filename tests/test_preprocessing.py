@@ -164,17 +164,17 @@ def test_other_inputs_are_refused() -> None:
         with pytest.raises(ValueError, match="^inputs must contain at least one sample, got none"):
             preprocessing.fit(empty)
     assert preprocessing.needs_fit
-    with pytest.raises(TypeError, match="^preprocessing must be an instance of Preprocessing, got True"):
+    with pytest.raises(TypeError, match="^preprocessing must be an instance of Preprocessing or None, got True"):
         network(preprocessing=True)
 
 
 @pytest.mark.parametrize("shape", [(2, 60), (2, 1, 4, 5), (2, 3), (3, 4, 5), (2, 4, 5, 3)])
 def test_inputs_of_another_form_than_the_training_data_are_refused(shape: tuple[int, ...]) -> None:
     preprocessing = Preprocessing(standardize=True).fit(images())
-    with pytest.raises(ValueError, match=r"^images must be \(batch, channels, height, width\) with 3 channels, .*got"):
+    with pytest.raises(ValueError, match=r"^images must have shape \(channels, height, width\) with 3 channels, .*got"):
         preprocessing(torch.zeros(shape))
     rows = Preprocessing(standardize=True).fit(images().flatten(1))
-    with pytest.raises(ValueError, match=r"^images must be \(batch, channels\) with 60 channels, .*got"):
+    with pytest.raises(ValueError, match=r"^images must have shape \(channels\) with 60 channels, .*got \(3, 4, 5\)"):
         rows(torch.zeros(2, 3, 4, 5))
 
 
@@ -466,3 +466,29 @@ def test_standardization_of_indices_is_refused_at_construction(
         build(Preprocessing(standardize=True))
     words = torch.randint(9, (20, 5))
     assert torch.equal(build(Preprocessing()).prepare(words), words)
+
+
+@pytest.mark.parametrize("kind", ["local", "baseline"])
+def test_a_network_whose_statistics_are_not_fitted_neither_trains_nor_predicts(kind: str) -> None:
+    preprocessing = Preprocessing(standardize=True)
+    layer, options = ff.FFLinear(6, 5), {"preprocessing": preprocessing}
+    x, y = torch.rand(9, 6), torch.arange(9) % 3
+    model: ff.network.Network
+    if kind == "local":
+        goodness, loss = ff.goodness.LearnedProjection(3), ff.losses.CrossEntropy()
+        model = ff.FFSequential(layer, goodness=goodness, loss=loss, **options)
+    else:
+        model = ff.baselines.Backpropagation(layer, num_classes=3, **options)
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    uses: tuple[Callable[[], Any], ...] = (
+        lambda: model.predict(x),
+        lambda: model.step((x, y), optimizer),
+        lambda: model.activations(x),
+        lambda: ff.evaluate(model, (x, y)),
+    )
+    for use in uses:
+        with pytest.raises(ValueError, match="^preprocessing must be fitted before the first step or prediction"):
+            use()
+    model.preprocessing.fit(x)
+    for use in uses:
+        use()

@@ -41,6 +41,7 @@ def test_every_recipe_trains_and_classifies(name: str) -> None:
     history = recipe.fit(model, data(), epochs=1, batch_size=20, augment=None, progress=False)
     assert len(history) == 1
     assert model.predict(data()[0]).shape == (40,)
+    assert len(ff.diagnostics.probe(model, data(), data(), epochs=1)) == len(model)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -63,6 +64,7 @@ def test_models_of_one_recipe_share_nothing(name: str) -> None:
 def test_any_number_of_classes(classes: int) -> None:
     for name in RECIPES:
         model = small(name).model((1, 4, 4), classes)
+        model.preprocessing.fit(torch.rand(3, 1, 4, 4))
         assert model.scores(torch.rand(3, 1, 4, 4)).shape == (3, classes)
 
 
@@ -184,6 +186,7 @@ def test_the_trifecta_on_small_images_and_its_label(name: str) -> None:
     assert repr(model.classifier) == "SumOverLayers(slice(-1, None, None))"
     # Label channels are learned, the one-hot code appended to an image is not.
     assert ("label_encoder" in model.parameter_groups()) == (name != "trifecta-fcn")
+    model.preprocessing.fit(torch.rand(3, *SHAPE))
     assert model.predict(torch.rand(3, *SHAPE)).shape == (3,)
 
 

@@ -929,7 +929,7 @@ def test_fit_without_the_callers_gradients_trains(make, context):
 def test_a_network_that_is_set_up_by_a_prediction_without_gradients_trains(context):
     model = convolutions(preprocessing=ff.preprocessing.Preprocessing(standardize=True))
     images, labels = torch.rand(12, 1, 8, 8), torch.arange(12) % 3
-    with context():
+    with context(), pytest.raises(ValueError, match="^preprocessing must be fitted before the first step or predict"):
         model.predict(images)
     before = snapshot(model)
     train(model, images, labels)

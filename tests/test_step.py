@@ -33,6 +33,7 @@ def small(name: str, widths: tuple[int, ...] | None = None) -> tuple[Recipe, ff.
     images = torch.rand(16, *shape)
     if model.num_embeddings is not None:
         images = torch.randint(0, model.num_embeddings, (16, *shape))
+    model.preprocessing.fit(images)
     return recipe, model, (images, torch.arange(16) % classes)
 
 

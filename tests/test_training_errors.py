@@ -150,7 +150,7 @@ def test_data_of_another_kind() -> None:
         ((X, torch.where(torch.arange(50) == 49, 7, Y)), r"labels must be in 0\.\.2 for 3 classes, got 0\.\.7"),
         (X, "data must have labels"),
         ([], "data must contain at least one sample"),
-        (3, "data must be TensorData"),
+        (3, "inputs must be an instance of TensorData"),
         ((X, Y[:9]), "one label for each of the 50 inputs, got 9"),
         (DataLoader([(x, x[:2]) for x in X], 5), r"labels must be"),
         (DataLoader([(x[:25], 0) for x in X], 5), "25"),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
+from forwardforward._utils.memory import check_memory
 
 __all__ = ["BestInterval", "GoodnessReadout", "LayerEnsemble", "SumOverLayers"]
 
@@ -129,7 +130,7 @@ class BestInterval(nn.Module):
         runs = [(stop - start, start, stop) for start in range(depth) for stop in range(start + 1, depth + 1)]
         wrong = {run: int(((sums[:, run[2]] - sums[:, run[1]]).argmax(1) != labels).sum()) for run in sorted(runs)}
         _, start, stop = min(wrong, key=lambda run: wrong[run])
-        self.bounds.copy_(torch.tensor([start, stop]))
+        self.bounds.copy_(torch.tensor([start, stop], device=self.bounds.device))
 
 
 @checked
@@ -152,6 +153,7 @@ class GoodnessReadout(nn.Module):
     def __init__(self, num_classes: NumClasses, depth: PositiveInt) -> None:
         super().__init__()
         self.depth, self.num_classes = depth, num_classes
+        check_memory("num_classes and depth", num_classes, depth * num_classes)
         self.linear = nn.Linear(depth * num_classes, num_classes)
         with torch.no_grad():  # initially the sum over the layers
             self.linear.weight.copy_(torch.eye(num_classes).repeat(1, depth))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_num_classes
+from forwardforward._utils.arguments import NumClasses, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward.normalization import RMSNorm
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
@@ -16,6 +18,7 @@ from forwardforward.pooling import SequencePool, SpatialPool
 __all__ = ["LinearHead"]
 
 
+@checked
 class LinearHead(nn.Module):
     """A linear classifier on the layers' normalized activations, trained together with them.
 
@@ -30,7 +33,8 @@ class LinearHead(nn.Module):
             sequences. ``nn.Flatten()`` keeps all activations.
 
     Raises:
-        ValueError: If ``label`` is another string, there are fewer than two classes, or ``layers`` selects no layer.
+        TypeError: If an argument has the wrong type.
+        ValueError: If ``label`` is another string, or there are fewer than two classes.
 
     Source: Hinton (2022), arXiv 2212.13345.
 
@@ -45,17 +49,13 @@ class LinearHead(nn.Module):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: NumClasses,
         layers: slice = slice(1, None),
-        label: str = "neutral",
+        label: Literal["neutral", "random"] = "neutral",
         pool: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if label not in ("neutral", "random"):
-            raise ValueError(f"label must be 'neutral' or 'random', got {label!r}")
-        if not isinstance(layers, slice):
-            raise TypeError(f"layers must be a slice, such as slice(1, None), got {layers!r}")
-        self.num_classes = check_num_classes(num_classes)
+        self.num_classes = num_classes
         self.layers = layers
         self.label = label
         self.pool = pool
@@ -94,6 +94,7 @@ class LinearHead(nn.Module):
         }
         if self.linear is not None and sizes == self._sizes:
             return
+        check_memory("num_classes", self.num_classes, sum(sizes.values()))
         linear = nn.Linear(sum(sizes.values()), self.num_classes, device=device, dtype=dtype)
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)

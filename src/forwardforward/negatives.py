@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from forwardforward._utils.checks import check_positive, check_whole
+from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, checked
 from forwardforward.batches import Batch
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.specs import Plugin
@@ -107,7 +107,8 @@ class LabelNegatives(Negatives, Plugin):
     ) -> Batch:
         """Return each image with its label and with a wrong one."""
         if label_encoder is None or labels is None:
-            raise ValueError(f"{self!r} needs labels and a label encoder: FFSequential(..., label_encoder=...)")
+            missing = "labels" if labels is None else "label_encoder"
+            raise ValueError(f"{missing} must be given for {self!r}, which combines images with labels, got None")
         wrong = self.wrong_labels(labels, label_encoder.num_classes, scores, generator)
         return Batch(label_encoder.join(images, torch.stack([labels, wrong])), labels, has_negatives=True)
 
@@ -150,6 +151,7 @@ class HardLabel(LabelNegatives):
         return _draw_wrong(scores, labels, generator)
 
 
+@checked
 class HardGoodness(LabelNegatives):
     r"""A wrong label drawn by its goodness, :math:`P(k) \propto \exp(g_k / T)`, without the true label.
 
@@ -169,8 +171,8 @@ class HardGoodness(LabelNegatives):
 
     scores = "goodness"
 
-    def __init__(self, temperature: float = 1.0) -> None:
-        self.temperature = check_positive("temperature", temperature)
+    def __init__(self, temperature: PositiveFloat = 1.0) -> None:
+        self.temperature = temperature
 
     def wrong_labels(
         self, labels: Tensor, num_classes: int, scores: Tensor | None, generator: torch.Generator | None
@@ -178,6 +180,7 @@ class HardGoodness(LabelNegatives):
         """Draw from the softmax of the standardized goodness ``scores``."""
         if scores is None:
             raise ValueError("scores must be given to HardGoodness, got None")
+        scores = scores.float()  # half precision has no 1e-12
         spread = scores.std(1, keepdim=True).clamp(min=1e-12)
         return _draw_wrong((scores - scores.mean(1, keepdim=True)) / (spread * self.temperature), labels, generator)
 
@@ -222,7 +225,7 @@ class SelfContrast(Negatives):
     ) -> Batch:
         """Return each image with itself, and with another image of the batch."""
         if len(images) < 2:
-            raise ValueError("SelfContrast needs at least two images per batch, got 1")
+            raise ValueError("images must be at least two per batch for SelfContrast, got 1")
         return Batch(torch.cat([images, (images + images[_others(images, generator)]) / 2]), labels, has_negatives=True)
 
 
@@ -234,6 +237,7 @@ def _others(images: Tensor, generator: torch.Generator | None) -> Tensor:
     return other
 
 
+@checked
 class HybridMask(Negatives):
     r"""Hybrid images without labels: half of one image, half of another, in large patches.
 
@@ -258,8 +262,8 @@ class HybridMask(Negatives):
 
     needs_labels = False
 
-    def __init__(self, blurs: int = 10) -> None:
-        self.blurs = check_whole("blurs", blurs, 0)
+    def __init__(self, blurs: NonNegativeInt = 10) -> None:
+        self.blurs = blurs
 
     def __call__(
         self,
@@ -272,7 +276,7 @@ class HybridMask(Negatives):
         """Return each image and a hybrid of it with another image of the batch."""
         batch = len(images)
         if batch < 2:
-            raise ValueError("HybridMask needs at least two images per batch, got 1")
+            raise ValueError("images must be at least two per batch for HybridMask, got 1")
         height, width = self._size(images)
         mask = self.masks(batch, height, width, images, generator)
         mask = mask.view(batch, *[1] * (images.dim() - 3), height, width) if images.dim() > 2 else mask.flatten(1)

@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_finite, check_labels, check_whole
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
+from forwardforward._utils.checks import (
+    check_finite,
+    check_images,
+    check_label_type,
+    check_labels,
+    label_remedy,
+)
 from forwardforward._utils.modes import recordable
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
@@ -28,6 +36,7 @@ __all__ = ["Network"]
 Classifier = Callable[[Tensor], Tensor] | Literal["head"]
 
 
+@checked
 class Network(nn.Module):
     """Base of the models that :func:`~forwardforward.fit` trains and :func:`~forwardforward.evaluate` measures.
 
@@ -55,10 +64,8 @@ class Network(nn.Module):
     layers: nn.ModuleList
     uses_negatives: bool = False
 
-    def __init__(self, preprocessing: Preprocessing | None = None, num_classes: int | None = None) -> None:
+    def __init__(self, preprocessing: Preprocessing | None = None, num_classes: NumClasses | None = None) -> None:
         super().__init__()
-        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
-            raise TypeError(f"preprocessing must be an instance of Preprocessing, got {preprocessing!r}")
         self.preprocessing = Preprocessing() if preprocessing is None else copy.deepcopy(preprocessing)
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
@@ -102,7 +109,8 @@ class Network(nn.Module):
         """Whether the shapes of all parameters are known."""
         return True
 
-    def setup(self, input_shape: Sequence[int]) -> None:
+    @checked
+    def setup(self, input_shape: Sequence[PositiveInt]) -> None:
         """Create the parameters and buffers that depend on the input's shape.
 
         Args:
@@ -152,17 +160,59 @@ class Network(nn.Module):
         autocast: torch.dtype | None = None,
         monitor: bool = False,
         whole_step: WholeStep | None = None,
+        validate: bool = True,
     ) -> StepResult:
         """Update the network once; see the subclasses."""
         raise NotImplementedError
 
+    def _checked_batch(
+        self, batch: tuple[Tensor, Tensor | None], validate: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return preprocessed images without a graph to the caller's, and labels, of a training batch.
+
+        Args:
+            batch: Raw images and labels.
+            validate: Whether to check the values too, which waits for the device.
+        """
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(f"batch must be a pair (images, labels), got {describe(batch)}")
+        images, labels = batch
+        prepared = self.prepare(images, validate).detach()
+        if validate and self.num_embeddings is None:
+            check_images(prepared)
+        return prepared, None if labels is None else self.check_labels(prepared, labels, validate)
+
     def scores(self, images: Tensor) -> Tensor:
-        """Return the scores of one batch, ``(batch, classes)``; the largest wins."""
+        """Return the scores of one batch, ``(batch, classes)``; the largest wins.
+
+        Raises:
+            ValueError: If the goodness or a score is NaN, or is infinite although no classifier returned it.
+        """
         raise NotImplementedError
 
     def layer_goodness(self, images: Tensor) -> Tensor:
         """Return each layer's goodness of one batch under every label, ``(batch, layers, classes)``."""
         raise ValueError("this network has no local objectives, which layer_goodness needs")
+
+    def classify(self, goodness: Tensor) -> Tensor:
+        """Return the classifier's scores ``(batch, classes)`` of goodness ``(batch, layers, classes)``.
+
+        Args:
+            goodness: As :meth:`layer_goodness` returns it.
+
+        Raises:
+            ValueError: If the goodness is NaN or infinite, or the classifier's scores are NaN or of another shape.
+        """
+        if not callable(self.classifier):
+            raise ValueError(f"classifier must be a function of the goodness, got {self.classifier!r}")
+        scores = self.classifier(check_finite(goodness))
+        if scores.shape != goodness[:, 0].shape:
+            raise ValueError(
+                f"classifier must return scores of shape {tuple(goodness[:, 0].shape)}, got {tuple(scores.shape)}"
+            )
+        if bool(scores.isnan().any()):  # infinity is a score, such as the logarithm of a probability of zero
+            raise ValueError(f"classifier must return scores that are not NaN, got NaN from {self.classifier}")
+        return scores
 
     def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the one-pass head's logits of one batch, ``(batch, classes)``."""
@@ -188,16 +238,18 @@ class Network(nn.Module):
         """Dtype of the parameters, in which inputs are computed."""
         return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype())
 
-    def prepare(self, images: Any) -> Tensor:
+    def prepare(self, images: Any, validate: bool = True) -> Tensor:
         """Return raw inputs as the first layer reads them: preprocessed, in the network's dtype and on its device.
 
         Args:
             images: Raw inputs, ``(batch, ...)``: a tensor or numpy array, floating or uint8; whole numbers if the first
                 layer looks them up in a table.
+            validate: Whether to check that indices are in range and the statistics of the preprocessing fitted.
 
         Raises:
             TypeError: If they are of another type.
-            ValueError: If they are not a batch of at least one input, or indices are out of range.
+            ValueError: If they are not a batch of at least one input, indices are out of range, or the preprocessing
+                standardizes and is not fitted.
         """
         raw = recordable(to_tensor(images))
         if raw.dim() < 2:
@@ -207,22 +259,25 @@ class Network(nn.Module):
         if not len(raw):
             raise ValueError("images must contain at least one image, got none")
         if self.num_embeddings is not None:
-            return self._prepare_indices(raw, self.num_embeddings)
+            return self._prepare_indices(raw, self.num_embeddings, validate)
         x = to_float(raw.to(self.device)).to(self.dtype)
         if self.input_shape is None:
             self._setup_for(raw)
+        if validate and not torch.compiler.is_compiling() and self.preprocessing.needs_fit:
+            raise ValueError(
+                "preprocessing must be fitted before the first step or prediction, as "
+                "model.preprocessing.fit(training_images) and fit do, got Preprocessing(standardize=True) without "
+                "statistics"
+            )
         prepared: Tensor = self.preprocessing(x)
         return prepared
 
-    def _prepare_indices(self, raw: Tensor, num_embeddings: int) -> Tensor:
+    def _prepare_indices(self, raw: Tensor, num_embeddings: int, validate: bool) -> Tensor:
         if raw.is_floating_point() or raw.dtype == torch.bool:
             raise TypeError(f"images must be whole numbers, which the first layer looks up, got {raw.dtype}")
         raw = raw if raw.dtype in (torch.int32, torch.int64) else raw.long()
-        lowest, highest = torch.stack(raw.aminmax()).tolist()  # one synchronization with the device
-        if lowest < 0 or highest >= num_embeddings:
-            raise ValueError(
-                f"images must be indices of the first layer's table, 0..{num_embeddings - 1}, got {lowest}..{highest}"
-            )
+        if validate:
+            check_images(raw, num_embeddings)
         if self.input_shape is None:
             self._setup_for(raw)
         return raw.to(self.device)
@@ -231,28 +286,32 @@ class Network(nn.Module):
         with torch.inference_mode(False):  # parameters made in inference mode could not be trained
             self.setup(tuple(raw.shape[1:]))
 
-    def check_labels(self, images: Tensor, labels: Any) -> Tensor:
+    def check_labels(self, images: Tensor, labels: Any, validate: bool = True) -> Tensor:
         """Return class indices as int64 on the network's device.
 
         Args:
             images: The batch that they belong to.
             labels: One class index per image.
+            validate: Whether to check that they are in range.
 
         Raises:
             TypeError: If they are not whole numbers.
             ValueError: If there is not one per image, or one is out of range.
         """
-        plain = labels.as_subclass(Tensor) if isinstance(labels, Tensor) else torch.as_tensor(labels)
+        plain = to_tensor(labels, "labels") if isinstance(labels, Tensor | np.ndarray) else _as_tensor(labels)
         if plain.shape != (len(images),):
-            raise ValueError(f"labels must be one per image, ({len(images)},), got {tuple(plain.shape)}")
-        if plain.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch compares few unsigned types
-            plain = plain.long()
-        check_labels(plain, self.num_classes)
+            shape = tuple(plain.shape)
+            remedy = label_remedy("labels", shape, len(images))
+            raise ValueError(f"labels must be one per image, ({len(images)},), got {shape}{remedy}")
+        check_label_type(plain)
+        if validate:
+            check_labels(plain, self.num_classes)
         return recordable(plain).long().to(self.device)
 
     # Prediction
 
-    def batches(self, inputs: Data, batch_size: int = 1000) -> Source:
+    @checked
+    def batches(self, inputs: Data, batch_size: PositiveInt = 1000) -> Source:
         """Return the batches of inputs of any supported kind, in order, on the network's device.
 
         Args:
@@ -261,7 +320,8 @@ class Network(nn.Module):
         """
         return source(inputs, batch_size, self.device, self.dtype, self.num_embeddings, shuffle=False)
 
-    def predict(self, inputs: Data, batch_size: int = 1000) -> Tensor:
+    @checked
+    def predict(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
         """Return the class of each input, ``(samples,)``.
 
         Args:
@@ -274,7 +334,8 @@ class Network(nn.Module):
         """
         return torch.cat([scores.argmax(1) for scores in self._all_scores(inputs, batch_size)])
 
-    def predict_proba(self, inputs: Data, batch_size: int = 1000) -> Tensor:
+    @checked
+    def predict_proba(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
         """Return the softmax of the scores, ``(samples, classes)``; summed goodness makes them overconfident.
 
         Args:
@@ -287,17 +348,19 @@ class Network(nn.Module):
         return torch.cat([scores.softmax(1) for scores in self._all_scores(inputs, batch_size)])
 
     def _all_scores(self, inputs: Data, batch_size: int) -> Iterator[Tensor]:
-        check_whole("batch_size", batch_size, 1)
         if isinstance(inputs, Tensor | np.ndarray):
             images = to_tensor(inputs)
             first = images[:1] if images.dim() > 1 else images
             self.prepare(first)  # refuses inputs of the wrong form in the same words as every other method
             for chunk in images.split(batch_size):
-                yield self._checked_scores(chunk)
+                yield self.scores(chunk)
         else:
             for images, _ in self.batches(inputs, batch_size).batches(None):
-                yield self._checked_scores(images)
+                yield self.scores(images)
 
-    def _checked_scores(self, images: Tensor) -> Tensor:
-        scores = self.scores(images)
-        return check_finite(scores) if self.classifier in (None, "head") else scores
+
+def _as_tensor(labels: Any) -> Tensor:
+    try:
+        return torch.as_tensor(labels, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"labels must be integers, got {describe(labels)}") from None

@@ -10,9 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from forwardforward._utils.arguments import checked
+
 __all__ = ["Preprocessing"]
 
 
+@checked
 class Preprocessing(nn.Module):
     r"""Conversion of raw inputs to floating point, and optional standardization.
 
@@ -43,7 +46,7 @@ class Preprocessing(nn.Module):
 
     def __init__(self, standardize: bool = False) -> None:
         super().__init__()
-        self.standardize = bool(standardize)
+        self.standardize = standardize
         self.register_buffer("mean", None)
         self.register_buffer("std", None)
         self.register_buffer("fitted", torch.tensor(False) if standardize else None)
@@ -90,7 +93,7 @@ class Preprocessing(nn.Module):
         if not self.standardize:
             return self
         batches = [inputs] if isinstance(inputs, Tensor | np.ndarray) else inputs
-        count, total, squares, lowest, highest = 0, *[torch.zeros(())] * 4
+        count = 0
         shift: Tensor | None = None
         shape: tuple[int, ...] = ()
         for batch in batches:
@@ -101,6 +104,7 @@ class Preprocessing(nn.Module):
             rows = x.movedim(1, -1).reshape(-1, x.shape[1])
             if shift is None:  # sums around a value of the data's size lose no digits
                 shift, lowest, highest = rows.mean(0), rows.amin(0), rows.amax(0)
+                total, squares = torch.zeros_like(shift), torch.zeros_like(shift)
             lowest, highest = lowest.minimum(rows.amin(0)), highest.maximum(rows.amax(0))
             count, rows = count + len(rows), rows - shift
             total, squares = total + rows.sum(0), squares + rows.square().sum(0)
@@ -130,8 +134,8 @@ class Preprocessing(nn.Module):
             return x
         if x.dim() != self.mean.dim() + 1 or x.shape[1] != self.mean.shape[0]:
             raise ValueError(
-                f"images must be (batch, {', '.join(['channels', 'height', 'width'][: self.mean.dim()])}) with "
-                f"{self.mean.shape[0]} channels, as those that the statistics are of, got shape {tuple(x.shape)}"
+                f"images must have shape ({', '.join(['channels', 'height', 'width'][: self.mean.dim()])}) with "
+                f"{self.mean.shape[0]} channels, as those that the statistics are of, got {tuple(x.shape[1:])}"
             )
         return (x - self.mean.to(x.dtype)) / self.std.to(x.dtype)
 
@@ -140,11 +144,12 @@ class Preprocessing(nn.Module):
         return f"standardize={self.standardize}"
 
 
-def to_tensor(inputs: Any) -> Tensor:
+def to_tensor(inputs: Any, name: str = "images") -> Tensor:
     """Return raw inputs as a plain tensor.
 
     Args:
         inputs: A tensor or a numpy array.
+        name: Name of the argument, for a message.
 
     Raises:
         TypeError: If they are something else.
@@ -152,12 +157,12 @@ def to_tensor(inputs: Any) -> Tensor:
     if isinstance(inputs, Tensor):
         return inputs if type(inputs) is Tensor else inputs.as_subclass(Tensor)
     if not isinstance(inputs, np.ndarray):
-        raise TypeError(f"images must be a tensor or a numpy array, got {type(inputs).__name__}")
+        raise TypeError(f"{name} must be a tensor or a numpy array, got {type(inputs).__name__}")
     try:
         # torch accepts neither foreign byte orders nor negative strides, and warns of read-only memory
         return torch.from_numpy(np.require(inputs, inputs.dtype.newbyteorder("="), ["C", "W"]))
     except TypeError:
-        raise TypeError(f"images must be an array of numbers, got {inputs.dtype}") from None
+        raise TypeError(f"{name} must be an array of numbers, got {inputs.dtype}") from None
 
 
 def to_float(inputs: Any) -> Tensor:

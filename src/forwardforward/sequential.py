@@ -34,6 +34,9 @@ from forwardforward.update_schedules import Groups, Joint
 
 __all__ = ["FFSequential"]
 
+#: ``sampler(images, labels, label_encoder, scores, generator)``, as :class:`~forwardforward.negatives.Negatives`.
+Sampler = Callable[[Tensor, Tensor | None, LabelEncoder | None, Tensor | None, torch.Generator | None], Batch]
+
 
 @checked
 class FFSequential(Network):
@@ -94,7 +97,7 @@ class FFSequential(Network):
         normalization: Callable[[Tensor], Tensor] | None = None,
         peer: PeerNormalization | None = None,
         label_encoder: LabelEncoder | None = None,
-        negatives: Negatives | Callable[..., Batch] | None = None,
+        negatives: Sampler | None = None,
         head: LinearHead | None = None,
         classifier: Classifier | None = None,
         num_classes: NumClasses | None = None,
@@ -128,7 +131,7 @@ class FFSequential(Network):
 
     def _assemble(
         self,
-        negatives: Negatives | Callable[..., Batch] | None,
+        negatives: Sampler | None,
         head: LinearHead | None,
         classifier: Classifier | None,
         input_shape: Sequence[int] | None,
@@ -159,11 +162,12 @@ class FFSequential(Network):
         """Return a layer with the network's plug-ins where it lacks its own."""
         try:
             layer.adopt(self._defaults)
-        except ValueError as error:
-            raise ValueError(f"layer {index}: {error}") from error
+        except (ValueError, TypeError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"layer {index}: {error}") from error
         return layer
 
-    def _checked_negatives(self, negatives: Negatives | Callable[..., Batch] | None) -> Callable[..., Batch] | None:
+    def _checked_negatives(self, negatives: Sampler | None) -> Callable[..., Batch] | None:
         if not self.uses_negatives:
             if self.label_encoder is not None:
                 raise ValueError(
@@ -208,6 +212,10 @@ class FFSequential(Network):
             return SumOverLayers(self._classifying_layers()) if self.layers_classify else "head"
         if classifier == "head" and self.head is None:
             raise ValueError("head must be given for classifier='head', got None")
+        if classifier != "head" and not self.layers_classify:
+            raise ValueError(
+                f"classifier must be None or 'head' for layers without a goodness of every class, got {classifier}"
+            )
         return copy.deepcopy(classifier)
 
     def _check_saved(self) -> None:
@@ -363,6 +371,7 @@ class FFSequential(Network):
         autocast: torch.dtype | None = None,
         monitor: bool = False,
         whole_step: WholeStep | None = None,
+        validate: bool = True,
     ) -> StepResult:
         """Update the layers once.
 
@@ -377,6 +386,8 @@ class FFSequential(Network):
             autocast: Compute precision, such as ``torch.bfloat16``; goodness and weights keep theirs.
             monitor: Whether to measure gradient norms.
             whole_step: Computes the gradients of all layers in one function; default: layer by layer.
+            validate: Whether to check that images are finite and labels and indices in range, which waits for the
+                device; :func:`~forwardforward.fit` checks its data once.
 
         Returns:
             The local losses.
@@ -388,7 +399,7 @@ class FFSequential(Network):
         check_optimizer(optimizer)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
-            images, labels = self._prepared(batch)
+            images, labels = self._prepared(batch, validate)
             optimizer.attach(self)
             names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
             if "label_encoder" in self.parameter_groups():
@@ -409,15 +420,11 @@ class FFSequential(Network):
                 result.head = self.head.step(features, labels, optimizer)
         return result
 
-    def _prepared(self, batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-        """Return preprocessed images without a graph to the caller's, and checked labels, of a training batch."""
-        images, labels = batch
-        prepared = self.prepare(images).detach()
-        if labels is None:
-            if self._needs_labels:
-                raise ValueError("labels must be given for this network's objectives, got None")
-            return prepared, None
-        return prepared, self.check_labels(prepared, labels)
+    def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool = True) -> tuple[Tensor, Tensor | None]:
+        images, labels = self._checked_batch(batch, validate)
+        if labels is None and self._needs_labels:
+            raise ValueError("labels must be given for this network's objectives, got None")
+        return images, labels
 
     def _scores_for_negatives(
         self, images: Tensor, generator: torch.Generator | None
@@ -587,18 +594,11 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
 
         Raises:
-            ValueError: If the goodness is NaN or infinite.
+            ValueError: If the goodness is NaN or infinite, or a score is NaN.
         """
         if self.classifier == "head":
-            return self.head_logits(images)
-        assert callable(self.classifier)
-        goodness = check_finite(self.layer_goodness(images))
-        scores = self.classifier(goodness)
-        if scores.shape != goodness[:, 0].shape:
-            raise ValueError(
-                f"classifier must return scores of shape {tuple(goodness[:, 0].shape)}, got {tuple(scores.shape)}"
-            )
-        return scores
+            return check_finite(self.head_logits(images))
+        return self.classify(self.layer_goodness(images))
 
     def _check_goodness(self) -> None:
         if self.uses_negatives and self.label_encoder is None:

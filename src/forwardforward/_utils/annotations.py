@@ -87,7 +87,9 @@ class Check(NamedTuple):
 
 
 def checks_of(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Check]:
-    hints = typing.get_type_hints(function, include_extras=True)
+    annotations = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    scope = inspect.unwrap(function).__globals__  # names of the returned type may exist for type checkers only
+    hints = typing.get_type_hints(types.SimpleNamespace(__annotations__=annotations), scope, include_extras=True)
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {
         name: check
@@ -99,6 +101,8 @@ def checks_of(function: Callable[..., Any], signature: inspect.Signature) -> dic
 def check_for(hint: Any) -> Check | None:
     """Return the check of an annotation, None for an annotation that accepts everything."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:  # a class, from Python 3.11 on
+        return None
     if origin is Annotated:
         limits = next((item for item in arguments[1:] if isinstance(item, Range)), Range())
         return _number(arguments[0], limits) if arguments[0] in (int, float) else check_for(arguments[0])

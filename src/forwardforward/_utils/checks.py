@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
+import types
 from collections.abc import Sequence
 from typing import SupportsIndex
 
@@ -13,12 +15,15 @@ __all__ = [
     "InputShapeError",
     "check_finite",
     "check_image_shape",
+    "check_images",
+    "check_label_type",
     "check_labels",
     "check_not_negative",
     "check_num_classes",
     "check_positive",
     "check_saved",
     "check_whole",
+    "label_remedy",
     "name_of",
 ]
 
@@ -109,6 +114,27 @@ def check_finite(scores: Tensor) -> Tensor:
     return scores
 
 
+def check_images(images: Tensor, num_embeddings: int | None = None) -> Tensor:
+    """Return images whose values a network can read.
+
+    Args:
+        images: Floating or uint8, or indices.
+        num_embeddings: Size of the table that indices are looked up in; None if the images are not indices.
+
+    Raises:
+        ValueError: If they contain NaN or infinity, or an index is out of range.
+    """
+    if num_embeddings is not None:
+        lowest, highest = _extremes(images)
+        if lowest < 0 or highest >= num_embeddings:
+            raise ValueError(
+                f"images must be indices of the first layer's table, 0..{num_embeddings - 1}, got {lowest}..{highest}"
+            )
+    elif images.is_floating_point() and not bool(images.isfinite().all()):
+        raise ValueError("images must be finite, got NaN or infinity")
+    return images
+
+
 def check_labels(labels: Tensor, num_classes: int | None) -> None:
     """Check that labels are class indices.
 
@@ -120,16 +146,56 @@ def check_labels(labels: Tensor, num_classes: int | None) -> None:
         TypeError: If they are not of an integer type.
         ValueError: If one is negative or at least ``num_classes``.
     """
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be of an integer type, got {labels.dtype}")
+    check_label_type(labels)
     if not labels.numel():
         return
-    lowest, highest = torch.stack(labels.aminmax()).tolist()  # one synchronization with the device, not two
+    lowest, highest = _extremes(labels)
     if num_classes is None:
         if lowest < 0:
             raise ValueError(f"labels must be at least 0, got {lowest}")
     elif lowest < 0 or highest >= num_classes:
-        raise ValueError(f"labels must be in 0..{num_classes - 1} for {num_classes} classes, got {lowest}..{highest}")
+        remedy = ": count from 0, as in labels - 1" if (lowest, highest) == (1, num_classes) else ""
+        raise ValueError(
+            f"labels must be in 0..{num_classes - 1} for {num_classes} classes, got {lowest}..{highest}{remedy}"
+        )
+
+
+def check_label_type(labels: Tensor, name: str = "labels", expected: str = "of an integer type") -> None:
+    """Check that labels are of an integer type.
+
+    Args:
+        labels: Of any shape.
+        name: Name of the argument, for the message.
+        expected: What they must be, for the message.
+
+    Raises:
+        TypeError: If they are of another type.
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        is_whole = not labels.is_complex() and torch.equal(labels, labels.long().to(labels.dtype))
+        remedy = f"; {name}.long() converts them" if is_whole else ""
+        raise TypeError(f"{name} must be {expected}, got {labels.dtype}{remedy}")
+
+
+def label_remedy(name: str, shape: Sequence[int], count: int) -> str:
+    """Return how labels of a wrong shape become one per sample, for a message; empty if that is not known.
+
+    Args:
+        name: Name of the argument.
+        shape: Shape of the labels.
+        count: Number of samples.
+    """
+    if len(shape) != 2 or shape[0] != count:
+        return ""
+    return f"; {name}.squeeze(1) removes the column" if shape[1] == 1 else f"; of one-hot labels, {name}.argmax(1)"
+
+
+def _extremes(values: Tensor) -> tuple[int, int]:
+    """Return the lowest and the highest of whole numbers, in one synchronization with the device."""
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch compares few unsigned types
+        values = values.long()
+    lowest, highest = torch.stack(values.aminmax()).tolist()
+    return lowest, highest
 
 
 def check_saved(place: str, plugin: object) -> None:
@@ -140,21 +206,41 @@ def check_saved(place: str, plugin: object) -> None:
         plugin: A module, or any other object.
 
     Raises:
-        ValueError: If the plug-in, one of its modules or a list of it has a tensor as a plain attribute.
+        ValueError: If the plug-in, one of its modules or a list of it has a tensor as a plain attribute, or a plug-in
+            that is not a module has a module with tensors.
     """
+    if isinstance(plugin, types.MethodType):  # a method's object is not part of the network
+        owner = plugin.__self__
+        if isinstance(owner, torch.nn.Module) and _has_tensors(owner):
+            raise ValueError(
+                f"{place} is a method of {type(owner).__name__}, whose weights are not saved: pass the module itself, "
+                "with this method as its forward"
+            )
+        plugin = owner
+    if isinstance(plugin, functools.partial):
+        for part in (plugin.func, *plugin.args, *plugin.keywords.values()):
+            check_saved(place, part)
+            if isinstance(part, Tensor) or _has_tensors(part):
+                raise ValueError(f"{place} is a partial function of tensors, which are not saved: pass an nn.Module")
+    is_module = isinstance(plugin, torch.nn.Module)
     parts = plugin.named_modules() if isinstance(plugin, torch.nn.Module) else [("", plugin)]
     for path, part in parts:
         for name, value in getattr(part, "__dict__", {}).items():
             values = value if isinstance(value, list | tuple) else [value]
             if name in ("_parameters", "_buffers", "_modules"):
                 continue
-            if any(isinstance(item, Tensor) for item in values):
+            if any(isinstance(item, Tensor) or (not is_module and _has_tensors(item)) for item in values):
                 full = ".".join(filter(None, (place, path, name)))
                 remedy = (
                     f"assign an nn.Parameter, or call register_buffer({name!r}, tensor)"
                     if isinstance(part, torch.nn.Module)
                     else "derive its class from nn.Module, with a parameter or buffer"
                 )
-                raise ValueError(f"{full} is a plain tensor, which is not saved: {remedy}")
+                kind = "a module" if any(map(_has_tensors, values)) else "a plain tensor"
+                raise ValueError(f"{full} is {kind}, which is not saved: {remedy}")
             if isinstance(part, torch.nn.Module) and name in ("goodness", "loss", "embedding"):
                 check_saved(".".join(filter(None, (place, path, name))), value)  # a plain callable
+
+
+def _has_tensors(value: object) -> bool:
+    return isinstance(value, torch.nn.Module) and bool(value.state_dict())

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_num_classes
+from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
+from forwardforward._utils.checks import check_finite
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.numerics import accumulator
 from forwardforward.layers import FFLayer
@@ -28,6 +30,7 @@ __all__ = ["Baseline"]
 LinearModule = nn.Linear | nn.Conv2d
 
 
+@checked
 class Baseline(Network):
     """Base class of the baselines: the layers' blocks and activations, and a linear output layer that returns logits.
 
@@ -58,12 +61,12 @@ class Baseline(Network):
     def __init__(
         self,
         *layers: nn.Module,
-        num_classes: int,
+        num_classes: NumClasses,
         normalization: nn.Module | None = None,
         preprocessing: Preprocessing | None = None,
-        input_shape: Sequence[int] | None = None,
+        input_shape: Sequence[PositiveInt] | None = None,
     ) -> None:
-        super().__init__(preprocessing, check_num_classes(num_classes))
+        super().__init__(preprocessing, num_classes)
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
         self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
@@ -112,6 +115,7 @@ class Baseline(Network):
             return
         shapes = setup_layers(self.stack, tuple(input_shape))
         assert self.num_classes is not None
+        check_memory("num_classes", self.num_classes, math.prod(shapes[-1]))
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
@@ -167,6 +171,7 @@ class Baseline(Network):
         autocast: torch.dtype | None = None,
         monitor: bool = False,
         whole_step: WholeStep | None = None,
+        validate: bool = True,
     ) -> StepResult:
         """Update the network on one batch.
 
@@ -178,14 +183,14 @@ class Baseline(Network):
             autocast: Compute precision.
             monitor: Whether to return the norm of every layer's gradient.
             whole_step: No effect: the step is not compiled, so ``fit(compile=True)`` trains a baseline uncompiled.
+            validate: Whether to check that images are finite and labels and indices in range, which waits for the
+                device.
         """
         check_optimizer(optimizer)
         with torch.inference_mode(False), torch.enable_grad():
-            images, labels = batch
-            images = self.prepare(images).detach()
+            images, labels = self._checked_batch(batch, validate)
             if labels is None:
                 raise ValueError("labels must be given for cross-entropy, got None")
-            labels = self.check_labels(images, labels)
             optimizer.attach(self)
             optimizer.zero_grad()
             logits = self.gradients(images, labels, autocast)
@@ -200,10 +205,13 @@ class Baseline(Network):
 
         Args:
             images: Raw images, ``(batch, ...)``.
+
+        Raises:
+            ValueError: If a logit is NaN or infinite.
         """
         x = self.prepare(images)
         with eval_mode(self):
-            return self.logits(x)
+            return check_finite(self.logits(x))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_positive
+from forwardforward._utils.arguments import PositiveFloat, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to
 from forwardforward._utils.numerics import accumulator
 from forwardforward.baselines.baseline import Baseline, LinearModule, linear_modules
@@ -20,6 +21,7 @@ from forwardforward.layers.chain import skip_tensors
 __all__ = ["Pepita"]
 
 
+@checked
 class Pepita(Baseline):
     r"""A network trained with two forward passes, the second on an input modulated by the output error.
 
@@ -79,8 +81,8 @@ class Pepita(Baseline):
 
     projection: Tensor
 
-    def __init__(self, *layers: nn.Module, num_classes: int, scale: float = 0.05, **options: Any) -> None:
-        self.scale = check_positive("scale", scale)  # before the base class, whose constructor may call setup
+    def __init__(self, *layers: nn.Module, num_classes: int, scale: PositiveFloat = 0.05, **options: Any) -> None:
+        self.scale = scale  # before the base class, whose constructor may call setup
         super().__init__(*layers, num_classes=num_classes, **options)
         for layer in self.stack:
             layer.pool_first = False  # activations are compared before pooling
@@ -105,6 +107,7 @@ class Pepita(Baseline):
             return
         assert self.num_classes is not None
         size = math.prod(input_shape)
+        check_memory("num_classes", size, self.num_classes)
         bound = self.scale * math.sqrt(6 / size)
         projection = torch.empty(size, self.num_classes).uniform_(-bound, bound)
         self.register_buffer("projection", projection.to(self.device, self.dtype))
@@ -132,7 +135,8 @@ class Pepita(Baseline):
                 skips.store(i, x)
                 activations.append(values.activation)
             logits: Tensor = self.output(x.flatten(1))
-        error = logits.to(accumulator(logits)).softmax(1) - nn.functional.one_hot(labels, self.num_classes)
+        is_true = labels[:, None] == torch.arange(self.num_classes, device=labels.device)  # one_hot reads the labels
+        error = logits.to(accumulator(logits)).softmax(1) - is_true.to(accumulator(logits))
         x, skips = images + (error.to(images.dtype) @ self.projection.T).view_as(images), skip_tensors(self.stack)
         for i, layer in enumerate(self.stack):
             modules = linear_modules(layer, i, "PEPITA")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+import warnings
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,15 +13,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.checks import check_images, check_labels
 from forwardforward.data.tensors import TensorData, batch_slices
+from forwardforward.preprocessing import to_tensor
 
 __all__ = ["Data", "Pair", "Source", "class_names_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
+
+@runtime_checkable
+class MapStyleDataset(Protocol):
+    """A data set of another library, with a length and samples by index."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return one sample."""
+        ...
+
+
 #: Data for training and evaluation: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images
 #: alone, a map-style data set, or a ``DataLoader``.
-Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | DataLoader[Any]
+Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | MapStyleDataset | DataLoader[Any]
 
 
 class Source(Protocol):
@@ -49,12 +67,36 @@ class Source(Protocol):
         """Return a few inputs and all available labels, without an effect on later draws."""
         ...
 
+    def check_labels(self, num_classes: int | None, warn_of_absent: bool = False) -> None:
+        """Check the labels' range: those of tensors now, those of a loader in every later batch.
+
+        Args:
+            num_classes: Number of classes; None for any.
+            warn_of_absent: Whether to warn if a class has no sample; of a loader, after the first pass.
+
+        Raises:
+            ValueError: If a label is out of range.
+        """
+        ...
+
 
 class _Tensors:
     """A whole data set, moved to the device once."""
 
-    def __init__(self, data: TensorData, batch_size: int, device: torch.device, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self,
+        data: TensorData,
+        batch_size: int,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        num_embeddings: int | None,
+    ) -> None:
         self.data = data.to(device, dtype)
+        inputs = self.data.inputs
+        if inputs.is_floating_point():
+            num_embeddings = None
+        if num_embeddings is not None or inputs.dtype != data.inputs.dtype:  # TensorData has checked the original
+            check_images(inputs, num_embeddings)
         self.batch_size = batch_size
         self.samples: int | None = len(data)
         self.steps: int | None = data.num_batches(batch_size)
@@ -66,17 +108,33 @@ class _Tensors:
     def some(self) -> Pair:
         return self.data.inputs[:2], self.data.targets
 
+    def check_labels(self, num_classes: int | None, warn_of_absent: bool = False) -> None:
+        targets = self.data.targets
+        if targets is None:
+            return
+        check_labels(targets, num_classes)
+        if warn_of_absent and num_classes is not None:
+            _warn_of_absent(torch.bincount(targets, minlength=num_classes))
+
 
 class _Loader:
-    """A loader; its generators are seeded in each epoch, so that a resumed run has the same order."""
+    """A loader; its generators are seeded in each epoch, so that a resumed run has the same order.
 
-    def __init__(self, loader: DataLoader[Any], device: torch.device, dtype: torch.dtype | None) -> None:
+    Values are checked on the CPU, before the copy to the device, which need not be waited for.
+    """
+
+    def __init__(
+        self, loader: DataLoader[Any], device: torch.device, dtype: torch.dtype | None, num_embeddings: int | None
+    ) -> None:
         self.loader = loader
         self.device = device
         self.dtype = dtype
+        self.num_embeddings = num_embeddings
         self.samples = _length(loader.dataset)
         self.steps = _length(loader)
         self.class_names = class_names_of(loader)
+        self._checks_labels = self._warns = False
+        self._num_classes: int | None = None
         if self.steps == 0:
             raise ValueError("data must contain at least one batch, got an empty loader")
 
@@ -85,19 +143,25 @@ class _Loader:
             for loader_generator in self._generators():
                 loader_generator.manual_seed(generator.initial_seed())
         empty = True
-        for batch in self.loader:
+        counts: Tensor | int = 0
+        own = self.loader.generator
+        with contextlib.nullcontext() if own is None else own.device:  # not torch's default device
+            iterator = iter(self.loader)
+        for batch in iterator:
             empty = False
-            if isinstance(batch, Tensor | np.ndarray):
-                yield self._images(batch), None
-            elif isinstance(batch, (tuple, list)) and len(batch) == 1:  # a TensorDataset of images only
-                yield self._images(batch[0]), None
-            elif isinstance(batch, (tuple, list)) and len(batch) == 2:
-                labels = batch[1].as_subclass(Tensor) if isinstance(batch[1], Tensor) else torch.as_tensor(batch[1])
-                yield self._images(batch[0]), labels.to(self.device, non_blocking=True)
-            else:
-                raise TypeError(f"a loader must yield images or (images, labels), got a {type(batch).__name__}")
+            inputs, targets = _pair(batch)
+            images, labels = self._images(inputs), None if targets is None else self._labels(targets)
+            if labels is not None and labels.dim() == 1 and self._warns and self._num_classes is not None:
+                counts = counts + torch.bincount(labels.long(), minlength=self._num_classes)
+            yield (
+                images.to(self.device, non_blocking=True),
+                None if labels is None else labels.to(self.device, non_blocking=True),
+            )
         if empty:
             raise ValueError("data must contain at least one batch, got an empty loader")
+        if isinstance(counts, Tensor):
+            self._warns = False
+            _warn_of_absent(counts)
 
     def some(self) -> Pair:
         generators = self._generators()
@@ -107,16 +171,74 @@ class _Loader:
             generator.set_state(state)
         return images[:2], labels
 
+    def check_labels(self, num_classes: int | None, warn_of_absent: bool = False) -> None:
+        self._checks_labels, self._num_classes, self._warns = True, num_classes, warn_of_absent
+
     def _generators(self) -> list[torch.Generator]:
         owners = (self.loader, self.loader.sampler, self.loader.batch_sampler)
         generators = (getattr(owner, "generator", None) for owner in owners)
         return [generator for generator in generators if isinstance(generator, torch.Generator)]
 
     def _images(self, batch: Tensor | NDArray[Any]) -> Tensor:
-        images = batch.as_subclass(Tensor) if isinstance(batch, Tensor) else torch.as_tensor(batch)
-        if not bool(torch.isfinite(images).all()):  # before the copy, which need not be waited for
-            raise ValueError("images must be finite, got NaN or infinity in a batch of the loader")
-        return images.to(self.device, self.dtype if images.is_floating_point() else None, non_blocking=True)
+        images = to_tensor(batch)
+        is_floating = images.is_floating_point()
+        try:
+            return check_images(
+                images.to(self.dtype or images.dtype) if is_floating else images,
+                None if is_floating else self.num_embeddings,
+            )
+        except ValueError as error:
+            raise ValueError(f"{error} in a batch of the loader") from None
+
+    def _labels(self, batch: Any) -> Tensor:
+        if isinstance(batch, list | tuple):
+            if odd := next((label for label in batch if isinstance(label, str)), None):
+                raise TypeError(
+                    f"labels must be integers, got {odd!r} in a batch of the loader; "
+                    "names.index(label) numbers them, with names = sorted(set(labels)) of all samples"
+                )
+            try:
+                batch = torch.as_tensor(batch, device="cpu")
+            except (TypeError, ValueError, RuntimeError):
+                raise TypeError(f"labels must be integers, got {describe(batch)} in a batch of the loader") from None
+        labels = to_tensor(batch, "labels")
+        if self._checks_labels and labels.dim() == 1:  # the network refuses other shapes
+            check_labels(labels, self._num_classes)
+        return labels
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    """Return the images and the labels of a loader's batch; None for labels that it lacks."""
+    if isinstance(batch, Tensor | np.ndarray):
+        return batch, None
+    if isinstance(batch, tuple | list):
+        if len(batch) == 1:  # a TensorDataset of images only
+            return batch[0], None
+        if len(batch) == 2:
+            return batch[0], batch[1]
+    keys = list(batch)[:2] if isinstance(batch, Mapping) else [0, 1]
+    kind = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, Sized) else type(batch).__name__
+    row = ", ".join(f"row[{key!r}]" for key in keys)
+    raise TypeError(
+        f"data must yield images or (images, labels), got a {kind}; this selects them: "
+        f"DataLoader(data, collate_fn=lambda rows: torch.utils.data.default_collate([({row}) for row in rows]))"
+    )
+
+
+def _warn_of_absent(counts: Tensor) -> None:
+    """Warn of classes without samples.
+
+    Label negatives draw them too: without negatives, an absent class could have the highest goodness in a prediction.
+    """
+    absent = (counts == 0).nonzero().flatten().tolist()
+    if absent:
+        listed = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+        warnings.warn(
+            f"train has no samples of {len(absent)} of the {len(counts)} classes ({listed}), which are drawn as wrong "
+            "labels too and raise the error; a network of the classes that occur needs labels numbered by "
+            "torch.unique(labels, return_inverse=True)[1]",
+            stacklevel=2,
+        )
 
 
 class _Batches(Sampler[list[int]]):
@@ -131,7 +253,7 @@ class _Batches(Sampler[list[int]]):
         return len(self.parts)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(self.count, generator=self.generator).tolist()
+        order = torch.randperm(self.count, generator=self.generator, device="cpu").tolist()
         return (order[part] for part in self.parts)
 
 
@@ -166,7 +288,7 @@ def source(
         ValueError: If the data are empty.
     """
     if isinstance(data, DataLoader):
-        return _Loader(data, device, dtype)
+        return _Loader(data, device, dtype, num_embeddings)
     arrays = (Tensor, np.ndarray)
     listed = isinstance(data, list) and all(isinstance(value, arrays) for value in data)  # a list may be a data set too
     if (listed or isinstance(data, tuple)) and len(data) == 2:
@@ -174,7 +296,7 @@ def source(
     elif isinstance(data, arrays):
         data = _tensor_data(data, None, num_embeddings)
     if isinstance(data, TensorData):
-        return _Tensors(data, batch_size, device, dtype)
+        return _Tensors(data, batch_size, device, dtype, num_embeddings)
     if isinstance(data, IterableDataset):
         raise TypeError("data must be wrapped in a DataLoader, which makes its batches, if it is an IterableDataset")
     sequence = (
@@ -186,7 +308,8 @@ def source(
         if not len(data):
             raise ValueError("data must contain at least one sample, got an empty data set")
         batches = (_Batches if shuffle else _InOrder)(len(data), batch_size)
-        return _Loader(DataLoader(data, batch_sampler=batches, generator=batches.generator), device, dtype)
+        loader = DataLoader(data, batch_sampler=batches, generator=batches.generator)
+        return _Loader(loader, device, dtype, num_embeddings)
     raise TypeError(
         f"data must be TensorData, a pair of tensors, a data set or a DataLoader, got a {type(data).__name__}"
     )

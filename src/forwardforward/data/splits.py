@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward.data.tensors import TensorData, check_class_names
 from forwardforward.data.text import TextEncoder
 
@@ -18,6 +19,7 @@ __all__ = ["Splits", "split", "stratified"]
 PARTS = ("train", "validation", "test")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Splits:
     """A data set as training, validation and test split; validation samples never come from the test set.
@@ -50,7 +52,7 @@ class Splits:
     train: TensorData
     validation: TensorData
     test: TensorData
-    num_classes: int
+    num_classes: PositiveInt
     input_shape: tuple[int, ...]
     file_order: Tensor | None = field(default=None, repr=False)
     text_encoder: TextEncoder | None = field(default=None, repr=False)
@@ -92,6 +94,7 @@ class Splits:
         return replace(self, train=train, validation=validation, test=test)
 
 
+@checked
 def split(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> tuple[TensorData, ...]:
     """Split a data set at random, stratified by class; unlabeled data are split without stratification.
 
@@ -119,6 +122,7 @@ def split(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -
     return tuple(data[indices] for indices in _split_indices(data, sizes, seed))
 
 
+@checked
 def stratified(
     name: str,
     data: TensorData,
@@ -156,13 +160,13 @@ def stratified(
 
 def _split_indices(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> list[Tensor]:
     counts = _counts(sizes, len(data))
-    remaining = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    remaining = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed), device="cpu")
     if data.targets is not None:
         # Sort by class, shuffled within each class: samples at even distances are then an even share of every class.
         remaining = remaining[data.targets.cpu()[remaining].argsort(stable=True)]
     parts = []
     for count in reversed(counts[1:]):
-        selected = (torch.arange(len(remaining) + 1) * count // len(remaining)).diff() == 1
+        selected = (torch.arange(len(remaining) + 1, device="cpu") * count // len(remaining)).diff() == 1
         parts.append(remaining[selected])
         remaining = remaining[~selected]
     return [part.sort().values for part in (remaining, *reversed(parts))]

@@ -6,7 +6,7 @@ import copy
 import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from typing import Annotated, Any, overload
 
 import numpy as np
 import torch
@@ -14,13 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import PositiveInt, Range, checked
+from forwardforward._utils.checks import check_label_type, label_remedy
+from forwardforward.preprocessing import to_tensor
 
 __all__ = ["TensorData"]
 
 MAX_NAMES_IN_REPR = 10
 
+#: More classes are derived from the labels only if most of them occur: a single stray label would make the model huge.
+MANY_CLASSES = 1000
 
+
+@checked
 class TensorData(Dataset[Any]):
     """Inputs and class labels of a whole data set as two tensors.
 
@@ -32,8 +39,9 @@ class TensorData(Dataset[Any]):
     Args:
         inputs: Floating-point tensor of shape (N, ...). Images of type uint8 are divided by 255 and become float32.
             Floating-point numpy arrays become float32; floating-point tensors keep their type.
-        targets: Class labels of shape (N,): integers from 0, which become int64, or strings (a numpy array, a list or
-            a tuple), which become the indices of their names in ``class_names``. None for unlabeled data.
+        targets: Class labels of shape (N,): integers from 0, which become int64, or strings, which become the indices
+            of their names in ``class_names``; a tensor, a numpy array, a list, a tuple or a data set of labels. None
+            for unlabeled data.
         num_classes: Number of classes. Default: the number of class names if available, else the highest label + 1.
         num_embeddings: Vocabulary size if the inputs are embedding indices, such as word indices. Inputs must then be
             integers in [0, num_embeddings) and become int32.
@@ -64,10 +72,10 @@ class TensorData(Dataset[Any]):
     def __init__(
         self,
         inputs: Tensor | NDArray[Any],
-        targets: Tensor | NDArray[Any] | Sequence[str] | None = None,
-        num_classes: int | None = None,
-        num_embeddings: int | None = None,
-        class_names: Sequence[str] | None = None,
+        targets: Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | None = None,
+        num_classes: PositiveInt | None = None,
+        num_embeddings: Annotated[int, Range(1, 2**31)] | None = None,
+        class_names: Sequence[str] | NDArray[Any] | None = None,
     ) -> None:
         self.inputs = _checked_inputs(inputs) if num_embeddings is None else _checked_indices(inputs, num_embeddings)
         labels = None if targets is None else string_labels(targets)
@@ -79,9 +87,11 @@ class TensorData(Dataset[Any]):
         if labels is not None and self.class_names is not None:
             targets = _label_indices(labels, self.class_names).to(self.inputs.device)
         self.targets = None if targets is None else _checked_targets(targets, self.inputs)
+        self._counts_labels = num_classes is None
         self._num_classes = _checked_num_classes(num_classes, self.targets)
 
     @staticmethod
+    @checked
     def concatenate(a: TensorData, b: TensorData) -> TensorData:
         """Return the samples of ``a`` followed by those of ``b``.
 
@@ -104,6 +114,7 @@ class TensorData(Dataset[Any]):
             joined = a._derive(inputs, None)
         else:
             raise ValueError("a and b must both have targets or both have none, got one of each")
+        joined._counts_labels = a._counts_labels and b._counts_labels
         joined._num_classes = max((n for n in (a._num_classes, b._num_classes) if n is not None), default=None)
         return joined
 
@@ -112,10 +123,19 @@ class TensorData(Dataset[Any]):
         """Number of classes: the constructor's ``num_classes`` or its default.
 
         Raises:
-            ValueError: If the data are unlabeled and neither ``num_classes`` nor ``class_names`` was set.
+            ValueError: If neither ``num_classes`` nor ``class_names`` was set, and the data are unlabeled or their
+                labels leave out most of 1000 or more classes.
         """
         if self._num_classes is None:
             raise ValueError("num_classes is unknown: the data have no targets; set TensorData(num_classes=)")
+        if self._counts_labels and self.targets is not None and self._num_classes > MANY_CLASSES:
+            count = len(self.targets.unique())
+            if 2 * count < self._num_classes:
+                raise ValueError(
+                    f"num_classes is unknown: the targets have {count} different labels, but the highest is "
+                    f"{self._num_classes - 1}; torch.unique(targets, return_inverse=True)[1] numbers them from 0, "
+                    "or set TensorData(num_classes=)"
+                )
         return self._num_classes
 
     @property
@@ -133,7 +153,8 @@ class TensorData(Dataset[Any]):
         inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
         return self._derive(inputs, None if self.targets is None else self.targets.to(device))
 
-    def num_batches(self, batch_size: int, drop_last: bool = False) -> int:
+    @checked
+    def num_batches(self, batch_size: PositiveInt, drop_last: bool = False) -> int:
         """Return the number of batches that :meth:`batches` yields.
 
         Args:
@@ -145,8 +166,9 @@ class TensorData(Dataset[Any]):
         """
         return len(self._parts(batch_size, drop_last))
 
+    @checked
     def batches(
-        self, batch_size: int, generator: torch.Generator | None = None, drop_last: bool = False
+        self, batch_size: PositiveInt, generator: torch.Generator | None = None, drop_last: bool = False
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Iterate over the data set once.
 
@@ -171,11 +193,10 @@ class TensorData(Dataset[Any]):
         if generator.device.type != "cpu":
             raise ValueError(f"generator must be on the CPU, got one on {generator.device}")
         # The order is sampled on the CPU so that it does not depend on the device of the data.
-        order = torch.randperm(len(self), generator=generator).to(self.inputs.device)
+        order = torch.randperm(len(self), generator=generator, device="cpu").to(self.inputs.device)
         return self._shuffled(parts, order)
 
     def _parts(self, batch_size: int, drop_last: bool) -> list[slice]:
-        check_whole("batch_size", batch_size, 1)
         if drop_last and batch_size > len(self):
             raise ValueError(f"batch_size must be at most the {len(self)} samples with drop_last, got {batch_size}")
         return batch_slices(len(self), batch_size, drop_last)
@@ -231,7 +252,7 @@ class TensorData(Dataset[Any]):
     def _with_class_names(self, class_names: tuple[str, ...]) -> TensorData:
         """Return the data set with names for its classes."""
         derived = self._derive(self.inputs, self.targets)
-        derived.class_names = check_class_names(class_names, None)
+        derived.class_names, derived._counts_labels = check_class_names(class_names, None), False
         derived._num_classes = _checked_num_classes(len(class_names), self.targets)
         return derived
 
@@ -248,7 +269,7 @@ class TensorData(Dataset[Any]):
         return f"{type(self).__name__}(inputs={inputs}, targets={targets}, num_classes={self._num_classes}{names})"
 
 
-def check_class_names(class_names: Sequence[str], num_classes: int | None) -> tuple[str, ...]:
+def check_class_names(class_names: Sequence[str] | NDArray[Any], num_classes: int | None) -> tuple[str, ...]:
     """Return class names as a tuple of Python strings.
 
     Args:
@@ -288,8 +309,9 @@ def string_labels(targets: Any) -> list[str] | None:
             labels = [label.decode() if isinstance(label, bytes) else label for label in targets.tolist()]
         except UnicodeDecodeError as error:
             raise ValueError(f"targets must be text in UTF-8, got {error.object!r}") from None
-    elif isinstance(targets, (list, tuple)):
-        labels = [str(label) if isinstance(label, str) else label for label in targets]  # numpy's become Python's
+    elif isinstance(targets, list | tuple | Dataset):
+        samples: Any = targets
+        labels = [str(label) if isinstance(label, str) else label for label in samples]  # numpy's become Python's
     else:
         return None
     if not any(isinstance(label, str) for label in labels):
@@ -306,7 +328,7 @@ def _label_indices(labels: list[str], class_names: tuple[str, ...]) -> Tensor:
     index_of = {name: index for index, name in enumerate(class_names)}
     if unknown := next((label for label in labels if label not in index_of), None):
         raise ValueError(f"targets must be among the class names {_shortened(class_names)}, got {unknown!r}")
-    return torch.tensor([index_of[label] for label in labels])
+    return torch.tensor([index_of[label] for label in labels], device="cpu")
 
 
 def _shortened(class_names: tuple[str, ...]) -> str:
@@ -330,22 +352,8 @@ def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
 
 
-def _as_tensor(name: str, value: Any) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    if not isinstance(value, np.ndarray):
-        kinds = "a tensor, a numpy array or a sequence of strings" if name == "targets" else "a tensor or a numpy array"
-        raise TypeError(f"{name} must be {kinds}, got {type(value).__name__}")
-    try:
-        # torch accepts neither foreign byte orders nor negative strides, and warns about read-only memory.
-        native = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
-        return torch.from_numpy(native)
-    except TypeError:
-        raise TypeError(f"{name} must be an array of numbers, got {value.dtype}") from None
-
-
 def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
-    inputs = _as_tensor("inputs", value)
+    inputs = to_tensor(value, "inputs")
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
         raise TypeError(
             f"inputs must be floating-point or uint8 (images, divided by 255), got {inputs.dtype}; "
@@ -364,9 +372,7 @@ def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
 
 
 def _checked_indices(value: Tensor | NDArray[Any], num_embeddings: int) -> Tensor:
-    if type(num_embeddings) is not int or not 1 <= num_embeddings <= 2**31:
-        raise ValueError(f"num_embeddings must be an integer in 1..2**31, got {num_embeddings!r}")
-    inputs = _as_tensor("inputs", value)
+    inputs = to_tensor(value, "inputs")
     if inputs.is_floating_point() or inputs.is_complex() or inputs.dtype == torch.bool:
         raise TypeError(f"inputs must be integers if num_embeddings is set, got {inputs.dtype}")
     _check_shape(inputs)
@@ -384,14 +390,29 @@ def _check_shape(inputs: Tensor) -> None:
         raise ValueError(f"inputs must not be empty, got shape {tuple(inputs.shape)}")
 
 
+def _listed_labels(targets: Any, device: torch.device) -> Tensor:
+    """Return a list of whole numbers, or a data set of them, as a tensor."""
+    numbers = []
+    for sample, label in enumerate(targets):
+        try:
+            numbers.append(operator.index(label))
+        except TypeError:
+            message = f"targets must be integers or strings, got {describe(label)} for sample {sample}"
+            raise TypeError(message) from None
+    return torch.tensor(numbers, dtype=torch.int64, device=device)
+
+
 def _checked_targets(value: Any, inputs: Tensor) -> Tensor:
-    targets = _as_tensor("targets", value)
-    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise TypeError(f"targets must be integer class labels or strings, got {targets.dtype}")
+    if isinstance(value, list | tuple | Dataset):
+        value = _listed_labels(value, inputs.device)
+    targets = to_tensor(value, "targets")
     if targets.ndim != 1:
-        raise ValueError(f"targets must be 1-D, one label per sample, got shape {tuple(targets.shape)}")
+        shape = tuple(targets.shape)
+        remedy = label_remedy("targets", shape, len(inputs))
+        raise ValueError(f"targets must be 1-D, one label per sample, got shape {shape}{remedy}")
     if len(targets) != len(inputs):
         raise ValueError(f"targets must have one label for each of the {len(inputs)} inputs, got {len(targets)}")
+    check_label_type(targets, "targets", "integer class labels or strings")
     if targets.device != inputs.device:
         raise ValueError(f"targets must be on the inputs' device {inputs.device}, got {targets.device}")
     targets = targets.long()
@@ -401,8 +422,6 @@ def _checked_targets(value: Any, inputs: Tensor) -> Tensor:
 
 
 def _checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int | None:
-    if num_classes is not None:
-        check_whole("num_classes", num_classes, 1)
     if targets is None:
         return num_classes
     highest = int(targets.max())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from forwardforward._utils.arguments import StrPath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Any, path: str | Path | None) -> None:
+def save(figure: Any, path: StrPath | None) -> None:
     """Save the figure if a path is given."""
     if path is not None:
         figure.savefig(path, dpi=110)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from forwardforward._utils.arguments import StrPath, checked
+from forwardforward._utils.checks import check_finite
 from forwardforward.data.batching import Data
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.training.arguments import checked_model
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["goodness_distributions"]
 
 
-def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None = None) -> tuple[Figure, Any]:
+@checked
+def goodness_distributions(model: nn.Module, data: Data, path: StrPath | None = None) -> tuple[Figure, Any]:
     """Plot, for each layer, the distributions of the goodness of the true label and of wrong labels.
 
     Args:
@@ -31,7 +34,8 @@ def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If the network's goodness does not depend on labels, or the data have none.
+        ValueError: If the network's goodness does not depend on labels, the data have none, or a goodness is NaN or
+            infinite.
 
     Example:
         >>> import forwardforward as ff
@@ -44,17 +48,16 @@ def goodness_distributions(model: nn.Module, data: Data, path: str | Path | None
     for images, targets in network.batches(data).batches(None):
         if targets is None:
             raise ValueError("data must have labels for the goodness of true and wrong ones, got none")
-        parts.append(network.layer_goodness(images).float().cpu())
+        parts.append(check_finite(network.layer_goodness(images)).float().cpu())
         labels.append(network.check_labels(images, targets).cpu())
     goodness = torch.cat(parts)
-    true = torch.zeros_like(goodness, dtype=torch.bool)
-    true[torch.arange(len(goodness)), :, torch.cat(labels)] = True
+    true = nn.functional.one_hot(torch.cat(labels), goodness.shape[2]).bool()[:, None].expand_as(goodness)
     depth = goodness.shape[1]
     figure = new_figure(3.2 * depth, 3)
     axes = figure.subplots(1, depth, squeeze=False)[0]
     for layer, axis in enumerate(axes):
         values = goodness[:, layer]
-        edges = torch.linspace(float(values.min()), float(values.max()), 51).tolist()
+        edges = np.linspace(float(values.min()), float(values.max()), 51)
         for name, chosen, color in (("wrong labels", ~true, "#b35806"), ("true label", true, "#2166ac")):
             axis.hist(values[chosen[:, layer]].tolist(), edges, density=True, alpha=0.6, color=color, label=name)
         axis.set_title(f"layer {layer}")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.modes import eval_mode
 from forwardforward.data.batching import Data
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.network import Network
 from forwardforward.normalization import RMSNorm
-from forwardforward.pooling import SpatialPool
+from forwardforward.pooling import SequencePool, SpatialPool
 from forwardforward.training import Evaluation
 from forwardforward.training.arguments import checked_model
 from forwardforward.training.randomness import derive_generator
@@ -25,15 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["layer_errors", "probe"]
 
 
+@checked
 def probe(
     model: nn.Module,
     train: Data,
     test: Data,
     *,
-    epochs: int = 10,
-    batch_size: int = 500,
-    lr: float = 1e-3,
-    hidden: int = 0,
+    epochs: PositiveInt = 10,
+    batch_size: PositiveInt = 500,
+    lr: PositiveFloat = 1e-3,
+    hidden: NonNegativeInt = 0,
     pool: nn.Module | None = None,
     seed: int = 0,
 ) -> tuple[float, ...]:
@@ -50,7 +50,8 @@ def probe(
         batch_size: Samples per step.
         lr: Learning rate of Adam.
         hidden: Number of hidden ReLU units of the classifier; 0 for a linear classifier.
-        pool: Module from feature maps to vectors; default: ``SpatialPool(2)``.
+        pool: Module from maps or sequences to rows; default: means over 2x2 patches of maps and 2 segments of
+            sequences.
         seed: Random seed for the order of the samples and the classifier.
 
     Returns:
@@ -58,7 +59,7 @@ def probe(
 
     Raises:
         TypeError: If ``epochs``, ``batch_size`` or ``hidden`` is not an integer.
-        ValueError: If one of them is too small, or the data have no labels.
+        ValueError: If one of them is too small, the data have no labels, or a feature is NaN or infinite.
 
     Source: the auxiliary classifiers of Dooms et al., The Trifecta (2023), arXiv 2311.18130, figure 8.
 
@@ -71,9 +72,6 @@ def probe(
         >>> len(probe(model, data, data, epochs=1))
         1
     """
-    epochs, batch_size = check_whole("epochs", epochs, 1), check_whole("batch_size", batch_size, 1)
-    hidden = check_whole("hidden", hidden, 0)
-    pool = SpatialPool(2) if pool is None else pool
     network = checked_model(model)
     device = network.device
     errors = []
@@ -81,10 +79,12 @@ def probe(
         (x, y), (x_test, y_test) = (_features(network, layer, pool, data) for data in (train, test))
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1).to(device)
+            with torch.device("cpu"):  # the same weights for every device
+                classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1)
+            classifier.to(device)
         optimizer = torch.optim.Adam(classifier.parameters(), lr=lr)
         for epoch in range(epochs):
-            order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe")).to(device)
+            order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe"), device="cpu").to(device)
             for rows in order.split(batch_size):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(classifier(x[rows]), y[rows]).backward()
@@ -101,7 +101,7 @@ def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _features(model: Network, layer: int, pool: nn.Module, data: Data) -> tuple[Tensor, Tensor]:
+def _features(model: Network, layer: int, pool: nn.Module | None, data: Data) -> tuple[Tensor, Tensor]:
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     normalization = RMSNorm()
@@ -109,14 +109,29 @@ def _features(model: Network, layer: int, pool: nn.Module, data: Data) -> tuple[
         for x, y in model.batches(data, 500).batches(None):
             if y is None:
                 raise ValueError("data must have labels for a probe, got none")
-            h = model.activations(x)[layer]
-            rows.append(normalization(pool(h) if h.dim() > 2 else h).float())
+            rows.append(normalization(_pooled(model.activations(x)[layer], pool)).float())
             labels.append(model.check_labels(x, y))
-    return torch.cat(rows), torch.cat(labels)
+    features = torch.cat(rows)
+    if not bool(features.isfinite().all()):
+        raise ValueError(
+            f"features must be finite, got NaN or infinity in layer {layer}: the data or the weights contain them"
+        )
+    return features, torch.cat(labels)
 
 
+def _pooled(h: Tensor, pool: nn.Module | None) -> Tensor:
+    """Return activations as rows: pooled, if they are maps or sequences."""
+    if h.dim() == 2:
+        return h
+    if pool is None:
+        pool = SpatialPool(2) if h.dim() == 4 else SequencePool(2)
+    rows: Tensor = pool(h)
+    return rows
+
+
+@checked
 def layer_errors(
-    evaluation: Evaluation, probes: tuple[float, ...] | None = None, path: str | Path | None = None
+    evaluation: Evaluation, probes: tuple[float, ...] | None = None, path: StrPath | None = None
 ) -> tuple[Figure, Any]:
     """Plot the error of every layer's own goodness, and of a probe on its features.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveFloat, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
 from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
@@ -138,6 +139,7 @@ class _Projection(PerClassGoodness):
         rows = spec.zeros()
         features = (rows.flatten(1) if self.pool is None else self.pool(rows)).shape[1]
         if self.weight is None or self.weight.shape[1] != features:
+            check_memory("num_classes", self.num_classes, features)
             self._create(features)
 
     def _create(self, features: int) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveFloat, PositiveInt, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward.label_encoders.encoder import LabelEncoder
 
 #: Height and width, or one number for both.
@@ -78,7 +79,7 @@ class RandomChannel(LabelChannel):
     """
 
     def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
-        super().__init__(torch.randn(num_classes, *_pair(size)), scale=scale)
+        super().__init__(_random_maps(num_classes, size), scale=scale)
 
 
 @checked
@@ -100,7 +101,7 @@ class LearnedChannel(LabelChannel):
     """
 
     def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
-        super().__init__(torch.randn(num_classes, *_pair(size)), learned=True, scale=scale)
+        super().__init__(_random_maps(num_classes, size), learned=True, scale=scale)
 
 
 @checked
@@ -151,6 +152,12 @@ class WaveChannel(LabelChannel):
             for phase in (0, 1)
         ]
         super().__init__(torch.stack(waves[:num_classes]) if waves else torch.zeros(0, height, width), scale=scale)
+
+
+def _random_maps(num_classes: int, size: Size) -> Tensor:
+    shape = (num_classes, *_pair(size))
+    check_memory("num_classes and size", *shape)
+    return torch.randn(shape)
 
 
 def _pair(size: Size) -> tuple[int, int]:

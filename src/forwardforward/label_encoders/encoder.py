@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveFloat, checked
 from forwardforward._utils.checks import check_labels
+from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.specs import Plugin
 
@@ -46,6 +47,8 @@ class LabelEncoder(Plugin, nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.scale = scale
+        if codebook is None:
+            check_memory("num_classes", num_classes, num_classes)
         if codebook is not None and len(codebook) != num_classes:
             raise ValueError(f"codebook must have one code per class, got {len(codebook)} for {num_classes} classes")
         if isinstance(codebook, nn.Parameter):

@@ -75,6 +75,7 @@ def setup_layers(layers: Sequence[FFLayer], shape: tuple[int, ...]) -> list[tupl
 
     Raises:
         ValueError: If a layer or a plug-in does not accept the shape of its input.
+        TypeError: If a plug-in has the wrong type.
     """
     shapes = [shape]
     for index, layer in enumerate(layers):
@@ -82,9 +83,10 @@ def setup_layers(layers: Sequence[FFLayer], shape: tuple[int, ...]) -> list[tupl
         skip_shape = shapes[index - skip.distance + 1] if isinstance(skip, SkipConnection) else None
         try:
             shapes.append(layer.setup(shapes[index], index, skip_shape))
-        except ValueError as error:
-            raise ValueError(f"layer {index}: {error}") from error
-        except RuntimeError as error:  # torch's own, of a block
+        except (ValueError, TypeError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"layer {index}: {error}") from error
+        except (RuntimeError, IndexError) as error:  # torch's own, of a block
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"layer {index} does not accept inputs of shape {shapes[index]}: {reason}") from error
     return shapes

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
@@ -74,6 +75,7 @@ class FFConv2d(SharedInput):
         pool: Size | nn.Module | None = None,
         **plugins: Any,
     ) -> None:
+        check_memory("in_channels and out_channels", out_channels, in_channels // groups)
         self.splits = groups == 1
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumEmbeddings, PositiveFloat, PositiveInt, Probability, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Identity
@@ -83,6 +84,7 @@ class FFEmbeddingBag(IndexLayer):
         activation: nn.Module | None = None,
         **plugins: Any,
     ) -> None:
+        check_memory("num_embeddings and features", num_embeddings, features)
         block = nn.EmbeddingBag(num_embeddings, features, mode="mean", padding_idx=0)
         with torch.no_grad():
             block.weight.mul_(init_std)
@@ -119,6 +121,7 @@ class FFEmbedding(IndexLayer):
         init_std: PositiveFloat = 1.0,
         **plugins: Any,
     ) -> None:
+        check_memory("num_embeddings and features", num_embeddings, features)
         embedding = nn.Embedding(num_embeddings, features, padding_idx=0)
         with torch.no_grad():
             embedding.weight.mul_(init_std)

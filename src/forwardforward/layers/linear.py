@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
@@ -54,6 +55,7 @@ class FFLinear(SharedInput):
         bias: bool = True,
         **plugins: Any,
     ) -> None:
+        check_memory("in_features and out_features", out_features, in_features)
         super().__init__(
             nn.Linear(in_features, out_features, bias=bias),
             activation=nn.ReLU() if activation is None else activation,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from forwardforward.batches import Batch
 from forwardforward.specs import LayerSpec, Plugin
@@ -196,3 +197,8 @@ def unique_name(name: str, taken: Mapping[str, object]) -> str:
 def loss_name(loss: object) -> str:
     """Return the name of a loss: that of a function, or of the class."""
     return getattr(loss, "__name__", type(loss).__name__)
+
+
+def is_cross_entropy(loss: object) -> bool:
+    """Return whether a loss is torch's cross-entropy, which accepts two vectors of goodness too."""
+    return loss in (F.cross_entropy, F.nll_loss) or isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss)

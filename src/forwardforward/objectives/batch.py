@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, checked
+from forwardforward._utils.modes import eval_mode
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
 from forwardforward.losses import ClassLoss, PairLoss
@@ -126,6 +127,12 @@ class BatchObjective(Objective):
     def setup(self, spec: LayerSpec) -> None:
         """Set up embedding and loss."""
         setup_plugin(self.embedding, spec)
+        with eval_mode(self):  # the embedding may normalize over the batch
+            rows = self.embedding(spec.zeros())
+        if rows.dim() != 2 or len(rows) != 1:
+            raise ValueError(
+                f"embedding must return rows of shape (batch, dimensions), got {tuple(rows.shape)} for one row"
+            )
         setup_plugin(self.loss, spec)
 
     def extra_repr(self) -> str:

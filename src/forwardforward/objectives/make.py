@@ -8,7 +8,7 @@ from torch import Tensor
 
 from forwardforward.goodness import PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import Objective, loss_name
+from forwardforward.objectives.base import Objective, is_cross_entropy, loss_name
 from forwardforward.objectives.batch import BatchObjective
 from forwardforward.objectives.pairs import PairObjective
 from forwardforward.objectives.per_class import ClassObjective
@@ -31,7 +31,7 @@ def make_objective(goodness: Callable[[Tensor], Tensor] | None, loss: object) ->
         return BatchObjective(loss)
     if not isinstance(loss, PairLoss | ClassLoss):
         name = loss_name(loss)
-        kind = "ClassObjective" if isinstance(goodness, PerClassGoodness) else "PairObjective"
+        kind = "ClassObjective" if isinstance(goodness, PerClassGoodness) or is_cross_entropy(loss) else "PairObjective"
         raise TypeError(
             f"loss must be a PairLoss, ClassLoss or BatchLoss, got {name}; state the kind of any other function by "
             f"objective=ff.objectives.{kind}(goodness, {name})"

@@ -12,7 +12,7 @@ from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, loss_name
+from forwardforward.objectives.base import LocalLoss, Objective, is_cross_entropy, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
@@ -41,7 +41,7 @@ class PairObjective(Objective):
         super().__init__()
         if isinstance(goodness, PerClassGoodness):
             raise ValueError(f"goodness must be one number per sample for the loss {loss}, got {goodness}")
-        if isinstance(loss, ClassLoss | BatchLoss):
+        if isinstance(loss, ClassLoss | BatchLoss) or is_cross_entropy(loss):
             raise ValueError(f"loss must compare positive with negative goodness for a pair objective, got {loss}")
         self.goodness = goodness
         self.loss = loss

@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_finite, check_labels, check_whole
+from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.checks import check_finite, check_labels
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
 from forwardforward.training.arguments import check_same_classes, checked_model, move_to
@@ -60,9 +61,10 @@ class Evaluation:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
+@checked
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, data: Data, *, batch_size: int = 1000, device: torch.device | str | None = None
+    model: nn.Module, data: Data, *, batch_size: PositiveInt = 1000, device: torch.device | str | None = None
 ) -> Evaluation:
     """Measure a model on labeled data.
 
@@ -90,7 +92,7 @@ def evaluate(
         20
     """
     network = checked_model(model)
-    batch_size = max(2, check_whole("batch_size", batch_size, 1))
+    batch_size = max(2, batch_size)
     target = move_to(network, device)
     counts = _Counts(network)
     generator = derive_generator(0, 0, "evaluation", target)
@@ -129,8 +131,9 @@ class ChoosesLayers(Protocol):
         ...
 
 
+@checked
 @torch.no_grad()
-def choose_layers(model: nn.Module, data: Data, *, batch_size: int = 1000) -> None:
+def choose_layers(model: nn.Module, data: Data, *, batch_size: PositiveInt = 1000) -> None:
     """Let the model's classifier choose its layers, if it chooses any.
 
     Args:
@@ -138,16 +141,20 @@ def choose_layers(model: nn.Module, data: Data, *, batch_size: int = 1000) -> No
             :class:`~forwardforward.classifiers.BestInterval`.
         data: Labeled data that the layers were not trained on, of the same kinds as for :func:`evaluate`.
         batch_size: Samples per batch.
+
+    Raises:
+        ValueError: If the data have no labels, a label is out of range, or a goodness is NaN or infinite.
     """
     network = checked_model(model)
     if not isinstance(network.classifier, ChoosesLayers):
         return
-    parts = [
-        (network.layer_goodness(images), network.check_labels(images, labels))
-        for images, labels in network.batches(data, batch_size).batches(None)
-    ]
-    goodness, labels = map(torch.cat, zip(*parts, strict=True))
-    network.classifier.choose(goodness, labels)
+    parts: list[tuple[Tensor, Tensor]] = []
+    for images, labels in network.batches(data, batch_size).batches(None):
+        if labels is None:
+            raise ValueError("data must have labels to choose layers by, got none")
+        parts.append((check_finite(network.layer_goodness(images)), network.check_labels(images, labels)))
+    goodness, targets = map(torch.cat, zip(*parts, strict=True))
+    network.classifier.choose(goodness, targets)
 
 
 class _Counts:
@@ -176,13 +183,11 @@ class _Counts:
             self.layers = wrong if self.layers is None else self.layers + wrong
             largest = goodness.amax((0, 2))
             self.largest = largest if self.largest is None else self.largest.maximum(largest)
-        if goodness is not None and callable(model.classifier):
-            scores = model.classifier(goodness)
-        else:
-            scores = check_finite(model.scores(images))
+        reusable = goodness if callable(model.classifier) else None
+        scores = model.scores(images) if reusable is None else model.classify(reusable)
         self.wrong = self.wrong + (scores.argmax(1) != labels).sum()
         if model.head is not None:
-            wrong = (model.head_logits(images).argmax(1) != labels).sum()
+            wrong = (check_finite(model.head_logits(images)).argmax(1) != labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
         if model.uses_negatives and len(images) > 1:
             local = model.local_losses((images, labels), generator)

@@ -200,7 +200,9 @@ def _prepare(state: FitState, data: Source) -> None:
     """Fit the preprocessing and set up shapes on the training data, and attach the optimizer."""
     model = state.model
     if not model.is_set_up:  # first, so that weights are drawn from the caller's random state
-        model.prepare(data.some()[0])
+        model.prepare(data.some()[0], validate=False)
+    # Labels and indices are checked here and by the source, so that no step waits for the device.
+    data.check_labels(model.num_classes, warn_of_absent=model.uses_negatives and model.layers_classify)
     if model.preprocessing.needs_fit:
         torch.manual_seed(derive_seed(state.seed, 0, "preprocessing"))  # data sets may draw random numbers
         order = derive_generator(state.seed, 0, "preprocessing")
@@ -287,6 +289,8 @@ class _Epoch:
                 generator=negatives,
                 autocast=self.autocast,
                 monitor=monitor,
+                # the source has checked all values, but not the indices that an augmentation returns
+                validate=self.augment is not None and state.model.num_embeddings is not None,
             )
             meter.update(result)
             for callback in self.callbacks:

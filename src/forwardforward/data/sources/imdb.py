@@ -61,10 +61,10 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
     text_encoder = representation(corpus)
     documents = (("training", corpus.train, train_labels), ("test", corpus.test, test_labels))
     official, test = (
-        TensorData(text_encoder(texts, part), torch.tensor(labels), 2, representation.num_embeddings, CLASS_NAMES)
+        TensorData(text_encoder(texts, part), labels, 2, representation.num_embeddings, CLASS_NAMES)
         for part, texts, labels in tqdm(documents, desc="encoding reviews", unit=" splits", disable=not progress)
     )
-    train, validation = _train_and_validation(torch.tensor(train_labels), folder)
+    train, validation = _train_and_validation(torch.tensor(train_labels, device="cpu"), folder)
     return Splits(
         name="imdb",
         train=official[train],
@@ -79,7 +79,7 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
 
 def _train_and_validation(labels: Tensor, folder: Path) -> tuple[Tensor, Tensor]:
     """Return the indices of the training reviews in the training and in the validation split."""
-    validation = torch.zeros(len(labels), dtype=torch.bool)
+    validation = torch.zeros_like(labels, dtype=torch.bool)
     for label in labels.unique():
         members = (labels == label).nonzero().squeeze(1)
         if len(members) < FRACTION:
