@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,8 +41,16 @@ class Source(Protocol):
     steps: int | None
     class_names: tuple[str, ...] | None
 
-    def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
-        """Iterate over the data once, shuffled if a generator is given."""
+    def batches(
+        self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
+    ) -> Iterator[Pair]:
+        """Iterate over the data once, shuffled if a generator is given.
+
+        Args:
+            generator: Shuffles the data.
+            skip: Number of batches to leave out at the start, to resume an iteration. A loader loads them.
+            after_skip: Called before the next batch is loaded, to restore the random state at that time.
+        """
         ...
 
     def some(self) -> Pair:
@@ -60,8 +68,13 @@ class _Tensors:
         self.steps: int | None = data.num_batches(batch_size)
         self.class_names = data.class_names
 
-    def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
-        return self.data.batches(self.batch_size, generator)
+    def batches(
+        self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
+    ) -> Iterator[Pair]:
+        batches = self.data.batches(self.batch_size, generator, skip=skip)
+        if after_skip is not None:
+            after_skip()
+        return batches
 
     def some(self) -> Pair:
         return self.data.inputs[:2], self.data.targets
@@ -80,12 +93,19 @@ class _Loader:
         if self.steps == 0:
             raise ValueError("data must contain at least one batch, got an empty loader")
 
-    def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
+    def batches(
+        self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
+    ) -> Iterator[Pair]:
         if generator is not None:
             for loader_generator in self._generators():
                 loader_generator.manual_seed(generator.initial_seed())
-        empty = True
-        for batch in self.loader:
+        empty = skip == 0
+        iterator = iter(self.loader)
+        for _ in range(skip):
+            next(iterator)
+        if after_skip is not None:
+            after_skip()
+        for batch in iterator:
             empty = False
             if isinstance(batch, Tensor | np.ndarray):
                 yield self._images(batch), None

@@ -146,7 +146,7 @@ class TensorData(Dataset[Any]):
         return len(self._parts(batch_size, drop_last))
 
     def batches(
-        self, batch_size: int, generator: torch.Generator | None = None, drop_last: bool = False
+        self, batch_size: int, generator: torch.Generator | None = None, drop_last: bool = False, skip: int = 0
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Iterate over the data set once.
 
@@ -158,6 +158,7 @@ class TensorData(Dataset[Any]):
             generator: CPU generator that shuffles the samples; it is used once, at the call. Default: no shuffling;
                 batches are then views that need no copy.
             drop_last: Whether to leave out a last batch that is smaller than ``batch_size``.
+            skip: Number of batches to leave out at the start, to resume an iteration.
 
         Returns:
             Iterator over (inputs, targets); targets are None for unlabeled data.
@@ -165,7 +166,7 @@ class TensorData(Dataset[Any]):
         Raises:
             ValueError: As :meth:`num_batches`, or if the generator is not on the CPU.
         """
-        parts = self._parts(batch_size, drop_last)
+        parts = self._parts(batch_size, drop_last)[skip:]
         if generator is None:
             return self._in_order(parts)
         if generator.device.type != "cpu":
