@@ -99,9 +99,13 @@ def checks_of(function: Callable[..., Any], signature: inspect.Signature) -> dic
 def check_for(hint: Any) -> Check | None:
     """Return the check of an annotation, None for an annotation that accepts everything."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:  # a class in Python 3.11 and later
+        return None
     if origin is Annotated:
         limits = next((item for item in arguments[1:] if isinstance(item, Range)), Range())
-        return _number(arguments[0], limits) if arguments[0] in (int, float) else check_for(arguments[0])
+        check = _number(arguments[0], limits) if arguments[0] in (int, float) else check_for(arguments[0])
+        example = next((item for item in arguments[1:] if isinstance(item, str)), None)
+        return check if check is None or example is None else Check(f"{check.expected}, such as {example}", check.check)
     if hint in (int, float):
         return _number(hint, Range())
     if origin in (Union, types.UnionType):

@@ -18,9 +18,18 @@ __all__ = ["Data", "Pair", "Source", "class_names_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
+
+class MapStyle(Protocol):
+    """A data set of any class, such as a list of pairs."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 #: Data for training and evaluation: :class:`~forwardforward.data.TensorData`, a pair of tensors or arrays, images
 #: alone, a map-style data set, or a ``DataLoader``.
-Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | DataLoader[Any]
+Data = TensorData | Tensor | NDArray[Any] | Sequence[Any] | Dataset[Any] | DataLoader[Any] | MapStyle
 
 
 class Source(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,8 @@ def fit(
     validation: Data | None = None,
     epochs: PositiveInt = 10,
     batch_size: PositiveInt = 100,
-    optimizer: LocalOptimizer | None = None,
-    schedule: Schedule | None = None,
+    optimizer: Annotated[LocalOptimizer | None, "ff.LocalOptimizer(torch.optim.Adam, lr=...)"] = None,
+    schedule: Annotated[Schedule | None, "ff.update_schedules.Greedy()"] = None,
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: Literal["float32", "bf16"] = "float32",

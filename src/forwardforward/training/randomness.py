@@ -24,7 +24,7 @@ def derive_generator(seed: int, epoch: int, purpose: str, device: torch.device |
 
 
 def seed_global_generators(seed: int, epoch: int, purpose: str) -> None:
-    """Seed the global generators of torch, ``random`` and ``numpy.random``, from which blocks and data sets may draw."""
+    """Seed the global generators of torch, ``random`` and ``numpy.random``, which blocks and data sets may use."""
     derived = derive_seed(seed, epoch, purpose)
     torch.manual_seed(derived)
     random.seed(derived)
