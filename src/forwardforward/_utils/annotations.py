@@ -124,7 +124,7 @@ def check_for(hint: Any) -> Check | None:
     if issubclass(kind, collections.abc.Sequence | collections.abc.Set) and kind not in (str, bytes, range):
         return _sequence(kind, check_for(arguments[0]) if arguments else None)
     if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
-        return _callable(..., Any) if "__call__" in vars(kind) else None
+        return _callable(..., None) if "__call__" in vars(kind) else None  # instances only
     return _instance(kind)
 
 
