@@ -110,8 +110,9 @@ class _Loader:
                 loader_generator.manual_seed(generator.initial_seed())
         empty = skip == 0
         iterator = iter(self.loader)
-        for _ in range(skip):
-            next(iterator)
+        for index in range(skip):
+            if next(iterator, None) is None:
+                raise ValueError(f"data must contain the {skip} batches before the checkpoint, got {index}")
         if after_skip is not None:
             after_skip()
         for batch in iterator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -66,11 +67,18 @@ class EpochState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state of :meth:`state_dict`."""
-        self.steps = state["steps"]
-        self._seconds = state["seconds"]
+        """Restore a state of :meth:`state_dict`; one of another structure raises errors of many types.
+
+        Args:
+            state: The state.
+        """
+        self.steps = operator.index(state["steps"])
+        if self.steps < 1:
+            raise ValueError(f"unfinished.steps must be at least 1, got {self.steps}")
+        self._seconds = float(state["seconds"])
         self.meter.load_state_dict(state["meter"])
         self.measured = set(state["measured"])
         self.negatives.set_state(state["negatives"].cpu())
         self.augmentation.set_state(state["augmentation"].cpu())
         self._saved_global_state = state["global"]
+        set_global_state(state["global"], self.device)  # also to find faults; it is set again after the loader's draws

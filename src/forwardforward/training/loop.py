@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward.data.batching import Data, Pair, Source, source
@@ -125,6 +127,12 @@ def fit(
     """
     network = checked_model(model)
     check_checkpoint(checkpoint, resume, checkpoint_minutes)
+    if checkpoint is not None and isinstance(train, DataLoader) and train.persistent_workers:
+        warnings.warn(
+            "persistent_workers=True keeps the workers' random states between epochs: if the data set draws random "
+            "numbers, a resumed run differs from an uninterrupted one",
+            stacklevel=2,
+        )
     target = move_to(network, device)
     data = source(train, batch_size, target, network.dtype, network.num_embeddings)
     if data.class_names is not None:
@@ -155,7 +163,7 @@ def fit(
             check_validation(network, validation)
         unevaluated = None
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            unevaluated = restore(state, checkpoint, target)
+            unevaluated = restore(state, checkpoint, target, data.steps)
             network.epochs_trained = state.first_epoch + len(state.history)
             if validation is not None and state.history and state.history[-1]["validation"] is None:
                 state.history[-1]["validation"] = _evaluated(state, validation)

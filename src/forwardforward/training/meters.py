@@ -47,7 +47,7 @@ class EpochMeter:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state of :meth:`state_dict`."""
-        self._steps = state["steps"]
+        self._steps = int(state["steps"])
         self._sums = {key: (float(total), int(count)) for key, (total, count) in state["sums"].items()}
         self._pending = {key: list(values.unbind()) for key, values in state["pending"].items()}
 

@@ -101,7 +101,7 @@ class Checkpoint(Callback):
         self._last_time = time.monotonic()
 
 
-def restore(state: FitState, path: StrPath, device: torch.device) -> dict[str, Any] | None:
+def restore(state: FitState, path: StrPath, device: torch.device, steps: int | None) -> dict[str, Any] | None:
     """Load a checkpoint into the state, and return the record of an epoch that was not evaluated, if there is one.
 
     Everything that determines the result is compared first: a checkpoint of another run would load without an error and
@@ -111,6 +111,7 @@ def restore(state: FitState, path: StrPath, device: torch.device) -> dict[str, A
         state: The state of the training.
         path: The checkpoint.
         device: Device of the training.
+        steps: Number of steps of an epoch, None if it is unknown.
 
     Raises:
         CheckpointError: If the file cannot be read or does not match the model.
@@ -135,9 +136,13 @@ def restore(state: FitState, path: StrPath, device: torch.device) -> dict[str, A
         if content.get("unfinished") is not None:
             unfinished = EpochState(state.seed, first_epoch + len(records), device)
             unfinished.load_state_dict(content["unfinished"])
+            if steps is not None and unfinished.steps > steps:
+                raise ValueError(f"unfinished.steps must be at most {steps}, got {unfinished.steps}")
         state.optimizer.load_state_dict(content["optimizer"])
-    except Exception as error:  # entries of the wrong structure raise many kinds of errors
+    except ValueError as error:
         raise CheckpointError(f"cannot resume from the checkpoint {path}: {error}") from error
+    except Exception as error:  # entries of the wrong structure raise many kinds of errors
+        raise CheckpointError(f"cannot resume from the checkpoint {path}: {error!r}") from error
     restore_weights(content, path, state.model)
     for callback, saved_state in zip(state.callbacks, states, strict=True):
         callback.load_state_dict(saved_state)

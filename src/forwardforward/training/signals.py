@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -57,6 +58,8 @@ class StopOnSignal(Callback):
                 os._exit(128 + number)
             return
         if self._received:
+            for worker in multiprocessing.active_children():
+                worker.kill()
             os._exit(128 + number)
         self._received = True
         interruption = Interrupted(number)
