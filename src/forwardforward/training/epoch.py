@@ -24,6 +24,10 @@ class EpochState:
         seed: The run's seed.
         epoch: Number of epochs that the model was trained for before.
         device: Device of the training.
+
+    Example:
+        >>> EpochState(seed=0, epoch=0, device=torch.device("cpu")).steps
+        0
     """
 
     def __init__(self, seed: int, epoch: int, device: torch.device) -> None:

@@ -23,6 +23,10 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         number: Number of the signal.
+
+    Example:
+        >>> str(Interrupted(15))
+        'interrupted by SIGTERM'
     """
 
     def __init__(self, number: int) -> None:
@@ -35,6 +39,11 @@ class StopOnSignal(Callback):
 
     Elsewhere, such as while data are read or the network is evaluated, a signal raises :class:`Interrupted` at once. A
     second signal ends the process.
+
+    Example:
+        >>> with stop_on_signals() as stop:
+        ...     type(stop).__name__
+        'StopOnSignal'
     """
 
     def __init__(self) -> None:
