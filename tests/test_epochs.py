@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import forwardforward as ff
+from forwardforward.objectives import LocalLoss
 from forwardforward.step import StepResult
-from forwardforward.training import Callback, FitState, TrainingDiverged, load_checkpoint
+from forwardforward.training import Callback, FitState, TrainingDiverged, load_checkpoint, meters
 from forwardforward.training.progress import Progress, tqdm
 
 PURPOSES = ("order", "negatives", "dropout", "augmentation")
@@ -61,7 +62,8 @@ def drawn(seed: int, kind: str = "tensors", epochs: int = 3) -> dict[str, list[l
 
     def negatives(*arguments: Any, **options: Any) -> ff.Batch:
         batch = sampler(*arguments, **options)
-        recorder.add("negatives", batch.inputs.index)
+        positive, negative = batch.inputs.index
+        recorder.add("negatives", (negative - positive) % 3)  # what is drawn, apart from the order of the samples
         return batch
 
     def augment(images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -101,6 +103,20 @@ def test_epochs_and_seeds_differ_in_order_negatives_dropout_and_augmentation(kin
 def test_draws_of_different_purposes_do_not_depend_on_each_other() -> None:
     assert drawn(0, "tensors")["order"] == drawn(0, "data set")["order"]
     assert drawn(0, "tensors", epochs=2)["negatives"] == drawn(0, "tensors")["negatives"][:2]
+
+
+def test_a_restored_meter_adds_the_same_numbers_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters, "FLUSH", 5)
+    losses = torch.rand(64, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(64)
+    plain, interrupted = meters.EpochMeter(), meters.EpochMeter()
+    for loss in losses:
+        for meter in (plain, interrupted):
+            meter.update(StepResult(layers={0: LocalLoss(loss)}))
+        restored = meters.EpochMeter()
+        restored.load_state_dict(interrupted.state_dict())
+        assert restored.means() == plain.means()
+        interrupted = restored
+    assert interrupted.layer(0) == plain.layer(0)
 
 
 @pytest.mark.parametrize("learning_rate", [1e6, 1e9])
