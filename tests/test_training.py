@@ -544,7 +544,9 @@ def test_a_loader_of_a_stream_trains_and_resumes(tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"precision": "fp8"}, "precision must be one of float32, bf16, got 'fp8'"),
+        ({"checkpoint_minutes": 0}, "checkpoint_minutes must be positive, got 0"),
+        ({"checkpoint_minutes": 1}, "checkpoint must name the file to write every checkpoint_minutes, got None"),
+        ({"precision": "fp8"}, "precision must be 'float32' or 'bf16', got 'fp8'"),
         ({"resume": True}, "checkpoint must name the file"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
 from pathlib import Path
 from typing import Any
 
@@ -60,32 +59,31 @@ def refused(error: type[Exception], message: str, train: Any = (X, Y), **options
 
 def test_a_torch_optimizer_is_refused() -> None:
     model = mk()
-    hint = re.escape("ff.LocalOptimizer(torch.optim.Adam, lr=...), got ")
-    with pytest.raises(TypeError, match=f"^optimizer must be .*{hint}an object of Adam"):
+    expected = (
+        r"^optimizer must be an instance of LocalOptimizer or None, such as ff\.LocalOptimizer\(.*, lr=\.\.\.\), got "
+    )
+    with pytest.raises(TypeError, match=f"{expected}an object of type Adam"):
         fit(model, optimizer=torch.optim.Adam(model.parameters()))
-    refused(TypeError, f"^optimizer must be .*{hint}the class Adam", optimizer=torch.optim.Adam)
-    refused(TypeError, r"ff.LocalOptimizer\(torch.optim.SGD, lr=...\), got the class SGD", optimizer=torch.optim.SGD)
-    refused(TypeError, f"{hint}the class LocalOptimizer", optimizer=ff.LocalOptimizer)
-    refused(TypeError, f"{hint}'adam'", optimizer="adam")
+    refused(TypeError, f"{expected}the class Adam", optimizer=torch.optim.Adam)
+    refused(TypeError, r"^optimizer must be an instance, such as LocalOptimizer\(", optimizer=ff.LocalOptimizer)
+    refused(TypeError, f"{expected}'adam'", optimizer="adam")
 
 
 def test_callbacks_are_instances() -> None:
-    refused(TypeError, "^callbacks must be instances of ff.training.Callback, got print", callbacks=[print])
-    refused(TypeError, "^callbacks must be instances .*, got the class EarlyStopping", callbacks=[EarlyStopping])
-    refused(TypeError, r"^callbacks must be a list, .* got an object of Untrained", callbacks=Untrained())
+    refused(
+        TypeError, r"^callbacks\[0\] must be an instance of Callback, got <built-in function print>", callbacks=[print]
+    )
+    refused(TypeError, r"^callbacks\[0\] must be an instance, such as EarlyStopping\(", callbacks=[EarlyStopping])
+    refused(TypeError, r"^callbacks must be a sequence of .*Callback, got an object of type", callbacks=Untrained())
 
 
 def test_a_schedule_is_an_instance() -> None:
     refused(
         TypeError,
-        r"^schedule must be an update schedule, such as ff.update_schedules.Greedy\(\), got 'greedy'",
+        r"^schedule must be callable or None, such as ff.update_schedules.Greedy\(\), got 'greedy'",
         schedule="greedy",
     )
-    refused(
-        TypeError,
-        r"^schedule must be an instance, such as Joint\(\), got the class Joint",
-        schedule=ff.update_schedules.Joint,
-    )
+    refused(TypeError, r"^schedule must be an instance, such as Joint\(", schedule=ff.update_schedules.Joint)
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "seed"])

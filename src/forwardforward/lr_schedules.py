@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from forwardforward._utils.arguments import Fraction, NonNegativeFloat, OpenFraction, Probability, checked
+import torch
 
-__all__ = ["Cooldown", "Cosine", "Ramp", "Steps"]
+from forwardforward._utils.arguments import Fraction, NonNegativeFloat, OpenFraction, PositiveInt, Probability, checked
+
+__all__ = ["Cooldown", "Cosine", "FromTorch", "Ramp", "Steps"]
 
 
 @checked
@@ -139,3 +142,46 @@ class Steps:
     def __repr__(self) -> str:
         """Return the constructor call."""
         return f"Steps({self.factors})"
+
+
+@checked
+class FromTorch:
+    """The factors of one of torch's learning-rate schedulers, with one scheduler step per epoch.
+
+    Args:
+        scheduler: Class of :mod:`torch.optim.lr_scheduler` whose factors depend on the epoch only.
+        epochs: Number of epochs of the training.
+        **options: Arguments of the scheduler after the optimizer.
+
+    Raises:
+        TypeError: If the options are not those of the scheduler, or it needs a metric, as ``ReduceLROnPlateau`` does.
+
+    Example:
+        >>> schedule = FromTorch(torch.optim.lr_scheduler.StepLR, epochs=4, step_size=2)
+        >>> [round(schedule((epoch + 0.5) / 4), 2) for epoch in range(4)]
+        [1.0, 1.0, 0.1, 0.1]
+    """
+
+    def __init__(self, scheduler: Callable[..., Any], epochs: PositiveInt, **options: Any) -> None:
+        self.scheduler = scheduler
+        self.epochs = epochs
+        self.options = options
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        self._factors: list[float] = []
+        try:
+            stepper = scheduler(optimizer, **options)
+            for _ in range(epochs):
+                self._factors.append(float(optimizer.param_groups[0]["lr"]))
+                optimizer.step()
+                stepper.step()
+        except TypeError as error:
+            raise TypeError(f"scheduler must depend on the epoch only, with its options: {error}") from error
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1."""
+        return self._factors[min(int(progress * self.epochs), self.epochs - 1)]
+
+    def __repr__(self) -> str:
+        """Return the constructor call."""
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"FromTorch({self.scheduler.__name__}, epochs={self.epochs}{options})"

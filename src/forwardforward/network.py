@@ -70,6 +70,7 @@ class Network(nn.Module):
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
         self.input_shape: tuple[int, ...] | None = None
+        self.epochs_trained = 0
         self.head: LinearHead | None = None
         self.classifier: Classifier | None = None
 

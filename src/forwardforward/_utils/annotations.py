@@ -105,7 +105,9 @@ def check_for(hint: Any) -> Check | None:
         return None
     if origin is Annotated:
         limits = next((item for item in arguments[1:] if isinstance(item, Range)), Range())
-        return _number(arguments[0], limits) if arguments[0] in (int, float) else check_for(arguments[0])
+        check = _number(arguments[0], limits) if arguments[0] in (int, float) else check_for(arguments[0])
+        example = next((item for item in arguments[1:] if isinstance(item, str)), None)
+        return check if check is None or example is None else Check(f"{check.expected}, such as {example}", check.check)
     if hint in (int, float):
         return _number(hint, Range())
     if origin in (Union, types.UnionType):
@@ -124,7 +126,7 @@ def check_for(hint: Any) -> Check | None:
     if issubclass(kind, collections.abc.Sequence | collections.abc.Set) and kind not in (str, bytes, range):
         return _sequence(kind, check_for(arguments[0]) if arguments else None)
     if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
-        return _callable(..., Any) if "__call__" in vars(kind) else None
+        return _callable(..., None) if "__call__" in vars(kind) else None  # instances only
     return _instance(kind)
 
 

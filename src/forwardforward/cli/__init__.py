@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from forwardforward import __version__
 from forwardforward.cli import evaluate, predict, recipes, train
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line, short_warnings
 from forwardforward.cli.options import Parser
+from forwardforward.training import Interrupted, stop_on_signals
 
 __all__ = ["main"]
 
@@ -28,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0 for success, 1 if the reader of the output closed its end, 2 for errors caused by the user or the
-        environment, 130 when interrupted.
+        environment, 128 + n if signal n ended the program (130 for Ctrl-C).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words, argparse.Namespace(words=words))
     try:
-        with short_warnings("forwardforward"), memory_errors(options.reduce):
+        with short_warnings("forwardforward"), memory_errors(options.reduce), stop_on_signals() as options.signals:
             options.action(options)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -44,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except USER_ERRORS as error:
         return _fail(one_line(error), 2)
     except KeyboardInterrupt as error:
-        return _fail("; ".join(["interrupted", *map(str, error.args)]), 130)
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        return _fail("; ".join(map(str, error.args)) or "interrupted", 128 + number)
     return 0
 
 

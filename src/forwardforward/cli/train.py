@@ -73,6 +73,13 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         default=None,
         help="hold out the validation split and evaluate on it instead of the test set",
     )
+    add(
+        "--checkpoint-minutes",
+        type=bounded(float, 0.001),
+        default=10.0,
+        metavar="M",
+        help="minutes between checkpoints within an epoch (default: 10)",
+    )
     add("--resume", metavar="RUN", help="resume the run in this folder; --epochs N trains it longer")
     add("--json", action="store_true", help="print one JSON object on standard output")
     add("--no-progress", action="store_true", help="no progress bar")
@@ -81,9 +88,12 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 def _train(options: argparse.Namespace) -> None:
     run = _new_run(options) if options.resume is None else _resumed_run(options)
     try:
-        summary = run.train(progress=not options.no_progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"resume with: {run.resume_command}") from None
+        summary = run.train(
+            [options.signals], progress=not options.no_progress, checkpoint_minutes=options.checkpoint_minutes
+        )
+    except KeyboardInterrupt as error:
+        error.args = (*(error.args or ("interrupted",)), f"resume with: {run.resume_command}")
+        raise
     except (ValueError, TypeError):
         if options.resume is None:
             run.discard()  # training could not start: make the folder available again

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -59,8 +59,16 @@ class Source(Protocol):
     steps: int | None
     class_names: tuple[str, ...] | None
 
-    def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
-        """Iterate over the data once, shuffled if a generator is given."""
+    def batches(
+        self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
+    ) -> Iterator[Pair]:
+        """Iterate over the data once, shuffled if a generator is given.
+
+        Args:
+            generator: Shuffles the data.
+            skip: Number of batches to leave out at the start, to resume an iteration. A loader loads them.
+            after_skip: Called before the next batch is loaded, to restore the random state at that time.
+        """
         ...
 
     def some(self) -> Pair:
@@ -102,8 +110,13 @@ class _Tensors:
         self.steps: int | None = data.num_batches(batch_size)
         self.class_names = data.class_names
 
-    def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
-        return self.data.batches(self.batch_size, generator)
+    def batches(
+        self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
+    ) -> Iterator[Pair]:
+        batches = self.data.batches(self.batch_size, generator, skip=skip)
+        if after_skip is not None:
+            after_skip()
+        return batches
 
     def some(self) -> Pair:
         return self.data.inputs[:2], self.data.targets
@@ -138,15 +151,22 @@ class _Loader:
         if self.steps == 0:
             raise ValueError("data must contain at least one batch, got an empty loader")
 
-    def batches(self, generator: torch.Generator | None) -> Iterator[Pair]:
+    def batches(
+        self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
+    ) -> Iterator[Pair]:
         if generator is not None:
             for loader_generator in self._generators():
                 loader_generator.manual_seed(generator.initial_seed())
-        empty = True
+        empty = skip == 0
         counts: Tensor | int = 0
         own = self.loader.generator
         with contextlib.nullcontext() if own is None else own.device:  # not torch's default device
             iterator = iter(self.loader)
+        for index in range(skip):
+            if next(iterator, None) is None:
+                raise ValueError(f"data must contain the {skip} batches before the checkpoint, got {index}")
+        if after_skip is not None:
+            after_skip()
         for batch in iterator:
             empty = False
             inputs, targets = _pair(batch)
@@ -159,7 +179,7 @@ class _Loader:
             )
         if empty:
             raise ValueError("data must contain at least one batch, got an empty loader")
-        if isinstance(counts, Tensor):
+        if isinstance(counts, Tensor) and not skip:
             self._warns = False
             _warn_of_absent(counts)
 

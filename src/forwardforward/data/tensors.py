@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import PositiveInt, Range, checked
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, checked
 from forwardforward._utils.checks import check_label_type, label_remedy
 from forwardforward.preprocessing import to_tensor
 
@@ -168,7 +168,11 @@ class TensorData(Dataset[Any]):
 
     @checked
     def batches(
-        self, batch_size: PositiveInt, generator: torch.Generator | None = None, drop_last: bool = False
+        self,
+        batch_size: PositiveInt,
+        generator: torch.Generator | None = None,
+        drop_last: bool = False,
+        skip: NonNegativeInt = 0,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Iterate over the data set once.
 
@@ -180,6 +184,7 @@ class TensorData(Dataset[Any]):
             generator: CPU generator that shuffles the samples; it is used once, at the call. Default: no shuffling;
                 batches are then views that need no copy.
             drop_last: Whether to leave out a last batch that is smaller than ``batch_size``.
+            skip: Number of batches to leave out at the start, to resume an iteration.
 
         Returns:
             Iterator over (inputs, targets); targets are None for unlabeled data.
@@ -187,7 +192,7 @@ class TensorData(Dataset[Any]):
         Raises:
             ValueError: As :meth:`num_batches`, or if the generator is not on the CPU.
         """
-        parts = self._parts(batch_size, drop_last)
+        parts = self._parts(batch_size, drop_last)[skip:]
         if generator is None:
             return self._in_order(parts)
         if generator.device.type != "cpu":

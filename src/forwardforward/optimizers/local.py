@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.checks import name_of
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import checked
+from forwardforward.optimizers.states import checked_state
 
 __all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
 
@@ -33,6 +37,11 @@ class HasParameterGroups(Protocol):
         ...
 
 
+#: Suffix of the groups of parameters that are not matrices.
+OTHERS = ".others"
+
+
+@checked
 class LocalOptimizer:
     """One torch optimizer per parameter group (a layer, the head), with state, learning rates and steps in one place.
 
@@ -43,15 +52,25 @@ class LocalOptimizer:
     Groups that a schedule updates together, such as those of :class:`~forwardforward.update_schedules.Overlapping`,
     share an optimizer with its own state: a layer's moments in one set of groups do not mix with those in another.
 
+    torch's learning-rate schedulers expect one torch optimizer, so pass ``lr_schedule``; any scheduler that depends on
+    the epoch only can be wrapped, see :class:`~forwardforward.lr_schedules.FromTorch`.
+
     Args:
-        factory: A torch optimizer class, or any callable ``(parameters, **options)`` that returns an optimizer.
+        factory: A torch optimizer class, or any callable ``(parameters, **options)`` that returns an optimizer whose
+            ``step()`` needs no closure.
         lr_schedule: Learning-rate factor, ``progress -> factor`` with progress from 0 to 1; default: constant.
         overrides: Options of single groups, by name, ``lr_schedule`` among them:
             ``{"head": {"lr": 0.1}, "0": {"lr_schedule": Cooldown(0.2)}}``.
+        others: Factory and options of another optimizer for all parameters that are not matrices, such as biases and
+            convolution kernels, for optimizers such as Muon: ``others=(torch.optim.AdamW, {"lr": 1e-3})``. They form
+            groups of their own, such as ``"0.others"``, with their own ``overrides``.
         **options: Passed to the factory, such as ``lr=1e-3``.
 
     Raises:
-        ValueError: On attaching, if ``overrides`` names a group that the model does not have.
+        TypeError: If the options are not those of the factory, or its ``step`` needs a closure, as that of
+            ``torch.optim.LBFGS`` does.
+        ValueError: If an option is out of range; on attaching, if ``overrides`` names a group that the model does not
+            have.
 
     Example:
         >>> import torch, forwardforward as ff
@@ -62,14 +81,19 @@ class LocalOptimizer:
         self,
         factory: Callable[..., torch.optim.Optimizer],
         *,
-        lr_schedule: Callable[[float], float] | None = None,
+        lr_schedule: Annotated[Callable[[float], float] | None, "ff.lr_schedules.Cooldown()"] = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        others: tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]] | None = None,
         **options: Any,
     ) -> None:
         self.factory = factory
         self.lr_schedule = lr_schedule
         self.overrides = {name: plain(values) for name, values in (overrides or {}).items()}
+        self.others = None if others is None else (others[0], plain(others[1]))
         self.options = plain(options)
+        _check_factory(factory, self.options, (1, 1))
+        if self.others is not None:
+            _check_factory(*self.others, (1,))
         self._model: HasParameterGroups | None = None
         self._parameters: dict[str, dict[str, nn.Parameter]] = {}
         self._identities: dict[str, list[tuple[object, ...]]] = {}
@@ -86,7 +110,12 @@ class LocalOptimizer:
         Args:
             model: A model with parameter groups.
         """
-        groups = model.parameter_groups()
+        modules = model.parameter_groups()
+        groups = {
+            name: parameters
+            for module_name, module in modules.items()
+            for name, parameters in self._split(module_name, dict(module.named_parameters())).items()
+        }
         if self._model is not model:
             unknown = set(self.overrides) - set(groups)
             if unknown:
@@ -94,13 +123,12 @@ class LocalOptimizer:
                     f"overrides must name parameter groups of the model, {', '.join(groups)}, got {sorted(unknown)}"
                 )
             self._model, self._parameters, self._optimizers = model, {}, {}
-        for name, module in groups.items():
-            current = dict(module.named_parameters())
+        for name, current in groups.items():
             previous = self._parameters.get(name)
             if previous is not None and self._identities[name] == _identity(current):
                 continue
-            options = getattr(module, "optimizer_options", {})
-            self._group_options[name] = {**plain(options), **self.overrides.get(name, {})}
+            module_options = getattr(modules.get(name), "optimizer_options", {})
+            self._group_options[name] = {**plain(module_options), **self.overrides.get(name, {})}
             self._parameters[name] = current
             self._identities[name] = _identity(current)
             if previous is None:
@@ -111,6 +139,15 @@ class LocalOptimizer:
             del self._parameters[name]
             self._optimizers = {names: o for names, o in self._optimizers.items() if name not in names}
         return self
+
+    def _split(self, name: str, parameters: dict[str, nn.Parameter]) -> dict[str, dict[str, nn.Parameter]]:
+        """Return a module's parameters by group: all of them, or matrices and others."""
+        if self.others is None:
+            return {name: parameters}
+        return {
+            name: {key: p for key, p in parameters.items() if p.dim() == 2},
+            name + OTHERS: {key: p for key, p in parameters.items() if p.dim() != 2},
+        }
 
     def _rebuild(self, name: str, previous: Mapping[str, nn.Parameter]) -> None:
         """Make the optimizers of a group anew for its current parameters, with the state of those that stay."""
@@ -180,44 +217,53 @@ class LocalOptimizer:
             state: The state.
 
         Raises:
-            ValueError: If its groups are not the model's.
+            ValueError: If its groups or their entries are not the model's; nothing is changed then.
         """
         names = {key: tuple(key.split("+")) for key in state}
         expected = {name for name, parameters in self._parameters.items() if parameters}
         if {name for group in names.values() for name in group} != expected:
             raise ValueError(f"state must have the parameter groups {sorted(expected)}, got {sorted(state)}")
-        self._optimizers = {}  # sets of groups that the state does not contain start anew
+        restored = {}
         for key, group in names.items():
-            optimizer = self._optimizer(group)
-            assert optimizer is not None
-            optimizer.load_state_dict(state[key])
+            optimizer = restored[group] = self._new_optimizer(group)
+            optimizer.load_state_dict(checked_state(key, optimizer, state[key]))
+        self._optimizers = restored  # sets of groups that the state does not contain start anew
 
     def _groups(self, names: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
-        return [(group,) if isinstance(group, str) else tuple(group) for group in names or tuple(self._parameters)]
+        groups = [(group,) if isinstance(group, str) else tuple(group) for group in names or tuple(self._parameters)]
+        if self.others is None or not names:
+            return groups
+        return groups + [tuple(name + OTHERS for name in group) for group in groups]
 
     def _optimizer(self, names: tuple[str, ...]) -> torch.optim.Optimizer | None:
         """Return the optimizer of a set of groups, made at its first use; None if they have no parameters."""
         names = tuple(name for name in names if self._parameters[name])
         if names and names not in self._optimizers:
-            # Parameter groups and state come from the factory, not from torch's add_param_group: a factory may sort
-            # parameters or translate its options, and an optimizer may begin with a state, as Adagrad does.
-            optimizer, *others = map(self._new_optimizer, names)
-            for other in others:
-                optimizer.param_groups += other.param_groups
-                optimizer.state.update(other.state)
-            self._optimizers[names] = optimizer
-            self._set_rates(optimizer)
+            self._optimizers[names] = self._new_optimizer(names)
+            self._set_rates(self._optimizers[names])
         return self._optimizers.get(names)
 
-    def _new_optimizer(self, name: str) -> torch.optim.Optimizer:
+    def _new_optimizer(self, names: tuple[str, ...]) -> torch.optim.Optimizer:
+        # Parameter groups and state come from the factory, not from torch's add_param_group: a factory may sort
+        # parameters or translate its options, and an optimizer may begin with a state, as Adagrad does.
+        optimizer, *rest = map(self._optimizer_of_group, names)
+        for other in rest:
+            optimizer.param_groups += other.param_groups
+            optimizer.state.update(other.state)
+        return optimizer
+
+    def _optimizer_of_group(self, name: str) -> torch.optim.Optimizer:
         """Return a new optimizer of one group, whose param groups contain the group's name.
 
         All parameters are included: torch's optimizers skip those without a gradient, so a layer that is unfrozen later
         learns without further measures.
         """
-        options = {**self.options, **self._group_options[name]}
+        factory, options = self.factory, self.options
+        if self.others is not None and name.endswith(OTHERS):
+            factory, options = self.others
+        options = {**options, **self._group_options[name]}
         options.pop("lr_schedule", None)
-        optimizer = self.factory(list(self._parameters[name].values()), **options)
+        optimizer = factory(list(self._parameters[name].values()), **options)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
             group["parameter_group"] = name
@@ -233,7 +279,44 @@ class LocalOptimizer:
         parts = [getattr(self.factory, "__name__", repr(self.factory))]
         parts += [f"{k}={v!r}" for k, v in (("lr_schedule", self.lr_schedule), ("overrides", self.overrides)) if v]
         parts += [f"{k}={v!r}" for k, v in self.options.items()]
+        if self.others is not None:
+            factory, options = self.others
+            parts.append(f"others=({getattr(factory, '__name__', repr(factory))}, {dict(options)})")
         return f"LocalOptimizer({', '.join(parts)})"
+
+
+def _check_factory(
+    factory: Callable[..., torch.optim.Optimizer], options: Mapping[str, Any], shape: tuple[int, ...]
+) -> None:
+    """Make an optimizer of one parameter, so that wrong options are refused before a model is made."""
+    name = getattr(factory, "__name__", type(factory).__name__)
+    for option, default in _defaults(factory).items():
+        value = options.get(option, default)
+        if isinstance(default, int | float) and not isinstance(default, bool) and not isinstance(value, Tensor):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{option} must be a number, got {describe(value)}")
+            if not math.isfinite(value):
+                raise ValueError(f"{option} must be a finite number, got {value}")
+    try:
+        optimizer = factory([nn.Parameter(torch.zeros(shape))], **options)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"options must be those of the optimizer {name}: {error}") from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(f"factory must return a torch optimizer, got {describe(optimizer)} from {name}")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise TypeError(
+            f"factory must return an optimizer that updates once per gradient, such as torch.optim.Adam, got {name}, "
+            "which computes the loss several times per step"
+        )
+
+
+def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (ValueError, TypeError):  # some callables have none
+        return {}
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 def _identity(parameters: Mapping[str, nn.Parameter]) -> list[tuple[object, ...]]:
@@ -256,20 +339,16 @@ def check_optimizer(optimizer: object) -> None:
     """Refuse a torch optimizer: each layer needs its own.
 
     Args:
-        optimizer: The argument of ``fit`` or ``step``.
+        optimizer: The argument of ``step``.
 
     Raises:
         TypeError: If it is not a :class:`LocalOptimizer`.
     """
-    if isinstance(optimizer, LocalOptimizer):
-        return
-    kind = optimizer if isinstance(optimizer, type) else type(optimizer)
-    name = kind.__name__ if issubclass(kind, torch.optim.Optimizer) else "Adam"
-    name = f"torch.optim.{name}" if hasattr(torch.optim, name) else name
-    raise TypeError(
-        f"optimizer must be a LocalOptimizer, with one torch optimizer per layer: "
-        f"ff.LocalOptimizer({name}, lr=...), got {name_of(optimizer)}"
-    )
+    if not isinstance(optimizer, LocalOptimizer):
+        raise TypeError(
+            "optimizer must be an instance of LocalOptimizer, such as ff.LocalOptimizer(torch.optim.Adam, lr=...), "
+            f"got {describe(optimizer)}"
+        )
 
 
 def plain(value: Any, place: str | None = None) -> Any:

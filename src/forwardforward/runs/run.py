@@ -339,12 +339,15 @@ class Run:
         except Exception as error:  # torch.load raises many kinds of errors for a corrupted file
             raise CheckpointError(f"cannot read the text encoder {path}: {error}") from error
 
-    def fit(self, callbacks: Sequence[Callback] = (), progress: bool = True) -> tuple[Network, History]:
+    def fit(
+        self, callbacks: Sequence[Callback] = (), progress: bool = True, checkpoint_minutes: float | None = None
+    ) -> tuple[Network, History]:
         """Train from the checkpoint, or from the start, to the last epoch or until a callback stops the training.
 
         Args:
             callbacks: Callbacks in addition to the one that writes ``history.jsonl``.
             progress: Whether to show progress bars.
+            checkpoint_minutes: Minutes between checkpoints within an epoch; default: none.
 
         Returns:
             The model and its history.
@@ -373,11 +376,14 @@ class Run:
                 callbacks=[JSONLog(self.folder / "history.jsonl"), *callbacks],
                 progress=progress,
                 checkpoint=checkpoint,
+                checkpoint_minutes=checkpoint_minutes,
                 resume=True,
             )
         return model, history
 
-    def train(self, callbacks: Sequence[Callback] = (), progress: bool = True) -> dict[str, Any]:
+    def train(
+        self, callbacks: Sequence[Callback] = (), progress: bool = True, checkpoint_minutes: float | None = None
+    ) -> dict[str, Any]:
         """Train like :meth:`fit`, evaluate, write the summary to ``summary.json`` and return it.
 
         The test set is used once, after the last epoch; with ``validation`` the validation split is used instead.
@@ -385,9 +391,10 @@ class Run:
         Args:
             callbacks: Callbacks in addition to the one that writes ``history.jsonl``.
             progress: Whether to show progress bars.
+            checkpoint_minutes: Minutes between checkpoints within an epoch; default: none.
         """
         resumed = (self.folder / "checkpoint.pt").exists()
-        model, history = self.fit(callbacks, progress)
+        model, history = self.fit(callbacks, progress, checkpoint_minutes)
         splits = self.splits()
         with _threads(self.config.threads), self._resumable():
             result = evaluate(model, splits.validation if self.config.validation else splits.test)

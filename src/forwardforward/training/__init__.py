@@ -1,21 +1,16 @@
 """Training: ``fit``, ``evaluate``, history, callbacks and checkpoints."""
 
-from forwardforward.training.callbacks import (
-    Callback,
-    Checkpoint,
-    CSVLog,
-    EarlyStopping,
-    FitState,
-    GrowNetwork,
-    JSONLog,
-    StopOnNaN,
-    TrainingDiverged,
-)
+from forwardforward.training.callbacks import Callback, EarlyStopping, FitState, GrowNetwork
 from forwardforward.training.checkpoints import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from forwardforward.training.compilation import CompiledStep
+from forwardforward.training.divergence import StopOnDivergence, TrainingDiverged
+from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
 from forwardforward.training.history import History
+from forwardforward.training.logs import CSVLog, JSONLog
 from forwardforward.training.loop import fit
+from forwardforward.training.resuming import Checkpoint
+from forwardforward.training.signals import Interrupted, StopOnSignal, stop_on_signals
 
 __all__ = [
     "CSVLog",
@@ -24,12 +19,15 @@ __all__ = [
     "CheckpointError",
     "CompiledStep",
     "EarlyStopping",
+    "EpochState",
     "Evaluation",
     "FitState",
     "GrowNetwork",
     "History",
+    "Interrupted",
     "JSONLog",
-    "StopOnNaN",
+    "StopOnDivergence",
+    "StopOnSignal",
     "TrainingDiverged",
     "choose_layers",
     "evaluate",
@@ -37,4 +35,5 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",
+    "stop_on_signals",
 ]

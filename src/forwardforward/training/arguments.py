@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from forwardforward._utils.arguments import StrPath
 from forwardforward._utils.checks import name_of
 from forwardforward.network import Network
-from forwardforward.training.callbacks import Callback
 
 
 def checked_model(model: Any) -> Network:
@@ -22,31 +21,13 @@ def checked_model(model: Any) -> Network:
     return original
 
 
-def check_schedule(schedule: Any) -> None:
-    """Refuse a schedule's name or class."""
-    if isinstance(schedule, type):
-        raise TypeError(f"schedule must be an instance, such as {schedule.__name__}(), got {name_of(schedule)}")
-    if not callable(schedule):
-        raise TypeError(
-            f"schedule must be an update schedule, such as ff.update_schedules.Greedy(), got {name_of(schedule)}"
-        )
-
-
-def checked_callbacks(callbacks: Any) -> list[Callback]:
-    """Return the callbacks, each an instance."""
-    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
-        raise TypeError(f"callbacks must be a list, such as [EarlyStopping(5)], got {name_of(callbacks)}")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be instances of ff.training.Callback, got {name_of(callback)}")
-    return list(callbacks)
-
-
-def check_checkpoint(path: str | Path | None, resume: bool) -> None:
+def check_checkpoint(path: StrPath | None, resume: bool, minutes: float | None = None) -> None:
     """Refuse a path at which no checkpoint can be written, or where one would be lost."""
     if path is None:
         if resume:
             raise ValueError("checkpoint must name the file to resume from, got None")
+        if minutes is not None:
+            raise ValueError("checkpoint must name the file to write every checkpoint_minutes, got None")
         return
     path = Path(path)
     if path.is_dir():

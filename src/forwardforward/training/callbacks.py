@@ -1,42 +1,24 @@
-"""Callbacks, called between epochs."""
+"""Callbacks, called between steps and epochs."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from forwardforward._utils.checks import check_whole
+from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
-from forwardforward.training.checkpoints import save_checkpoint
+from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
-from forwardforward.training.settings import described, model_settings
 from forwardforward.update_schedules import Schedule
 
-__all__ = [
-    "CSVLog",
-    "Callback",
-    "Checkpoint",
-    "EarlyStopping",
-    "FitState",
-    "GrowNetwork",
-    "JSONLog",
-    "StopOnNaN",
-    "TrainingDiverged",
-]
-
-
-class TrainingDiverged(ArithmeticError):  # noqa: N818 - named as KeyboardInterrupt is
-    """A loss or weight became NaN or infinite."""
+__all__ = ["Callback", "EarlyStopping", "FitState", "GrowNetwork"]
 
 
 @dataclass
@@ -54,6 +36,11 @@ class FitState:
         stop: Set it to end the training after this epoch.
         validates: Whether there are validation data.
         settings: Other settings that determine the result, as text: optimizer, precision, number of samples.
+        callbacks: All callbacks, in the order in which they are called.
+        first_epoch: Number of epochs that the model was trained for by earlier calls of ``fit``.
+        unfinished: The state of an epoch whose steps are not completed, None between epochs.
+        running: Whether steps or callbacks are running, and not an evaluation or the preparation.
+        interruption: Set it to end the training after this step: checkpoints are written, and it is raised.
 
     Example:
         >>> class StopAtOnePercent(Callback):
@@ -71,6 +58,11 @@ class FitState:
     stop: bool = False
     validates: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
+    first_epoch: int = 0
+    unfinished: EpochState | None = None
+    running: bool = False
+    interruption: BaseException | None = None
 
 
 class Callback:
@@ -81,6 +73,17 @@ class Callback:
         ...     def on_epoch_end(self, state):
         ...         print(state.history[-1]["layers"][0]["loss"])
     """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs: tensors, numbers, strings and containers of them; default: nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state of :meth:`state_dict`, before :meth:`on_fit_begin`.
+
+        Args:
+            state: The state; empty if the checkpoint has none.
+        """
 
     def on_restore(self, state: FitState, history: History) -> None:
         """Called before a checkpoint is loaded: change the model to the architecture that it had at that time.
@@ -108,146 +111,19 @@ class Callback:
         """Called once, after the last epoch."""
 
 
-class StopOnNaN(Callback):
-    """End the training with an error when a loss or weight is no longer finite; part of every ``fit``.
-
-    Raises:
-        TrainingDiverged: After the epoch, if one of its figures is NaN or infinite.
-
-    Example:
-        >>> stop = StopOnNaN()  # fit(..., callbacks=[stop]) adds nothing to fit(...)
-    """
-
-    def on_epoch_end(self, state: FitState) -> None:
-        """Check the epoch's record."""
-        for name, value in _numbers(state.history[-1]):
-            if not math.isfinite(value):
-                raise TrainingDiverged(
-                    f"training diverged in epoch {state.history[-1]['epoch']}: {name} is {value}; "
-                    "a smaller learning rate or a normalization of the layer's input may help"
-                )
-
-
-class JSONLog(Callback):
-    """One line of JSON per epoch. On resuming, a log longer than the checkpoint is truncated.
-
-    Args:
-        path: The file.
-
-    Example:
-        >>> log = JSONLog("history.jsonl")  # fit(..., callbacks=[log])
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-
-    def on_fit_begin(self, state: FitState) -> None:
-        """Write the history so far."""
-        state.history.to_jsonl(self.path)
-
-    def on_epoch_end(self, state: FitState) -> None:
-        """Add the epoch."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(state.history[-1]) + "\n")
-
-
-class CSVLog(Callback):
-    """One row per epoch, with columns such as ``layers.0.loss``. On resuming, a longer log is truncated.
-
-    Args:
-        path: The file.
-
-    Example:
-        >>> log = CSVLog("history.csv")  # fit(..., callbacks=[log])
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-
-    def on_fit_begin(self, state: FitState) -> None:
-        """Write the history so far."""
-        self._write(state.history)
-
-    def on_epoch_end(self, state: FitState) -> None:
-        """Write the whole file: a later epoch may have new columns."""
-        self._write(state.history)
-
-    def _write(self, history: History) -> None:
-        rows = [dict(_numbers(record)) for record in history]
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        with open(self.path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-class Checkpoint(Callback):
-    """Write a checkpoint after every ``every``-th epoch and after the last one.
-
-    Args:
-        path: The file; it always contains the last complete checkpoint.
-        every: Number of epochs between two checkpoints.
-
-    Raises:
-        ValueError: If ``every`` is below 1.
-
-    Example:
-        >>> checkpoint = Checkpoint("run.pt", every=5)  # fit(..., callbacks=[checkpoint])
-    """
-
-    def __init__(self, path: str | Path, every: int = 1) -> None:
-        self.path = Path(path)
-        self.every = check_whole("every", every, 1)
-        self._written = 0
-
-    def on_fit_begin(self, state: FitState) -> None:
-        """Reset the count of written epochs."""
-        self._written = 0
-
-    def on_epoch_end(self, state: FitState) -> None:
-        """Write, if an epoch is due."""
-        if len(state.history) % self.every == 0:
-            self.write(state)
-
-    def on_fit_end(self, state: FitState) -> None:
-        """Write the last epoch, if it has not been written."""
-        if len(state.history) != self._written:
-            self.write(state)
-
-    def write(self, state: FitState, finished: bool = True) -> None:
-        """Write the current state.
-
-        Args:
-            state: The state.
-            finished: Whether the last epoch was evaluated and the callbacks were called; a resumed run does it first
-                otherwise.
-        """
-        save_checkpoint(self.path, {**checkpoint_content(state), "finished": finished})
-        self._written = len(state.history)
-
-
-def checkpoint_content(state: FitState) -> dict[str, Any]:
-    """Return everything that is needed to resume the run."""
-    return {
-        "model": state.model.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "schedule": described(state.schedule),
-        "epoch": len(state.history),
-        "epochs": state.epochs,
-        "batch_size": state.batch_size,
-        "seed": state.seed,
-        "settings": {**state.settings, **model_settings(state.model)},
-        "history": state.history.epochs,
-    }
-
-
+@checked
 class EarlyStopping(Callback):
-    """End the training when the validation error has not improved for a number of epochs.
+    """End the training when the validation error has not improved for a number of epochs, and restore the best weights.
 
-    It depends on the history only, so a run that had stopped is not trained further when it is resumed.
+    The model ends with the weights of the first epoch with the lowest validation error, also if the last epoch is
+    reached. If the network grows, they are those of the best epoch since then. A run that had stopped is not trained
+    further when it is resumed; with a larger ``patience`` it continues from the weights of its last epoch.
 
     Args:
         patience: Number of epochs without a new best after which training ends.
+
+    Attributes:
+        best_epoch: The epoch whose weights were restored, from 1; None before the first epoch.
 
     Raises:
         ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data.
@@ -256,23 +132,62 @@ class EarlyStopping(Callback):
         >>> stop = EarlyStopping(patience=5)  # fit(..., validation=..., callbacks=[stop])
     """
 
-    def __init__(self, patience: int) -> None:
-        self.patience = check_whole("patience", patience, 1)
+    def __init__(self, patience: PositiveInt) -> None:
+        self.patience = patience
+        self.best_epoch: int | None = None
+        self._best: dict[str, Tensor] = {}
+        self._last: dict[str, Tensor] = {}  # weights of the last epoch, after the best ones were restored
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best weights and, after the training, those of the last epoch."""
+        return {"best_epoch": self.best_epoch, "best": self._best, "last": self._last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the weights."""
+        self.best_epoch = state.get("best_epoch")
+        self._best, self._last = dict(state.get("best", {})), dict(state.get("last", {}))
 
     def on_fit_begin(self, state: FitState) -> None:
         """Check that there are validation data, and the epochs of a resumed run."""
         if not state.validates:
             raise ValueError("validation must be given to fit for EarlyStopping: choices must not use the test set")
-        self.on_epoch_end(state)
+        if not len(state.history):
+            self.load_state_dict({})
+        if self._last:
+            state.model.load_state_dict(self._last)
+            self._last = {}
+        state.stop |= self._is_over(state.history)
 
     def on_epoch_end(self, state: FitState) -> None:
-        """Compare the last epochs with the best before them."""
-        records = [record["validation"] for record in state.history]
-        errors = [math.inf if record is None else record["error"] for record in records]
-        if errors:
-            state.stop |= len(errors) - 1 - errors.index(min(errors)) >= self.patience
+        """Store the weights of a new best epoch, and compare the last epochs with the best before them."""
+        current = state.model.state_dict()
+        if _best_epoch(state.history) == len(state.history) or not _same_shapes(current, self._best):
+            self.best_epoch = len(state.history)
+            self._best = {name: value.detach().clone() for name, value in current.items()}
+        state.stop |= self._is_over(state.history)
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Restore the best weights."""
+        current = state.model.state_dict()
+        if _same_shapes(current, self._best):
+            self._last = {name: value.detach().clone() for name, value in current.items()}
+            state.model.load_state_dict(self._best)
+
+    def _is_over(self, history: History) -> bool:
+        return len(history) - _best_epoch(history) >= self.patience
 
 
+def _best_epoch(history: History) -> int:
+    """Return the first epoch with the lowest validation error, counted from 1; 0 if there is no epoch."""
+    errors = [math.inf if record["validation"] is None else record["validation"]["error"] for record in history]
+    return 1 + errors.index(min(errors)) if errors else 0
+
+
+def _same_shapes(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return {name: value.shape for name, value in a.items()} == {name: value.shape for name, value in b.items()}
+
+
+@checked
 class GrowNetwork(Callback):
     """Append layers to a network while it trains.
 
@@ -307,17 +222,3 @@ class GrowNetwork(Callback):
             raise TypeError(f"model must be an FFSequential to grow, got {type(state.model).__name__}")
         state.model.append(self.layer(len(state.model)))
         state.optimizer.attach(state.model)
-
-
-def _numbers(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Iterate over the numbers of a record, with dotted names."""
-    if isinstance(record, dict):
-        items = [(str(key), value) for key, value in record.items()]
-    elif isinstance(record, (list, tuple)):
-        items = [(str(i), value) for i, value in enumerate(record)]
-    else:
-        if isinstance(record, (int, float)):
-            yield prefix, record
-        return
-    for key, value in items:
-        yield from _numbers(value, f"{prefix}.{key}" if prefix else key)

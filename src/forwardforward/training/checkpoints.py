@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from forwardforward._utils.arguments import StrPath, checked
 from forwardforward._utils.files import replacing
 from forwardforward.network import Network
+from forwardforward.training.entries import wrong_entry
 
 __all__ = ["CheckpointError", "load_checkpoint", "load_weights", "save_checkpoint"]
 
 FORMAT = "forwardforward-checkpoint-1"
-UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read."""
 
 
-def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+@checked
+def save_checkpoint(path: StrPath, content: dict[str, Any]) -> None:
     """Write ``content`` to ``path``, completely or not at all.
 
     Args:
@@ -43,10 +44,12 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
         raise CheckpointError(f"cannot write the checkpoint {path}: {cause}; {remains}") from error
 
 
-def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+@checked
+def load_checkpoint(path: StrPath, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint, with ``weights_only=True``: no code in it can run.
 
-    Its checksums are compared first, which takes about 0.15 seconds for 100 MB.
+    Its checksums are compared first, which takes about 0.15 seconds for 100 MB. Every entry is checked: tensors are
+    dense, real and finite, and only plain containers and numbers are beside them.
 
     Args:
         path: The file.
@@ -54,31 +57,47 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
     Returns:
         ``model`` (a plain ``state_dict``), ``optimizer``, ``schedule``, ``epoch`` (epochs done), ``epochs``, ``seed``,
-        ``batch_size``, ``settings`` (other settings that determine the result, as text), ``history`` and ``finished``
-        (False if the evaluation of the last epoch failed).
+        ``batch_size``, ``settings`` (other settings that determine the result, as text), ``history``, ``finished``
+        (False if the evaluation of the last epoch failed), ``first_epoch`` (epochs of earlier calls of ``fit``),
+        ``unfinished`` (state of an epoch that is not completed, or None) and ``callbacks`` (their states).
 
     Raises:
-        CheckpointError: If there is no such file, it is incomplete or corrupted, or it is not a checkpoint of this
-            library.
+        CheckpointError: If there is no such file, it is incomplete or corrupted, it is not a checkpoint of this
+            library, or an entry is of another kind than :func:`save_checkpoint` writes.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        with zipfile.ZipFile(path) as file:
-            corrupted = file.testzip()  # torch writes checksums and does not compare them
+        corrupted = _corrupted_entry(path)
         content = None if corrupted else torch.load(path, map_location=device, weights_only=True)
-    except UNREADABLE as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file raises many kinds of errors, such as zlib.error and AttributeError
         raise CheckpointError(f"cannot read the checkpoint {path}: it is incomplete or not a checkpoint") from error
     if corrupted:
-        raise CheckpointError(f"cannot read the checkpoint {path}: file is corrupted (checksum of {corrupted} differs)")
+        raise CheckpointError(f"cannot read the checkpoint {path}: file is corrupted ({corrupted})")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of forwardforward")
     require(content, path, "model")
+    if reason := wrong_entry(content):
+        raise CheckpointError(f"cannot read the checkpoint {path}: {reason}")
     return content
 
 
-def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
+def _corrupted_entry(path: Path) -> str | None:
+    """Return why a file is corrupted, None if its checksums are right."""
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as file:
+        # torch does not compress, so that no entry is larger than the file, whatever it declares
+        if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in file.infolist()):
+            return "an entry is compressed or larger than the file"
+        damaged = file.testzip()  # torch writes checksums and does not compare them
+    return None if damaged is None else f"checksum of {damaged} differs"
+
+
+@checked
+def load_weights(path: StrPath, model: nn.Module) -> nn.Module:
     """Load a checkpoint's weights, running statistics and preprocessing into ``model``, and return the model.
 
     Args:
@@ -93,16 +112,22 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
     return model
 
 
-def restore_weights(content: dict[str, Any], path: str | Path, model: nn.Module) -> nn.Module:
+def restore_weights(content: dict[str, Any], path: StrPath, model: nn.Module) -> nn.Module:
     """Load a checkpoint's weights into ``model``, all of them or none."""
     check_architecture(content, path, model)
-    model.load_state_dict(content["model"])
+    names = {_without_compilation(name): name for name in model.state_dict()}
+    model.load_state_dict({names[_without_compilation(name)]: value for name, value in content["model"].items()})
     return model
 
 
-def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Module) -> None:
-    """Refuse weights of other names or shapes than the model's."""
-    saved = content["model"]
+def _without_compilation(name: str) -> str:
+    """Return the name of a tensor in a module that is not compiled."""
+    return name.replace("_orig_mod.", "")
+
+
+def check_architecture(content: dict[str, Any], path: StrPath, model: nn.Module) -> None:
+    """Refuse weights of other names, shapes or dtypes than the model's."""
+    saved = {_without_compilation(name): value for name, value in content["model"].items()}
     if isinstance(model, Network):
         if not model.is_set_up:
             raise CheckpointError(
@@ -111,7 +136,7 @@ def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Modu
             )
         if "preprocessing.mean" in saved and not model.preprocessing.is_set_up:
             model.preprocessing.setup(tuple(saved["preprocessing.mean"].shape))
-    current = model.state_dict()
+    current = {_without_compilation(name): value for name, value in model.state_dict().items()}
     differences = [f"missing {key}" for key in current if key not in saved]
     differences += [f"unexpected {key}" for key in saved if key not in current]
     differences += [
@@ -119,12 +144,17 @@ def check_architecture(content: dict[str, Any], path: str | Path, model: nn.Modu
         for key in current
         if key in saved and current[key].shape != saved[key].shape
     ]
+    differences += [
+        f"dtype of {key}, {saved[key].dtype} instead of {current[key].dtype}"
+        for key in current
+        if key in saved and current[key].dtype != saved[key].dtype
+    ]
     if differences:
         more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
         raise CheckpointError(f"the checkpoint {path} does not match the model: {differences[0]}{more}")
 
 
-def require(content: dict[str, Any], path: str | Path, *names: str) -> None:
+def require(content: dict[str, Any], path: StrPath, *names: str) -> None:
     """Refuse a checkpoint without the named entries."""
     missing = [name for name in names if name not in content]
     if missing:

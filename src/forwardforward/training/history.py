@@ -77,3 +77,17 @@ class History:
         last = self.epochs[-1].get("validation") if self.epochs else None
         error = "" if last is None else f", validation error {last['error']:.2f} %"
         return f"<History of {len(self)} epochs{error}>"
+
+
+def numbers_of(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Iterate over the numbers of a record, with dotted names."""
+    if isinstance(record, dict):
+        items = [(str(key), value) for key, value in record.items()]
+    elif isinstance(record, (list, tuple)):
+        items = [(str(i), value) for i, value in enumerate(record)]
+    else:
+        if isinstance(record, (int, float)):
+            yield prefix, record
+        return
+    for key, value in items:
+        yield from numbers_of(value, f"{prefix}.{key}" if prefix else key)

@@ -2,70 +2,75 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from torch.utils.data import DataLoader
 
-from forwardforward._utils.checks import check_whole
-from forwardforward.data.batching import Data, Source, source
-from forwardforward.network import Network
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward.data.batching import Data, Pair, Source, source
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import to_float
 from forwardforward.step import StepResult, check_groups
-from forwardforward.training.arguments import (
-    check_checkpoint,
-    check_schedule,
-    checked_callbacks,
-    checked_class_names,
-    checked_model,
-    move_to,
-)
-from forwardforward.training.callbacks import Callback, Checkpoint, FitState, StopOnNaN
-from forwardforward.training.checkpoints import check_architecture, load_checkpoint, require, restore_weights
+from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
+from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
+from forwardforward.training.divergence import StopOnDivergence, check_convergence
+from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
-from forwardforward.training.randomness import derive_generator, derive_seed
-from forwardforward.training.settings import described, differences, model_settings
-from forwardforward.update_schedules import Group, Joint, Schedule
+from forwardforward.training.progress import Progress
+from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
+from forwardforward.training.resuming import Checkpoint, restore
+from forwardforward.training.settings import described
+from forwardforward.update_schedules import Joint, Schedule
 
 __all__ = ["fit"]
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 
 
+@checked
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     model: nn.Module,
     train: Data,
     *,
     validation: Data | None = None,
-    epochs: int = 10,
-    batch_size: int = 100,
-    optimizer: LocalOptimizer | None = None,
-    schedule: Schedule | None = None,
+    epochs: PositiveInt = 10,
+    batch_size: PositiveInt = 100,
+    optimizer: Annotated[LocalOptimizer | None, "ff.LocalOptimizer(torch.optim.Adam, lr=...)"] = None,
+    schedule: Annotated[Schedule | None, "ff.update_schedules.Greedy()"] = None,
     seed: int = 0,
     device: torch.device | str | None = None,
-    precision: str = "float32",
+    precision: Literal["float32", "bf16"] = "float32",
     compile: bool = False,
     augment: Callable[[Tensor, torch.Generator | None], Tensor] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
-    checkpoint: str | Path | None = None,
+    checkpoint: StrPath | None = None,
+    checkpoint_minutes: PositiveFloat | None = None,
     resume: bool = False,
-    monitor_every: int = 17,
+    monitor_every: PositiveInt = 17,
 ) -> History:
     """Train a model.
 
     The same seed gives the same run, and a run that was killed and resumed ends with the same weights as an
     uninterrupted one, bit for bit on the CPU with the same number of threads: the order and the random numbers of each
-    epoch depend on the seed and the epoch only. The caller's random state is restored.
+    epoch depend on the seed and the epoch only. Global generators of torch, ``random`` and ``numpy.random`` are seeded
+    in each epoch, and the caller's states are restored. Excluded are data sets, samplers and augmentation that draw
+    from their own generators, samplers that draw from a global generator during the epoch, and persistent workers of
+    a ``DataLoader``, whose generators are not seeded again.
+
+    A second call for the same model counts epochs from where the first one ended: ``fit(epochs=1)`` in a loop gives
+    another order and other negatives in each call. Pass the same ``optimizer`` to keep its state.
 
     Args:
         model: An :class:`~forwardforward.FFSequential` or a baseline.
@@ -88,9 +93,13 @@ def fit(
         augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``;
             see :mod:`forwardforward.data`.
         callbacks: Called after each epoch, in order; those that write checkpoints last.
-        progress: Whether to show a progress bar on standard error.
+        progress: Whether to show the progress on standard error: a bar in a terminal or notebook, else one line per
+            epoch.
         checkpoint: File to write after each epoch, in an existing folder. It is also written if the evaluation of the
             validation data fails; a resumed run repeats that evaluation first, and then calls the callbacks.
+        checkpoint_minutes: Minutes after which ``checkpoint`` is also written within an epoch; default: only after
+            epochs. A run that resumes within an epoch draws the batches before from a ``DataLoader`` again, without
+            training on them.
         resume: Resume from ``checkpoint``, or start if it does not exist yet. By default, an existing file is refused.
         monitor_every: Number of steps between measurements of the gradient norm, which reads every gradient once. The
             default is a prime, so that the phases of an alternating schedule are measured equally often; the first step
@@ -105,7 +114,7 @@ def fit(
             a run with another seed, batch size, schedule, optimizer, precision, number of samples or model. More epochs
             than before are accepted.
         CheckpointError: If a checkpoint cannot be read or written.
-        TrainingDiverged: If a loss is no longer finite; the last checkpoint is from before.
+        TrainingDiverged: If a loss is no longer finite or a weight exceeds 2**24; the last checkpoint is from before.
 
     Example:
         >>> import forwardforward as ff
@@ -116,82 +125,60 @@ def fit(
         >>> len(history)
         2
     """
-    with torch.inference_mode(False), torch.enable_grad():
-        return _fit(**locals())
-
-
-def _fit(
-    model: nn.Module,
-    train: Data,
-    validation: Data | None,
-    epochs: int,
-    batch_size: int,
-    optimizer: LocalOptimizer | None,
-    schedule: Schedule | None,
-    seed: int,
-    device: torch.device | str | None,
-    precision: str,
-    compile: bool,
-    augment: Callable[[Tensor, torch.Generator | None], Tensor] | None,
-    callbacks: Sequence[Callback],
-    progress: bool,
-    checkpoint: str | Path | None,
-    resume: bool,
-    monitor_every: int,
-) -> History:
-    epochs, batch_size = check_whole("epochs", epochs, 1), check_whole("batch_size", batch_size, 1)
-    seed, monitor_every = check_whole("seed", seed), check_whole("monitor_every", monitor_every, 1)
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
-    schedule = Joint() if schedule is None else schedule
     network = checked_model(model)
-    check_optimizer(optimizer)
-    check_schedule(schedule)
-    callbacks = checked_callbacks(callbacks)
-    check_checkpoint(checkpoint, resume)
+    check_checkpoint(checkpoint, resume, checkpoint_minutes)
+    if checkpoint is not None and isinstance(train, DataLoader) and train.persistent_workers:
+        warnings.warn(
+            "persistent_workers=True keeps the workers' random states between epochs: if the data set draws random "
+            "numbers, a resumed run differs from an uninterrupted one",
+            stacklevel=2,
+        )
     target = move_to(network, device)
     data = source(train, batch_size, target, network.dtype, network.num_embeddings)
     if data.class_names is not None:
         network.class_names = checked_class_names(network, data.class_names)
+    optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
     compared = {"precision": precision, "samples": data.samples, "optimizer": optimizer, "augment": augment}
+    all_callbacks = [StopOnDivergence(), *callbacks]
+    if checkpoint is not None:
+        all_callbacks.append(Checkpoint(checkpoint, minutes=checkpoint_minutes))
     state = FitState(
         network,
         optimizer,
-        schedule,
+        Joint() if schedule is None else schedule,
         History(),
         epochs,
         batch_size,
         seed,
         validates=validation is not None,
         settings={name: described(value) for name, value in compared.items()},
+        # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer.
+        callbacks=sorted(all_callbacks, key=lambda callback: isinstance(callback, Checkpoint)),
+        first_epoch=network.epochs_trained,
     )
-    # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer.
-    all_callbacks = [StopOnNaN(), *callbacks, *([Checkpoint(checkpoint)] if checkpoint is not None else [])]
-    all_callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
-    cuda = [target] if target.type == "cuda" else []
     # A context of autocast around this call must not change the precision that `precision` names.
-    with torch.random.fork_rng(devices=cuda), torch.autocast(target.type, enabled=False):
+    with restored_global_generators(target), torch.autocast(target.type, enabled=False):
         _prepare(state, data)
         if validation is not None:
             check_validation(network, validation)
-        unfinished = None
+        unevaluated = None
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            unfinished = _restore(state, all_callbacks, checkpoint, target)
+            unevaluated = restore(state, checkpoint, target, data.steps)
+            network.epochs_trained = state.first_epoch + len(state.history)
             if validation is not None and state.history and state.history[-1]["validation"] is None:
-                state.history[-1]["validation"] = _evaluated(network, validation)
-        for callback in all_callbacks:
+                state.history[-1]["validation"] = _evaluated(state, validation)
+        for callback in state.callbacks:
             callback.on_fit_begin(state)
         step = CompiledStep(network) if compile else network.step
-        total = None if data.steps is None else data.steps * epochs
-        trained = len(state.history) + (unfinished is not None)
-        with tqdm(total=total, initial=(data.steps or 0) * trained, disable=not progress) as bar:
-            if unfinished is not None:
-                _finish(state, unfinished, validation, all_callbacks, bar)
+        epoch = _Epoch(state, step, target, PRECISIONS[precision], augment, monitor_every)
+        completed = len(state.history) + (unevaluated is not None)
+        steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
+        with Progress(data.steps, epochs, steps, progress) as shown:
+            if unevaluated is not None:
+                _finish(state, unevaluated, validation, shown)
             while len(state.history) < epochs and not state.stop:
-                epoch = _Epoch(state, step, target, PRECISIONS[precision], augment, all_callbacks, monitor_every)
-                _finish(state, epoch.run(data, bar), validation, all_callbacks, bar)
-        for callback in all_callbacks:
+                _finish(state, epoch.run(data, shown), validation, shown)
+        for callback in state.callbacks:
             callback.on_fit_end(state)
     return state.history
 
@@ -204,46 +191,66 @@ def _prepare(state: FitState, data: Source) -> None:
     # Labels and indices are checked here and by the source, so that no step waits for the device.
     data.check_labels(model.num_classes, warn_of_absent=model.uses_negatives and model.layers_classify)
     if model.preprocessing.needs_fit:
-        torch.manual_seed(derive_seed(state.seed, 0, "preprocessing"))  # data sets may draw random numbers
+        seed_global_generators(state.seed, 0, "preprocessing")  # data sets may draw random numbers
         order = derive_generator(state.seed, 0, "preprocessing")
         model.preprocessing.fit(images for images, _ in data.batches(order))
     state.optimizer.attach(model)
 
 
-def _finish(
-    state: FitState, record: dict[str, Any], validation: Data | None, callbacks: Sequence[Callback], bar: Any
-) -> None:
+def _finish(state: FitState, record: dict[str, Any], validation: Data | None, progress: Progress) -> None:
     """Add a trained epoch to the history, evaluate it, and call the callbacks."""
     state.history.epochs.append(record)
     if validation is not None:
         try:
-            record["validation"] = _evaluated(state.model, validation)
-        except Exception:
-            _keep(state, callbacks)
+            record["validation"] = _evaluated(state, validation)
+        except BaseException:  # also an interruption, since the epoch is not saved yet
+            _save(state, finished=False)
             raise
-        bar.set_postfix_str(f"validation error {record['validation']['error']:.2f} %")
-    # Callbacks may draw random numbers, such as the weights of a new layer.
-    torch.manual_seed(derive_seed(state.seed, record["epoch"], "callbacks"))
-    for callback in callbacks:
-        callback.on_epoch_end(state)
+    with _running(state):
+        # Callbacks may draw random numbers, such as the weights of a new layer.
+        seed_global_generators(state.seed, state.first_epoch + record["epoch"], "callbacks")
+        for callback in state.callbacks:
+            callback.on_epoch_end(state)
+    state.model.epochs_trained = state.first_epoch + len(state.history)
+    progress.end_epoch(record)
+    _raise_interruption(state)
 
 
-def _keep(state: FitState, callbacks: Sequence[Callback]) -> None:
-    """Write an epoch whose evaluation failed, so that it is not lost, unless it diverged."""
-    StopOnNaN().on_epoch_end(state)
-    for callback in callbacks:
+def _save(state: FitState, finished: bool = True) -> None:
+    """Write all checkpoints, unless the training diverged."""
+    if state.unfinished is None and state.history:
+        check_convergence(state.model, state.history[-1], len(state.history))
+    for callback in state.callbacks:
         if isinstance(callback, Checkpoint):
-            callback.write(state, finished=False)
+            callback.write(state, finished)
 
 
-def _evaluated(model: Network, validation: Data) -> dict[str, Any]:
+def _raise_interruption(state: FitState) -> None:
+    """Write all checkpoints and end the training, if it was interrupted."""
+    if state.interruption is not None:
+        _save(state)
+        raise state.interruption
+
+
+@contextlib.contextmanager
+def _running(state: FitState) -> Iterator[None]:
+    """Context manager in which an interruption waits for the end of the step."""
+    state.running = True
+    try:
+        yield
+    finally:
+        state.running = False
+
+
+def _evaluated(state: FitState, validation: Data) -> dict[str, Any]:
     """Return the record of the validation data; layers are chosen by them first, if the classifier chooses layers."""
-    choose_layers(model, validation)
-    return evaluate(model, validation).to_dict()
+    seed_global_generators(state.seed, state.first_epoch + len(state.history), "validation")
+    choose_layers(state.model, validation)
+    return evaluate(state.model, validation).to_dict()
 
 
 class _Epoch:
-    """One epoch of a training."""
+    """The steps of one epoch."""
 
     def __init__(
         self,
@@ -252,7 +259,6 @@ class _Epoch:
         device: torch.device,
         autocast: torch.dtype | None,
         augment: Callable[[Tensor, torch.Generator | None], Tensor] | None,
-        callbacks: Sequence[Callback],
         monitor_every: int,
     ) -> None:
         self.state = state
@@ -260,49 +266,64 @@ class _Epoch:
         self.device = device
         self.autocast = autocast
         self.augment = augment
-        self.callbacks = callbacks
         self.monitor_every = monitor_every
 
-    def run(self, data: Source, bar: Any) -> dict[str, Any]:
-        """Train for one epoch, and return its record."""
-        # Every generator is derived from (seed, epoch, purpose), and none from earlier draws: a run that resumes at
-        # this epoch has the same order, negatives, augmentation and dropout as one that was never interrupted.
+    def run(self, data: Source, progress: Progress) -> dict[str, Any]:
+        """Train for one epoch, or for the rest of an unfinished one, and return its record."""
         state, epoch = self.state, len(self.state.history)
-        torch.manual_seed(derive_seed(state.seed, epoch, "torch"))  # dropout and the like
-        negatives = derive_generator(state.seed, epoch, "negatives", self.device)
-        augmentation = derive_generator(state.seed, epoch, "augmentation", self.device)
-        order = derive_generator(state.seed, epoch, "order")
+        if state.unfinished is None:
+            state.unfinished = EpochState(state.seed, state.first_epoch + epoch, self.device)
+        running = state.unfinished
         self._set_progress((epoch + 0.5) / state.epochs)
-        bar.set_description(f"epoch {epoch + 1}/{state.epochs}")
-        meter, depth = EpochMeter(), len(state.model)
-        phases: set[tuple[Group, ...]] = set()  # those whose gradients were measured
         state.model.train()
-        start = time.perf_counter()
-        for index, (images, labels) in enumerate(data.batches(order)):
-            groups = check_groups(state.schedule(depth, epoch, index, state.epochs), depth)
-            monitor = index % self.monitor_every == 0 or tuple(groups) not in phases
-            phases.add(tuple(groups))
-            result = self.step(
-                (images if self.augment is None else self.augment(_floating(images), augmentation), labels),
-                state.optimizer,
-                groups=groups,
-                generator=negatives,
-                autocast=self.autocast,
-                monitor=monitor,
-                # the source has checked all values, but not the indices that an augmentation returns
-                validate=self.augment is not None and state.model.num_embeddings is not None,
-            )
-            meter.update(result)
-            for callback in self.callbacks:
-                callback.on_step_end(state, result)
-            bar.update()
+        progress.begin_epoch(epoch)
+        with _running(state):
+            for batch in self._until_interrupted(running.batches(data)):
+                result = self._step(running, epoch, *batch)
+                for callback in state.callbacks:
+                    callback.on_step_end(state, result)
+                progress.update(result)
+        _raise_interruption(state)
+        state.unfinished = None
+        depth = len(state.model)
         return {
             "epoch": epoch + 1,
-            "seconds": time.perf_counter() - start,
-            "layers": [self._layer_record(meter, index) for index in range(depth)],
-            "head": meter.head(),
+            "seconds": running.seconds,
+            "layers": [self._layer_record(running.meter, index) for index in range(depth)],
+            "head": running.meter.head(),
             "validation": None,
         }
+
+    def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
+        while self.state.interruption is None:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError:
+                if self.state.interruption is None:  # Ctrl-C ends the workers of a loader too
+                    raise
+                return
+            yield batch
+
+    def _step(self, running: EpochState, epoch: int, images: Tensor, labels: Tensor | None) -> StepResult:
+        state, depth = self.state, len(self.state.model)
+        groups = check_groups(state.schedule(depth, epoch, running.steps, state.epochs), depth)
+        monitor = running.steps % self.monitor_every == 0 or str(groups) not in running.measured
+        running.measured.add(str(groups))
+        result = self.step(
+            (images if self.augment is None else self.augment(_floating(images), running.augmentation), labels),
+            state.optimizer,
+            groups=groups,
+            generator=running.negatives,
+            autocast=self.autocast,
+            monitor=monitor,
+            # the source has checked all values, but not the indices that an augmentation returns
+            validate=self.augment is not None and state.model.num_embeddings is not None,
+        )
+        running.meter.update(result)
+        running.steps += 1
+        return result
 
     def _set_progress(self, progress: float) -> None:
         for plugin in (self.state.optimizer, *self.state.model.modules()):
@@ -333,29 +354,3 @@ def _floating(images: Tensor) -> Tensor:
 def _largest_weight(layer: nn.Module) -> float | None:
     sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
     return float(torch.stack(sizes).max()) if sizes else None
-
-
-def _restore(
-    state: FitState, callbacks: Sequence[Callback], path: str | Path, device: torch.device
-) -> dict[str, Any] | None:
-    """Load a checkpoint's weights, optimizer state and history, and return an epoch that was not evaluated.
-
-    Everything that determines the result is compared first: a checkpoint of another run would load without an error and
-    continue as a mixture of both.
-    """
-    content = load_checkpoint(path, device)
-    require(content, path, "seed", "batch_size", "schedule", "settings", "optimizer", "history")
-    records = content["history"]
-    unfinished = None if content.get("finished", True) else records.pop()
-    for callback in callbacks:
-        callback.on_restore(state, History(records))
-    check_architecture(content, path, state.model)
-    current = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
-    saved = {**{name: content[name] for name in current}, **content["settings"]}
-    current |= {**state.settings, **model_settings(state.model)}
-    for name, (before, after) in differences(saved, current).items():
-        raise ValueError(f"{name} must be that of the checkpoint {path}, {before}, got {after}")
-    restore_weights(content, path, state.model)
-    state.optimizer.load_state_dict(content["optimizer"])
-    state.history.epochs.extend(records)
-    return unfinished

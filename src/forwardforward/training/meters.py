@@ -33,6 +33,24 @@ class EpochMeter:
         if self._steps % FLUSH == 0:
             self._flush()
 
+    def means(self) -> dict[str, float]:
+        """Return the means of all figures, without a change of the state."""
+        return {key: total / count for key, (total, count) in self._totals().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums and the figures that are not added yet.
+
+        They are stored apart, so that a resumed epoch adds the same numbers in the same order.
+        """
+        pending = {key: torch.stack(values) for key, values in self._pending.items()}
+        return {"steps": self._steps, "sums": dict(self._sums), "pending": pending}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state of :meth:`state_dict`."""
+        self._steps = int(state["steps"])
+        self._sums = {key: (float(total), int(count)) for key, (total, count) in state["sums"].items()}
+        self._pending = {key: list(values.unbind()) for key, values in state["pending"].items()}
+
     def mean(self, key: str) -> float | None:
         """Return the mean of one figure, None if there is none."""
         self._flush()
@@ -70,8 +88,13 @@ class EpochMeter:
     def _add(self, key: str, value: Tensor) -> None:
         self._pending.setdefault(key, []).append(value.detach())
 
-    def _flush(self) -> None:
+    def _totals(self) -> dict[str, tuple[float, int]]:
+        totals = dict(self._sums)
         for key, values in self._pending.items():
-            total, count = self._sums.get(key, (0.0, 0))
-            self._sums[key] = (total + float(torch.stack(values).double().sum()), count + len(values))
+            total, count = totals.get(key, (0.0, 0))
+            totals[key] = (total + float(torch.stack(values).double().sum()), count + len(values))
+        return totals
+
+    def _flush(self) -> None:
+        self._sums = self._totals()
         self._pending.clear()

@@ -1,0 +1,88 @@
+"""The state of an epoch that is being trained, from which a checkpoint resumes it after any step."""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from forwardforward.data.batching import Pair, Source
+from forwardforward.training.meters import EpochMeter
+from forwardforward.training.randomness import derive_generator, global_state, seed_global_generators, set_global_state
+
+
+class EpochState:
+    """What changes within an epoch, apart from model and optimizer.
+
+    Every generator is derived from (seed, epoch, purpose), and none from earlier epochs: a run that resumes at an epoch
+    has the same order, negatives, augmentation and dropout as one that was never interrupted.
+
+    Args:
+        seed: The run's seed.
+        epoch: Number of epochs that the model was trained for before.
+        device: Device of the training.
+
+    Example:
+        >>> EpochState(seed=0, epoch=0, device=torch.device("cpu")).steps
+        0
+    """
+
+    def __init__(self, seed: int, epoch: int, device: torch.device) -> None:
+        self.seed = seed
+        self.epoch = epoch
+        self.device = device
+        self.steps = 0
+        self.meter = EpochMeter()
+        self.measured: set[str] = set()  # sets of groups whose gradient norms were measured
+        self.negatives = derive_generator(seed, epoch, "negatives", device)
+        self.augmentation = derive_generator(seed, epoch, "augmentation", device)
+        self._seconds = 0.0
+        self._start = time.perf_counter()
+        self._saved_global_state: dict[str, Any] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the epoch, without the time between an interruption and the resumption."""
+        return self._seconds + time.perf_counter() - self._start
+
+    def batches(self, data: Source) -> Iterator[Pair]:
+        """Iterate over the batches after those of the completed steps."""
+        seed_global_generators(self.seed, self.epoch, "torch")  # dropout and the like
+        order = derive_generator(self.seed, self.epoch, "order")
+        return data.batches(order, self.steps, self._restore_global_state)
+
+    def _restore_global_state(self) -> None:
+        if self._saved_global_state is not None:
+            set_global_state(self._saved_global_state, self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state after the last step, for a checkpoint."""
+        return {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "meter": self.meter.state_dict(),
+            "measured": sorted(self.measured),
+            "negatives": self.negatives.get_state(),
+            "augmentation": self.augmentation.get_state(),
+            "global": global_state(self.device),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state of :meth:`state_dict`; one of another structure raises errors of many types.
+
+        Args:
+            state: The state.
+        """
+        self.steps = operator.index(state["steps"])
+        if self.steps < 1:
+            raise ValueError(f"unfinished.steps must be at least 1, got {self.steps}")
+        self._seconds = float(state["seconds"])
+        self.meter.load_state_dict(state["meter"])
+        self.measured = set(state["measured"])
+        self.negatives.set_state(state["negatives"].cpu())
+        self.augmentation.set_state(state["augmentation"].cpu())
+        self._saved_global_state = state["global"]
+        set_global_state(state["global"], self.device)  # also to find faults; it is set again after the loader's draws

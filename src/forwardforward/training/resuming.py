@@ -1,0 +1,168 @@
+"""Checkpoints of a training: what they contain, when they are written, and how a run resumes from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward.step import StepResult
+from forwardforward.training.callbacks import Callback, FitState
+from forwardforward.training.checkpoints import (
+    CheckpointError,
+    check_architecture,
+    load_checkpoint,
+    require,
+    restore_weights,
+    save_checkpoint,
+)
+from forwardforward.training.divergence import check_convergence
+from forwardforward.training.epoch import EpochState
+from forwardforward.training.history import History
+from forwardforward.training.settings import described, differences, model_settings
+
+__all__ = ["Checkpoint", "restore"]
+
+
+@checked
+class Checkpoint(Callback):
+    """Write a checkpoint after every ``every``-th epoch and at the end, and within epochs every ``minutes``.
+
+    Args:
+        path: The file; it always contains the last complete checkpoint.
+        every: Number of epochs between two checkpoints.
+        minutes: Minutes after which a checkpoint is written within an epoch; default: only between epochs.
+
+    Raises:
+        ValueError: If ``every`` is below 1 or ``minutes`` not positive.
+
+    Example:
+        >>> checkpoint = Checkpoint("run.pt", every=5)  # fit(..., callbacks=[checkpoint])
+    """
+
+    def __init__(self, path: StrPath, every: PositiveInt = 1, minutes: PositiveFloat | None = None) -> None:
+        self.path = Path(path)
+        self.every = every
+        self.minutes = minutes
+        self._last_time = 0.0
+
+    def on_fit_begin(self, state: FitState) -> None:
+        """Start the clock."""
+        self._last_time = time.monotonic()
+
+    def on_step_end(self, state: FitState, result: StepResult) -> None:
+        """Write, if the time has come."""
+        if self.minutes is not None and time.monotonic() - self._last_time >= 60 * self.minutes:
+            self.write(state)
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Write, if an epoch is due."""
+        if len(state.history) % self.every == 0:
+            self.write(state)
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Write what the other callbacks have left, such as the best weights."""
+        self.write(state)
+
+    def write(self, state: FitState, finished: bool = True) -> None:
+        """Write the current state, also of an unfinished epoch.
+
+        Args:
+            state: The state.
+            finished: Whether the last epoch was evaluated and the callbacks were called; a resumed run does it first
+                otherwise.
+
+        Raises:
+            TrainingDiverged: If an unfinished epoch has diverged; the file from before is kept.
+        """
+        unfinished = state.unfinished
+        if unfinished is not None:
+            check_convergence(state.model, unfinished.meter.means(), len(state.history) + 1)
+        content = {
+            "model": state.model.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "schedule": described(state.schedule),
+            "epoch": len(state.history),
+            "epochs": state.epochs,
+            "first_epoch": state.first_epoch,
+            "batch_size": state.batch_size,
+            "seed": state.seed,
+            "settings": {**state.settings, **model_settings(state.model)},
+            "history": state.history.epochs,
+            "finished": finished,
+            "unfinished": None if unfinished is None else unfinished.state_dict(),
+            "callbacks": [[type(c).__name__, saved] for c in state.callbacks if (saved := c.state_dict())],
+        }
+        save_checkpoint(self.path, content)
+        self._last_time = time.monotonic()
+
+
+def restore(state: FitState, path: StrPath, device: torch.device, steps: int | None) -> dict[str, Any] | None:
+    """Load a checkpoint into the state, and return the record of an epoch that was not evaluated, if there is one.
+
+    Everything that determines the result is compared first: a checkpoint of another run would load without an error and
+    continue as a mixture of both.
+
+    Args:
+        state: The state of the training.
+        path: The checkpoint.
+        device: Device of the training.
+        steps: Number of steps of an epoch, None if it is unknown.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not match the model.
+        ValueError: If it belongs to a run with other settings.
+    """
+    content = load_checkpoint(path, device)
+    require(content, path, "seed", "batch_size", "schedule", "settings", "optimizer", "history")
+    records = content["history"]
+    unevaluated = None if content.get("finished", True) or not records else records.pop()
+    for callback in state.callbacks:
+        callback.on_restore(state, History(records))
+    check_architecture(content, path, state.model)
+    current = {"seed": state.seed, "batch_size": state.batch_size, "schedule": described(state.schedule)}
+    saved = {**{name: content[name] for name in current}, **content["settings"]}
+    current |= {**state.settings, **model_settings(state.model)}
+    for name, (before, after) in differences(saved, current).items():
+        raise ValueError(f"{name} must be that of the checkpoint {path}, {before}, got {after}")
+    unfinished: EpochState | None = None
+    states = _states_of_callbacks(state.callbacks, content.get("callbacks", []), path)
+    first_epoch = content.get("first_epoch", 0)
+    try:
+        if content.get("unfinished") is not None:
+            unfinished = EpochState(state.seed, first_epoch + len(records), device)
+            unfinished.load_state_dict(content["unfinished"])
+            if steps is not None and unfinished.steps > steps:
+                raise ValueError(f"unfinished.steps must be at most {steps}, got {unfinished.steps}")
+        state.optimizer.load_state_dict(content["optimizer"])
+    except ValueError as error:
+        raise CheckpointError(f"cannot resume from the checkpoint {path}: {error}") from error
+    except Exception as error:  # entries of the wrong structure raise many kinds of errors
+        raise CheckpointError(f"cannot resume from the checkpoint {path}: {error!r}") from error
+    restore_weights(content, path, state.model)
+    for callback, saved_state in zip(state.callbacks, states, strict=True):
+        callback.load_state_dict(saved_state)
+    state.first_epoch = first_epoch
+    state.unfinished = unfinished
+    state.history.epochs.extend(records)
+    return unevaluated
+
+
+def _states_of_callbacks(
+    callbacks: Sequence[Callback], saved: list[tuple[str, dict[str, Any]]], path: StrPath
+) -> list[dict[str, Any]]:
+    """Return the saved state of each callback, those of equal classes in order; empty if there is none."""
+    remaining = list(saved)
+    states: list[dict[str, Any]] = []
+    for callback in callbacks:
+        entry = next((entry for entry in remaining if entry[0] == type(callback).__name__), None)
+        if entry is not None:
+            remaining.remove(entry)
+        states.append({} if entry is None else entry[1])
+    if remaining:
+        raise ValueError(f"callbacks must contain a {remaining[0][0]}, as those of the checkpoint {path} did")
+    return states
