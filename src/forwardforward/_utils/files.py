@@ -164,13 +164,19 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def parse_json(text: str) -> Any:
-    """Return the value of a JSON text, by the standard: without NaN, infinity and repeated keys.
+def parse_json(text: str, finite: bool = True) -> Any:
+    """Return the value of a JSON text without repeated keys.
+
+    Args:
+        text: The text.
+        finite: Whether to refuse NaN and infinity, which Python's ``json`` accepts.
 
     Raises:
         ValueError: If it is not valid JSON.
     """
     try:
+        if not finite:
+            return json.loads(text, object_pairs_hook=_distinct)
         return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_distinct)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

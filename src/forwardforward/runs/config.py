@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from forwardforward._utils.files import parse_json
 from forwardforward.recipes import Recipe
 from forwardforward.training.settings import differences
 
@@ -39,6 +39,8 @@ class RunConfig:
         input_shape: Shape of one input; set when the run begins.
         num_classes: Number of classes; set when the run begins.
         class_names: Names of the classes if the data set has them; set when the run begins.
+        data_digest: Digest of the data, see :attr:`Splits.digest <forwardforward.data.Splits.digest>`; set when the run
+            begins.
 
     Raises:
         ValueError: If a value is of the wrong type or out of range.
@@ -69,6 +71,7 @@ class RunConfig:
     input_shape: tuple[int, ...] | None = None
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
+    data_digest: str | None = None
 
     def __post_init__(self) -> None:
         """Check all values, since a configuration may be read from a file that has been edited."""
@@ -97,7 +100,7 @@ class RunConfig:
         Raises:
             ValueError: If it is not valid JSON, a field is missing or unknown, or a value is not valid.
         """
-        values = json.loads(text)
+        values = parse_json(text)
         names = [field.name for field in fields(cls)]
         if not isinstance(values, dict) or set(values) != set(names):
             raise ValueError(f"it must contain exactly {', '.join(names)}")
@@ -122,41 +125,42 @@ class RunConfig:
         }
 
 
-def _integer(value: Any, lowest: int, highest: int = 2**63 - 1) -> bool:
+def _integer(value: Any, lowest: int, highest: int = 2**31 - 1) -> bool:
     return type(value) is int and lowest <= value <= highest
 
 
 def _integers(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(_integer(number, 1, 2**31 - 1) for number in value)
+    return isinstance(value, tuple) and bool(value) and all(_integer(number, 1) for number in value)
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and "\0" not in value
 
 
-def _boolean(value: Any) -> bool:
-    return isinstance(value, bool)
+def _optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
 
 
-#: Conditions on the fields of a configuration.
+#: Conditions on the fields of a configuration. Numbers have the bounds of the command line's options.
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "data": _text,
+    "data": lambda value: _text(value) and bool(value),
     "recipe": _text,
     "widths": _integers,
     "epochs": lambda value: _integer(value, 1),
     "batch_size": lambda value: _integer(value, 1),
     "table": lambda value: isinstance(value, Mapping) and all(map(_text, [*value, *value.values()])),
-    "seed": lambda value: _integer(value, 0),
-    "data_dir": lambda value: value is None or _text(value),
+    "seed": lambda value: _integer(value, 0, 2**63 - 1),
+    "data_dir": _optional(_text),
     "device": _text,
     "precision": lambda value: value in ("float32", "bf16"),
-    "threads": lambda value: value is None or _integer(value, 1, 4096),
-    "compile": _boolean,
-    "vectors": lambda value: value is None or _text(value),
-    "validation": _boolean,
-    "train_samples": lambda value: value is None or _integer(value, 2),
+    "threads": _optional(lambda value: _integer(value, 1, 4096)),
+    "compile": lambda value: isinstance(value, bool),
+    "vectors": _optional(_text),
+    "validation": lambda value: isinstance(value, bool),
+    "train_samples": _optional(lambda value: _integer(value, 2)),
     "command": _text,
-    "input_shape": lambda value: value is None or _integers(value),
-    "num_classes": lambda value: value is None or _integer(value, 1),
-    "class_names": lambda value: value is None or (isinstance(value, tuple) and all(map(_text, value))),
+    "input_shape": _optional(_integers),
+    "num_classes": _optional(lambda value: _integer(value, 1)),
+    "class_names": _optional(lambda value: isinstance(value, tuple) and all(map(_text, value))),
+    "data_digest": _optional(_text),
 }
