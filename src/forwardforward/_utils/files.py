@@ -43,7 +43,9 @@ def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]
     try:
         _remove_leftovers(path)
         part, descriptor = _new_part(path)
-        with open(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+        # File names in a text may contain bytes that are not UTF-8.
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
+        with open(descriptor, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(descriptor)

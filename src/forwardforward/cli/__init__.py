@@ -16,35 +16,57 @@ from forwardforward import __version__
 from forwardforward.cli import evaluate, predict, recipes, train
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line, short_warnings
 from forwardforward.cli.options import Parser
+from forwardforward.cli.streams import flushes, safe_streams, silence
 
 __all__ = ["main"]
 
 
+#: Environment variable that shows the traceback of every error.
+TRACEBACK = "FORWARDFORWARD_TRACEBACK"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
+
+    Errors are printed on one line of standard error. If the environment variable ``FORWARDFORWARD_TRACEBACK`` is set,
+    they are raised with their traceback.
 
     Args:
         arguments: Words after the program's name; default: those of the process.
 
     Returns:
         Exit status: 0 for success, 1 if the reader of the output closed its end, 2 for errors caused by the user or the
-        environment, 130 when interrupted.
+        environment, 70 for an error of this library, 130 when interrupted.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with safe_streams():
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        except BrokenPipeError:  # the reader has closed its end, as in `... | head`
+            return 1
+        except KeyboardInterrupt as error:
+            return _fail("; ".join(["interrupted", *map(str, error.args)]), 130)
+        except Exception as error:
+            if os.environ.get(TRACEBACK):
+                raise
+            if isinstance(error, OSError) and not flushes(sys.stdout):
+                return _fail(f"standard output cannot be written to: {one_line(error)}", 2)
+            if isinstance(error, USER_ERRORS):
+                return _fail(one_line(error), 2)
+            return _fail(
+                f"internal error, please report it with the traceback that {TRACEBACK}=1 shows: "
+                f"{type(error).__name__}: {one_line(error)}",
+                70,
+            )
+        finally:
+            if not flushes(sys.stdout):
+                silence(sys.stdout)
+
+
+def _run(words: list[str]) -> int:
     options = _parser().parse_args(words, argparse.Namespace(words=words))
-    try:
-        with short_warnings("forwardforward"), memory_errors(options.reduce):
-            options.action(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has closed its end, as in `... | head`. Python flushes standard output once more when it exits,
-        # which would print a traceback, so the rest goes to the null device.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except USER_ERRORS as error:
-        return _fail(one_line(error), 2)
-    except KeyboardInterrupt as error:
-        return _fail("; ".join(["interrupted", *map(str, error.args)]), 130)
+    with short_warnings("forwardforward"), memory_errors(options.reduce):
+        options.action(options)
+    sys.stdout.flush()
     return 0
 
 

@@ -66,8 +66,9 @@ def load(
     Images are float32 in [0, 1]. CIFAR-10 and CIFAR-100 come from the binary or the pickled release, CIFAR-100 with its
     100 fine labels. The named data sets have their official class names.
 
-    In an ``.npz`` file, x has shape (N, D), (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by
-    255, floating-point values keep their scale. y has shape (N,) and contains integer labels from 0, or strings, whose
+    In an ``.npz`` file, x has shape (N, D), (N, C, H, W), (N, H, W), which becomes (N, 1, H, W), or (N, H, W, C), which
+    becomes (N, C, H, W): with at most 4 channels, and a height and width above 4. uint8 is divided by 255,
+    floating-point values keep their scale. y has shape (N,) and contains integer labels from 0, or strings, whose
     sorted distinct values become the class names.
 
     The inputs of ``imdb`` are computed by the representation; see :mod:`forwardforward.data.text`.
