@@ -380,7 +380,7 @@ def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[...
         "text.npy": "text.npy must have shape",
         "objects.npy": "objects.npy must be an array of numbers or strings, got Python objects",
         "other.npz": "other.npz must contain the arrays x, or x_test, got z",
-        "damaged.npz": "damaged.npz: x must be an array in numpy's format",
+        "damaged.npz": "damaged.npz must be an array in numpy's format",
     }.items():
         assert message in fails("predict", run, word)
     np.save("good.npy", np.zeros((3, 1, 8, 8)))
@@ -622,8 +622,9 @@ def test_a_full_disk_behind_standard_output_is_one_line(
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stdout", full)
         assert main([*words, *options]) == 2
-    error = capsys.readouterr().err
-    assert error == "forwardforward: standard output cannot be written to: [Errno 28] No space left on device\n"
+    *notes, error = capsys.readouterr().err.splitlines()
+    assert error == "forwardforward: standard output cannot be written to: [Errno 28] No space left on device"
+    assert all("curves" in note for note in notes)
     if command == "train":
         assert {"summary.json", "curves.png"} <= {path.name for path in Path("new").iterdir()}
 
@@ -641,13 +642,12 @@ def test_a_full_disk_behind_standard_error_changes_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
-def test_closed_standard_streams_end_cleanly() -> None:
-    command = f"{sys.executable} -m forwardforward train {' '.join(QUICK[:-1])} --out run"
-    for closed in (">&- 2>&- <&-", "2>&1 | true"):
-        shutil.rmtree("run", ignore_errors=True)
-        subprocess.run(["/bin/bash", "-o", "pipefail", "-c", f"{command} {closed}"], check=">&-" in closed)
-        assert main(["evaluate", "run"]) == 0
-        assert Path("run/summary.json").exists()
+@pytest.mark.parametrize("closed", [">&- 2>&- <&-", pytest.param("2>&1 | true", marks=pytest.mark.slow)])
+def test_closed_standard_streams_end_cleanly(closed: str) -> None:
+    command = f"{sys.executable} -m forwardforward train {' '.join(QUICK[:-1])} --out run {closed}"
+    subprocess.run(["/bin/bash", "-c", command], check=True)
+    assert main(["evaluate", "run"]) == 0
+    assert Path("run/summary.json").exists()
 
 
 def test_file_names_that_are_not_utf8(tmp_path: Path, trained: str, capsys: pytest.CaptureFixture[str]) -> None:

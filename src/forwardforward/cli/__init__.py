@@ -16,7 +16,7 @@ from forwardforward import __version__
 from forwardforward.cli import evaluate, predict, recipes, train
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line, short_warnings
 from forwardforward.cli.options import Parser
-from forwardforward.cli.streams import flushes, safe_streams, silence
+from forwardforward.cli.streams import safe_streams
 
 __all__ = ["main"]
 
@@ -48,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if os.environ.get(TRACEBACK):
                 raise
-            if isinstance(error, OSError) and not flushes(sys.stdout):
-                return _fail(f"standard output cannot be written to: {one_line(error)}", 2)
             if isinstance(error, USER_ERRORS):
                 return _fail(one_line(error), 2)
             return _fail(
@@ -57,9 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{type(error).__name__}: {one_line(error)}",
                 70,
             )
-        finally:
-            if not flushes(sys.stdout):
-                silence(sys.stdout)
 
 
 def _run(words: list[str]) -> int:

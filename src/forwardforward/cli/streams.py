@@ -18,29 +18,16 @@ def safe_streams() -> Iterator[None]:
     error ends no training. Standard output that cannot be written to raises an ``OSError``.
     """
     _reopen()
-    stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
+    stdout, stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")  # file names may contain bytes that are not UTF-8
-    stderr: Any = _Lenient(sys.stderr or open(os.devnull, "w"))  # noqa: SIM115
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        yield
-
-
-def flushes(stream: TextIO) -> bool:
-    """Write what remains in a stream's buffer, and return whether that was possible."""
-    try:
-        stream.flush()
-    except OSError:
-        return False
-    return True
-
-
-def silence(stream: TextIO) -> None:
-    """Send what remains in a stream's buffer, which Python writes again when it exits, to the null device."""
-    with contextlib.suppress(OSError, ValueError):  # a stream of a test has no descriptor
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
+    output: Any = _Stream(stdout, "standard output")
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(_Stream(stderr)):  # type: ignore[type-var]
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # after another error, or of argparse's --help
+                output.flush()
 
 
 def _reopen() -> None:
@@ -50,24 +37,41 @@ def _reopen() -> None:
     os.close(descriptor)
 
 
-class _Lenient:
-    """A text stream that discards what cannot be written."""
+class _Stream:
+    """A text stream that fails once at most.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: The stream.
+        name: Its name in the error; default: no error, what cannot be written is discarded.
+    """
+
+    def __init__(self, stream: TextIO, name: str | None = None) -> None:
         self._stream = stream
+        self._name = name
 
     def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError:
-            silence(self._stream)
-            return len(text)
+        with self._failure():
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        try:
+        with self._failure():
             self._stream.flush()
-        except OSError:
-            silence(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError, ValueError):  # a stream of a test has no descriptor
+                # Python writes what remains in the buffer again when it exits: send it to the null device.
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._stream.fileno())
+                os.close(null)
+            if isinstance(error, BrokenPipeError) and self._name is not None:
+                raise
+            if self._name is not None:
+                raise OSError(f"{self._name} cannot be written to: {error}") from error
