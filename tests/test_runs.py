@@ -56,6 +56,18 @@ def test_a_run_leaves_its_files(tmp_path: Path) -> None:
     assert run.evaluate().error == summary["test_error"]
 
 
+def test_the_curves_of_a_finished_run_contain_the_test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr("forwardforward.diagnostics.curves", lambda *arguments: drawn.append(arguments[2]))
+    run = Run.create(tmp_path / "run", config())
+    summary = run.train(progress=False)
+    run.plot()
+    run.set_epochs(3)
+    run.fit(progress=False)
+    run.plot()
+    assert drawn == [{"model": summary["test_error"], "one-pass head": summary["head_error"]}, {}]
+
+
 def test_a_finished_run_trains_no_further(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", config(epochs=1, table=RECIPE.replace(epochs=1).table()))
     assert run.train(progress=False) == run.train(progress=False)

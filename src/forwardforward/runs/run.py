@@ -38,6 +38,8 @@ __all__ = ["Run", "load"]
 
 #: Fields of the configuration that describe the data set.
 DATA_FIELDS = ("input_shape", "num_classes", "class_names", "data_digest")
+#: Numbers in ``summary.json`` that are read again; each may be missing (None).
+SUMMARY_NUMBERS = ("total_seconds", "test_error", "head_error")
 FILES = ("config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png")
 
 
@@ -457,7 +459,7 @@ class Run:
         return evaluate(model, self.splits(data_dir).test, batch_size=batch_size)
 
     def plot(self, history: History | None = None) -> Path:
-        """Draw the curves into ``curves.png`` and return its path.
+        """Draw the curves, and the test errors of a finished run, into ``curves.png`` and return its path.
 
         Args:
             history: The history; default: read from ``history.jsonl``.
@@ -468,14 +470,14 @@ class Run:
         """
         path = self.folder / "curves.png"
         if history is not None:
-            diagnostics.curves(history, path)
+            diagnostics.curves(history, path, self._test_errors(len(history)))
             return path
         source = self.folder / "history.jsonl"
         try:
             lines = _read_text(source).splitlines(keepends=True)
             # A process that was killed while writing leaves a last line without its end.
             history = History([parse_json(line, finite=False) for line in lines if line.endswith("\n")])
-            diagnostics.curves(history, path)
+            diagnostics.curves(history, path, self._test_errors(len(history)))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(f"{source} is not the history of a run: {error}") from error
         return path
@@ -507,17 +509,36 @@ class Run:
 
     def _earlier_total(self) -> float | None:
         """Return the total time of a run that was finished before it was resumed, None for an interrupted run."""
+        summary = self._read_summary()
+        return None if summary is None or summary["epochs"] != self.config.epochs else summary["total_seconds"]
+
+    def _test_errors(self, epochs: int) -> dict[str, float]:
+        """Return the test errors in the summary, by name; none if there is no summary of this number of epochs."""
+        summary = self._read_summary()
+        if summary is None or summary["epochs"] != epochs:
+            return {}
+        errors = {"model": summary["test_error"]}
+        if summary["measured_on"] == "test":
+            errors["one-pass head"] = summary["head_error"]
+        return {name: error for name, error in errors.items() if error is not None}
+
+    def _read_summary(self) -> dict[str, Any] | None:
+        """Return the summary, None if there is none.
+
+        Raises:
+            ValueError: If it is not the summary of a run.
+        """
         path = self.folder / "summary.json"
         if not path.exists():
             return None
         try:
             summary = parse_json(_read_text(path))
-            epochs, total = summary["epochs"], summary["total_seconds"]
-            if not isinstance(total, float | None):
-                raise TypeError(f"total_seconds must be a number, got {total!r}")
+            for name in SUMMARY_NUMBERS:
+                if not isinstance(summary[name], float | None):
+                    raise TypeError(f"{name} must be a number, got {summary[name]!r}")
+            return {name: summary[name] for name in ("epochs", "measured_on", *SUMMARY_NUMBERS)}
         except (ValueError, TypeError, LookupError) as error:
             raise ValueError(f"{path} is not the summary of a run, remove it to write it again: {error}") from error
-        return total if epochs == self.config.epochs else None
 
     @contextlib.contextmanager
     def _resumable(self) -> Iterator[None]:
