@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from forwardforward._utils.arguments import Range, checked
 from forwardforward._utils.files import parse_json
 from forwardforward.recipes import Recipe
 from forwardforward.training.settings import differences
@@ -13,6 +14,11 @@ from forwardforward.training.settings import differences
 __all__ = ["RunConfig", "differences"]
 
 
+#: The bounds of the command line's options.
+Size = Annotated[int, Range(1, 2**31 - 1)]
+
+
+@checked
 @dataclass(frozen=True)
 class RunConfig:
     """Configuration of a run. :meth:`from_recipe` sets the fields that a recipe determines.
@@ -43,7 +49,8 @@ class RunConfig:
             begins.
 
     Raises:
-        ValueError: If a value is of the wrong type or out of range.
+        TypeError: If a value is of the wrong type.
+        ValueError: If a value is out of range.
 
     Example:
         >>> from forwardforward.recipes import get
@@ -54,31 +61,29 @@ class RunConfig:
 
     data: str
     recipe: str
-    widths: tuple[int, ...]
-    epochs: int
-    batch_size: int
+    widths: tuple[Size, ...]
+    epochs: Size
+    batch_size: Size
     table: Mapping[str, str]
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     data_dir: str | None = None
     device: str = "cpu"
-    precision: str = "float32"
-    threads: int | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+    threads: Annotated[int, Range(1, 4096)] | None = None
     compile: bool = False
     vectors: str | None = None
     validation: bool = False
-    train_samples: int | None = None
+    train_samples: Size | None = None
     command: str = ""
-    input_shape: tuple[int, ...] | None = None
-    num_classes: int | None = None
+    input_shape: tuple[Size, ...] | None = None
+    num_classes: Size | None = None
     class_names: tuple[str, ...] | None = None
     data_digest: str | None = None
 
     def __post_init__(self) -> None:
-        """Check all values, since a configuration may be read from a file that has been edited."""
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
-            if not check(value):
-                raise ValueError(f"{name} is not valid, got {value!r}")
+        for name in ("widths", "input_shape", "class_names"):
+            if getattr(self, name) == ():
+                raise ValueError(f"{name} must not be empty, got ()")
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, data: str, **settings: Any) -> RunConfig:
@@ -98,15 +103,13 @@ class RunConfig:
         """Return the configuration from the text of ``config.json``.
 
         Raises:
-            ValueError: If it is not valid JSON, a field is missing or unknown, or a value is not valid.
+            TypeError: If a value is of the wrong type.
+            ValueError: If it is not valid JSON, a field is missing or unknown, or a value is out of range.
         """
         values = parse_json(text)
         names = [field.name for field in fields(cls)]
         if not isinstance(values, dict) or set(values) != set(names):
             raise ValueError(f"it must contain exactly {', '.join(names)}")
-        for name in ("widths", "input_shape", "class_names"):  # JSON has no tuples
-            if isinstance(values[name], list):
-                values[name] = tuple(values[name])
         return cls(**values)
 
     def settings(self) -> dict[str, Any]:
@@ -123,44 +126,3 @@ class RunConfig:
             "train_samples": self.train_samples,
             **self.table,
         }
-
-
-def _integer(value: Any, lowest: int, highest: int = 2**31 - 1) -> bool:
-    return type(value) is int and lowest <= value <= highest
-
-
-def _integers(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(_integer(number, 1) for number in value)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and "\0" not in value
-
-
-def _optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or check(value)
-
-
-#: Conditions on the fields of a configuration. Numbers have the bounds of the command line's options.
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "data": lambda value: _text(value) and bool(value),
-    "recipe": _text,
-    "widths": _integers,
-    "epochs": lambda value: _integer(value, 1),
-    "batch_size": lambda value: _integer(value, 1),
-    "table": lambda value: isinstance(value, Mapping) and all(map(_text, [*value, *value.values()])),
-    "seed": lambda value: _integer(value, 0, 2**63 - 1),
-    "data_dir": _optional(_text),
-    "device": _text,
-    "precision": lambda value: value in ("float32", "bf16"),
-    "threads": _optional(lambda value: _integer(value, 1, 4096)),
-    "compile": lambda value: isinstance(value, bool),
-    "vectors": _optional(_text),
-    "validation": lambda value: isinstance(value, bool),
-    "train_samples": _optional(lambda value: _integer(value, 2)),
-    "command": _text,
-    "input_shape": _optional(_integers),
-    "num_classes": _optional(lambda value: _integer(value, 1)),
-    "class_names": _optional(lambda value: isinstance(value, tuple) and all(map(_text, value))),
-    "data_digest": _optional(_text),
-}

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from forwardforward import diagnostics
+from forwardforward._utils.arguments import PositiveInt, StrPath, checked
 from forwardforward._utils.files import parse_json, replacing, sole_process
 from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
@@ -43,7 +44,8 @@ SUMMARY_NUMBERS = ("total_seconds", "test_error", "head_error")
 FILES = ("config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png")
 
 
-def load(folder: str | Path, device: torch.device | str = "cpu", *, recipe: Recipe | None = None) -> Network:
+@checked
+def load(folder: StrPath, device: torch.device | str = "cpu", *, recipe: Recipe | None = None) -> Network:
     """Return the trained model of a run, in evaluation mode. The data set is not read.
 
     The model contains the preprocessing that was fitted on the training data, so that it accepts raw inputs, and
@@ -62,6 +64,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu", *, recipe: Reci
     return Run.open(folder, recipe=recipe).load(device)
 
 
+@checked
 class Run:
     """A training in a folder.
 
@@ -86,20 +89,21 @@ class Run:
     """
 
     def __init__(
-        self, folder: str | Path, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
+        self, folder: StrPath, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
     ) -> None:
         self.folder = Path(folder)
         self.config = config
         self._recipe = recipe
-        self._splits: dict[str | None, Splits] = {} if splits is None else {config.data_dir: splits}
+        self._splits: dict[StrPath | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
         self._is_locked = False
         #: Number of epochs in the checkpoint that was read last, with the file's identity.
         self._epochs_read: tuple[tuple[int, int], int] | None = None
 
     @classmethod
+    @checked
     def create(
-        cls, folder: str | Path, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
+        cls, folder: StrPath, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
     ) -> Run:
         """Return a new run, with its folder and configuration written.
 
@@ -117,7 +121,8 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: str | Path, *, recipe: Recipe | None = None, splits: Splits | None = None) -> Run:
+    @checked
+    def open(cls, folder: StrPath, *, recipe: Recipe | None = None, splits: Splits | None = None) -> Run:
         """Return an existing run.
 
         Args:
@@ -138,6 +143,7 @@ class Run:
             raise ValueError(f"{path} is not the configuration of a run: {error}") from error
         return cls(folder, config, recipe=recipe, splits=splits)
 
+    @checked
     def begin(self, resume: bool = False) -> None:
         """Read the data, make the folder and write the configuration.
 
@@ -248,7 +254,8 @@ class Run:
         self._epochs_read = _identity(path), int(content["epoch"])
         return content
 
-    def set_epochs(self, epochs: int) -> None:
+    @checked
+    def set_epochs(self, epochs: PositiveInt) -> None:
         """Change the run's number of epochs, to train it longer.
 
         Learning-rate and update schedules run over the new number from the next epoch on, so the result differs from
@@ -271,7 +278,8 @@ class Run:
             self.config = config
             self._write_config()
 
-    def splits(self, data_dir: str | None = None, progress: bool = False) -> Splits:
+    @checked
+    def splits(self, data_dir: StrPath | None = None, progress: bool = False) -> Splits:
         """Return the run's data set, which is read once.
 
         Args:
@@ -328,6 +336,7 @@ class Run:
         model.class_names = config.class_names
         return model
 
+    @checked
     def load(self, device: torch.device | str = "cpu") -> Network:
         """Return the trained model in evaluation mode, without reading the data set.
 
@@ -376,6 +385,7 @@ class Run:
                 f"cannot read the text encoder {path}: it is incomplete or corrupted ({reason})"
             ) from error
 
+    @checked
     def fit(self, callbacks: Sequence[Callback] = (), progress: bool = True) -> tuple[Network, History]:
         """Train from the checkpoint, or from the start, to the last epoch or until a callback stops the training.
 
@@ -396,6 +406,9 @@ class Run:
 
     def _fit(self, callbacks: Sequence[Callback], progress: bool) -> tuple[Network, History]:
         self.check_recipe()
+        for name in FILES:
+            if (path := self.folder / name).exists() and not path.is_file():
+                raise ValueError(f"{path} is not a regular file")
         config = self.config
         splits = self.splits(progress=progress)
         model = self.model()
@@ -419,6 +432,7 @@ class Run:
             )
         return model, history
 
+    @checked
     def train(self, callbacks: Sequence[Callback] = (), progress: bool = True) -> dict[str, Any]:
         """Train like :meth:`fit`, evaluate, write the summary to ``summary.json`` and return it.
 
@@ -441,8 +455,9 @@ class Run:
                 self._write_json("summary.json", summary)
             return summary
 
+    @checked
     def evaluate(
-        self, device: torch.device | str | None = None, data_dir: str | None = None, batch_size: int = 1000
+        self, device: torch.device | str | None = None, data_dir: StrPath | None = None, batch_size: PositiveInt = 1000
     ) -> Evaluation:
         """Evaluate the trained model on the test set.
 
@@ -458,6 +473,7 @@ class Run:
         model = self.load(device or self.config.device)
         return evaluate(model, self.splits(data_dir).test, batch_size=batch_size)
 
+    @checked
     def plot(self, history: History | None = None) -> Path:
         """Draw the curves, and the test errors of a finished run, into ``curves.png`` and return its path.
 
