@@ -44,7 +44,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]
         _remove_leftovers(path)
         part, descriptor = _new_part(path)
         # File names in a text may contain bytes that are not UTF-8.
-        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
+        text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
         with open(descriptor, mode, **text) as file:
             yield file
             file.flush()

@@ -22,7 +22,7 @@ def safe_streams() -> Iterator[None]:
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")  # file names may contain bytes that are not UTF-8
     output: Any = _Stream(stdout, "standard output")
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(_Stream(stderr)):  # type: ignore[type-var]
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(_Stream(stderr)):
         try:
             yield
         finally:
