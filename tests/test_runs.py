@@ -289,7 +289,10 @@ def test_data_that_were_only_rounded_otherwise_are_the_same_for_texts_only() -> 
         for x in (inputs, inputs * (1 + 1e-7))
         for encoder in (None, Words())
     ]
+    labels = TensorData(inputs, 2 - torch.arange(9) % 3)
+    relabeled = Splits("x", splits[0].train, splits[0].validation, labels, 3, (4,))
     assert splits[0].digest != splits[2].digest
+    assert splits[0].digest != relabeled.digest
     assert splits[1].digest == splits[3].digest
 
 

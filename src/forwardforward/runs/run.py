@@ -94,7 +94,7 @@ class Run:
         self.folder = Path(folder)
         self.config = config
         self._recipe = recipe
-        self._splits: dict[StrPath | None, Splits] = {} if splits is None else {config.data_dir: splits}
+        self._splits: dict[str | Path | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
         self._is_locked = False
         #: Number of epochs in the checkpoint that was read last, with the file's identity.
@@ -279,7 +279,7 @@ class Run:
             self._write_config()
 
     @checked
-    def splits(self, data_dir: StrPath | None = None, progress: bool = False) -> Splits:
+    def splits(self, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
         """Return the run's data set, which is read once.
 
         Args:
@@ -457,7 +457,10 @@ class Run:
 
     @checked
     def evaluate(
-        self, device: torch.device | str | None = None, data_dir: StrPath | None = None, batch_size: PositiveInt = 1000
+        self,
+        device: torch.device | str | None = None,
+        data_dir: str | Path | None = None,
+        batch_size: PositiveInt = 1000,
     ) -> Evaluation:
         """Evaluate the trained model on the test set.
 
