@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import torch
 import forwardforward as ff
 from forwardforward import __version__
 from forwardforward.__main__ import main
+from forwardforward._utils.files import sole_process
 from forwardforward.data import load
 from forwardforward.recipes import RECIPES
 from forwardforward.training import load_checkpoint
@@ -376,16 +378,15 @@ def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[...
         "small.npy": "small.npy must have shape (samples, 1, 8, 8), got (3, 1, 4, 4)",
         "nan.npy": "nan.npy must be finite",
         "text.npy": "text.npy must have shape",
-        "objects.npy": "objects.npy is not an array of numbers",
-        "other.npz": "other.npz must contain an array x or x_test, got z",
-        "damaged.npz": "damaged.npz is not an array of numbers",
+        "objects.npy": "objects.npy must be an array of numbers or strings, got Python objects",
+        "other.npz": "other.npz must contain the arrays x, or x_test, got z",
+        "damaged.npz": "damaged.npz must be an array in numpy's format",
     }.items():
         assert message in fails("predict", run, word)
     np.save("good.npy", np.zeros((3, 1, 8, 8)))
-    for out in ("gone/labels.csv", "empty"):
-        error = fails("predict", run, "good.npy", "--out", out)
-        assert f"'{out}'" in error
-        assert ".part" not in error
+    error = fails("predict", run, "good.npy", "--out", "gone/labels.csv")
+    assert "'gone/labels.csv'" in error
+    assert ".part" not in error
 
 
 def test_class_names_are_the_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,15 +411,24 @@ def test_predict_rows_of_numbers(tmp_path: Path, fails: Callable[..., str], caps
     assert "the run's inputs have shape (6,)" in fails("predict", "run", "image.png")
 
 
-def test_too_little_memory(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_and_errors_of_the_library(
+    fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = fails("train", "--recipe", "mono", "--widths", "2000000000,2000000000", "--no-progress")
-    assert "out of memory; reduce --widths or --batch-size: " in line
+    assert "--widths 2000000000,2000000000 do not fit recipe mono" in line
+    assert "fit into the" in line
     assert not Path("runs").exists()
 
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a mistake of ours")
 
     monkeypatch.setattr("forwardforward.recipes.recipe.fit", broken)
+    assert main(["train", *QUICK]) == 70
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "internal error, please report it with the traceback that FORWARDFORWARD_TRACEBACK=1 shows" in line
+    assert "RuntimeError: a mistake of ours" in line
+    monkeypatch.setenv("FORWARDFORWARD_TRACEBACK", "1")
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         main(["train", *QUICK])
 
@@ -584,3 +594,100 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     )
     assert found.stdout.count("\n") == 1
     assert found.stderr == ""
+
+
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run on an `.npz` file, which commands only read."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert main(["train", npz(folder / "own.npz", (6,)), "--recipe", "mono", *QUICK, "--out", str(folder / "run")]) == 0
+    return str(folder / "run")
+
+
+@FULL
+@pytest.mark.parametrize("name", ["train", "train --json", "evaluate", "evaluate --json", "predict", "recipes"])
+def test_a_full_disk_behind_standard_output_is_one_line(
+    name: str, trained: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *options = name.split()
+    words = {
+        "train": ["train", *QUICK, "--out", "new"],
+        "evaluate": ["evaluate", trained],
+        "predict": ["predict", trained, str(Path(trained).with_name("own.npz"))],
+        "recipes": ["recipes"],
+    }[command]
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert main([*words, *options]) == 2
+    *notes, error = capsys.readouterr().err.splitlines()
+    assert error == "forwardforward: standard output cannot be written to: [Errno 28] No space left on device"
+    assert all("curves" in note for note in notes)
+    if command == "train":
+        assert {"summary.json", "curves.png"} <= {path.name for path in Path("new").iterdir()}
+
+
+@FULL
+def test_a_full_disk_behind_standard_error_changes_nothing(
+    trained: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        assert main(["train", *QUICK[:-1], "--out", "new"]) == 0  # with a progress bar
+        assert main(["evaluate", trained]) == 0
+        assert main(["evaluate", "nowhere"]) == 2
+    assert "summary: new/summary.json" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&- 2>&- <&-", pytest.param("2>&1 | true", marks=pytest.mark.slow)])
+def test_closed_standard_streams_end_cleanly(closed: str) -> None:
+    command = f"{sys.executable} -m forwardforward train {' '.join(QUICK[:-1])} --out run {closed}"
+    subprocess.run(["/bin/bash", "-c", command], check=True)
+    assert main(["evaluate", "run"]) == 0
+    assert Path("run/summary.json").exists()
+
+
+def test_file_names_that_are_not_utf8(tmp_path: Path, trained: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"b\xff.npz")
+    try:
+        shutil.copy(Path(trained).with_name("own.npz"), tmp_path / name)
+    except OSError:
+        pytest.skip("the file system accepts UTF-8 only")
+    assert main(["predict", trained, str(tmp_path / name), "--out", "out.csv"]) == 0
+    assert "b\\udcff.npz[0]" in Path("out.csv").read_text(encoding="utf-8")
+
+
+def test_predictions_replace_regular_files_only(trained: str, fails: Callable[..., str]) -> None:
+    Path("folder").mkdir()
+    Path("target").write_text("mine")
+    Path("link").symlink_to("target")
+    for name in ("folder", "link", os.devnull):
+        assert "--out must be the name of a new or a regular file" in fails(
+            "predict", trained, str(Path(trained).with_name("own.npz")), "--out", name
+        )
+    assert Path("target").read_text() == "mine"
+
+
+def test_recipes_and_data_that_do_not_fit_are_refused_before_the_data_are_read(
+    fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forwardforward.runs.Run.splits", lambda *_, **__: pytest.fail("the data were read"))
+    line = fails("train", "imdb", "--recipe", "mono")
+    assert "--recipe must be a recipe for texts for imdb, one of imdb-symba," in line
+    assert "--recipe imdb-bag needs a data set of texts, imdb, got mnist" in fails(
+        "train", "mnist", "--recipe", "imdb-bag"
+    )
+    assert "did you mean 'hinton'?" in fails("train", "--recipe", "hintn")
+    assert "did you mean 'mnist'?" in fails("train", "MNIST")
+
+
+def test_a_second_trainer_is_refused_by_name(fails: Callable[..., str]) -> None:
+    assert main(["train", *QUICK, "--out", "run"]) == 0
+    with sole_process(Path("run/.lock"), "training in run"):
+        line = fails("train", "--resume", "run", "--epochs", "2")
+        assert main(["evaluate", "run"]) == 0
+    assert f"process {os.getpid()} on " in line
+    assert "is training in run" in line

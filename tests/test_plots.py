@@ -46,9 +46,34 @@ def test_there_is_one_panel_per_figure_and_one_line_per_layer(tmp_path: Path) ->
     assert figure.axes
 
 
-def test_one_epoch_without_validation_or_head() -> None:
-    _, axes = curves(History([{**record(1, validation=False), "head": None}]))
-    assert not axes.flat[7].lines
+def test_there_are_only_panels_with_data() -> None:
+    figure, axes = curves(History([{**record(1, validation=False), "head": None}]))
+    assert len(figure.axes) == 6
+    assert "largest goodness, validation" not in [axis.get_title() for axis in figure.axes]
+    assert "error, %" not in [axis.get_title() for axis in figure.axes]
+    assert axes.shape == (2, 4)
+
+
+def test_one_epoch_is_drawn_as_points() -> None:
+    figure, _ = curves(History([record(1)]))
+    lines = [line for axis in figure.axes for line in axis.lines]
+    assert len(lines) == 7 * 2 + 3
+    assert all(line.get_marker() == "." for line in lines)
+
+
+def test_epochs_without_validation_leave_gaps() -> None:
+    figure, _ = curves(History([record(1, validation=False), record(2)]))
+    labels = [line.get_label() for line in figure.axes[-1].lines]
+    assert labels == ["model, validation", "head, validation", "one-pass head, training"]
+
+
+def test_test_errors_are_drawn_at_the_last_epoch() -> None:
+    history = History([{**record(epoch, validation=False), "head": None} for epoch in (1, 2)])
+    figure, _ = curves(history, test_errors={"model": 8.0, "one-pass head": 9.0})
+    (model, head) = figure.axes[-1].lines
+    assert figure.axes[-1].get_title() == "error, %"
+    assert (model.get_label(), list(model.get_xdata()), list(model.get_ydata())) == ("model, test", [2], [8.0])
+    assert (head.get_label(), list(head.get_ydata())) == ("one-pass head, test", [9.0])
 
 
 def test_layers_that_were_not_updated_leave_gaps() -> None:
@@ -63,8 +88,8 @@ def test_a_model_without_local_objectives() -> None:
     records = [record(epoch) for epoch in (1, 2)]
     for entry in records:
         entry["layers"] = [None, None]
-    _, axes = curves(History(records))
-    assert not axes.flat[2].lines
+    figure, _ = curves(History(records))
+    assert [axis.get_title() for axis in figure.axes] == ["largest goodness, validation", "error, %"]
 
 
 def test_an_empty_history_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 import forwardforward as ff
+from forwardforward.data import Splits, TensorData
 from forwardforward.recipes import get
 from forwardforward.runs import Run, RunConfig, differences
 from forwardforward.training import Callback, CheckpointError, FitState, load_checkpoint
@@ -52,6 +54,18 @@ def test_a_run_leaves_its_files(tmp_path: Path) -> None:
     assert load_checkpoint(run.folder / "checkpoint.pt")["epoch"] == 2
     assert Run.open(run.folder).config == run.config
     assert run.evaluate().error == summary["test_error"]
+
+
+def test_the_curves_of_a_finished_run_contain_the_test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr("forwardforward.diagnostics.curves", lambda *arguments: drawn.append(arguments[2]))
+    run = Run.create(tmp_path / "run", config())
+    summary = run.train(progress=False)
+    run.plot()
+    run.set_epochs(3)
+    run.fit(progress=False)
+    run.plot()
+    assert drawn == [{"model": summary["test_error"], "one-pass head": summary["head_error"]}, {}]
 
 
 def test_a_finished_run_trains_no_further(tmp_path: Path) -> None:
@@ -100,6 +114,20 @@ def test_what_is_not_a_run(tmp_path: Path) -> None:
         {"extra": 1},
         {"seed": True},
         {"threads": 1000000},
+        {"threads": 2.0},
+        {"epochs": 10**18},
+        {"batch_size": float("nan")},
+        {"train_samples": 1e400},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"data": None},
+        {"recipe": ["hinton"]},
+        {"device": 0},
+        {"compile": 1},
+        {"widths": [10**10]},
+        {"num_classes": 10**12},
+        {"data_digest": 5},
+        {"table": [["lr", "0.1"]]},
         {"precision": "fp8"},
         {"table": {"lr": 0.1}},
         {"input_shape": [1, 0]},
@@ -113,6 +141,32 @@ def test_a_damaged_configuration(tmp_path: Path, change: dict[str, Any] | None) 
     path.write_text(content if change else content[:40])
     with pytest.raises(ValueError, match=r"config\.json is not the configuration of a run"):
         Run.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff{", b"[" * 10**5, b"null", b'{"data": 1, "data": 2}', b"9" * 5000],
+    ids=lambda text: text[:5].hex(),
+)
+def test_a_configuration_that_is_not_json(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"config\.json is not the configuration of a run"):
+        Run.open(tmp_path)
+
+
+def test_a_folder_or_pipe_in_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(ValueError, match=r"config\.json is not a regular file"):
+        Run.open(tmp_path)
+    run = Run.create(tmp_path / "run", config())
+    for name in ("summary.json", "history.jsonl", "checkpoint.pt", "curves.png"):
+        (run.folder / name).mkdir()
+        with pytest.raises(ValueError, match=rf"{name} is not a regular file"):
+            run.train(progress=False)
+        (run.folder / name).rmdir()
+    (run.folder / "history.jsonl").mkdir()
+    with pytest.raises(ValueError, match=r"history\.jsonl is not a regular file"):
+        run.plot()
 
 
 def test_a_run_whose_recipe_has_changed_is_not_resumed(tmp_path: Path) -> None:
@@ -202,13 +256,112 @@ def test_load_needs_a_checkpoint(tmp_path: Path) -> None:
         ff.load(tmp_path)
 
 
-def test_other_data_under_a_run_are_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["shape", "one input", "one label", "order"])
+def test_other_data_under_a_run_are_noticed(tmp_path: Path, change: str) -> None:
     data = npz(tmp_path / "own.npz", 4, 4)
     recipe = get("mono").for_dataset(data).replace(widths=(12,), epochs=1)
     Run.create(tmp_path / "run", RunConfig.from_recipe(recipe, data)).train(progress=False)
-    npz(tmp_path / "own.npz", 4, 5)
-    with pytest.raises(ValueError, match=r"own\.npz have changed since the run began: input_shape \(was \(1, 4, 4\)"):
-        Run.open(tmp_path / "run").evaluate()
+    with np.load(data) as file:
+        x, y = file["x"], file["y"]
+    if change == "shape":
+        x = x[:, :, :3]
+    elif change == "one input":
+        x[7, 0, 0] = 0.5
+    elif change == "one label":
+        y[7] = (y[7] + 1) % 3
+    else:
+        x = x[::-1]
+    np.savez(data, x=x, y=y)
+    field = "input_shape" if change == "shape" else "data_digest"
+    for use in (lambda run: run.evaluate(), lambda run: run.train(progress=False)):
+        with pytest.raises(ValueError, match=rf"own\.npz have changed since the run began: {field} \(was"):
+            use(Run.open(tmp_path / "run"))
+
+
+def test_data_that_were_only_rounded_otherwise_are_the_same_for_texts_only() -> None:
+    class Words:
+        def state(self) -> dict[str, Any]:
+            return {"words": ["a", "film"]}
+
+    inputs = torch.rand(9, 4)
+    splits = [
+        Splits("x", *[TensorData(x, torch.arange(9) % 3)] * 3, 3, (4,), text_encoder=encoder)
+        for x in (inputs, inputs * (1 + 1e-7))
+        for encoder in (None, Words())
+    ]
+    labels = TensorData(inputs, 2 - torch.arange(9) % 3)
+    relabeled = Splits("x", splits[0].train, splits[0].validation, labels, 3, (4,))
+    assert splits[0].digest != splits[2].digest
+    assert splits[0].digest != relabeled.digest
+    assert splits[1].digest == splits[3].digest
+
+
+def test_a_second_trainer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
+    class Second(Callback):
+        def on_epoch_end(self, state: FitState) -> None:
+            second = Run.open(tmp_path / "run")
+            for use in (
+                lambda: second.train(progress=False),
+                lambda: second.fit(progress=False),
+                lambda: second.set_epochs(3),
+            ):
+                with pytest.raises(BlockingIOError, match=rf"^process {os.getpid()} on \S+ is training in .*run$"):
+                    use()
+            second.discard()
+            second.splits()
+            if second.epochs_done:
+                second.load()
+
+    run = Run.create(tmp_path / "run", config())
+    assert run.train([Second()], progress=False)["epochs"] == 2
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_of_two_processes_that_begin_a_run_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    first, second = (Run(tmp_path / "run", config()) for _ in range(2))
+    splits = second.splits
+
+    def begun_meanwhile() -> Any:
+        first.begin()
+        return splits()
+
+    second.splits = begun_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(FileExistsError, match="already contains a run"):
+        second.begin()
+    assert Run.open(tmp_path / "run").config == first.config
+
+
+def test_an_unreadable_summary_is_named_before_the_training(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", config())
+    path = run.folder / "summary.json"
+    for content in (
+        b"{",
+        b"\xff",
+        b"[]",
+        b'{"epochs": 2, "total_seconds": NaN}',
+        b'{"epochs": 2, "total_seconds": "x"}',
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"summary\.json is not the summary of a run, remove it"):
+            run.train(progress=False)
+    assert not (run.folder / "checkpoint.pt").exists()
+
+
+def test_the_history_of_a_killed_process_is_drawn_and_another_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = Run.create(tmp_path / "run", config())
+    run.train(progress=False)
+    path = run.folder / "history.jsonl"
+    first, second = path.read_text().splitlines(keepends=True)
+    path.write_text(first + second[:40])
+    assert run.plot().is_file()
+    for content in ("[]\n", "{}\n", first + "{\n", '{"epoch": 1, "layers": 5}\n', "[" * 10**5 + "\n", ""):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=r"history\.jsonl is not the history of a run"):
+            run.plot()
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(ValueError, match=r"history\.jsonl"):
+        run.plot()
 
 
 def test_more_epochs(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 import hashlib
+import io
 import pickle
 import sys
+import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from forwardforward.data import load
+from forwardforward.data.sources import cifar
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official file has")
 
@@ -137,7 +141,7 @@ def test_missing_files(tmp_path, write_pickled):
     with pytest.raises(FileNotFoundError, match=r"and data_batch_2.bin in cifar-10-batches-bin"):
         load("cifar10", tmp_path)
     (write_pickled(tmp_path, "cifar10") / "batches.meta").unlink()
-    with pytest.raises(FileNotFoundError, match=r"not in .*cifar-10-batches-py: missing batches.meta; pass download"):
+    with pytest.raises(FileNotFoundError, match=r"cifar-10-batches-py: missing batches.meta; delete the folder"):
         load("cifar10", tmp_path)
 
 
@@ -196,23 +200,30 @@ def test_too_few_images(tmp_path):
         load("cifar10", tmp_path)
 
 
-def test_default_folder_downloads(tmp_path, monkeypatch, write_pickled):
-    datasets = pytest.importorskip("torchvision.datasets")
+@pytest.mark.parametrize("name", BINARY)
+def test_default_folder_downloads(tmp_path, monkeypatch, server, name):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.add(write_binary(tmp_path / "source", name), BINARY[name][0])
+        link = tarfile.TarInfo(f"{BINARY[name][0]}/readme.html")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    release = {"cifar10": cifar.CIFAR10, "cifar100": cifar.CIFAR100}[name]
+    changed = replace(release, sha256=hashlib.sha256(archive.getvalue()).hexdigest())
+    monkeypatch.setattr(cifar, name.upper(), changed)
     monkeypatch.setenv("FORWARDFORWARD_DATA", str(tmp_path))
-    monkeypatch.setattr(datasets.CIFAR10, "download", lambda self: write_pickled(tmp_path, "cifar10"))
+    opened = server({release.archive: archive.getvalue()})
     with pytest.raises(FileNotFoundError):
-        load("cifar10", download=False)
-    check(load("cifar10"), "cifar10")
+        load(name, download=False)
+    check(load(name), name)
+    assert opened == [f"https://www.cs.toronto.edu/~kriz/{release.archive}"]
+    files = {*BINARY[name][1], BINARY[name][2], *(["fine_label_names.txt"] if name == "cifar100" else [])}
+    assert {path.name for path in (tmp_path / BINARY[name][0]).iterdir()} == files
+    assert not (tmp_path / release.archive).exists()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("Error\ndownloading"), OSError("Error downloading")])
-def test_failed_download(tmp_path, monkeypatch, error):
-    datasets = pytest.importorskip("torchvision.datasets")
-
-    def download(self):
-        raise error
-
-    monkeypatch.setattr(datasets.CIFAR100, "download", download)
+def test_failed_download(tmp_path, server):
+    server({})
     with pytest.raises(
         ConnectionError,
         match=r"^could not download the data set 'cifar100' \(Error downloading\); without a network, put the files "

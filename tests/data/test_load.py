@@ -1,10 +1,13 @@
+import hashlib
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 import torch
 
 from forwardforward.data import available, load
+from forwardforward.data.sources._official import _OnlyHTTPS, download_file
 
 
 def test_available():
@@ -45,20 +48,10 @@ def test_digits_split_is_stable():
             "sklearn",
             r'the data set \'digits\' needs scikit-learn: pip install "forwardforward\[data\]"',
         ),
-        (
-            "mnist",
-            "torchvision",
-            r'the data set \'mnist\' needs torchvision: pip install "forwardforward\[vision\]"',
-        ),
-        ("fashion-mnist", "torchvision", r"the data set 'fashion-mnist' needs torchvision"),
-        ("cifar100", "torchvision", r"the data set 'cifar100' needs torchvision"),
-        ("svhn", "torchvision", r"the data set 'svhn' needs torchvision"),
         ("svhn", "scipy", r"the data set 'svhn' needs scipy: pip install \"forwardforward\[data\]\""),
     ],
 )
 def test_missing_package(monkeypatch, tmp_path, name, module, message):
-    if module == "scipy":
-        pytest.importorskip("torchvision")
     monkeypatch.setenv("FORWARDFORWARD_DATA", str(tmp_path))
     for part in (module, f"{module}.datasets", f"{module}.io"):
         monkeypatch.setitem(sys.modules, part, None)
@@ -72,3 +65,22 @@ def test_import_loads_nothing_optional():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_downloads_are_over_https_only(tmp_path):
+    with pytest.raises(ValueError, match="url must begin with https://, got http://a.b/c"):
+        download_file("http://a.b/c", "0" * 64, tmp_path / "c")
+    handler = _OnlyHTTPS()
+    request = urllib.request.Request("https://a.b/c")
+    with pytest.raises(OSError, match="https://a.b/c redirects to http://a.b/c, which is not https"):
+        handler.redirect_request(request, None, 302, "Found", {}, "http://a.b/c")
+    assert handler.redirect_request(request, None, 302, "Found", {}, "https://d.e/c").full_url == "https://d.e/c"
+
+
+def test_a_download_is_written_only_with_the_right_sum(tmp_path, server):
+    server({"c": b"content"})
+    with pytest.raises(RuntimeError, match="https://a.b/c must have the SHA-256 000"):
+        download_file("https://a.b/c", "0" * 64, tmp_path / "folder" / "c")
+    assert list((tmp_path / "folder").iterdir()) == []
+    download_file("https://a.b/c", hashlib.sha256(b"content").hexdigest(), tmp_path / "folder" / "c", progress=False)
+    assert (tmp_path / "folder" / "c").read_bytes() == b"content"

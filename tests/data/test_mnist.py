@@ -1,4 +1,8 @@
+import gzip
+import hashlib
+import importlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,13 +10,13 @@ import torch
 
 from forwardforward.data import load
 
+mnist = importlib.import_module("forwardforward.data.sources.mnist")  # the package's name is the function
+
 FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 DIGITS = tuple("0123456789")
-
-
-@pytest.fixture(autouse=True)
-def datasets():
-    return pytest.importorskip("torchvision.datasets")
+CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 
 
 def write_idx(path, array):
@@ -31,11 +35,11 @@ def write_set(root, name="mnist", train=12, test=3):
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_validation_is_the_last_sixth(tmp_path, name, datasets):
+def test_validation_is_the_last_sixth(tmp_path, name):
     write_set(tmp_path, name)
     splits = load(name, tmp_path)
     assert (splits.name, splits.num_classes, splits.input_shape) == (name, 10, (1, 28, 28))
-    assert splits.class_names == (DIGITS if name == "mnist" else tuple(datasets.FashionMNIST.classes))
+    assert splits.class_names == (DIGITS if name == "mnist" else CLOTHES)
     for part, expected in (
         (splits.train, range(10)),
         (splits.validation, range(10, 12)),
@@ -67,28 +71,40 @@ def test_missing_files(tmp_path):
         load("mnist", str(tmp_path))
 
 
-def test_default_folder_downloads(tmp_path, monkeypatch, datasets):
+@pytest.mark.parametrize("name", FOLDERS)
+def test_default_folder_downloads(tmp_path, monkeypatch, server, name):
+    source = write_set(tmp_path / "source", name)
+    files = {f"{file.name}.gz": gzip.compress(file.read_bytes()) for file in source.iterdir()}
+    release = mnist.MNIST if name == "mnist" else mnist.FASHION_MNIST
+    sums = tuple(hashlib.sha256(files[f"{file}.gz"]).hexdigest() for file in mnist.FILES)
+    monkeypatch.setattr(mnist, release.folder.replace("Fashion", "FASHION_"), replace(release, sha256=sums))
     monkeypatch.setenv("FORWARDFORWARD_DATA", str(tmp_path))
-    monkeypatch.setattr(datasets.MNIST, "download", lambda self: write_set(tmp_path))
+    opened = server(files)
     with pytest.raises(FileNotFoundError):
-        load("mnist", download=False)
-    assert len(load("mnist").train) == 10
+        load(name, download=False)
+    assert opened == []
+    assert len(load(name).train) == 10
+    assert {url.rpartition("/")[2] for url in opened} == files.keys()
+    assert all(url.startswith("https://") for url in opened)
+    assert {path.name for path in (tmp_path / FOLDERS[name] / "raw").iterdir()} == set(mnist.FILES)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("Error\ndownloading"), OSError("Error downloading")])
-def test_failed_download(tmp_path, monkeypatch, datasets, error):
-    def download(self):
-        raise error
-
-    monkeypatch.setattr(datasets.MNIST, "download", download)
+def test_failed_download(tmp_path, server):
+    server({})
     with pytest.raises(
         ConnectionError, match=r"^could not download .* \(Error downloading\); without .* data_dir=DIR$"
     ):
         load("mnist", tmp_path, download=True)
 
 
+def test_other_files_from_the_server_are_refused(tmp_path, server):
+    server({f"{file}.gz": gzip.compress(b"other") for file in mnist.FILES})
+    with pytest.raises(ConnectionError, match=r"train-images-idx3-ubyte.gz must have the SHA-256 440fcabf.*, got "):
+        load("mnist", tmp_path, download=True)
+    assert list((tmp_path / "MNIST" / "raw").iterdir()) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03", b"text and more text", bytes([0, 0, 8, 1, 0, 0, 0, 9, 1])])
-@pytest.mark.filterwarnings("ignore")
 def test_corrupted_files(tmp_path, content):
     folder = write_set(tmp_path)
     (folder / "train-labels-idx1-ubyte").write_bytes(content)

@@ -82,7 +82,7 @@ def test_bad_input(tmp_path: Path, reviews: Path) -> None:
         load("imdb", tmp_path / "nowhere")
     with pytest.raises(ValueError, match="representation must be None for digits, which has no texts, got NGrams"):
         load("digits", representation=NGrams())
-    with pytest.raises(TypeError, match=r"representation must be a Representation, such as NGrams\(\), got <class"):
+    with pytest.raises(TypeError, match=r"representation must be an instance, such as NGrams\(\.\.\.\), got the class"):
         load("imdb", reviews, representation=NGrams)
     for file in (reviews / "aclImdb" / "train" / "neg").glob("?_2.txt"):
         file.unlink()

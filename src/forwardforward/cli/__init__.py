@@ -17,37 +17,54 @@ from forwardforward import __version__
 from forwardforward.cli import evaluate, predict, recipes, train
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line, short_warnings
 from forwardforward.cli.options import Parser
+from forwardforward.cli.streams import safe_streams
 from forwardforward.training import Interrupted, stop_on_signals
 
 __all__ = ["main"]
 
 
+#: Environment variable that shows the traceback of every error.
+TRACEBACK = "FORWARDFORWARD_TRACEBACK"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
+
+    Errors are printed on one line of standard error. If the environment variable ``FORWARDFORWARD_TRACEBACK`` is set,
+    they are raised with their traceback.
 
     Args:
         arguments: Words after the program's name; default: those of the process.
 
     Returns:
         Exit status: 0 for success, 1 if the reader of the output closed its end, 2 for errors caused by the user or the
-        environment, 128 + n if signal n ended the program (130 for Ctrl-C).
+        environment, 70 for an error of this library, 128 + n if signal n ended the program (130 for Ctrl-C).
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with safe_streams():
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        except BrokenPipeError:  # the reader has closed its end, as in `... | head`
+            return 1
+        except KeyboardInterrupt as error:
+            number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+            return _fail("; ".join(map(str, error.args)) or "interrupted", 128 + number)
+        except Exception as error:
+            if os.environ.get(TRACEBACK):
+                raise
+            if isinstance(error, USER_ERRORS):
+                return _fail(one_line(error), 2)
+            return _fail(
+                f"internal error, please report it with the traceback that {TRACEBACK}=1 shows: "
+                f"{type(error).__name__}: {one_line(error)}",
+                70,
+            )
+
+
+def _run(words: list[str]) -> int:
     options = _parser().parse_args(words, argparse.Namespace(words=words))
-    try:
-        with short_warnings("forwardforward"), memory_errors(options.reduce), stop_on_signals() as options.signals:
-            options.action(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has closed its end, as in `... | head`. Python flushes standard output once more when it exits,
-        # which would print a traceback, so the rest goes to the null device.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except USER_ERRORS as error:
-        return _fail(one_line(error), 2)
-    except KeyboardInterrupt as error:
-        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-        return _fail("; ".join(map(str, error.args)) or "interrupted", 128 + number)
+    with short_warnings("forwardforward"), memory_errors(options.reduce), stop_on_signals() as options.signals:
+        options.action(options)
+    sys.stdout.flush()
     return 0
 
 

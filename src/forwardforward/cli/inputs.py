@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from forwardforward._utils.arrays import is_channels_last, read_array, read_arrays
 
 #: Suffixes of image files in folders; a file named by the user may have any suffix.
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -100,6 +101,8 @@ class Array:
             array = array.reshape(1, *shape)
         elif gray and array.shape[1:] == shape[1:]:
             array = array[:, None]
+        elif array.shape[1:] != shape and is_channels_last(array.shape):
+            array = array.transpose(0, 3, 1, 2)
         if array.shape[1:] != shape:
             raise ValueError(f"{name} must have shape (samples, {', '.join(map(str, shape))}), got {array.shape}")
         if array.dtype != np.uint8:
@@ -155,7 +158,7 @@ def image_inputs(words: Iterable[str], shape: tuple[int, ...], resize: bool = Fa
             if images:
                 inputs.append(Images(images, shape, resize))
                 images = []
-            inputs.append(Array(word, read_array(path), shape))
+            inputs.append(Array(word, _read_array(path), shape))
         else:
             images += files_in(path, IMAGE_SUFFIXES, "images")
     return [*inputs, Images(images, shape, resize)] if images else inputs
@@ -226,25 +229,16 @@ def files_in(path: Path, suffixes: Sequence[str], noun: str) -> list[Path]:
     return files
 
 
-def read_array(path: Path) -> NDArray[Any]:
+def _read_array(path: Path) -> NDArray[Any]:
     """Return the array of an ``.npy`` file, or ``x`` or ``x_test`` of an ``.npz`` file.
 
     Raises:
         ValueError: If the file has the wrong kind or is corrupted, or has no such array.
     """
-    try:
-        with open(path, "rb") as file:  # numpy leaves a corrupted archive open
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return content
-            name = next((name for name in ("x", "x_test") if name in content.files), None)
-            if name is not None:
-                return np.asarray(content[name])
-            names = ", ".join(content.files) or "none"
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # numpy's own message recommends allowing pickles, which would run code from the file.
-        raise ValueError(f"{path} is not an array of numbers, or it is corrupted") from error
-    raise ValueError(f"{path} must contain an array x or x_test, got {names}")
+    if zipfile.is_zipfile(path):
+        return next(iter(read_arrays(path, ("x",), ("x_test",)).values()))
+    with open(path, "rb") as file:
+        return read_array(str(path), file, path.stat().st_size)
 
 
 def _with_image(path: Path, function: Callable[[Any], Any]) -> Any:

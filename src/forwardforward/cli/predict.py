@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import os
 import sys
 from collections.abc import Iterator
 from typing import IO, Any
@@ -74,5 +75,7 @@ def _output(path: str | None) -> Iterator[IO[str]]:
     if path is None:
         yield sys.stdout
     else:
+        if os.path.lexists(path) and not (os.path.isfile(path) and not os.path.islink(path)):
+            raise ValueError(f"--out must be the name of a new or a regular file, got {path}")
         with replacing(path) as file:
             yield file

@@ -18,7 +18,8 @@ from forwardforward._utils.checks import InputShapeError
 from forwardforward.cli.options import bounded, choose_device, widths
 from forwardforward.cli.report import print_errors
 from forwardforward.data import available
-from forwardforward.recipes import Recipe, get
+from forwardforward.data.sources import TEXT_SOURCES
+from forwardforward.recipes import RECIPES, Recipe, get
 from forwardforward.recipes.architectures import Dense
 from forwardforward.runs import Run, RunConfig, differences
 
@@ -98,6 +99,10 @@ def _train(options: argparse.Namespace) -> None:
         if options.resume is None:
             run.discard()  # training could not start: make the folder available again
         raise
+    try:
+        note = f"curves:  {run.plot()}"
+    except (ImportError, OSError, ValueError) as error:  # the results are saved, so a missing figure is not an error
+        note = f"no curves: {error}"
     if options.json:
         print(json.dumps(summary))
     else:
@@ -105,10 +110,6 @@ def _train(options: argparse.Namespace) -> None:
         minutes, seconds = divmod(round(summary["seconds"]), 60)
         print(f"{summary['epochs']} epochs in {minutes}:{seconds:02d} min, {summary['parameters']:,} parameters")
         print(f"summary: {run.folder / 'summary.json'}")
-    try:
-        note = f"curves:  {run.plot()}"
-    except (ImportError, OSError) as error:  # the results are saved, so a missing figure is not an error
-        note = f"no curves: {error}"
     print(note, file=sys.stderr if options.json else sys.stdout)
 
 
@@ -155,6 +156,7 @@ def _new_run(options: argparse.Namespace) -> Run:
     if vectors is not None and not os.path.isfile(vectors):
         raise FileNotFoundError(f"--vectors: there is no file {options.vectors}")
     recipe = get(name).for_dataset(data)
+    _check_texts(recipe, data)
     try:
         recipe = recipe.with_vectors(vectors)
     except ValueError as error:
@@ -185,6 +187,15 @@ def _new_run(options: argparse.Namespace) -> Run:
     _check_model(run, "" if options.widths else " (the default)")
     run.begin()
     return run
+
+
+def _check_texts(recipe: Recipe, data: str) -> None:
+    """Check that a recipe for texts is used for texts, before they are read."""
+    if data in TEXT_SOURCES and recipe.representation is None:
+        names = ", ".join(name for name, other in RECIPES.items() if other.representation is not None)
+        raise ValueError(f"--recipe must be a recipe for texts for {data}, one of {names}, got {recipe.name}")
+    if data not in TEXT_SOURCES and recipe.representation is not None:
+        raise ValueError(f"--recipe {recipe.name} needs a data set of texts, {', '.join(TEXT_SOURCES)}, got {data}")
 
 
 def _check_model(run: Run, origin: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -87,6 +89,25 @@ class Splits:
         """Training and validation samples in the order of the original file, for the final training run."""
         both = TensorData.concatenate(self.train, self.validation)
         return both if self.file_order is None else both[self.file_order]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Digest of the inputs and labels, by which other data of the same size are noticed.
+
+        Of texts with floating-point inputs, which differ by rounding between machines, it covers the words that the
+        text encoder distinguishes in place of the inputs.
+        """
+        digest = hashlib.sha256()
+        for part in PARTS:
+            data: TensorData = getattr(self, part)
+            rounded = self.text_encoder is not None and data.inputs.is_floating_point()
+            for tensor in (None if rounded else data.inputs, data.targets):
+                if tensor is not None:
+                    digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
+                    digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        if self.text_encoder is not None:
+            digest.update("\n".join(self.text_encoder.state()["words"]).encode())
+        return digest.hexdigest()[:16]
 
     def to(self, device: torch.device | str) -> Splits:
         """Return the splits on ``device``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["curves"]
+
+COLUMNS = 4
+_STYLES = {"head, validation": "--", "one-pass head, training": ":"}
 
 _PANELS = (
     ("loss", "local loss"),
@@ -24,15 +29,19 @@ _PANELS = (
 )
 
 
-def curves(history: History, path: str | Path | None = None) -> tuple[Figure, Any]:
-    """Plot the metrics of every layer over the epochs, and the validation error or the head's training error.
+def curves(
+    history: History, path: str | Path | None = None, test_errors: Mapping[str, float] | None = None
+) -> tuple[Figure, Any]:
+    """Plot the metrics of every layer and the errors over the epochs, one panel for each that has data.
 
     Args:
         history: As returned by :func:`~forwardforward.training.fit`.
         path: File to save the figure to; default: not saved.
+        test_errors: Errors in percent on the test set, by the names of what they measure, such as ``"model"``; drawn at
+            the last epoch.
 
     Returns:
-        The figure and its array of axes.
+        The figure and its two-dimensional array of axes.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -40,26 +49,47 @@ def curves(history: History, path: str | Path | None = None) -> tuple[Figure, An
 
     Example:
         >>> record = {"epoch": 1, "seconds": 1.0, "layers": [None], "head": None, "validation": None}
-        >>> figure, axes = curves(History([record]))
+        >>> figure, axes = curves(History([record]), test_errors={"model": 8.2})
+        >>> axes[0, 0].get_title()
+        'error, %'
     """
     if not len(history):
         raise ValueError("history must contain at least one epoch, got an empty one")
-    figure = new_figure(16, 6.5)
-    axes = figure.subplots(2, 4)
-    epochs = [record["epoch"] for record in history]
     depth = max(len(record["layers"]) for record in history)
-    for axis, (key, title) in zip(axes.flat, _PANELS, strict=False):
-        for layer in range(depth):
-            values = _values(history, layer, key)
-            if any(value is not None for value in values):
-                shown = [float("nan") if value is None else value for value in values]
-                axis.plot(epochs, shown, marker="." if len(epochs) < 3 else None, label=f"layer {layer}")
+    panels = {
+        title: {f"layer {layer}": _values(history, layer, key) for layer in range(depth)} for key, title in _PANELS
+    }
+    panels["error, %"] = _errors(history)
+    drawn = {title: lines for title, lines in panels.items() if any(map(_has_data, lines.values()))}
+    if test_errors:
+        drawn.setdefault("error, %", {})
+    columns = max(1, min(len(drawn), COLUMNS))
+    rows = max(1, math.ceil(len(drawn) / columns))
+    figure = new_figure(4 * columns, 3.25 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    epochs = [record["epoch"] for record in history]
+    for axis, (title, lines) in zip(axes.flat, drawn.items(), strict=False):
+        for label, values in lines.items():
+            if _has_data(values):
+                shown = [math.nan if value is None else value for value in values]
+                axis.plot(epochs, shown, _STYLES.get(label, "-"), marker=".", label=label)
         axis.set_title(title)
         axis.set_xlabel("epoch")
-    axes.flat[0].legend() if axes.flat[0].lines else None
-    _errors(axes.flat[-1], history, epochs)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if title == "error, %":
+            for name, error in (test_errors or {}).items():
+                axis.plot(epochs[-1:], [error], "*", label=f"{name}, test")
+            axis.legend()
+    if axes[0, 0].lines:
+        axes[0, 0].legend()
+    for axis in axes.flat[max(1, len(drawn)) :]:
+        axis.remove()
     save(figure, path)
     return figure, axes
+
+
+def _has_data(values: Sequence[float | None]) -> bool:
+    return any(value is not None for value in values)
 
 
 def _values(history: History, layer: int, key: str) -> list[float | None]:
@@ -70,17 +100,14 @@ def _values(history: History, layer: int, key: str) -> list[float | None]:
     return [values[layer] if values is not None and layer < len(values) else None for values in measured]
 
 
-def _errors(axis: Any, history: History, epochs: list[int]) -> None:
-    """Plot the available errors in percent."""
-    if all(record["validation"] is not None for record in history):
-        axis.plot(epochs, history.validation("error"), color="black", label="model, validation")
-        if history[0]["validation"]["head_error"] is not None:
-            axis.plot(epochs, history.validation("head_error"), "--", label="head, validation")
-    if all(record["head"] is not None for record in history):
-        errors = [100 * (1 - record["head"]["accuracy"]) for record in history]
-        name = "model" if all(layer is None for layer in history[0]["layers"]) else "one-pass head"  # of a baseline
-        axis.plot(epochs, errors, ":", color="gray", label=f"{name}, training")
-    axis.set_title("error, %")
-    axis.set_xlabel("epoch")
-    if axis.lines:
-        axis.legend()
+def _errors(history: History) -> dict[str, list[float | None]]:
+    """Return the errors in percent over the epochs."""
+    baseline = all(layer is None for record in history for layer in record["layers"])
+    accuracies = [None if record["head"] is None else record["head"]["accuracy"] for record in history]
+    return {
+        "model, validation": history.validation("error"),
+        "head, validation": history.validation("head_error"),
+        f"{'model' if baseline else 'one-pass head'}, training": [
+            None if accuracy is None else 100 * (1 - accuracy) for accuracy in accuracies
+        ],
+    }

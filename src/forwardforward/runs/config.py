@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from forwardforward._utils.arguments import Range, checked
+from forwardforward._utils.files import parse_json
 from forwardforward.recipes import Recipe
 from forwardforward.training.settings import differences
 
 __all__ = ["RunConfig", "differences"]
 
 
+#: The bounds of the command line's options.
+Size = Annotated[int, Range(1, 2**31 - 1)]
+
+
+@checked
 @dataclass(frozen=True)
 class RunConfig:
     """Configuration of a run. :meth:`from_recipe` sets the fields that a recipe determines.
@@ -39,9 +45,12 @@ class RunConfig:
         input_shape: Shape of one input; set when the run begins.
         num_classes: Number of classes; set when the run begins.
         class_names: Names of the classes if the data set has them; set when the run begins.
+        data_digest: Digest of the data, see :attr:`Splits.digest <forwardforward.data.Splits.digest>`; set when the run
+            begins.
 
     Raises:
-        ValueError: If a value is of the wrong type or out of range.
+        TypeError: If a value is of the wrong type.
+        ValueError: If a value is out of range.
 
     Example:
         >>> from forwardforward.recipes import get
@@ -52,30 +61,29 @@ class RunConfig:
 
     data: str
     recipe: str
-    widths: tuple[int, ...]
-    epochs: int
-    batch_size: int
+    widths: tuple[Size, ...]
+    epochs: Size
+    batch_size: Size
     table: Mapping[str, str]
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     data_dir: str | None = None
     device: str = "cpu"
-    precision: str = "float32"
-    threads: int | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+    threads: Annotated[int, Range(1, 4096)] | None = None
     compile: bool = False
     vectors: str | None = None
     validation: bool = False
-    train_samples: int | None = None
+    train_samples: Size | None = None
     command: str = ""
-    input_shape: tuple[int, ...] | None = None
-    num_classes: int | None = None
+    input_shape: tuple[Size, ...] | None = None
+    num_classes: Size | None = None
     class_names: tuple[str, ...] | None = None
+    data_digest: str | None = None
 
     def __post_init__(self) -> None:
-        """Check all values, since a configuration may be read from a file that has been edited."""
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
-            if not check(value):
-                raise ValueError(f"{name} is not valid, got {value!r}")
+        for name in ("widths", "input_shape", "class_names"):
+            if getattr(self, name) == ():
+                raise ValueError(f"{name} must not be empty, got ()")
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, data: str, **settings: Any) -> RunConfig:
@@ -95,15 +103,13 @@ class RunConfig:
         """Return the configuration from the text of ``config.json``.
 
         Raises:
-            ValueError: If it is not valid JSON, a field is missing or unknown, or a value is not valid.
+            TypeError: If a value is of the wrong type.
+            ValueError: If it is not valid JSON, a field is missing or unknown, or a value is out of range.
         """
-        values = json.loads(text)
+        values = parse_json(text)
         names = [field.name for field in fields(cls)]
         if not isinstance(values, dict) or set(values) != set(names):
             raise ValueError(f"it must contain exactly {', '.join(names)}")
-        for name in ("widths", "input_shape", "class_names"):  # JSON has no tuples
-            if isinstance(values[name], list):
-                values[name] = tuple(values[name])
         return cls(**values)
 
     def settings(self) -> dict[str, Any]:
@@ -120,43 +126,3 @@ class RunConfig:
             "train_samples": self.train_samples,
             **self.table,
         }
-
-
-def _integer(value: Any, lowest: int, highest: int = 2**63 - 1) -> bool:
-    return type(value) is int and lowest <= value <= highest
-
-
-def _integers(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(_integer(number, 1, 2**31 - 1) for number in value)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _boolean(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-#: Conditions on the fields of a configuration.
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "data": _text,
-    "recipe": _text,
-    "widths": _integers,
-    "epochs": lambda value: _integer(value, 1),
-    "batch_size": lambda value: _integer(value, 1),
-    "table": lambda value: isinstance(value, Mapping) and all(map(_text, [*value, *value.values()])),
-    "seed": lambda value: _integer(value, 0),
-    "data_dir": lambda value: value is None or _text(value),
-    "device": _text,
-    "precision": lambda value: value in ("float32", "bf16"),
-    "threads": lambda value: value is None or _integer(value, 1, 4096),
-    "compile": _boolean,
-    "vectors": lambda value: value is None or _text(value),
-    "validation": _boolean,
-    "train_samples": lambda value: value is None or _integer(value, 2),
-    "command": _text,
-    "input_shape": lambda value: value is None or _integers(value),
-    "num_classes": lambda value: value is None or _integer(value, 1),
-    "class_names": lambda value: value is None or (isinstance(value, tuple) and all(map(_text, value))),
-}

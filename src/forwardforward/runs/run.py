@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import torch
 
 from forwardforward import diagnostics
-from forwardforward._utils.files import replacing
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.files import parse_json, replacing, sole_process
 from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
 from forwardforward.network import Network
@@ -35,10 +37,15 @@ from forwardforward.training.evaluation import ChoosesLayers
 
 __all__ = ["Run", "load"]
 
+#: Fields of the configuration that describe the data set.
+DATA_FIELDS = ("input_shape", "num_classes", "class_names", "data_digest")
+#: Numbers in ``summary.json`` that are read again; each may be missing (None).
+SUMMARY_NUMBERS = ("total_seconds", "test_error", "head_error")
 FILES = ("config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png")
 
 
-def load(folder: str | Path, device: torch.device | str = "cpu", *, recipe: Recipe | None = None) -> Network:
+@checked
+def load(folder: StrPath, device: torch.device | str = "cpu", *, recipe: Recipe | None = None) -> Network:
     """Return the trained model of a run, in evaluation mode. The data set is not read.
 
     The model contains the preprocessing that was fitted on the training data, so that it accepts raw inputs, and
@@ -57,6 +64,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu", *, recipe: Reci
     return Run.open(folder, recipe=recipe).load(device)
 
 
+@checked
 class Run:
     """A training in a folder.
 
@@ -81,19 +89,21 @@ class Run:
     """
 
     def __init__(
-        self, folder: str | Path, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
+        self, folder: StrPath, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
     ) -> None:
         self.folder = Path(folder)
         self.config = config
         self._recipe = recipe
-        self._splits: dict[str | None, Splits] = {} if splits is None else {config.data_dir: splits}
+        self._splits: dict[str | Path | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
+        self._is_locked = False
         #: Number of epochs in the checkpoint that was read last, with the file's identity.
         self._epochs_read: tuple[tuple[int, int], int] | None = None
 
     @classmethod
+    @checked
     def create(
-        cls, folder: str | Path, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
+        cls, folder: StrPath, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
     ) -> Run:
         """Return a new run, with its folder and configuration written.
 
@@ -111,7 +121,8 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: str | Path, *, recipe: Recipe | None = None, splits: Splits | None = None) -> Run:
+    @checked
+    def open(cls, folder: StrPath, *, recipe: Recipe | None = None, splits: Splits | None = None) -> Run:
         """Return an existing run.
 
         Args:
@@ -124,14 +135,15 @@ class Run:
             ValueError: If the configuration cannot be read.
         """
         path = Path(folder) / "config.json"
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(f"there is no run in {folder}: it has no config.json")
         try:
-            config = RunConfig.from_json(path.read_text(encoding="utf-8"))
+            config = RunConfig.from_json(_read_text(path))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is not the configuration of a run: {error}") from error
         return cls(folder, config, recipe=recipe, splits=splits)
 
+    @checked
     def begin(self, resume: bool = False) -> None:
         """Read the data, make the folder and write the configuration.
 
@@ -141,18 +153,37 @@ class Run:
         Raises:
             FileExistsError: If the folder already contains a run and ``resume`` is False.
             ValueError: If it contains a run with other settings.
+            BlockingIOError: If another process begins a run in this folder.
         """
         if resume and (self.folder / "config.json").exists():
             saved = Run.open(self.folder).config
             if changed := differences(saved.settings(), self.config.settings()):
                 raise ValueError(f"{self.folder} contains a run with other settings: {_listed(changed)}")
-            form = {name: getattr(saved, name) for name in ("input_shape", "num_classes", "class_names")}
-            self.config = replace(self.config, **form)
+            self.config = replace(self.config, **{name: getattr(saved, name) for name in DATA_FIELDS})
             return
         self.check_free()
         self.splits()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_config()
+        with self._locked():
+            self.check_free()  # another process may have begun a run while the data were read
+            self._write_config()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Context manager in which no other process can train in the folder; it can be nested.
+
+        Raises:
+            BlockingIOError: If another process trains there.
+        """
+        if self._is_locked:
+            yield
+            return
+        with sole_process(self.folder / ".lock", f"training in {self.folder}"):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
 
     def check_free(self) -> None:
         """Check that the run would overwrite nothing in its folder.
@@ -169,11 +200,13 @@ class Run:
             raise FileExistsError(f"{self.folder} already contains {', '.join(taken)}")
 
     def discard(self) -> None:
-        """Remove a run without a checkpoint; other files in its folder are kept."""
-        if (self.folder / "checkpoint.pt").exists():
+        """Remove a run without a checkpoint that no other process trains; other files in its folder are kept."""
+        if not self.folder.is_dir():
             return
-        for name in ("history.jsonl", "text_encoder.pt", "config.json"):
-            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(BlockingIOError), self._locked():
+            if not (self.folder / "checkpoint.pt").exists():
+                for name in ("history.jsonl", "text_encoder.pt", "config.json"):
+                    (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other files are in it
             self.folder.rmdir()
 
@@ -221,7 +254,8 @@ class Run:
         self._epochs_read = _identity(path), int(content["epoch"])
         return content
 
-    def set_epochs(self, epochs: int) -> None:
+    @checked
+    def set_epochs(self, epochs: PositiveInt) -> None:
         """Change the run's number of epochs, to train it longer.
 
         Learning-rate and update schedules run over the new number from the next epoch on, so the result differs from
@@ -232,17 +266,20 @@ class Run:
 
         Raises:
             ValueError: If more epochs are completed already, or the recipe's update schedule needs more epochs.
+            BlockingIOError: If another process trains in the folder.
         """
-        if epochs < (done := self.epochs_done):
-            raise ValueError(f"epochs must be at least {done}, the number of completed epochs, got {epochs}")
-        table = {**self.config.table, "epochs": self.recipe.replace(epochs=epochs).table()["epochs"]}
-        command = f"{self.config.command} && python -m forwardforward train --resume RUN --epochs {epochs}"
-        config = replace(self.config, epochs=epochs, table=table, command=command)
-        self.recipe.schedule(len(self.model().layers), 0, 0, epochs)
-        self.config = config
-        self._write_config()
+        with self._locked():
+            if epochs < (done := self.epochs_done):
+                raise ValueError(f"epochs must be at least {done}, the number of completed epochs, got {epochs}")
+            table = {**self.config.table, "epochs": self.recipe.replace(epochs=epochs).table()["epochs"]}
+            command = f"{self.config.command} && python -m forwardforward train --resume RUN --epochs {epochs}"
+            config = replace(self.config, epochs=epochs, table=table, command=command)
+            self.recipe.schedule(len(self.model().layers), 0, 0, epochs)
+            self.config = config
+            self._write_config()
 
-    def splits(self, data_dir: str | None = None, progress: bool = False) -> Splits:
+    @checked
+    def splits(self, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
         """Return the run's data set, which is read once.
 
         Args:
@@ -250,17 +287,17 @@ class Run:
             progress: Whether to show progress bars for long steps.
 
         Raises:
-            ValueError: If shape or classes of the data differ from those of the run.
+            ValueError: If the data differ from those of the run.
         """
         folder = data_dir or self.config.data_dir
         if folder not in self._splits:
             self._splits[folder] = self.recipe.splits(self.config.data, folder, progress)
         splits = self._splits[folder]
-        form = {name: getattr(splits, name) for name in ("input_shape", "num_classes", "class_names")}
+        fields = {name: getattr(splits, name.removeprefix("data_")) for name in DATA_FIELDS}
         config = self.config
         if config.input_shape is None:
-            self.config = replace(config, **form)
-        elif changed := differences({name: getattr(config, name) for name in form}, form):
+            self.config = replace(config, **fields)
+        elif changed := differences({name: getattr(config, name) for name in fields}, fields):
             raise ValueError(f"data {Path(config.data).name} have changed since the run began: {_listed(changed)}")
         return splits
 
@@ -299,6 +336,7 @@ class Run:
         model.class_names = config.class_names
         return model
 
+    @checked
     def load(self, device: torch.device | str = "cpu") -> Network:
         """Return the trained model in evaluation mode, without reading the data set.
 
@@ -335,12 +373,24 @@ class Run:
         if not path.is_file():
             raise CheckpointError(f"there is no text encoder {path}")
         try:
+            with zipfile.ZipFile(path) as file:
+                if corrupted := file.testzip():  # torch writes checksums and does not compare them
+                    raise ValueError(f"checksum of {corrupted} differs")
             return text_encoder_from_state(torch.load(path, weights_only=True), type(representation))
-        except Exception as error:  # torch.load raises many kinds of errors for a corrupted file
-            raise CheckpointError(f"cannot read the text encoder {path}: {error}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # torch.load raises many kinds of errors, with advice that would run code in a file
+            reason = str(error) if isinstance(error, ValueError) else "not a text encoder"
+            raise CheckpointError(
+                f"cannot read the text encoder {path}: it is incomplete or corrupted ({reason})"
+            ) from error
 
+    @checked
     def fit(
-        self, callbacks: Sequence[Callback] = (), progress: bool = True, checkpoint_minutes: float | None = None
+        self,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+        checkpoint_minutes: PositiveFloat | None = None,
     ) -> tuple[Network, History]:
         """Train from the checkpoint, or from the start, to the last epoch or until a callback stops the training.
 
@@ -353,10 +403,20 @@ class Run:
             The model and its history.
 
         Raises:
-            ValueError: If the recipe has changed since the run began.
+            ValueError: If the recipe or the data have changed since the run began.
             CheckpointError: If the checkpoint cannot be read or written.
+            BlockingIOError: If another process trains in the folder.
         """
+        with self._locked():
+            return self._fit(callbacks, progress, checkpoint_minutes)
+
+    def _fit(
+        self, callbacks: Sequence[Callback], progress: bool, checkpoint_minutes: float | None
+    ) -> tuple[Network, History]:
         self.check_recipe()
+        for name in FILES:
+            if (path := self.folder / name).exists() and not path.is_file():
+                raise ValueError(f"{path} is not a regular file")
         config = self.config
         splits = self.splits(progress=progress)
         model = self.model()
@@ -381,8 +441,12 @@ class Run:
             )
         return model, history
 
+    @checked
     def train(
-        self, callbacks: Sequence[Callback] = (), progress: bool = True, checkpoint_minutes: float | None = None
+        self,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+        checkpoint_minutes: PositiveFloat | None = None,
     ) -> dict[str, Any]:
         """Train like :meth:`fit`, evaluate, write the summary to ``summary.json`` and return it.
 
@@ -393,19 +457,25 @@ class Run:
             progress: Whether to show progress bars.
             checkpoint_minutes: Minutes between checkpoints within an epoch; default: none.
         """
-        resumed = (self.folder / "checkpoint.pt").exists()
-        model, history = self.fit(callbacks, progress, checkpoint_minutes)
-        splits = self.splits()
-        with _threads(self.config.threads), self._resumable():
-            result = evaluate(model, splits.validation if self.config.validation else splits.test)
-            summary = self._summary(model, history, result)
-            # The total time, including reading the data, is known only if the run was never interrupted.
-            summary["total_seconds"] = self._earlier_total() if resumed else time.monotonic() - self._begun
-            self._write_json("summary.json", summary)
-        return summary
+        with self._locked():
+            resumed = (self.folder / "checkpoint.pt").exists()
+            earlier = self._earlier_total()  # before the training, so that an unreadable summary loses no work
+            model, history = self.fit(callbacks, progress, checkpoint_minutes)
+            splits = self.splits()
+            with _threads(self.config.threads), self._resumable():
+                result = evaluate(model, splits.validation if self.config.validation else splits.test)
+                summary = self._summary(model, history, result)
+                # The total time, including reading the data, is known only if the run was never interrupted.
+                summary["total_seconds"] = earlier if resumed else time.monotonic() - self._begun
+                self._write_json("summary.json", summary)
+            return summary
 
+    @checked
     def evaluate(
-        self, device: torch.device | str | None = None, data_dir: str | None = None, batch_size: int = 1000
+        self,
+        device: torch.device | str | None = None,
+        data_dir: str | Path | None = None,
+        batch_size: PositiveInt = 1000,
     ) -> Evaluation:
         """Evaluate the trained model on the test set.
 
@@ -416,24 +486,34 @@ class Run:
 
         Raises:
             CheckpointError: If there is no checkpoint, or it is corrupted.
+            ValueError: If the data have changed since the run began.
         """
         model = self.load(device or self.config.device)
         return evaluate(model, self.splits(data_dir).test, batch_size=batch_size)
 
+    @checked
     def plot(self, history: History | None = None) -> Path:
-        """Draw the curves into ``curves.png`` and return its path.
+        """Draw the curves, and the test errors of a finished run, into ``curves.png`` and return its path.
 
         Args:
             history: The history; default: read from ``history.jsonl``.
 
         Raises:
             ImportError: If matplotlib is not installed.
+            ValueError: If ``history.jsonl`` is not a history.
         """
-        if history is None:
-            lines = (self.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-            history = History([json.loads(line) for line in lines])
         path = self.folder / "curves.png"
-        diagnostics.curves(history, path)
+        if history is not None:
+            diagnostics.curves(history, path, self._test_errors(len(history)))
+            return path
+        source = self.folder / "history.jsonl"
+        try:
+            lines = _read_text(source).splitlines(keepends=True)
+            # A process that was killed while writing leaves a last line without its end.
+            history = History([parse_json(line, finite=False) for line in lines if line.endswith("\n")])
+            diagnostics.curves(history, path, self._test_errors(len(history)))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ValueError(f"{source} is not the history of a run: {error}") from error
         return path
 
     def _summary(self, model: Network, history: History, result: Evaluation) -> dict[str, Any]:
@@ -463,11 +543,36 @@ class Run:
 
     def _earlier_total(self) -> float | None:
         """Return the total time of a run that was finished before it was resumed, None for an interrupted run."""
+        summary = self._read_summary()
+        return None if summary is None or summary["epochs"] != self.config.epochs else summary["total_seconds"]
+
+    def _test_errors(self, epochs: int) -> dict[str, float]:
+        """Return the test errors in the summary, by name; none if there is no summary of this number of epochs."""
+        summary = self._read_summary()
+        if summary is None or summary["epochs"] != epochs:
+            return {}
+        errors = {"model": summary["test_error"]}
+        if summary["measured_on"] == "test":
+            errors["one-pass head"] = summary["head_error"]
+        return {name: error for name, error in errors.items() if error is not None}
+
+    def _read_summary(self) -> dict[str, Any] | None:
+        """Return the summary, None if there is none.
+
+        Raises:
+            ValueError: If it is not the summary of a run.
+        """
         path = self.folder / "summary.json"
         if not path.exists():
             return None
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return summary.get("total_seconds") if summary.get("epochs") == self.config.epochs else None
+        try:
+            summary = parse_json(_read_text(path))
+            for name in SUMMARY_NUMBERS:
+                if not isinstance(summary[name], float | None):
+                    raise TypeError(f"{name} must be a number, got {summary[name]!r}")
+            return {name: summary[name] for name in ("epochs", "measured_on", *SUMMARY_NUMBERS)}
+        except (ValueError, TypeError, LookupError) as error:
+            raise ValueError(f"{path} is not the summary of a run, remove it to write it again: {error}") from error
 
     @contextlib.contextmanager
     def _resumable(self) -> Iterator[None]:
@@ -502,6 +607,17 @@ def _threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _read_text(path: Path) -> str:
+    """Return the content of a file.
+
+    Raises:
+        ValueError: If it is not UTF-8 text, or a folder or pipe.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not a regular file")
+    return path.read_text(encoding="utf-8")
 
 
 def _identity(path: Path) -> tuple[int, int]:

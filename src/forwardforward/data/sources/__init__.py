@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from forwardforward._utils.arguments import StrPath, checked
 from forwardforward.data.sources.cifar import cifar10, cifar100
 from forwardforward.data.sources.digits import digits
 from forwardforward.data.sources.imdb import imdb
@@ -37,9 +38,10 @@ def available() -> tuple[str, ...]:
     return tuple(sorted((*SOURCES, *TEXT_SOURCES)))
 
 
+@checked
 def load(
-    name: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None = None,
+    name: StrPath,
+    data_dir: StrPath | None = None,
     download: bool | None = None,
     representation: Representation | None = None,
     progress: bool = True,
@@ -66,8 +68,9 @@ def load(
     Images are float32 in [0, 1]. CIFAR-10 and CIFAR-100 come from the binary or the pickled release, CIFAR-100 with its
     100 fine labels. The named data sets have their official class names.
 
-    In an ``.npz`` file, x has shape (N, D), (N, C, H, W) or (N, H, W), which becomes (N, 1, H, W); uint8 is divided by
-    255, floating-point values keep their scale. y has shape (N,) and contains integer labels from 0, or strings, whose
+    In an ``.npz`` file, x has shape (N, D), (N, C, H, W), (N, H, W), which becomes (N, 1, H, W), or (N, H, W, C), which
+    becomes (N, C, H, W): with at most 4 channels, and a height and width above 4. uint8 is divided by 255,
+    floating-point values keep their scale. y has shape (N,) and contains integer labels from 0, or strings, whose
     sorted distinct values become the class names.
 
     The inputs of ``imdb`` are computed by the representation; see :mod:`forwardforward.data.text`.
@@ -81,7 +84,7 @@ def load(
         progress: Whether to show progress bars while reading texts and training word vectors.
 
     Raises:
-        TypeError: If ``representation`` is not a representation.
+        TypeError: If an argument is of the wrong type.
         ValueError: If the name is unknown, the files have unexpected contents, or a representation is set for a data
             set without texts.
         FileNotFoundError: If files are missing and may not be downloaded.
@@ -95,8 +98,6 @@ def load(
     """
     folder = Path(data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward").expanduser()
     may_download = data_dir is None if download is None else download
-    if representation is not None and not isinstance(representation, Representation):
-        raise TypeError(f"representation must be a Representation, such as NGrams(), got {representation!r}")
     if isinstance(name, str) and name in TEXT_SOURCES:
         return TEXT_SOURCES[name](folder, may_download, representation or MeanVectors(), progress)
     if representation is not None:

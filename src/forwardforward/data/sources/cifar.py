@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forwardforward._utils.files import replacing
 from forwardforward.data.sources._extras import import_extra
-from forwardforward.data.sources._official import download_files, last_as_validation
+from forwardforward.data.sources._official import download_file, download_files, last_as_validation
 from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData, check_class_names
 
@@ -19,6 +22,7 @@ __all__ = ["cifar10", "cifar100"]
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
+URL = "https://www.cs.toronto.edu/~kriz"
 FINE_NAMES = "fine_label_names.txt"  # one name per line
 ANIMALS_AND_VEHICLES = (
     "airplane",
@@ -50,6 +54,8 @@ class _Release:
     train_images: int  # per file
     test_file: str
     test_images: int
+    archive: str
+    sha256: str
     torchvision_class: str
     pickled_folder: str
 
@@ -64,6 +70,8 @@ CIFAR10 = _Release(
     train_images=10_000,
     test_file="test_batch.bin",
     test_images=10_000,
+    archive="cifar-10-binary.tar.gz",
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     torchvision_class="CIFAR10",
     pickled_folder="cifar-10-batches-py",
 )
@@ -77,6 +85,8 @@ CIFAR100 = _Release(
     train_images=50_000,
     test_file="test.bin",
     test_images=10_000,
+    archive="cifar-100-binary.tar.gz",
+    sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
     torchvision_class="CIFAR100",
     pickled_folder="cifar-100-python",
 )
@@ -86,8 +96,8 @@ def cifar10(data_dir: Path, download: bool) -> Splits:
     """Return photographs of ten classes, shape (3, 32, 32).
 
     They are read from the binary release in ``data_dir/cifar-10-batches-bin`` if it is complete, which needs no other
-    package, else from the pickled release in ``data_dir/cifar-10-batches-py``, which is also the one that is
-    downloaded. A file of the binary release with more or fewer images than the official file causes a warning.
+    package and is also the one that is downloaded, else from the pickled release in ``data_dir/cifar-10-batches-py``. A
+    file of the binary release with more or fewer images than the official file causes a warning.
 
     Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
@@ -107,14 +117,40 @@ def cifar100(data_dir: Path, download: bool) -> Splits:
 
 def _load(release: _Release, data_dir: Path, download: bool) -> Splits:
     folder = data_dir / release.binary_folder
-    missing = [file for file in (*release.train_files, release.test_file) if not (folder / file).is_file()]
+    missing = _missing(release, folder)
+    pickled = data_dir / release.pickled_folder
+    if missing and download and not pickled.is_dir():
+        files = ", ".join((*release.train_files, release.test_file))
+        instructions = f"the files {files} of the binary release into DIR/{release.binary_folder}"
+        download_files(release.name, lambda: _download(release, data_dir), instructions)
+        missing = _missing(release, folder)
     if missing:
-        train, test = _pickled(release, data_dir, download, missing)
+        train, test = _pickled(release, data_dir, missing)
     else:
         names = _binary_class_names(release, folder)
         train, test = (_binary(release, folder, files, names) for files in (release.train_files, (release.test_file,)))
     # A tenth gives the usual 5,000 of 50,000.
     return last_as_validation(release.name, data_dir, train, test, fraction=10)
+
+
+def _missing(release: _Release, folder: Path) -> list[str]:
+    return [file for file in (*release.train_files, release.test_file) if not (folder / file).is_file()]
+
+
+def _download(release: _Release, data_dir: Path) -> None:
+    """Download the binary release, and unpack its files of images and names."""
+    archive, folder = data_dir / release.archive, data_dir / release.binary_folder
+    download_file(f"{URL}/{release.archive}", release.sha256, archive)
+    folder.mkdir(exist_ok=True)
+    files = {*release.train_files, release.test_file, FINE_NAMES}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = PurePosixPath(member.name).name  # no path of an archive is used
+            source = tar.extractfile(member) if name in files else None
+            if source is not None:
+                with source, replacing(folder / name, "wb") as file:
+                    shutil.copyfileobj(source, file)
+    archive.unlink()
 
 
 def _binary_class_names(release: _Release, folder: Path) -> tuple[str, ...] | None:
@@ -157,11 +193,9 @@ def _records(release: _Release, path: Path) -> NDArray[np.uint8]:
     return content.reshape(-1, size)
 
 
-def _pickled(
-    release: _Release, data_dir: Path, download: bool, missing_binary: list[str]
-) -> tuple[TensorData, TensorData]:
+def _pickled(release: _Release, data_dir: Path, missing_binary: list[str]) -> tuple[TensorData, TensorData]:
     folder = data_dir / release.pickled_folder
-    if not download and not folder.is_dir():
+    if not folder.is_dir():
         raise FileNotFoundError(
             f"the data set {release.name!r} is not in {data_dir}: missing the folder {release.pickled_folder}, and "
             f"{', '.join(missing_binary)} in {release.binary_folder}; pass download=True to download it"
@@ -170,17 +204,11 @@ def _pickled(
     dataset = getattr(datasets, release.torchvision_class)
     files = [file for file, _ in (*dataset.train_list, *dataset.test_list)] + [dataset.meta["filename"]]
     missing = [file for file in files if not (folder / file).is_file()]
-    if missing and not download:
+    if missing:
         raise FileNotFoundError(
             f"the data set {release.name!r} is not in {folder}: missing {', '.join(missing)}; "
-            f"pass download=True to download it"
+            f"delete the folder and pass download=True to download it"
         )
-    if missing:
-        instructions = (
-            f"the files {', '.join((*release.train_files, release.test_file))} of the binary release "
-            f"into DIR/{release.binary_folder}"
-        )
-        download_files(release.name, lambda: dataset(str(data_dir), download=True), instructions)
     train, test = (_read_pickled(release, dataset, data_dir, train) for train in (True, False))
     return train, test
 
@@ -191,7 +219,9 @@ def _read_pickled(release: _Release, dataset: Any, data_dir: Path, train: bool) 
         images = dataset(str(data_dir), train=train)
         inputs, targets = images.data.transpose(0, 3, 1, 2), np.asarray(images.targets)
         return TensorData(inputs, targets, release.num_classes, class_names=release.class_names or images.classes)
-    except (EOFError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # unpickling a corrupted file raises many kinds of errors
         folder = data_dir / release.pickled_folder
         raise ValueError(
             f"the files in {folder} are corrupted: {error!r}; delete them to download them again"

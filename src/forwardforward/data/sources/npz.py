@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forwardforward._utils.arrays import is_channels_last, read_arrays
 from forwardforward.data.splits import Splits, stratified
 from forwardforward.data.tensors import TensorData, string_labels
 
@@ -32,7 +31,9 @@ def npz(path: Path) -> Splits:
         ValueError: If it is not an ``.npz`` file, arrays are missing, or they are not inputs and labels.
         TypeError: If an array has the wrong type.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path, OFFICIAL, SINGLE)
+    labels = [f"y{name[1:]}" for name in arrays if name.startswith("x")]
+    _check_labels(path, {name: arrays[name] for name in labels})
     if set(arrays) == set(SINGLE):
         return _stratified(path, _tensor_data(path, arrays, "x", "y", None), FRACTIONS)
     class_names = _shared_class_names(path, arrays["y_train"], arrays["y_test"])
@@ -49,32 +50,6 @@ def npz(path: Path) -> Splits:
     )
     validation_size = len(train) // 6
     return _stratified(path, train, (len(train) - validation_size, validation_size), test)
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"file {path} does not exist")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} must be an .npz file (written by numpy.savez), got another format")
-    with np.load(path, allow_pickle=False) as archive:
-        names = next((names for names in (OFFICIAL, SINGLE) if set(names) <= set(archive.files)), None)
-        if names is None:
-            expected = f"{', '.join(OFFICIAL)}, or {', '.join(SINGLE)}"
-            raise ValueError(f"{path} must contain the arrays {expected}, got {', '.join(archive.files) or 'none'}")
-        return {name: _array(path, archive, name) for name in names}
-
-
-def _array(path: Path, archive: Any, name: str) -> NDArray[Any]:
-    try:
-        array = archive[name]
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # Python objects are refused: unpickling them could run arbitrary code.
-        raise ValueError(
-            f"{path}: {name} must be an array of numbers or strings, got Python objects or corrupted data"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: {name} must be an array, got another kind of file")
-    return array
 
 
 def _shared_class_names(path: Path, y_train: NDArray[Any], y_test: NDArray[Any]) -> tuple[str, ...] | None:
@@ -98,11 +73,49 @@ def _tensor_data(
 ) -> TensorData:
     x, y = arrays[x_name], arrays[y_name]
     if x.ndim not in (2, 3, 4):
-        raise ValueError(f"{path}: {x_name} must have shape (N, D), (N, H, W) or (N, C, H, W), got {x.shape}")
+        raise ValueError(
+            f"{path}: {x_name} must have shape (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C), got {x.shape}"
+        )
+    if x.dtype.kind in "biu" and x.dtype != np.uint8:
+        raise TypeError(
+            f"{path}: {x_name} must be uint8 (0 to 255) or floating-point, got {x.dtype}; {_remedy(x_name, x)}"
+        )
+    if x.ndim == 3:
+        x = x[:, None]
+    elif is_channels_last(x.shape):
+        x = x.transpose(0, 3, 1, 2)
     try:
-        return TensorData(x[:, None] if x.ndim == 3 else x, y, class_names=class_names)
+        return TensorData(x, y, class_names=class_names)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}, inputs={x_name}, targets={y_name}: {error}") from None
+
+
+def _remedy(name: str, x: NDArray[Any]) -> str:
+    """Return how to save integers as a type that is accepted."""
+    if x.size and x.dtype != bool and x.min() >= 0 and x.max() <= 255:
+        return f"its values are from 0 to 255: save {name}.astype('uint8')"
+    return f"save {name}.astype('float32'), divided by the largest possible value"
+
+
+def _check_labels(path: Path, labels: dict[str, NDArray[Any]]) -> None:
+    """Check that labels are strings or integers from 0, and name the remedy if they are not."""
+    for name, y in labels.items():
+        message = f"{path}: {name} must contain one string or one integer from 0 per sample, got"
+        if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "biuf":
+            raise ValueError(f"{message} shape {y.shape}; of scores or one-hot labels, save {name}.argmax(1)")
+        if y.ndim != 1:
+            remedy = f"; save {name}.reshape(-1)" if y.size and y.size == len(y) else ""
+            raise ValueError(f"{message} shape {y.shape}{remedy}")
+        if y.dtype.kind in "bf":
+            whole = y.dtype.kind == "b" or bool((y == np.floor(y)).all())
+            remedy = f"; save {name}.astype('int64')" if whole else ", which are no classes"
+            raise TypeError(f"{message} {y.dtype}{remedy}")
+    numbers = [y for y in labels.values() if y.size and y.dtype.kind in "iu"]
+    if len(numbers) == len(labels) and (lowest := min(int(y.min()) for y in numbers)) != 0:
+        example = f"{next(iter(labels))} - {lowest}" if lowest == 1 else "numpy.unique(y, return_inverse=True)[1]"
+        raise ValueError(
+            f"{path}: {' and '.join(labels)} must count classes from 0, got labels from {lowest}; save {example}"
+        )
 
 
 def _stratified(
