@@ -13,7 +13,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any
 
 PACKAGE = "forwardforward"
@@ -36,10 +36,15 @@ def public_names(package: str = PACKAGE) -> Iterator[tuple[str, str, Any]]:
                 yield module.__name__, name, getattr(module, name, None)
 
 
+def _is_class(obj: Any) -> bool:
+    # In Python 3.10 ``inspect.isclass(list[int])`` is true.
+    return inspect.isclass(obj) and not isinstance(obj, GenericAlias)
+
+
 def _has_docstring(obj: Any) -> bool:
     doc = obj.__doc__ or ""
     # Dataclasses and named tuples without a docstring get a generated one: their signature.
-    generated = inspect.isclass(obj) and doc.startswith(f"{obj.__name__}(")
+    generated = _is_class(obj) and doc.startswith(f"{obj.__name__}(")
     return bool(doc.strip()) and not generated
 
 
@@ -58,9 +63,9 @@ def problems(package: str = PACKAGE) -> Iterator[str]:
         seen.add(id(obj))
         if obj is None:
             yield f"{full_name} is listed in __all__ but does not exist"
-        elif (inspect.isclass(obj) or inspect.isroutine(obj)) and not _has_docstring(obj):
+        elif (_is_class(obj) or inspect.isroutine(obj)) and not _has_docstring(obj):
             yield f"{full_name} has no docstring"
-        elif inspect.isclass(obj):
+        elif _is_class(obj):
             if not issubclass(obj, Exception) and "Example:" not in (obj.__doc__ or ""):
                 yield f"{full_name} has no example"
             for attribute, value in vars(obj).items():
@@ -78,7 +83,7 @@ def undocumented(documented: set[str], package: str = PACKAGE) -> Iterator[str]:
         # A name may be documented in another module than the one that exports it, so compare objects.
         is_documented_module = inspect.ismodule(obj) and obj.__name__ in documented
         if not is_documented_module and not any(obj is candidate for candidate in objects.get(name, ())):
-            is_value = not (inspect.isclass(obj) or inspect.isroutine(obj))
+            is_value = not (_is_class(obj) or inspect.isroutine(obj))
             hint = " (a constant or type alias needs a #: comment)" if is_value else ""
             yield f"{module_name}.{name} is not documented on any page{hint}"
 

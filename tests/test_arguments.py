@@ -147,7 +147,6 @@ def test_wrong_arguments_are_refused_by_name(arguments: Any, error: type[Excepti
         ({"factory": nn.Linear}, nn.Linear),
         ({"goodness": torch.relu}, torch.relu),
     ],
-    ids=str,
 )
 def test_accepted_numbers_become_pythons(arguments: Any, value: Any) -> None:
     [name] = arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import warnings
 from collections.abc import Callable
@@ -147,12 +148,14 @@ def test_training_continues_without_a_compiler_that_fails_and_warns_once(
     wrapped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
+    # New versions of torch ask for a third argument.
+    backend_arguments = [None] * (len(inspect.signature(BackendCompilerFailed).parameters) - 2)
 
     def broken(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
             tries.append(1)
             error = RuntimeError("No working C++ compiler found\nand much more")
-            raise BackendCompilerFailed(broken, error, None) if wrapped else error
+            raise BackendCompilerFailed(broken, error, *backend_arguments) if wrapped else error
 
         return run
 
