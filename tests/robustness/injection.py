@@ -20,7 +20,7 @@ from typing import Any
 
 from forwardforward.recipes import Recipe
 from forwardforward.runs import Run
-from forwardforward.training import Checkpoint, FitState, StopOnNaN
+from forwardforward.training import Checkpoint, FitState, StopOnDivergence
 
 #: Operations on files around which a process can die, besides `open` of Python and `flock`.
 OPERATIONS = ("replace", "rename", "unlink", "remove", "mkdir", "rmdir", "link", "ftruncate", "fsync", "open")
@@ -104,7 +104,7 @@ class Watch:
         for phase, (owner, name) in places.items():
             setattr(owner, name, self._in_phase(phase, getattr(owner, name)))
         # It is part of every fit.
-        StopOnNaN.on_step_end = lambda callback, state, result: self._step(state)  # type: ignore[method-assign]
+        StopOnDivergence.on_step_end = lambda callback, state, result: self._step(state)  # type: ignore[method-assign]
 
     def trace(self) -> dict[str, Any]:
         """Return the operations, the writes with their lengths, and the phases with their seconds."""
@@ -120,9 +120,8 @@ class Watch:
         time.sleep(60)
 
     def _step(self, state: FitState) -> None:
-        epoch = len(state.history)
-        self.board.step = self.board.step + 1 if epoch == self.board.epoch else 1
-        self.board.epoch = epoch
+        assert state.unfinished is not None
+        self.board.epoch, self.board.step = len(state.history), state.unfinished.steps
         self.board.write()
 
     def _phase_begins(self, phase: str) -> None:
@@ -256,6 +255,7 @@ def run_in_a_child(work: Callable[[Watch], int], folder: Path, plan: Plan, limit
         status = 99
         try:
             os.close(receive)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would raise an error before a handler is installed
             log = os.open(f"{folder}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)

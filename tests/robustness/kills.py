@@ -2,11 +2,12 @@
 
     python -m tests.robustness.kills --count 1000 --seed 0 --out kills.json
 
-Modes: a signal at a random time of the whole process, or of a phase (preparation of the data, validation, evaluation,
-drawing, writing a checkpoint); death before or after an operation on a file (open, replace, fsync, unlink, mkdir, lock,
-...); death after some bytes of a write. A resumed training may be killed again. Start and resumption are forks of two
-processes with different hash seeds. After each kill, every file that exists must be complete, and the checkpoint must
-contain all epochs that were finished; at the end, all files must be equal bit for bit, except for times.
+Modes: SIGKILL at a random time of the whole process, or of a phase (preparation of the data, validation, drawing,
+writing a checkpoint); SIGINT, SIGTERM or SIGHUP to the command line; death before or after an operation on a file
+(open, replace, fsync, unlink, mkdir, lock, ...); death after some bytes of a write. A resumed training may be killed
+again. Start and resumption are forks of two processes with different hash seeds. After each kill, every file that
+exists must be complete, and the checkpoint must contain all epochs that were finished, and after the other signals all
+steps; at the end, all files must be equal bit for bit, except for times, and no file left over.
 
 A case depends on the seed and its index only: ``--only INDEX --keep`` repeats it, except for the scheduling of signals.
 """
@@ -22,7 +23,9 @@ import io
 import json
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +43,16 @@ from tests.robustness.trainings import Stopped, differences, file_differences, r
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 #: How often each mode is drawn, if the training has such a moment.
-MODES = {"random": 3, "operation": 4, "write": 3, "drawing": 1, "validation": 1, "preparation": 1, "checkpoint": 1}
+MODES = {
+    "random": 3,
+    "signal": 4,
+    "operation": 4,
+    "write": 3,
+    "drawing": 1,
+    "validation": 1,
+    "preparation": 1,
+    "checkpoint": 1,
+}
 
 #: Files that may be incomplete after a kill, since they are written again on resuming.
 LOGS = (".jsonl", ".csv")
@@ -152,7 +164,7 @@ class Cases:
         kills, wanted, failed = 0, chance.choice((1, 1, 1, 2, 3)), False
         self._prepare(name, folder)
         for attempt in range(20):
-            mode, plan = _plan(chance, reference) if kills < wanted else ("none", {})
+            mode, plan = _plan(chance, reference, name.startswith("command line")) if kills < wanted else ("none", {})
             end = self.servers[attempt % 2].run(name, folder, plan)
             died = end["outcome"] in ("killed", "stopped")
             if died and end["place"]["phase"] == "end":
@@ -163,7 +175,7 @@ class Cases:
                 continue
             if died:
                 kills += 1
-                problems = self._check(name, folder, end["place"])
+                problems = self._check(name, folder, end)
             elif end["outcome"] == "finished":
                 problems = self._compare(folder, reference["folder"])
             else:
@@ -183,9 +195,9 @@ class Cases:
         folder.mkdir()
         TRAININGS[name].prepare(folder)
 
-    def _check(self, name: str, folder: Path, place: dict[str, Any]) -> list[str]:
+    def _check(self, name: str, folder: Path, end: dict[str, Any]) -> list[str]:
         """Return what is wrong with the files after a kill."""
-        problems, epochs = [], 0
+        problems, progress = [], (0, 0)
         for path in sorted(folder.rglob("*")):
             if path.name in self.references[name]["files"] and path.suffix not in LOGS:
                 try:
@@ -194,9 +206,13 @@ class Cases:
                     problems.append(f"{path.name} is incomplete after the kill: {error!s:.200}")
                     continue
                 if path.name in CHECKPOINTS:
-                    epochs = content["epoch"]
-        if epochs < place["epoch"]:
-            problems.append(f"the checkpoint has {epochs} epochs, {place['epoch']} were finished")
+                    progress = content["epoch"], (content["unfinished"] or {"steps": 0})["steps"]
+        # A signal waits for the end of the step; SIGKILL may lose the steps after the last checkpoint.
+        done = end["place"]["epoch"], end["place"]["step"] if end["outcome"] == "stopped" else 0
+        if progress < done:
+            problems.append(f"the checkpoint has {progress} epochs and steps, {done} were finished")
+        if "Traceback" in Path(f"{folder}.log").read_text():
+            problems.append("it printed a traceback")
         return problems
 
     def _compare(self, folder: Path, reference: Path) -> list[str]:
@@ -206,12 +222,18 @@ class Cases:
         return problems
 
 
-def _plan(chance: random.Random, reference: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _plan(chance: random.Random, reference: dict[str, Any], on_command_line: bool) -> tuple[str, dict[str, Any]]:
     """Return a random mode and plan, from the moments of an uninterrupted training."""
     phases: dict[str, list[float]] = collections.defaultdict(list)
     for phase, seconds in reference["phases"]:
         phases[phase].append(seconds)
-    possible = {"random": True, "operation": reference["operations"], "write": reference["writes"], **phases}
+    possible = {
+        "random": True,
+        "signal": on_command_line,
+        "operation": reference["operations"],
+        "write": reference["writes"],
+        **phases,
+    }
     modes = [mode for mode in MODES if possible.get(mode)]
     mode = chance.choices(modes, [MODES[mode] for mode in modes])[0]
     if mode == "operation":
@@ -219,10 +241,18 @@ def _plan(chance: random.Random, reference: dict[str, Any]) -> tuple[str, dict[s
         return mode, {"mode": mode, "number": number, "before": chance.random() < 0.5}
     if mode == "write":
         return mode, {"mode": mode, "number": chance.randrange(len(reference["writes"])), "share": chance.random()}
+    if mode == "signal":
+        number = chance.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        return mode, {"mode": "time", "delay": chance.random() * reference["seconds"], "signal": number}
     if mode == "random":
         return mode, {"mode": "time", "delay": chance.random() * reference["seconds"]}
     number = chance.randrange(len(phases[mode]))
     return mode, {"mode": "time", "phase": mode, "number": number, "delay": chance.random() * phases[mode][number]}
+
+
+def _operation(kill: dict[str, Any]) -> str:
+    """Return the operation at which a process died, without the random part of names of temporary files."""
+    return re.sub(r"[0-9a-f]{16}", "*", kill["place"]["operation"])
 
 
 def run(count: int, seed: int, workers: int, folder: Path, keep: bool = False) -> dict[str, Any]:
@@ -260,7 +290,7 @@ def summary(parts: Sequence[Cases]) -> dict[str, Any]:
         "by phase": dict(collections.Counter(map(_phase, kills)).most_common()),
         "by operation": dict(
             collections.Counter(
-                kill["place"]["operation"] for kill in kills if kill["mode"] in ("operation", "write")
+                _operation(kill) for kill in kills if kill["mode"] in ("operation", "write")
             ).most_common()
         ),
         "failures": failures,

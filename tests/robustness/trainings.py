@@ -30,6 +30,15 @@ TIMES = ("seconds", "total_seconds")
 #: Widths of recipes whose widths must be multiples of the number of classes.
 WIDTHS = {"class-groups": (20, 20), "cwcomp": (20, 20, 20, 20), "deeperforward": (10, 20), "hcl-ff": (10, 20)}
 
+#: Recipes that are also trained with checkpoints within epochs.
+WITHIN_EPOCHS = (
+    "hinton", "best-mlp", "unsupervised", "scff", "mono", "class-groups", "cwcomp", "deeperforward", "hcl-ff",
+    "trifecta-s", "imdb-bag", "imdb-sequence", "imdb-symba", "backprop", "feedback-alignment", "pepita",
+)  # fmt: skip
+
+#: Minutes between checkpoints within an epoch: one per step.
+OFTEN = 1e-9
+
 SENTENCES = {
     "pos": ("A wonderful {}, truly moving.", "I loved the {}!", "The {} is superb<br /><br />and great fun."),
     "neg": ("A dreadful {}, truly boring.", "I hated the {}!", "The {} is awful<br /><br />and no fun."),
@@ -78,8 +87,18 @@ def write_nothing(folder: Path) -> None:
     """Write no data set."""
 
 
-def in_a_run_folder(recipe: Recipe, data: str = "data.npz", plot: bool = False, **settings: Any) -> Training:
-    """Train through :class:`Run`; a registered recipe is found by its name on resuming, as the command line does."""
+def in_a_run_folder(
+    recipe: Recipe, data: str = "data.npz", plot: bool = False, minutes: float | None = None, **settings: Any
+) -> Training:
+    """Train through :class:`Run`; a registered recipe is found by its name on resuming, as the command line does.
+
+    Args:
+        recipe: The recipe.
+        data: The data set.
+        plot: Whether to draw the curves.
+        minutes: Minutes between checkpoints within an epoch.
+        settings: Fields of the configuration.
+    """
     registered = RECIPES.get(recipe.name) is not None and recipe.representation is None
 
     def run(folder: Path) -> dict[str, Any]:
@@ -91,7 +110,7 @@ def in_a_run_folder(recipe: Recipe, data: str = "data.npz", plot: bool = False, 
             made = recipe.for_dataset(place) if registered else recipe
             config = RunConfig.from_recipe(made, place, threads=1, seed=1, data_dir=str(folder), **settings)
             run = Run.create(path, config, recipe=given)
-        run.train(progress=False)
+        run.train(progress=False, checkpoint_minutes=minutes)
         if plot:
             run.plot()
         return {"scores": run.load().scores(run.splits().test.inputs)}
@@ -110,11 +129,9 @@ def on_the_command_line(*words: str) -> Training:
         else:
             data = [str(folder / word) if word.endswith(".npz") else word for word in words]
             arguments = [*data, "--out", str(path), "--data-dir", str(folder), "--threads", "1", "--device", "cpu"]
-        status = main(["train", *arguments, "--no-progress"])
-        if status:
-            raise Stopped(status)
-        status = main(["evaluate", str(path)])
-        assert status == 0
+        for command in (["train", *arguments, "--no-progress"], ["evaluate", str(path)]):
+            if status := main(command):
+                raise Stopped(status)
         run = Run.open(path)
         return {"scores": run.load().scores(run.splits().test.inputs)}
 
@@ -228,6 +245,16 @@ def trainings() -> dict[str, Training]:
         cases[f"hinton, {name}"] = in_a_run_folder(_custom(name, "hinton", schedule=schedule))
     augment = Compose(RandomCrop(1), RandomFlip())
     cases["mono-conv, augmentation"] = in_a_run_folder(_custom("augmented", "mono-conv", augment=augment))
+    for name in WITHIN_EPOCHS:
+        data = "imdb" if name.startswith("imdb") else "data.npz"
+        cases[f"recipe {name}, steps"] = in_a_run_folder(_small(name), data, minutes=OFTEN)
+    for name in ("greedy", "overlapping"):
+        cases[f"hinton, {name}, steps"] = in_a_run_folder(
+            _custom(name, "hinton", schedule=schedules[name]), minutes=OFTEN
+        )
+    cases["mono-conv, augmentation, bf16, steps"] = in_a_run_folder(
+        _custom("augmented", "mono-conv", augment=augment), minutes=OFTEN, precision="bf16"
+    )
     options = ("--epochs", "3", "--batch-size", "24", "--widths")
     cases["command line, hinton"] = on_the_command_line("data.npz", *options, "12,12")
     cases["command line, mono, validation"] = on_the_command_line(
@@ -235,6 +262,9 @@ def trainings() -> dict[str, Training]:
     )
     cases["command line, deeperforward"] = on_the_command_line(
         "data.npz", "--recipe", "deeperforward", *options, "10,20"
+    )
+    cases["command line, hinton, steps"] = on_the_command_line(
+        "data.npz", "--checkpoint-minutes", "0.001", "--epochs", "8", "--batch-size", "8", "--widths", "12,12"
     )
     cases["command line, imdb-bag"] = on_the_command_line("imdb", *options, "6,6")
     cases["command line, imdb-symba"] = on_the_command_line("imdb", "--recipe", "imdb-symba", *options, "6,6,6,6")
@@ -246,6 +276,17 @@ def trainings() -> dict[str, Training]:
     cases["fit, classes, shuffling loader"] = by_fit(_classes, **fit_options, train=_loader)
     cases["fit, classes, loader with a generator"] = by_fit(_classes, **fit_options, train=_loader_with_generator)
     cases["fit, growth, early stopping, logs"] = by_fit(
+        lambda: _pairs(head=False), **{**fit_options, "epochs": 6}, validation=True, callbacks=_growth
+    )
+    fit_options["checkpoint_minutes"] = OFTEN
+    cases["fit, pairs, dropout, augmentation, steps"] = by_fit(
+        lambda: _pairs(dropout=0.3), **fit_options, augment=lambda data, folder: augment, optimizer=_adam
+    )
+    cases["fit, classes, shuffling loader, steps"] = by_fit(_classes, **fit_options, train=_loader)
+    cases["fit, classes, loader with a generator, steps"] = by_fit(
+        _classes, **fit_options, train=_loader_with_generator
+    )
+    cases["fit, growth, early stopping, logs, steps"] = by_fit(
         lambda: _pairs(head=False), **{**fit_options, "epochs": 6}, validation=True, callbacks=_growth
     )
     cases["fit, second checkpoint"] = by_fit(_classes, **fit_options, callbacks=_second_checkpoint)
