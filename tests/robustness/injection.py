@@ -153,7 +153,7 @@ class Watch:
         return path[len(self.folder) + 1 :] if path.startswith(self.folder + os.sep) else ""
 
     def _around(self, name: str, path: str, function: Callable[[], Any]) -> Any:
-        if not path or "aclImdb" in path:  # the reviews are only read, and are many
+        if not path or path.startswith("aclImdb/"):  # the reviews are only read, and are many
             return function()
         number = len(self.operations)
         self.operations.append(f"{name} {path}")

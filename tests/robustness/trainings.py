@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import itertools
 import json
+import sys
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,8 @@ from forwardforward.recipes import RECIPES, Recipe, get
 from forwardforward.runs import Run, RunConfig
 from forwardforward.training import Callback, Checkpoint, CSVLog, EarlyStopping, GrowNetwork, JSONLog
 from forwardforward.update_schedules import EndToEnd, Greedy, Overlapping
+
+imdb = sys.modules["forwardforward.data.sources.imdb"]  # the package contains a function of this name
 
 #: What differs between two equal trainings.
 TIMES = ("seconds", "total_seconds")
@@ -83,8 +89,19 @@ def write_reviews(folder: Path) -> None:
             file.write_text(pattern.format(thing), encoding="utf-8")
 
 
-def write_nothing(folder: Path) -> None:
-    """Write no data set."""
+def write_archive(folder: Path) -> None:
+    """Write the reviews as the archive that is downloaded."""
+    with tempfile.TemporaryDirectory() as place:
+        write_reviews(Path(place))
+        with tarfile.open(folder / imdb.ARCHIVE, "w:gz") as archive:
+            archive.add(Path(place, imdb.FOLDER), imdb.FOLDER)
+
+
+def unpack(folder: Path) -> dict[str, Any]:
+    """Read the data set for the first time, from a downloaded archive."""
+    imdb.SHA256 = hashlib.sha256((folder / imdb.ARCHIVE).read_bytes()).hexdigest()
+    splits = load("imdb", folder, download=True, representation=_small_representation(MeanVectors()), progress=False)
+    return {"train": splits.train.inputs, "test": splits.test.inputs}
 
 
 def in_a_run_folder(
@@ -118,24 +135,30 @@ def in_a_run_folder(
     return Training(run, write_reviews if data == "imdb" else write_images)
 
 
-def on_the_command_line(*words: str) -> Training:
-    """Train by ``forwardforward train``; the figure is drawn after the training."""
-    reviews = "imdb" in words
+def on_the_command_line(*words: str, longer: int | None = None) -> Training:
+    """Train and evaluate by ``forwardforward``; the figure is drawn after the training.
+
+    Args:
+        words: Arguments of ``forwardforward train``.
+        longer: Number of epochs that the run is trained for afterwards.
+    """
 
     def run(folder: Path) -> dict[str, Any]:
         path = folder / "run"
-        if (path / "config.json").exists():
-            arguments = ["--resume", str(path)]
-        else:
-            data = [str(folder / word) if word.endswith(".npz") else word for word in words]
-            arguments = [*data, "--out", str(path), "--data-dir", str(folder), "--threads", "1", "--device", "cpu"]
-        for command in (["train", *arguments, "--no-progress"], ["evaluate", str(path)]):
+        data = [str(folder / word) if word.endswith(".npz") else word for word in words]
+        new = [*data, "--out", str(path), "--data-dir", str(folder), "--threads", "1", "--device", "cpu"]
+        resumed = ["--resume", str(path)]
+        begun = (path / "config.json").exists()
+        commands = [] if begun and Run.open(path).config.epochs == longer else [resumed if begun else new]
+        if longer is not None:
+            commands.append([*resumed, "--epochs", str(longer)])
+        for command in (*(["train", *command, "--no-progress"] for command in commands), ["evaluate", str(path)]):
             if status := main(command):
                 raise Stopped(status)
         run = Run.open(path)
         return {"scores": run.load().scores(run.splits().test.inputs)}
 
-    return Training(run, write_reviews if reviews else write_images)
+    return Training(run, write_reviews if "imdb" in words else write_images)
 
 
 def by_fit(make: Callable[[], nn.Module], **options: Any) -> Training:
@@ -229,7 +252,8 @@ def _adam(data: ff.TensorData, folder: Path) -> ff.LocalOptimizer:
 
 def trainings() -> dict[str, Training]:
     """Return the trainings by name."""
-    cases = {f"recipe {name}": in_a_run_folder(_small(name), "imdb") for name in RECIPES if name.startswith("imdb")}
+    cases = {"archive of imdb": Training(unpack, write_archive)}
+    cases |= {f"recipe {name}": in_a_run_folder(_small(name), "imdb") for name in RECIPES if name.startswith("imdb")}
     cases |= {f"recipe {name}": in_a_run_folder(_small(name)) for name in RECIPES if not name.startswith("imdb")}
     for name in ("hinton", "mono-conv"):
         cases[f"{name}, validation, figure"] = in_a_run_folder(_small(name), validation=True, plot=True)
@@ -265,6 +289,9 @@ def trainings() -> dict[str, Training]:
     )
     cases["command line, hinton, steps"] = on_the_command_line(
         "data.npz", "--checkpoint-minutes", "0.001", "--epochs", "8", "--batch-size", "8", "--widths", "12,12"
+    )
+    cases["command line, mono, longer"] = on_the_command_line(
+        "data.npz", "--recipe", "mono", "--epochs", "2", "--batch-size", "24", "--widths", "12,12", longer=4
     )
     cases["command line, imdb-bag"] = on_the_command_line("imdb", *options, "6,6")
     cases["command line, imdb-symba"] = on_the_command_line("imdb", "--recipe", "imdb-symba", *options, "6,6,6,6")
