@@ -176,7 +176,7 @@ def test_every_other_plug_in_with_every_kind_of_objective(goodness: str, loss: s
 
 
 #: Values that are no plug-in of any kind.
-@pytest.mark.parametrize("value", [3, 0.5, "x", [], {}, (), object()], ids=repr)
+@pytest.mark.parametrize("value", [3, 0.5, "x", [], {}, (), object()], ids=range(7))
 @pytest.mark.parametrize(
     "name",
     ["goodness", "loss", "objective", "normalization", "peer", "label_encoder", "negatives", "head", "classifier"],
@@ -191,7 +191,7 @@ def test_values_that_are_no_plug_ins_are_refused_at_construction(name: str, valu
         ff.FFSequential(ff.FFLinear(9, 8), **{**plugins, name: value})
 
 
-@pytest.mark.parametrize("value", [3, None, "x", [], nn.Linear, lambda x: x], ids=repr)
+@pytest.mark.parametrize("value", [3, None, "x", [], nn.Linear, lambda x: x], ids=range(6))
 @pytest.mark.parametrize(
     "make",
     [

@@ -738,7 +738,6 @@ def test_an_optimizer_that_computes_the_loss_itself_is_refused_by_name():
         ({"others": torch.optim.SGD}, TypeError, r"^others must be a pair or None, got the class SGD"),
         ({"others": (torch.optim.SGD, {"lr": -1})}, ValueError, r"^options must be those of the optimizer SGD"),
     ],
-    ids=str,
 )
 def test_wrong_options_are_refused_at_construction(arguments, error, message):
     with pytest.raises(error, match=message):
