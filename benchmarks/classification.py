@@ -123,6 +123,7 @@ def measure(options: argparse.Namespace) -> None:
     for name, (make_network, shape, number) in NETWORKS.items():
         torch.manual_seed(0)
         model, images = make_network(), torch.rand(options.images or number, *shape)
+        model.preprocessing.fit(images)
         kinds: dict[str, Callable[[], Any]] = {
             "classification": partial(model.predict, images),
             "arithmetic": passes(model, images),

@@ -484,9 +484,9 @@ def test_a_plain_function_as_loss_is_refused_with_the_objective_to_use(goodness,
         make_objective(goodness, loss)
     with pytest.raises(TypeError, match=message):
         ff.FFLinear(4, 3, goodness=goodness, loss=loss)
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(TypeError, match=message.replace("^", "^layer 0: ")):
         ff.FFSequential(ff.FFLinear(4, 3), goodness=goodness, loss=loss)
-    with pytest.raises(TypeError, match="^loss must be a PairLoss, ClassLoss or BatchLoss, got pair_difference"):
+    with pytest.raises(TypeError, match="^layer 0: loss must be a PairLoss, ClassLoss or BatchLoss, got pair_diff"):
         ff.FFSequential(ff.FFLinear(4, 3), goodness=first_three, loss=pair_difference)
 
 

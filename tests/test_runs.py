@@ -17,6 +17,7 @@ import torch
 
 import forwardforward as ff
 from forwardforward.data import Splits, TensorData
+from forwardforward.data.text import TextEncoder
 from forwardforward.recipes import get
 from forwardforward.runs import Run, RunConfig, differences
 from forwardforward.training import Callback, CheckpointError, FitState, load_checkpoint
@@ -226,7 +227,8 @@ def test_load_in_a_new_process_without_the_data_set(tmp_path: Path) -> None:
         import torch
         import forwardforward as ff
         from forwardforward.runs import Run
-        from forwardforward.recipes import get
+        from forwardforward.data.text import TextEncoder
+from forwardforward.recipes import get
         model = Run.open("run", recipe=get("mono").replace(standardize=True)).load()
         expected = torch.load("expected.pt", weights_only=True)
         assert not model.training
@@ -279,7 +281,10 @@ def test_other_data_under_a_run_are_noticed(tmp_path: Path, change: str) -> None
 
 
 def test_data_that_were_only_rounded_otherwise_are_the_same_for_texts_only() -> None:
-    class Words:
+    class Words(TextEncoder):
+        def __init__(self) -> None:
+            """Without a representation."""
+
         def state(self) -> dict[str, Any]:
             return {"words": ["a", "film"]}
 

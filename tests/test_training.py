@@ -571,7 +571,7 @@ def test_bad_data_are_named() -> None:
         fit(network(), DataLoader(poisoned, 2))
     with pytest.raises(ValueError, match="empty"):
         fit(network(), (good.inputs[:0], good.targets[:0]))
-    with pytest.raises(TypeError, match="data must be"):
+    with pytest.raises(TypeError, match="train must be"):
         fit(network(), 3)
     with pytest.raises(ValueError, match="labels must be given"):
         fit(network(), good.inputs)

@@ -148,7 +148,6 @@ def test_data_of_another_kind() -> None:
         ((X, torch.where(torch.arange(50) == 49, 7, Y)), r"labels must be in 0\.\.2 for 3 classes, got 0\.\.7"),
         (X, "data must have labels"),
         ([], "data must contain at least one sample"),
-        (3, "inputs must be an instance of TensorData"),
         ((X, Y[:9]), "one label for each of the 50 inputs, got 9"),
         (DataLoader([(x, x[:2]) for x in X], 5), r"labels must be"),
         (DataLoader([(x[:25], 0) for x in X], 5), "25"),
@@ -158,6 +157,10 @@ def test_validation_data_are_checked_before_training(validation: Any, message: s
     refused(
         ValueError, f"^validation must be labeled data that the model can score: .*{message}", validation=validation
     )
+
+
+def test_validation_data_of_another_type_are_refused() -> None:
+    refused(TypeError, "^validation must be an instance of TensorData, .* got 3", validation=3)
 
 
 def test_early_stopping_without_validation() -> None:

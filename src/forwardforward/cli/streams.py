@@ -22,12 +22,14 @@ def safe_streams() -> Iterator[None]:
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")  # file names may contain bytes that are not UTF-8
     output: Any = _Stream(stdout, "standard output")
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(_Stream(stderr)):
+    errors: Any = _Stream(stderr)
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
             yield
         finally:
             with contextlib.suppress(OSError):  # after another error, or of argparse's --help
                 output.flush()
+            errors.flush()
 
 
 def _reopen() -> None:
