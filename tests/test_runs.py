@@ -227,8 +227,7 @@ def test_load_in_a_new_process_without_the_data_set(tmp_path: Path) -> None:
         import torch
         import forwardforward as ff
         from forwardforward.runs import Run
-        from forwardforward.data.text import TextEncoder
-from forwardforward.recipes import get
+        from forwardforward.recipes import get
         model = Run.open("run", recipe=get("mono").replace(standardize=True)).load()
         expected = torch.load("expected.pt", weights_only=True)
         assert not model.training
