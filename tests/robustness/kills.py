@@ -54,9 +54,6 @@ MODES = {
     "checkpoint": 1,
 }
 
-#: Files that may be incomplete after a kill, since they are written again on resuming.
-LOGS = (".jsonl", ".csv")
-
 #: The files from which the trainings are resumed.
 CHECKPOINTS = ("checkpoint.pt", "model.pt")
 
@@ -197,20 +194,26 @@ class Cases:
 
     def _check(self, name: str, folder: Path, end: dict[str, Any]) -> list[str]:
         """Return what is wrong with the files after a kill."""
-        problems, progress = [], (0, 0)
+        problems, progress, logged = [], (0, 0), None
         for path in sorted(folder.rglob("*")):
-            if path.name in self.references[name]["files"] and path.suffix not in LOGS:
-                try:
-                    content = read(path)
-                except Exception as error:
-                    problems.append(f"{path.name} is incomplete after the kill: {error!s:.200}")
-                    continue
-                if path.name in CHECKPOINTS:
-                    progress = content["epoch"], (content["unfinished"] or {"steps": 0})["steps"]
+            if path.name not in self.references[name]["files"]:
+                continue
+            if path.suffix == ".jsonl":  # its last line may be incomplete
+                logged = path.read_bytes().count(b"\n")
+                continue
+            try:
+                content = read(path)
+            except Exception as error:
+                problems.append(f"{path.name} is incomplete after the kill: {error!s:.200}")
+                continue
+            if path.name in CHECKPOINTS:
+                progress = content["epoch"], (content["unfinished"] or {"steps": 0})["steps"]
         # A signal waits for the end of the step; SIGKILL may lose the steps after the last checkpoint.
         done = end["place"]["epoch"], end["place"]["step"] if end["outcome"] == "stopped" else 0
         if progress < done:
             problems.append(f"the checkpoint has {progress} epochs and steps, {done} were finished")
+        if logged is not None and logged < progress[0]:
+            problems.append(f"the log has {logged} epochs, the checkpoint {progress[0]}")
         if "Traceback" in Path(f"{folder}.log").read_text():
             problems.append("it printed a traceback")
         return problems
