@@ -180,8 +180,10 @@ class Cases:
                 problems = [f"{end['outcome']} with status {end['status']}: {log[-1] if log else ''}"]
             record = {"case": index, "training": name, "mode": mode, "plan": plan, **end, "problems": problems}
             self.kills += [record] * died
-            self.failures += [record] * bool(problems)
-            failed |= bool(problems)
+            if problems:
+                self.failures.append(record)
+                failed = True
+                print(f"case {index}, {name}: {'; '.join(problems)}", file=sys.stderr, flush=True)
             if not died:
                 break
         if not self.keep and not failed:
