@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_test_errors_are_drawn_at_the_last_epoch() -> None:
     assert figure.axes[-1].get_title() == "error, %"
     assert (model.get_label(), list(model.get_xdata()), list(model.get_ydata())) == ("model, test", [2], [8.0])
     assert (head.get_label(), list(head.get_ydata())) == ("one-pass head, test", [9.0])
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        curves(History([record(1)]), path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["curves.png"]
+
+
+def test_the_format_of_a_figure_follows_from_its_name(tmp_path: Path) -> None:
+    curves(History([record(1)]), tmp_path / "curves.svg")
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
+    curves(History([record(1)]), tmp_path / "curves")
+    assert (tmp_path / "curves").read_bytes().startswith(b"\x89PNG")
 
 
 def test_layers_that_were_not_updated_leave_gaps() -> None:

@@ -193,6 +193,25 @@ def test_a_signal_during_the_evaluation_saves_the_epoch(tmp_path: Path) -> None:
     assert (content["epoch"], content["finished"], content["unfinished"]) == (1, False, None)
 
 
+@pytest.mark.parametrize("validation", [None, data(30, seed=1)], ids=["plain", "validation"])
+def test_a_signal_after_the_last_step_of_an_epoch_loses_no_step(
+    validation: ff.TensorData | None, tmp_path: Path
+) -> None:
+    signals = iter([signal.SIGTERM])  # a second one would end the process
+
+    class Interrupting(ff.LocalOptimizer):
+        def learning_rates(self) -> dict[str, float]:  # called when the record of the epoch is made
+            os.kill(os.getpid(), next(signals, 0))
+            return super().learning_rates()
+
+    path = tmp_path / "c.pt"
+    optimizer = Interrupting(torch.optim.Adam, lr=0.001)
+    with pytest.raises(Interrupted), stop_on_signals() as stop:
+        fit(network(), data(), checkpoint=path, optimizer=optimizer, validation=validation, callbacks=[stop])
+    content = load_checkpoint(path)
+    assert (content["epoch"], content["unfinished"], content["finished"]) == (1, None, validation is None)
+
+
 def test_a_signal_while_callbacks_run_waits_for_the_checkpoint(tmp_path: Path) -> None:
     class AtEpochEnd(Callback):
         def on_epoch_end(self, state: FitState) -> None:

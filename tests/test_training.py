@@ -319,6 +319,22 @@ def test_logs_are_truncated_on_resuming(tmp_path: Path) -> None:
     assert "layers.0.loss" in rows[0]
 
 
+def test_logs_are_replaced_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = [JSONLog(tmp_path / "h.jsonl"), CSVLog(tmp_path / "h.csv")]
+    fit(network(), data(), callbacks=logs, epochs=2)
+    before = [log.path.read_bytes() for log in logs]
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for log in logs:
+        with pytest.raises(OSError, match="No space left on device"):
+            fit(network(), data(), callbacks=[log], epochs=1)
+    assert [log.path.read_bytes() for log in logs] == before
+    assert sorted(os.listdir(tmp_path)) == ["h.csv", "h.jsonl"]
+
+
 class Poison(Callback):
     """Makes weights NaN after one step of the second epoch."""
 

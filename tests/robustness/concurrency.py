@@ -15,6 +15,7 @@ import collections
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -225,6 +226,10 @@ def killed_training(folder: Path, expected: Any) -> dict[str, Any]:
     return {"resumed": answer == "trained" and _is_equal(folder, expected), "answers": [answer]}
 
 
+def _without_names(answer: str, folder: Path) -> str:
+    return re.sub(r"process \d+ on \S+", "process NUMBER on HOST", answer.replace(str(folder), "RUN"))
+
+
 def trainings(folder: Path, count: int) -> dict[str, Any]:
     """Return how often each pair of trainings ended as it should."""
     folder.mkdir()
@@ -241,7 +246,7 @@ def trainings(folder: Path, count: int) -> dict[str, Any]:
             place = folder / f"{pair.__name__}-{index}"
             for name, value in pair(place, expected).items():
                 if name == "answers":
-                    texts.update(text.replace(str(place), "RUN") for text in value)
+                    texts.update(_without_names(text, place) for text in value)
                 else:
                     totals[name] += value
         numbers[pair.__name__] = {"pairs": count, **totals, "answers": dict(texts.most_common(6))}

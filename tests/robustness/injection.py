@@ -241,7 +241,7 @@ class End:
     place: dict[str, Any]
 
 
-def run_in_a_child(work: Callable[[Watch], int], folder: Path, plan: Plan, limit: float = 60) -> End:
+def run_in_a_child(work: Callable[[Watch], int], folder: Path, plan: Plan, limit: float = 600) -> End:
     """Run a function in a fork of this process, which ends as planned.
 
     Args:

@@ -29,6 +29,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,14 +55,10 @@ MODES = {
     "checkpoint": 1,
 }
 
-#: Files that may be incomplete after a kill, since they are written again on resuming.
-LOGS = (".jsonl", ".csv")
-
 #: The files from which the trainings are resumed.
 CHECKPOINTS = ("checkpoint.pt", "model.pt")
 
 TRAININGS = trainings()
-NAMES = tuple(TRAININGS)
 
 
 class Server:
@@ -125,10 +122,11 @@ class Cases:
         folder: Folder of the trainings, a subfolder per case.
         seed: Seed of all cases.
         keep: Whether to keep the folders of cases that did not fail.
+        names: Names of the trainings.
     """
 
-    def __init__(self, folder: Path, seed: int, keep: bool) -> None:
-        self.folder, self.seed, self.keep = folder, seed, keep
+    def __init__(self, folder: Path, seed: int, keep: bool, names: Sequence[str] = tuple(TRAININGS)) -> None:
+        self.folder, self.seed, self.keep, self.names = folder, seed, keep, names
         folder.mkdir(parents=True)
         self.servers = [Server(1), Server(2)]
         self.references: dict[str, dict[str, Any]] = {}
@@ -158,7 +156,7 @@ class Cases:
         """Run one case: kill, check, resume, perhaps several times; compare."""
         self.cases += 1
         chance = random.Random(f"{self.seed}/{index}")
-        name = NAMES[index % len(NAMES)]
+        name = self.names[index % len(self.names)]
         reference = self.reference(name)
         folder = self.folder / str(index)
         kills, wanted, failed = 0, chance.choice((1, 1, 1, 2, 3)), False
@@ -183,8 +181,10 @@ class Cases:
                 problems = [f"{end['outcome']} with status {end['status']}: {log[-1] if log else ''}"]
             record = {"case": index, "training": name, "mode": mode, "plan": plan, **end, "problems": problems}
             self.kills += [record] * died
-            self.failures += [record] * bool(problems)
-            failed |= bool(problems)
+            if problems:
+                self.failures.append(record)
+                failed = True
+                print(f"case {index}, {name}: {'; '.join(problems)}", file=sys.stderr, flush=True)
             if not died:
                 break
         if not self.keep and not failed:
@@ -197,20 +197,26 @@ class Cases:
 
     def _check(self, name: str, folder: Path, end: dict[str, Any]) -> list[str]:
         """Return what is wrong with the files after a kill."""
-        problems, progress = [], (0, 0)
+        problems, progress, logged = [], (0, 0), None
         for path in sorted(folder.rglob("*")):
-            if path.name in self.references[name]["files"] and path.suffix not in LOGS:
-                try:
-                    content = read(path)
-                except Exception as error:
-                    problems.append(f"{path.name} is incomplete after the kill: {error!s:.200}")
-                    continue
-                if path.name in CHECKPOINTS:
-                    progress = content["epoch"], (content["unfinished"] or {"steps": 0})["steps"]
+            if path.name not in self.references[name]["files"]:
+                continue
+            if path.suffix == ".jsonl":  # its last line may be incomplete
+                logged = path.read_bytes().count(b"\n")
+                continue
+            try:
+                content = read(path)
+            except Exception as error:
+                problems.append(f"{path.name} is incomplete after the kill: {error!s:.200}")
+                continue
+            if path.name in CHECKPOINTS:
+                progress = content["epoch"], (content["unfinished"] or {"steps": 0})["steps"]
         # A signal waits for the end of the step; SIGKILL may lose the steps after the last checkpoint.
         done = end["place"]["epoch"], end["place"]["step"] if end["outcome"] == "stopped" else 0
         if progress < done:
             problems.append(f"the checkpoint has {progress} epochs and steps, {done} were finished")
+        if logged is not None and logged < progress[0]:
+            problems.append(f"the log has {logged} epochs, the checkpoint {progress[0]}")
         if "Traceback" in Path(f"{folder}.log").read_text():
             problems.append("it printed a traceback")
         return problems
@@ -255,25 +261,37 @@ def _operation(kill: dict[str, Any]) -> str:
     return re.sub(r"[0-9a-f]{16}", "*", kill["place"]["operation"])
 
 
-def run(count: int, seed: int, workers: int, folder: Path, keep: bool = False) -> dict[str, Any]:
-    """Kill trainings until there are ``count`` kills, and return the numbers."""
-    parts = [Cases(folder / str(worker), seed, keep) for worker in range(workers)]
-    start = time.perf_counter()
+def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Kill trainings until there are enough kills; return the numbers, which are also written after each case."""
+    names = [name for name in TRAININGS if options.match in name]
+    parts = [
+        Cases(folder / str(worker), options.seed, options.keep, names)
+        for worker in range(min(options.workers, len(names)))
+    ]
+    start, lock = time.perf_counter(), threading.Lock()
+
+    def report() -> dict[str, Any]:
+        numbers = summary(parts) | {"seconds": round(time.perf_counter() - start)}
+        if options.out is not None:
+            options.out.write_text(json.dumps(numbers, indent=2) + "\n")
+        return numbers
 
     def work(worker: int) -> None:
         cases = parts[worker]
         index = worker
         # Every training belongs to one worker, so that its reference is trained once.
-        while len(cases.kills) < -(-count // workers):
-            if index % len(NAMES) % workers == worker:
+        while sum(len(part.kills) for part in parts) < options.count:
+            if index % len(names) % len(parts) == worker:
                 cases.run(index)
+                with lock:
+                    report()
             index += 1
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, range(workers)))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(work, range(len(parts))))
     for part in parts:
         part.close()
-    return summary(parts) | {"seconds": round(time.perf_counter() - start)}
+    return report()
 
 
 def summary(parts: Sequence[Cases]) -> dict[str, Any]:
@@ -312,6 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--match", default="", help="only trainings whose name contains this text")
     parser.add_argument("--only", type=int, help="run this case only")
     parser.add_argument("--keep", action="store_true", help="keep all folders; those of failed cases are always kept")
     parser.add_argument("--out", type=Path, help="file of the numbers")
@@ -323,16 +342,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     if options.only is not None:
-        cases = Cases(folder / "0", options.seed, options.keep)
+        cases = Cases(folder / "0", options.seed, options.keep, [name for name in TRAININGS if options.match in name])
         cases.run(options.only)
         cases.close()
         numbers = summary([cases])
     else:
-        numbers = run(options.count, options.seed, options.workers, folder, options.keep)
-    text = json.dumps(numbers, indent=2) + "\n"
-    print(text, end="")
-    if options.out:
-        options.out.write_text(text)
+        numbers = run(options, folder)
+    print(json.dumps(numbers, indent=2))
     if not numbers["failures"] and not options.keep:
         shutil.rmtree(folder)
     else:

@@ -7,6 +7,7 @@ import email.message
 import hashlib
 import importlib
 import io
+import os
 import sys
 import tarfile
 import urllib.request
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from forwardforward._utils.files import sole_process
 from forwardforward.data import load
 from forwardforward.data.text import (
     MeanVectors,
@@ -233,3 +235,22 @@ def test_unpacked_files_have_neither_special_permissions_nor_owners(
     status = (tmp_path / "aclImdb" / "run.txt").stat()
     assert not status.st_mode & 0o7111
     assert status.st_uid == tmp_path.stat().st_uid
+
+
+def test_an_interrupted_unpacking_is_repeated_and_leaves_nothing(
+    tmp_path: Path, write_reviews: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    (data / ".aclImdb.part" / "train").mkdir(parents=True)  # as a killed process leaves it
+    (data / ".aclImdb.part" / "train" / "0_1.txt").write_text("half a rev")
+    content = archive(tmp_path, write_reviews).read_bytes()
+    (data / imdb.ARCHIVE).write_bytes(content)
+    monkeypatch.setattr(imdb, "SHA256", hashlib.sha256(content).hexdigest())
+    with (
+        sole_process(data / ".aclImdb.lock", "testing"),
+        pytest.raises(ConnectionError, match=rf"process {os.getpid()} on .* is unpacking"),
+    ):
+        load("imdb", data, download=True, representation=WordSequence(50, 12), progress=False)
+    splits = load("imdb", data, download=True, representation=WordSequence(50, 12), progress=False)
+    assert len(splits.train_and_validation) == 48
+    assert sorted(path.name for path in data.iterdir()) == ["aclImdb", imdb.ARCHIVE]

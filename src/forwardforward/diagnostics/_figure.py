@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forwardforward._utils.arguments import StrPath
+from forwardforward._utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +26,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Any, path: StrPath | None) -> None:
-    """Save the figure if a path is given."""
+    """Save the figure if a path is given, completely or not at all."""
     if path is not None:
-        figure.savefig(path, dpi=110)
+        with replacing(path, "wb") as file:
+            figure.savefig(file, dpi=110, format=Path(path).suffix[1:] or None)

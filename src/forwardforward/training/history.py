@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from forwardforward._utils.files import replacing
+
 __all__ = ["History"]
 
 
@@ -69,8 +71,9 @@ class History:
         return float(sum(record["seconds"] for record in self))
 
     def to_jsonl(self, path: str | Path) -> None:
-        """Write one line of JSON per epoch."""
-        Path(path).write_text("".join(json.dumps(record) + "\n" for record in self), encoding="utf-8")
+        """Write one line of JSON per epoch, all of them or none."""
+        with replacing(path) as file:
+            file.writelines(json.dumps(record) + "\n" for record in self)
 
     def __repr__(self) -> str:
         """Return the number of epochs and the last validation error."""

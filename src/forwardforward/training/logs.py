@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
 from forwardforward._utils.arguments import StrPath, checked
+from forwardforward._utils.files import replacing
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.history import History, numbers_of
 
@@ -62,7 +64,9 @@ class CSVLog(Callback):
     def _write(self, history: History) -> None:
         rows = [dict(numbers_of(record)) for record in history]
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        with open(self.path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        with replacing(self.path, "wb") as file:
+            file.write(table.getvalue().encode())

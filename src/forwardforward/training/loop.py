@@ -174,10 +174,16 @@ def fit(
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
         with Progress(data.steps, epochs, steps, progress) as shown:
-            if unevaluated is not None:
-                _finish(state, unevaluated, validation, shown)
-            while len(state.history) < epochs and not state.stop:
-                _finish(state, epoch.run(data, shown), validation, shown)
+            # A signal waits for the end of a step, and also after the last one, until the epoch is saved.
+            state.running = True
+            try:
+                if unevaluated is not None:
+                    _finish(state, unevaluated, validation, shown)
+                while len(state.history) < epochs and not state.stop:
+                    _finish(state, epoch.run(data, shown), validation, shown)
+            finally:
+                state.running = False
+            _raise_interruption(state)
         for callback in state.callbacks:
             callback.on_fit_end(state)
     return state.history
@@ -202,15 +208,15 @@ def _finish(state: FitState, record: dict[str, Any], validation: Data | None, pr
     state.history.epochs.append(record)
     if validation is not None:
         try:
-            record["validation"] = _evaluated(state, validation)
+            with _interruptible(state):
+                record["validation"] = _evaluated(state, validation)
         except BaseException:  # also an interruption, since the epoch is not saved yet
             _save(state, finished=False)
             raise
-    with _running(state):
-        # Callbacks may draw random numbers, such as the weights of a new layer.
-        seed_global_generators(state.seed, state.first_epoch + record["epoch"], "callbacks")
-        for callback in state.callbacks:
-            callback.on_epoch_end(state)
+    # Callbacks may draw random numbers, such as the weights of a new layer.
+    seed_global_generators(state.seed, state.first_epoch + record["epoch"], "callbacks")
+    for callback in state.callbacks:
+        callback.on_epoch_end(state)
     state.model.epochs_trained = state.first_epoch + len(state.history)
     progress.end_epoch(record)
     _raise_interruption(state)
@@ -233,13 +239,15 @@ def _raise_interruption(state: FitState) -> None:
 
 
 @contextlib.contextmanager
-def _running(state: FitState) -> Iterator[None]:
-    """Context manager in which an interruption waits for the end of the step."""
-    state.running = True
+def _interruptible(state: FitState) -> Iterator[None]:
+    """Context manager that a signal ends at once, also one that arrived shortly before."""
+    state.running = False
     try:
+        if state.interruption is not None:
+            raise state.interruption
         yield
     finally:
-        state.running = False
+        state.running = True
 
 
 def _evaluated(state: FitState, validation: Data) -> dict[str, Any]:
@@ -277,12 +285,11 @@ class _Epoch:
         self._set_progress((epoch + 0.5) / state.epochs)
         state.model.train()
         progress.begin_epoch(epoch)
-        with _running(state):
-            for batch in self._until_interrupted(running.batches(data)):
-                result = self._step(running, epoch, *batch)
-                for callback in state.callbacks:
-                    callback.on_step_end(state, result)
-                progress.update(result)
+        for batch in self._until_interrupted(running.batches(data)):
+            result = self._step(running, epoch, *batch)
+            for callback in state.callbacks:
+                callback.on_step_end(state, result)
+            progress.update(result)
         _raise_interruption(state)
         state.unfinished = None
         depth = len(state.model)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import tarfile
-import tempfile
 import urllib.request
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from forwardforward._utils.files import replacing
+from forwardforward._utils.files import replacing, sole_process
 from forwardforward.data.sources._official import download_files
 from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData
@@ -116,13 +115,16 @@ def _download(data_dir: Path, progress: bool) -> None:
             f"{archive} must have the SHA-256 checksum {SHA256}, got {digest.hexdigest()}; delete it to download it "
             "again"
         )
-    with tempfile.TemporaryDirectory(prefix=f".{FOLDER}-", dir=data_dir) as unpacked:
-        _unpack(archive, Path(unpacked), progress)
+    with sole_process(data_dir / f".{FOLDER}.lock", f"unpacking {archive}"):
+        if (data_dir / FOLDER).is_dir():  # another process has unpacked it meanwhile
+            return
+        unpacked = data_dir / f".{FOLDER}.part"
+        shutil.rmtree(unpacked, ignore_errors=True)  # of a killed process
         try:
-            os.replace(Path(unpacked, FOLDER), data_dir / FOLDER)
-        except OSError:
-            if not (data_dir / FOLDER).is_dir():  # else another process was faster
-                raise
+            _unpack(archive, unpacked, progress)
+            os.replace(unpacked, data_dir / FOLDER)
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _https() -> urllib.request.OpenerDirector:
@@ -141,18 +143,21 @@ def _https() -> urllib.request.OpenerDirector:
 
 
 def _unpack(archive: Path, folder: Path, progress: bool) -> None:
-    """Write the files of an archive; Python 3.10.0 has no ``tarfile.data_filter`` that would keep them in the folder.
+    """Write the files of an archive's folder ``aclImdb`` to a new folder.
+
+    Python 3.10.0 has no ``tarfile.data_filter`` that would keep them in the folder.
 
     Raises:
         RuntimeError: If it contains links or devices, or names outside ``aclImdb``.
     """
+    folder.mkdir()
     with tarfile.open(archive) as tar:
         for member in tqdm(tar, desc="unpacking IMDb", unit=" files", disable=not progress):
             parts = PurePosixPath(member.name).parts
             is_plain = (member.isreg() or member.isdir()) and not {"\\", ":"} & set(member.name)  # Windows' separators
             if not is_plain or parts[:1] != (FOLDER,) or ".." in parts:
                 raise RuntimeError(f"{archive} must contain only files and folders in {FOLDER}, got {member.name!r}")
-            path = folder.joinpath(*parts)
+            path = folder.joinpath(*parts[1:])
             if member.isdir():
                 path.mkdir(parents=True, exist_ok=True)
                 continue
