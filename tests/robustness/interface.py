@@ -354,8 +354,8 @@ def _subject(
     arguments += [
         (key, text) for key, text in {**SPECIAL.get(name, {})}.items() if key in known and key not in names and f"*{key}" not in names
     ]
-    distinct = {key: (key, hint, positional) for key, hint, positional in parameters}
-    return Subject(category, target, name, tuple(arguments), tuple(distinct.values()), holder)
+    distinct = {key: (key, hint, positional) for key, hint, positional in reversed(parameters)}  # a constructor's before a layer's
+    return Subject(category, target, name, tuple(arguments), tuple(reversed(distinct.values())), holder)
 
 
 def _hints(function: Any) -> dict[str, Any]:
@@ -426,7 +426,6 @@ def _leaves(hint: Any) -> Iterator[Any]:
 def run_case(case: Case) -> dict[str, Any]:
     """Make a call, use what it returns, and return the outcome."""
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     names: dict[str, Any] = {}
     if case.holder:
         names["holder"] = evaluate(case.holder)
@@ -741,7 +740,10 @@ def conforms(value: Any, hint: Any) -> str:
     if hint is Any or hint is object or hint is inspect.Parameter.empty:
         return "declared to be any object"
     if origin is typing.Annotated:
-        return conforms(value, typing.get_args(hint)[0])
+        kind, *ranges = typing.get_args(hint)
+        reason = conforms(value, kind)
+        limits = [limit for limit in ranges if hasattr(limit, "__contains__")]
+        return reason if not reason or all(value in limit for limit in limits) else ""
     if origin in (typing.Union, types.UnionType):
         return next(filter(None, (conforms(value, part) for part in typing.get_args(hint))), "")
     if origin is typing.Literal:
@@ -755,7 +757,7 @@ def conforms(value: Any, hint: Any) -> str:
     if origin in (collections.abc.Mapping, dict):
         return DECLARED if isinstance(value, Mapping) else ""
     if origin is collections.abc.Callable or hint is collections.abc.Callable:
-        return "a callable serves as a plug-in" if callable(value) and not isinstance(value, type) else ""
+        return _callable(value, *typing.get_args(hint))
     if origin is type:
         return DECLARED if isinstance(value, type) else ""
     kind = origin or hint
@@ -778,10 +780,18 @@ def conforms(value: Any, hint: Any) -> str:
     return DECLARED if isinstance(value, kind) else ""
 
 
+def _callable(value: Any, parameters: Any = ..., result: Any = Any) -> str:
+    if isinstance(value, type):
+        result = typing.get_origin(result) or result
+        fits = result is Any or (isinstance(result, type) and issubclass(value, result))
+        return "a class serves as a function that makes its instances" if fits else ""
+    return "a callable serves as a plug-in" if callable(value) else ""
+
+
 def _sequence(value: Any, hint: Any, origin: Any) -> str:
     if isinstance(value, str | bytes) or not isinstance(value, collections.abc.Iterable):
         return ""
-    if origin is tuple and not isinstance(value, tuple | list | torch.Size):
+    if origin is tuple and not isinstance(value, tuple | list | range):
         return ""
     if origin is collections.abc.Sequence and isinstance(value, collections.abc.Iterator | set | dict):
         return ""
@@ -789,7 +799,7 @@ def _sequence(value: Any, hint: Any, origin: Any) -> str:
     if isinstance(value, collections.abc.Sequence) and len(value) < 1000 and len(parts) == 1:
         if not all(conforms(item, parts[0]) for item in value):
             return ""
-    return DECLARED if isinstance(value, tuple | list) or origin is not tuple else ""
+    return DECLARED
 
 
 def _whole(value: Any) -> str:

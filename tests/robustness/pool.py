@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -10,6 +11,8 @@ import shutil
 import signal
 import tempfile
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,41 +24,38 @@ WALL = 180
 
 
 def run_all(
-    cases: Iterable[Any], function: Callable[[Any], dict[str, Any]], jobs: int
+    cases: Iterable[Any], function: Callable[[Any], dict[str, Any]], jobs: int, batch: int = 1
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield each case with the result of its function, or with ``{"outcome": "hang"}`` or ``{"outcome": "crash"}``.
 
-    The function runs in a forked process, in an empty folder that is removed afterwards.
+    The function runs in a forked process for ``batch`` cases, each in an empty folder that is removed afterwards. If a
+    process ends or hangs in a case, a new process runs the remaining ones.
     """
-    waiting = iter(cases)
+    waiting = deque(cases)
     running: dict[int, _Process] = {}
-    exhausted = False
-    while running or not exhausted:
-        while len(running) < jobs and not exhausted:
-            try:
-                case = next(waiting)
-            except StopIteration:
-                exhausted = True
-                break
-            process = _Process(case, function)
+    while running or waiting:
+        while len(running) < jobs and waiting:
+            chosen = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+            process = _Process(chosen, function)
             running[process.pipe] = process
-        if not running:
-            break
         ready, _, _ = select.select(list(running), [], [], 0.5)
-        for pipe in ready:
-            if running[pipe].read():
-                process = running.pop(pipe)
-                yield process.case, process.result()
-        for pipe, process in list(running.items()):
-            if pipe not in ready and process.is_hanging():
-                process.kill()
+        for pipe in list(running):
+            process = running[pipe]
+            ended = process.read() if pipe in ready else process.is_hanging()
+            yield from process.results()
+            if ended:
                 del running[pipe]
-                yield process.case, {"outcome": "hang", "message": process.reason, **process.partial()}
+                result, rest = process.finish()
+                if result is not None:
+                    yield rest[0], result
+                    rest = rest[1:]
+                waiting.extendleft(reversed(rest))
 
 
 class _Process:
-    def __init__(self, case: Any, function: Callable[[Any], dict[str, Any]]) -> None:
-        self.case = case
+    def __init__(self, cases: list[Any], function: Callable[[Any], dict[str, Any]]) -> None:
+        self.cases = cases
+        self.done = 0
         self.folder = Path(tempfile.mkdtemp(prefix="bad-input-"))
         self.pipe, end = os.pipe()
         self.start = self.active = time.monotonic()
@@ -64,8 +64,7 @@ class _Process:
         self.reason = ""
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self.pipe)
-            _child(case, function, self.folder, end)
+            _child(cases, function, self.folder, end)
         os.close(end)
 
     def read(self) -> bool:
@@ -74,23 +73,13 @@ class _Process:
         self.content += block
         return not block
 
-    def result(self) -> dict[str, Any]:
-        _, status = os.waitpid(self.pid, 0)
-        self._clean()
-        try:
-            return json.loads(self.content.splitlines()[-1])
-        except (ValueError, IndexError):
-            signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            if signal_number in (signal.SIGXCPU, signal.SIGKILL):
-                return {"outcome": "hang", "message": f"more than {SECONDS} seconds of processor time"}
-            return {"outcome": "crash", "message": f"exit status {status}", **self.partial()}
-
-    def partial(self) -> dict[str, Any]:
-        """Return what the process reported before it ended."""
-        try:
-            return dict(json.loads(self.content.splitlines()[-1]))
-        except (ValueError, IndexError):
-            return {}
+    def results(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Yield the cases that have ended since the last call."""
+        *lines, self.content = self.content.split(b"\n")
+        for line in lines:
+            yield self.cases[self.done], json.loads(line)
+            self.done += 1
+            self.start = self.active = time.monotonic()
 
     def is_hanging(self) -> bool:
         now = time.monotonic()
@@ -107,36 +96,61 @@ class _Process:
             self.reason = f"more than {WALL} seconds"
         return bool(self.reason)
 
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        self._clean()
-
-    def _clean(self) -> None:
+    def finish(self) -> tuple[dict[str, Any] | None, list[Any]]:
+        """Return the result of the case in which the process ended, and the cases from that one on."""
+        result: dict[str, Any] | None = None
+        if self.reason:
+            os.kill(self.pid, signal.SIGUSR1)  # writes where it waits
+            time.sleep(0.3)
+            result = {"outcome": "hang", "message": f"{self.reason}: {self._stack()}"}
+            os.kill(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        rest = self.cases[self.done :]
+        if rest and result is None:
+            result = {"outcome": "crash", "message": f"exit status {status}: {self._stack()}"}
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
+                result = {"outcome": "hang", "message": f"more than {SECONDS} seconds of processor time: {self._stack()}"}
         os.close(self.pipe)
         shutil.rmtree(self.folder, ignore_errors=True)
+        return result, rest
+
+    def _stack(self) -> str:
+        lines = (self.folder / "stack").read_text(errors="replace").splitlines()
+        return " < ".join(line.strip().removeprefix("File ") for line in lines if "File" in line)[:500]
 
 
-def _child(case: Any, function: Callable[[Any], dict[str, Any]], folder: Path, end: int) -> None:
-    status = 1
+def _child(cases: list[Any], function: Callable[[Any], dict[str, Any]], folder: Path, end: int) -> None:
     try:
-        (folder / "work").mkdir()
-        os.chdir(folder / "work")
-        for descriptor, name in ((0, os.devnull), (1, "../stdout"), (2, "../stderr")):
+        os.chdir(folder)
+        stack = open("stack", "w")  # noqa: SIM115 - open until the process ends
+        faulthandler.register(signal.SIGUSR1, stack, all_threads=False)
+        faulthandler.register(signal.SIGXCPU, stack, all_threads=False, chain=True)
+        faulthandler.enable(stack, all_threads=False)
+        for descriptor, name in ((0, os.devnull), (1, "stdout"), (2, "stderr")):
             opened = os.open(name, os.O_RDWR | os.O_CREAT if descriptor else os.O_RDONLY)
             os.dup2(opened, descriptor)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))
-        result = function(case)
         with open(end, "w", encoding="utf-8", errors="backslashreplace") as pipe:
-            pipe.write(json.dumps(result) + "\n")
-        status = 0
+            for number, case in enumerate(cases):
+                used = int(sum(os.times()[:2])) + SECONDS
+                resource.setrlimit(resource.RLIMIT_CPU, (used, resource.RLIM_INFINITY))
+                work = folder / f"work{number}" / "work"
+                work.mkdir(parents=True)
+                os.chdir(work)
+                try:
+                    result = function(case)
+                except BaseException as error:
+                    result = {"outcome": "crash", "message": "".join(traceback.format_exception(error))[-600:]}
+                pipe.write(json.dumps(result) + "\n")
+                pipe.flush()
+                os.chdir(folder)
+                shutil.rmtree(work.parent, ignore_errors=True)
     finally:
-        os._exit(status)
+        os._exit(0)
 
 
 def warm_up() -> None:

@@ -273,7 +273,7 @@ OTHERS = (
     "[range(9)]", "[range(0)]", "[[0], [1]]", "torch.Generator()", "torch.Generator", "torch.float32", "torch.int64",
     "torch.bfloat16", "np", "Exception('x')", "Uninitialized", "partial(int)", "map(int, ['1'])", "memoryview(b'abc')",
     "ff.specs.LayerSpec(0, (6,))", "ff.specs.LayerSpec(0, (6, 3, 3))", "ff.specs.LayerSpec(0, ())",
-    "ff.specs.LayerSpec(-1, (0,))", "batch()", "ff.Batch(images(), labels())", "ff.Batch(images())", "labeled()", "stack()",
+    "ff.specs.LayerSpec(5, (1, 1, 1, 1))", "batch()", "ff.Batch(images(), labels())", "ff.Batch(images())", "labeled()", "stack()",
     "evaluation()", "text_encoder()", "documents()", "architectures.Dense()", "architectures.Dense",
 )  # fmt: skip
 POOLS = {"numbers": NUMBERS, "tensors": TENSORS, "plugins": PLUGINS, "texts": TEXTS, "others": OTHERS}

@@ -299,8 +299,8 @@ NOUNS = {
 
 def _instance(kind: type) -> Check:
     def check(name: str, value: Any) -> Any:
-        if isinstance(value, type) and issubclass(value, kind):
-            raise _class_error(name, value)
+        if isinstance(value, type) and (issubclass(value, kind) or isinstance(value, kind)):
+            raise _class_error(name, value)  # a class of any kind has the methods of some protocols
         if kind is bool and isinstance(value, np.bool_):
             return bool(value)
         if not isinstance(value, kind):
