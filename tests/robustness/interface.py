@@ -160,6 +160,7 @@ LEFT_OUT_METHODS = {
     "adopt", "release", "claim", "extra_repr", "on_restore", "on_fit_begin", "on_step_end", "on_epoch_end", "on_fit_end",
     "write", "split_forward", "check_input", "as_affine", "outputs", "output_and_goodness", "plot", "discard", "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",
+    "gradients", "logits", "attach",
 }  # fmt: skip
 
 PLUGIN_METHODS = {

@@ -159,7 +159,8 @@ def _as_float(value: Any) -> float | None:
     if isinstance(value, np.floating | np.integer):
         value = value.item()
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if value.bit_length() < 1024 else math.inf
+        # torch takes no whole numbers of more than 64 bits
+        return value if abs(value) < 2**53 else float(value) if value.bit_length() < 1024 else math.inf
     return value if isinstance(value, float) else None
 
 
