@@ -2,10 +2,10 @@
 
     python -m tests.robustness.bad_inputs --count 10000 --seed 0 --out tests/robustness/results.json
 
-Bad arguments are generated from the signatures of the public interface, bad files from valid files of each format, and bad
-command lines and run folders from valid ones. Each case runs in a process of its own. It is right if the library refuses
-the input in one line that names the argument or the file, or accepts it for one of the reasons that are listed in the
-results; a call that is accepted is used, so that a later NaN is seen. All other outcomes are failures.
+Bad arguments are generated from the signatures of the public interface, bad files from valid files of each format, and
+bad command lines and run folders from valid ones. A case is right if the library refuses the input in one line that
+names the argument or the file, or accepts it for one of the reasons in the results; what a call accepts is used, so
+that a later NaN is seen. All other outcomes are failures. Files of torchvision's formats need torchvision.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bad-inputs-") as folder:
         cases = _cases(options, Path(folder))
         print(f"{len(cases)} cases, after {time.monotonic() - start:.0f} s", file=sys.stderr)
-        records = _run(cases, options.jobs)
+        records: list[dict[str, Any]] = []
+        try:
+            _run(cases, options.jobs, records)
+        except KeyboardInterrupt:
+            print("interrupted: the counts are of the cases until then", file=sys.stderr)
     seconds = time.monotonic() - start
     counts, failures = summarize(records)
     print(table(counts))
@@ -65,7 +69,9 @@ def _cases(options: argparse.Namespace, folder: Path) -> list[tuple[Callable[[An
     counts = {part: round(options.count * share) for part, share in SHARES.items() if options.only in (None, part)}
     cases: list[tuple[Callable[[Any], dict[str, Any]], Any]] = []
     if "interface" in counts:
-        cases += [(interface.run_case, case) for case in interface.cases(counts["interface"], random.Random(options.seed))]
+        cases += [
+            (interface.run_case, case) for case in interface.cases(counts["interface"], random.Random(options.seed))
+        ]
     if counts.keys() - {"interface"}:
         _prepare(folder)
     if "files" in counts:
@@ -74,7 +80,10 @@ def _cases(options: argparse.Namespace, folder: Path) -> list[tuple[Callable[[An
         chosen = commands.command_cases(counts["command lines"], random.Random(options.seed))
         cases += [(commands.run_command_case, case) for case in chosen]
     if "run folders" in counts:
-        cases += [(commands.run_folder_case, case) for case in commands.run_cases(counts["run folders"], random.Random(options.seed))]
+        cases += [
+            (commands.run_folder_case, case)
+            for case in commands.run_cases(counts["run folders"], random.Random(options.seed))
+        ]
     cases = [(function, case) for function, case in cases if options.target in case.name]
     return random.Random(options.seed).sample(cases, len(cases))  # mixed, so that slow cases are spread
 
@@ -102,8 +111,7 @@ def _in_folder(folder: Path, name: str) -> dict[str, Any]:
     return files.valid_result(name)
 
 
-def _run(cases: list[tuple[Callable[[Any], dict[str, Any]], Any]], jobs: int) -> list[dict[str, Any]]:
-    records = []
+def _run(cases: list[tuple[Callable[[Any], dict[str, Any]], Any]], jobs: int, records: list[dict[str, Any]]) -> None:
     for number, ((_, case), result) in enumerate(_results(cases, jobs), start=1):
         records.append(
             {
@@ -117,7 +125,6 @@ def _run(cases: list[tuple[Callable[[Any], dict[str, Any]], Any]], jobs: int) ->
         )
         if number % 500 == 0:
             print(f"{number} of {len(cases)}", file=sys.stderr)
-    return records
 
 
 def _results(

@@ -28,7 +28,20 @@ from tests.robustness.mutations import DAMAGE, KINDS, REPLACED, Change
 RUNS: dict[str, Path] = {}
 OUTPUTS: dict[str, str] = {}
 
-TRAIN = ["train", "digits", "--recipe", "symba", "--epochs", "1", "--widths", "6,5", "--batch-size", "500", "--no-progress", "--json"]
+TRAIN = [
+    "train",
+    "digits",
+    "--recipe",
+    "symba",
+    "--epochs",
+    "1",
+    "--widths",
+    "6,5",
+    "--batch-size",
+    "500",
+    "--no-progress",
+    "--json",
+]
 
 
 class CommandError(Exception):
@@ -78,7 +91,9 @@ def judge(error: CommandError, names: set[str]) -> dict[str, Any]:
     own = [line for line in lines if line.startswith("forwardforward") and not line.startswith("unfinished")]
     text = own[-1] if own else ""
     named = any(name and name in text for name in names)
-    clear = error.status == 2 and len(lines) - len(own[:-1]) - sum(x.startswith("unfinished") for x in lines) == 1 and named
+    clear = (
+        error.status == 2 and len(lines) - len(own[:-1]) - sum(x.startswith("unfinished") for x in lines) == 1 and named
+    )
     if "allow_pickle" in text or "Traceback" in error.errors:
         clear = False
     return {
@@ -93,7 +108,9 @@ def where(error: BaseException) -> str:
 
 
 def has_nan_text(content: Any) -> str:
-    if isinstance(content, str) and (match := re.search(r"(?<![\w.])-?(nan|inf|infinity)(?![\w.])", content, re.IGNORECASE)):
+    if isinstance(content, str) and (
+        match := re.search(r"(?<![\w.])-?(nan|inf|infinity)(?![\w.])", content, re.IGNORECASE)
+    ):
         return f"the output contains {match.group()}"
     return ""
 
@@ -137,22 +154,38 @@ def prepare(folder: Path) -> None:
 # Command lines
 
 VALUES = (
-    "", " ", "abc", "-1", "0", "1.5", "nan", "inf", "1e9", "99999999999999999999", "1_000", "0x10", "--", "-", "é", "a" * 5000, "/",
-    ".", "/dev/null", "/dev/full", "missing", "missing/deep/file", "text.txt", "fifo", "link", "~", "1,,2", "1,0", ",", "10000000000,5",
-    "6,5,4", "999999,999999", "x.npz", "\0", "a\nb", "cuda", "cuda:99", "meta", "mps", "xla", "cpu:5", "float16", "hintn", "mnist",
+    "", " ", "abc", "-1", "0", "1.5", "nan", "inf", "1e9", "99999999999999999999", "1_000", "0x10", "--", "-", "é",
+    "a" * 5000, "/",
+    ".", "/dev/null", "/dev/full", "missing", "missing/deep/file", "text.txt", "fifo", "link", "~", "1,,2", "1,0",
+    ",", "10000000000,5",
+    "6,5,4", "999999,999999", "x.npz", "\0", "a\nb", "cuda", "cuda:99", "meta", "mps", "xla", "cpu:5", "float16",
+    "hintn", "mnist",
     "imdb", "MNIST", "4096", "--json", "run", "run/config.json",
 )  # fmt: skip
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "train": ("data", "--recipe", "--epochs", "--batch-size", "--widths", "--seed", "--data-dir", "--vectors", "--out", "--device",
+    "train": ("data", "--recipe", "--epochs", "--batch-size", "--widths", "--seed", "--data-dir", "--vectors", "--out",
+              "--device",
               "--precision", "--threads", "--resume", "--unknown"),
     "evaluate": ("folder", "--data-dir", "--device", "--batch-size", "--unknown"),
     "predict": ("folder", "inputs", "--out", "--batch-size", "--device", "--unknown"),
     "recipes": ("name", "--unknown"),
 }  # fmt: skip
 BASE = {
-    "train": TRAIN, "evaluate": ["evaluate", "run", "--json"], "predict": ["predict", "run", "inputs.npy"], "recipes": ["recipes"],
+    "train": TRAIN, "evaluate": ["evaluate", "run", "--json"], "predict": ["predict", "run", "inputs.npy"],
+    "recipes": ["recipes"],
 }  # fmt: skip
-FLAGS = ("--compile", "--validation", "--resume", "--json", "--no-progress", "--resize", "--help", "--version", "-h", "--epochs")
+FLAGS = (
+    "--compile",
+    "--validation",
+    "--resume",
+    "--json",
+    "--no-progress",
+    "--resize",
+    "--help",
+    "--version",
+    "-h",
+    "--epochs",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,14 +202,20 @@ class Case:
 
     @property
     def expression(self) -> str:
-        change = "" if self.change is None else f" with {self.parameter} changed by {self.change.__name__}, seed {self.seed}"
-        return f"{' '.join(repr(w) if not w or not w.isascii() or ' ' in w else w[:60] for w in self.words)} [{self.run}]{change}"
+        change = (
+            "" if self.change is None else f" with {self.parameter} changed by {self.change.__name__}, seed {self.seed}"
+        )
+        words = [repr(word[:60]) if not word or not word.isascii() or " " in word else word[:60] for word in self.words]
+        return f"{' '.join(words)} [{self.run}]{change}"
 
 
 def command_cases(count: int, generator: random.Random) -> list[Case]:
     slots = [(name, option, value) for name, options in OPTIONS.items() for option in options for value in VALUES]
     chosen = generator.sample(slots, min(count * 3 // 4, len(slots)))
-    cases = [Case("command lines", name, option, tuple(_words(name, option, value)), "finished") for name, option, value in chosen]
+    cases = [
+        Case("command lines", name, option, tuple(_words(name, option, value)), "finished")
+        for name, option, value in chosen
+    ]
     while len(cases) < count:  # several at once
         name = generator.choice(("train", "train", "evaluate", "predict"))
         words = list(BASE[name])
@@ -240,7 +279,7 @@ def _option_names(case: Case) -> set[str]:
 
 
 def _undamaged(case: Case, result: dict[str, Any], before: dict[str, str]) -> dict[str, Any]:
-    """Return the outcome "damaged" if a refused command changed the run so that it does not work without the bad input."""
+    """Return the outcome "damaged" if a refused command left a run that fails without the bad input too."""
     restore_rights()
     after = fingerprint(Path("run"))
     if not result["outcome"].startswith("refused") or after == before:
@@ -289,8 +328,10 @@ USES = {
 }
 TEXT_USES = {**USES, "predict": ["predict", "run", "A good film."]}
 CONTRADICTIONS = (
-    ["--recipe", "mono"], ["--widths", "7,7"], ["--seed", "5"], ["--batch-size", "7"], ["--precision", "bf16"], ["--threads", "2"],
-    ["--validation"], ["--compile"], ["--epochs", "1"], ["--data-dir", "elsewhere"], ["--vectors", "inputs.npy"], ["--out", "other"],
+    ["--recipe", "mono"], ["--widths", "7,7"], ["--seed", "5"], ["--batch-size", "7"], ["--precision", "bf16"],
+    ["--threads", "2"],
+    ["--validation"], ["--compile"], ["--epochs", "1"], ["--data-dir", "elsewhere"], ["--vectors", "inputs.npy"],
+    ["--out", "other"],
     ["--device", "cuda:99"], ["mnist"], ["x.npz"], ["--epochs", "0"],
 )  # fmt: skip
 
@@ -304,7 +345,9 @@ def run_cases(count: int, generator: random.Random) -> list[Case]:
             words = [*USES["resume"], *generator.choice(CONTRADICTIONS)]
             cases.append(Case("run folders", "resume", "", tuple(words), run))
             continue
-        file = generator.choice(["config.json"] * 4 + ["checkpoint.pt"] * 4 + ["summary.json", "history.jsonl", "curves.png"])
+        file = generator.choice(
+            ["config.json"] * 4 + ["checkpoint.pt"] * 4 + ["summary.json", "history.jsonl", "curves.png"]
+        )
         if run == "text" and generator.random() < 0.4:
             file = "text_encoder.pt"
         crafted = FILES.get(file, (mutations.torch_entry,) if file == "text_encoder.pt" else ())
@@ -342,8 +385,16 @@ def run_folder_case(case: Case) -> dict[str, Any]:
     if case.change is None:
         return {**result, **_contradiction(case, output)}
     if essence(case, output) == OUTPUTS.get(f"{case.run} {case.name}"):
-        return {**result, "outcome": "accepted", "reason": "the command does not depend on the change: the same output as without it"}
-    return {**result, "outcome": "silently wrong", "message": f"another output than that of the valid run: {output[:200]}"}
+        return {
+            **result,
+            "outcome": "accepted",
+            "reason": "the command does not depend on the change: the same output as without it",
+        }
+    return {
+        **result,
+        "outcome": "silently wrong",
+        "message": f"another output than that of the valid run: {output[:200]}",
+    }
 
 
 def _contradiction(case: Case, output: str) -> dict[str, Any]:
@@ -364,7 +415,9 @@ def essence(case: Case, output: str) -> str:
     weights = ""
     if case.name in ("resume", "longer") and Path("run/checkpoint.pt").is_file():
         content = torch.load("run/checkpoint.pt", weights_only=True)
-        sums = {key: float(x.double().abs().sum()) for key, x in content["model"].items() if isinstance(x, torch.Tensor)}
+        sums = {
+            key: float(x.double().abs().sum()) for key, x in content["model"].items() if isinstance(x, torch.Tensor)
+        }
         weights = json.dumps([sums, content["epoch"]])
     return json.dumps(values, sort_keys=True) + weights
 

@@ -80,7 +80,9 @@ def _idx(folder: Path) -> None:
     for part, count in (("train", 60), ("t10k", 12)):
         pixels = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, count, 28, 28) + pixels.tobytes())
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + bytes(i % 10 for i in range(count)))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">II", 0x801, count) + bytes(i % 10 for i in range(count))
+        )
 
 
 def _cifar(folder: Path) -> None:
@@ -105,7 +107,11 @@ def _cifar_pickles(folder: Path) -> None:
 
     (folder / "cifar-10-batches-py").mkdir()
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]:
-        content = {"data": np.zeros((20, 3072), np.uint8), "labels": list(range(10)) * 2, "label_names": list("abcdefghij")}
+        content = {
+            "data": np.zeros((20, 3072), np.uint8),
+            "labels": list(range(10)) * 2,
+            "label_names": list("abcdefghij"),
+        }
         (folder / "cifar-10-batches-py" / name).write_bytes(pickle.dumps(content))
 
 
@@ -113,7 +119,10 @@ def _svhn(folder: Path) -> None:
     from scipy.io import savemat
 
     for part in ("train", "test"):
-        savemat(folder / f"{part}_32x32.mat", {"X": np.zeros((32, 32, 3, 20), np.uint8), "y": np.arange(20)[:, None] % 10 + 1})
+        savemat(
+            folder / f"{part}_32x32.mat",
+            {"X": np.zeros((32, 32, 3, 20), np.uint8), "y": np.arange(20)[:, None] % 10 + 1},
+        )
 
 
 def _image(suffix: str) -> Callable[[Path], None]:
@@ -218,27 +227,65 @@ def _write_text(folder: Path) -> None:
 IDX = tuple(f"MNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 VECTOR_CHANGES = (mutations.vector_header, mutations.vector_row, mutations.vector_row)
 FORMATS = (
-    Format("npz", _npz, _splits("x.npz"), ("x.npz",), (mutations.arrays,) * 4 + (mutations.huge_array, mutations.bomb, mutations.object_array), True, 3),
+    Format(
+        "npz",
+        _npz,
+        _splits("x.npz"),
+        ("x.npz",),
+        (mutations.arrays,) * 4 + (mutations.huge_array, mutations.bomb, mutations.object_array),
+        True,
+        3,
+    ),
     Format("npz with a test set", _official_npz, _splits("x.npz"), ("x.npz",), (), True),
-    Format("npy for predict", _npy, _predict("x.npy"), ("x.npy",), (mutations.arrays,) * 4 + (mutations.huge_array, mutations.object_array), False, 2),
+    Format(
+        "npy for predict",
+        _npy,
+        _predict("x.npy"),
+        ("x.npy",),
+        (mutations.arrays,) * 4 + (mutations.huge_array, mutations.object_array),
+        False,
+        2,
+    ),
     Format("npz for predict", _npz, _predict("x.npz"), ("x.npz",), (mutations.arrays,) * 3 + (mutations.bomb,), True),
     Format("idx", _idx, _splits("mnist"), IDX, (), False, 1.5),
-    Format("CIFAR-10 binary", _cifar, _splits("cifar10"), ("cifar-10-batches-bin/data_batch_2.bin", "cifar-10-batches-bin/test_batch.bin")),
-    Format("CIFAR-100 binary", _cifar100, _splits("cifar100"), ("cifar-100-binary/train.bin", "cifar-100-binary/fine_label_names.txt")),
-    Format("CIFAR-10 pickles", _cifar_pickles, _splits("cifar10"), ("cifar-10-batches-py/data_batch_2", "cifar-10-batches-py/batches.meta"), (), True, 0.5),
+    Format(
+        "CIFAR-10 binary",
+        _cifar,
+        _splits("cifar10"),
+        ("cifar-10-batches-bin/data_batch_2.bin", "cifar-10-batches-bin/test_batch.bin"),
+    ),
+    Format(
+        "CIFAR-100 binary",
+        _cifar100,
+        _splits("cifar100"),
+        ("cifar-100-binary/train.bin", "cifar-100-binary/fine_label_names.txt"),
+    ),
+    Format(
+        "CIFAR-10 pickles",
+        _cifar_pickles,
+        _splits("cifar10"),
+        ("cifar-10-batches-py/data_batch_2", "cifar-10-batches-py/batches.meta"),
+        (),
+        True,
+        0.5,
+    ),
     Format("SVHN", _svhn, _splits("svhn"), ("train_32x32.mat",), (), True, 0.5),
-    *(Format(f"{suffix} image", _image(suffix), _predict(f"x.{suffix}"), (f"x.{suffix}",), weight=0.6)
-      for suffix in ("png", "jpg", "gif", "bmp", "tif", "pgm", "webp")),
+    *(
+        Format(f"{suffix} image", _image(suffix), _predict(f"x.{suffix}"), (f"x.{suffix}",), weight=0.6)
+        for suffix in ("png", "jpg", "gif", "bmp", "tif", "pgm", "webp")
+    ),
     Format("word2vec text", _text_vectors, _vectors("x.txt"), ("x.txt",), VECTOR_CHANGES * 2, weight=1.5),
     Format("GloVe", _glove, _vectors("x.txt"), ("x.txt",), VECTOR_CHANGES),
     Format("word2vec binary", _binary_vectors, _vectors("x.bin"), ("x.bin",), (mutations.vector_header,), weight=1.5),
     Format("word2vec gzip", _zipped_vectors, _vectors("x.txt.gz"), ("x.txt.gz",), (), True),
     Format("reviews", _reviews, _read_reviews, ("aclImdb/train/neg/3_0.txt", "aclImdb/test/pos/5_3.txt")),
-    Format("checkpoint, weights", _checkpoint, _load_weights, ("checkpoint.pt",), (mutations.torch_entry,) * 10, True, 4),
+    Format(
+        "checkpoint, weights", _checkpoint, _load_weights, ("checkpoint.pt",), (mutations.torch_entry,) * 10, True, 4
+    ),
     Format("checkpoint, resume", _checkpoint, _resume, ("checkpoint.pt",), (mutations.torch_entry,) * 12, True, 4),
     Format("text encoder", _text_run, _text_encoder, ("run/text_encoder.pt",), (mutations.torch_entry,) * 6, True, 2),
     Format("text for predict", _write_text, _predict("x.txt", "text"), ("x.txt",), weight=0.6),
-)  # fmt: skip
+)
 BY_NAME = {form.name: form for form in FORMATS}
 RESULTS: dict[str, str] = {}  # digest of what is read from the valid files
 
@@ -257,7 +304,9 @@ def cases(count: int, generator: random.Random, folder: Path) -> list[Case]:
     chosen = []
     for form in FORMATS:
         number = round(count * form.weight / total)
-        changes = [generator.choice(pool) for pool in generator.choices((DAMAGE, REPLACED, KINDS), (6, 3, 1.2), k=number)]
+        changes = [
+            generator.choice(pool) for pool in generator.choices((DAMAGE, REPLACED, KINDS), (6, 3, 1.2), k=number)
+        ]
         if form.crafted:
             changes[: number // 2] = [generator.choice(form.crafted) for _ in range(number // 2)]
         for change in changes:
@@ -288,7 +337,11 @@ def _read(form: Format, case: Case) -> dict[str, Any]:
         message = f"{type(error).__name__}: {error}"
         clear = _is_clear(error, case)
         where = commands.where(error)
-        return _executed() or {"outcome": "refused clearly" if clear else "refused unclearly", "message": message[:400], "where": where}
+        return _executed() or {
+            "outcome": "refused clearly" if clear else "refused unclearly",
+            "message": message[:400],
+            "where": where,
+        }
     if executed := _executed():
         return executed
     if nan := has_nan(content) or commands.has_nan_text(content):
@@ -297,10 +350,21 @@ def _read(form: Format, case: Case) -> dict[str, Any]:
     if same:
         return {"outcome": "accepted", "reason": "the same content as that of the valid file"}
     if form.checksum and case.change in DAMAGE:
-        return {"outcome": "silently wrong", "message": "other content than the valid file's, although the format has checksums"}
+        return {
+            "outcome": "silently wrong",
+            "message": "other content than the valid file's, although the format has checksums",
+        }
     if case.change in DAMAGE:
-        return {"outcome": "accepted", "reason": "the format has no checksum, and the changed bytes are other valid data"}
-    if case.change in form.crafted or case.change in (mutations.words, mutations.invalid_utf8, mutations.zeros, mutations.other_format):
+        return {
+            "outcome": "accepted",
+            "reason": "the format has no checksum, and the changed bytes are other valid data",
+        }
+    if case.change in form.crafted or case.change in (
+        mutations.words,
+        mutations.invalid_utf8,
+        mutations.zeros,
+        mutations.other_format,
+    ):
         reason = _crafted_reason(case, content)
         if reason:
             return {"outcome": "accepted", "reason": reason}
@@ -308,9 +372,12 @@ def _read(form: Format, case: Case) -> dict[str, Any]:
 
 
 def _crafted_reason(case: Case, content: Any) -> str:
-    if case.change in (mutations.vector_row, mutations.vector_header, mutations.words, mutations.invalid_utf8) and case.name in (
-        "word2vec text", "GloVe", "reviews", "text for predict", "CIFAR-100 binary"
-    ):  # fmt: skip
+    if case.change in (
+        mutations.vector_row,
+        mutations.vector_header,
+        mutations.words,
+        mutations.invalid_utf8,
+    ) and case.name in ("word2vec text", "GloVe", "reviews", "text for predict", "CIFAR-100 binary"):
         return "the changed text is a valid text of the format"
     if case.change is mutations.arrays:
         return "an array of another kind that is documented as valid"
@@ -337,7 +404,7 @@ def _is_clear(error: BaseException, case: Case) -> bool:
     named = any(name in text for name in names)
     last = traceback.extract_tb(error.__traceback__)[-1]
     raised = last.filename.startswith(LIBRARY) and (last.line or "").startswith("raise")
-    return named and (raised or isinstance(error, OSError) and error.filename is not None)
+    return named and (raised or (isinstance(error, OSError) and error.filename is not None))
 
 
 def digest(content: Any) -> str:

@@ -128,7 +128,17 @@ def zeros(path: Path, generator: random.Random) -> str:
 
 
 def words(path: Path, generator: random.Random) -> str:
-    path.write_text(generator.choice(("hello\n", "<html><body>404</body></html>", "version https://git-lfs.github.com/spec/v1\n", "\n\n\n", "a" * 100_000)))
+    path.write_text(
+        generator.choice(
+            (
+                "hello\n",
+                "<html><body>404</body></html>",
+                "version https://git-lfs.github.com/spec/v1\n",
+                "\n\n\n",
+                "a" * 100_000,
+            )
+        )
+    )
     return "another text"
 
 
@@ -221,23 +231,33 @@ def _x(dtype: Any = np.float32, shape: tuple[int, ...] = (30, 8, 8), value: floa
 
 BAD_X: dict[str, Callable[[], Any]] = {
     "good": _x, "NaN": lambda: _x(value=np.nan), "infinity": lambda: _x(value=np.inf), "1e38": lambda: _x(value=3e38),
-    "float64 1e300": lambda: _x(np.float64, value=1e300), "complex": lambda: _x(np.complex64), "bool": lambda: _x(np.bool_),
-    "int64": lambda: _x(np.int64), "uint16": lambda: _x(np.uint16), "datetime": lambda: np.zeros((30, 8, 8), "datetime64[s]"),
+    "float64 1e300": lambda: _x(np.float64, value=1e300), "complex": lambda: _x(np.complex64),
+    "bool": lambda: _x(np.bool_),
+    "int64": lambda: _x(np.int64), "uint16": lambda: _x(np.uint16),
+    "datetime": lambda: np.zeros((30, 8, 8), "datetime64[s]"),
     "text": lambda: np.full((30, 8, 8), "a"), "structured": lambda: np.zeros((30, 8, 8), [("a", np.float32)]),
     "objects": lambda: np.full((30, 8, 8), None), "0-d": lambda: np.array(1.0), "1-d": lambda: np.zeros(30, np.float32),
-    "5-d": lambda: _x(shape=(30, 1, 1, 8, 8)), "empty": lambda: _x(shape=(0, 8, 8)), "no pixels": lambda: _x(shape=(30, 0, 8)),
-    "one sample": lambda: _x(shape=(1, 8, 8)), "channels last": lambda: _x(shape=(30, 8, 8, 3)), "longdouble": lambda: _x(np.longdouble),
+    "5-d": lambda: _x(shape=(30, 1, 1, 8, 8)), "empty": lambda: _x(shape=(0, 8, 8)),
+    "no pixels": lambda: _x(shape=(30, 0, 8)),
+    "one sample": lambda: _x(shape=(1, 8, 8)), "channels last": lambda: _x(shape=(30, 8, 8, 3)),
+    "longdouble": lambda: _x(np.longdouble),
     "float16": lambda: _x(np.float16), "big-endian": lambda: _x(">f4"), "void": lambda: np.zeros((30, 8, 8), "V4"),
     "timedelta": lambda: np.zeros((30, 8, 8), "timedelta64[s]"), "10 samples": lambda: _x(shape=(10, 8, 8)),
 }  # fmt: skip
 BAD_Y: dict[str, Callable[[], Any]] = {
-    "good": lambda: np.arange(30) % 3, "float": lambda: (np.arange(30) % 3).astype(np.float32), "NaN": lambda: np.full(30, np.nan),
+    "good": lambda: np.arange(30) % 3, "float": lambda: (np.arange(30) % 3).astype(np.float32),
+    "NaN": lambda: np.full(30, np.nan),
     "negative": lambda: np.arange(30) % 3 - 1, "10**7": lambda: np.where(np.arange(30) == 7, 10**7, np.arange(30) % 3),
-    "2**63": lambda: np.where(np.arange(30) == 7, 2**63 + 1, np.arange(30) % 3).astype(np.uint64), "bool": lambda: np.arange(30) % 2 == 0,
-    "2-d": lambda: np.zeros((30, 1), np.int64), "one-hot": lambda: np.eye(3)[np.arange(30) % 3], "short": lambda: np.arange(29) % 3,
-    "empty": lambda: np.zeros(0, np.int64), "texts": lambda: np.array(["a", "b", "c"] * 10), "empty texts": lambda: np.array(["a", ""] * 15),
-    "bytes": lambda: np.array([b"a", b"\xff"] * 15), "objects": lambda: np.array(["a", 1, None] * 10, object), "one class": lambda: np.zeros(30, np.int64),
-    "complex": lambda: np.arange(30).astype(np.complex64), "all different": lambda: np.arange(30), "structured": lambda: np.zeros(30, [("a", int)]),
+    "2**63": lambda: np.where(np.arange(30) == 7, 2**63 + 1, np.arange(30) % 3).astype(np.uint64),
+    "bool": lambda: np.arange(30) % 2 == 0,
+    "2-d": lambda: np.zeros((30, 1), np.int64), "one-hot": lambda: np.eye(3)[np.arange(30) % 3],
+    "short": lambda: np.arange(29) % 3,
+    "empty": lambda: np.zeros(0, np.int64), "texts": lambda: np.array(["a", "b", "c"] * 10),
+    "empty texts": lambda: np.array(["a", ""] * 15),
+    "bytes": lambda: np.array([b"a", b"\xff"] * 15), "objects": lambda: np.array(["a", 1, None] * 10, object),
+    "one class": lambda: np.zeros(30, np.int64),
+    "complex": lambda: np.arange(30).astype(np.complex64), "all different": lambda: np.arange(30),
+    "structured": lambda: np.zeros(30, [("a", int)]),
     "datetime": lambda: np.zeros(30, "datetime64[s]"),
 }  # fmt: skip
 
@@ -328,8 +348,10 @@ KINDS: tuple[Change, ...] = (missing, folder, fifo, link, dangling_link, looping
 # JSON
 
 JSON_VALUES = (
-    None, True, False, 0, 1, -1, 1.5, 10**12, 2**63, 10**30, 1000000, float("nan"), float("inf"), "", "abc", "0", "../..", "é\udcff",
-    "cuda:99", "meta", "bf16", [], [0], [-1], [1, "a"], [[1]], [10**9, 10**9], {}, {"a": 1}, "x" * 100_000, "missing.npz", "hinton",
+    None, True, False, 0, 1, -1, 1.5, 10**12, 2**63, 10**30, 1000000, float("nan"), float("inf"), "", "abc", "0",
+    "../..", "é\udcff",
+    "cuda:99", "meta", "bf16", [], [0], [-1], [1, "a"], [[1]], [10**9, 10**9], {}, {"a": 1}, "x" * 100_000,
+    "missing.npz", "hinton",
     "imdb", "mnist", "a\nb", "\0",
 )  # fmt: skip
 
@@ -369,7 +391,21 @@ def json_field(path: Path, generator: random.Random) -> str:
 
 def json_content(path: Path, generator: random.Random) -> str:
     text = generator.choice(
-        ("[]", "null", "1", '"a"', "{}", "[" * 100_000, "{", '{"a": 1', "NaN", '{"a": 1}{"a": 2}', "\ufeff{}", "[1, 2]", "{'a': 1}")
+        (
+            "[]",
+            "null",
+            "1",
+            '"a"',
+            "{}",
+            "[" * 100_000,
+            "{",
+            '{"a": 1',
+            "NaN",
+            '{"a": 1}{"a": 2}',
+            "\ufeff{}",
+            "[1, 2]",
+            "{'a': 1}",
+        )
     )
     path.write_text(text, encoding="utf-8")
     return f"JSON: {text[:20]}"
@@ -397,7 +433,25 @@ def torch_entry(path: Path, generator: random.Random) -> str:
             name = "removed"
         else:
             place[key] = generator.choice(
-                (None, True, 0, -1, 1.5, float("nan"), 10**12, 10**30, "abc", "", [], {}, [1], {"a": 1}, torch.zeros(2), torch.tensor(float("nan")), b"abc")
+                (
+                    None,
+                    True,
+                    0,
+                    -1,
+                    1.5,
+                    float("nan"),
+                    10**12,
+                    10**30,
+                    "abc",
+                    "",
+                    [],
+                    {},
+                    [1],
+                    {"a": 1},
+                    torch.zeros(2),
+                    torch.tensor(float("nan")),
+                    b"abc",
+                )
             )
             name = f"is {str(place[key])[:40]!r}"
         break
@@ -433,9 +487,10 @@ TENSOR_CHANGES: dict[str, Callable[[torch.Tensor], Any]] = {
 
 def vector_header(path: Path, generator: random.Random) -> str:
     content = path.read_bytes()
-    first, _, rest = content.partition(b"\n")
+    _, _, rest = content.partition(b"\n")
     header = generator.choice(
-        (b"0 0", b"-1 3", b"3 -1", b"99999999999 3", b"3 99999999999", b"9" * 30 + b" 3", b"3 " + b"9" * 30, b"3", b"", b"3 3 3", b"a b",
+        (b"0 0", b"-1 3", b"3 -1", b"99999999999 3", b"3 99999999999", b"9" * 30 + b" 3", b"3 " + b"9" * 30, b"3", b"",
+         b"3 3 3", b"a b",
          b"1e3 3", b" 3 3", b"3\t3", b"\xef\xbb\xbf3 3", b"3.0 3", b"\xd9\xa3 3")
     )  # fmt: skip
     path.write_bytes(header + b"\n" + rest)
@@ -444,8 +499,10 @@ def vector_header(path: Path, generator: random.Random) -> str:
 
 def vector_row(path: Path, generator: random.Random) -> str:
     row = generator.choice(
-        (b"the 0,1 0,2 0,3", b"the nan 1 2", b"the inf 1 2", b"the 1e400 1 2", b"the 1 2", b"the 1 2 3 4", b"the", b"", b"the a b c",
-         b"caf\xe9 1 2 3", b"my name 1 2 3", b"the\t1\t2\t3", b"the  1  2  3", b"the 1 2 3 ", b"the 1 2 0x3", b"the 1 2 3_0", b"1 2 3",
+        (b"the 0,1 0,2 0,3", b"the nan 1 2", b"the inf 1 2", b"the 1e400 1 2", b"the 1 2", b"the 1 2 3 4", b"the",
+         b"", b"the a b c",
+         b"caf\xe9 1 2 3", b"my name 1 2 3", b"the\t1\t2\t3", b"the  1  2  3", b"the 1 2 3 ", b"the 1 2 0x3",
+         b"the 1 2 3_0", b"1 2 3",
          b" 1 2 3", b"the 1 2 " + b"9" * 100, b"\0 1 2 3", b"the 1 2 3\r")
     )  # fmt: skip
     lines = path.read_bytes().split(b"\n")

@@ -109,7 +109,10 @@ class _Process:
         if rest and result is None:
             result = {"outcome": "crash", "message": f"exit status {status}: {self._stack()}"}
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
-                result = {"outcome": "hang", "message": f"more than {SECONDS} seconds of processor time: {self._stack()}"}
+                result = {
+                    "outcome": "hang",
+                    "message": f"more than {SECONDS} seconds of processor time: {self._stack()}",
+                }
         os.close(self.pipe)
         shutil.rmtree(self.folder, ignore_errors=True)
         return result, rest

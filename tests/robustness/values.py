@@ -1,6 +1,6 @@
 """Objects for calls: valid ones, which the calls begin with, and a pool of bad values.
 
-Both are Python expressions, evaluated in the process that makes the call, so that a report shows code that reproduces it.
+Both are Python expressions, evaluated in the process that makes the call, so that reports show code that reproduces it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def text_encoder() -> ff.data.text.TextEncoder:
 
 
 def recipe() -> ff.recipes.Recipe:
-    return ff.recipes.get("symba").replace(widths=(5, 4), epochs=1, batch_size=12, label_encoder=ff.label_encoders.Concatenation)
+    return ff.recipes.get("symba").replace(
+        widths=(5, 4), epochs=1, batch_size=12, label_encoder=ff.label_encoders.Concatenation
+    )
 
 
 def config() -> ff.runs.RunConfig:
@@ -211,7 +213,8 @@ NUMBERS = (
     "2**63", "10**30", "-10**30", "10**400", "True", "False", "'3'", "'nan'", "''", "None", "1 + 2j", "Fraction(1, 3)",
     "Decimal('0.5')", "Decimal('NaN')", "np.int64(3)", "np.int64(-1)", "np.float32(0.5)", "np.float64('nan')",
     "np.bool_(True)", "np.array(3)", "np.array([1.0, 2.0])", "torch.tensor(2)", "torch.tensor(0.5)",
-    "torch.tensor(nan)", "torch.tensor([1.0, 2.0])", "[]", "[1, 2]", "(1, 2)", "(0, -1)", "(2, 'a')", "(10**12, 10**12)",
+    "torch.tensor(nan)", "torch.tensor([1.0, 2.0])", "[]", "[1, 2]", "(1, 2)", "(0, -1)", "(2, 'a')",
+    "(10**12, 10**12)",
     "(nan, nan)", "(1, 2, 3, 4, 5)", "[[1], [2]]",
 )  # fmt: skip
 TENSORS = (
@@ -223,8 +226,10 @@ TENSORS = (
     "torch.zeros(12, 6, dtype=torch.float64)", "torch.zeros(12, 6, dtype=torch.float16)",
     "torch.zeros(12, 6, dtype=torch.uint8)", "torch.rand(12, 6, device='meta')", "torch.rand(12, 6).to_sparse()",
     "torch.rand(12, 6, requires_grad=True)", "np.random.rand(12, 6)", "np.zeros((12, 6), object)",
-    "np.zeros((12, 6), 'datetime64[s]')", "np.array(['a'] * 12)", "np.zeros(12, [('a', float)])", "np.full((12, 6), nan)",
-    "torch.arange(12) - 1", "torch.arange(12) % 3", "torch.arange(11) % 3", "torch.arange(12)", "torch.arange(12).float()",
+    "np.zeros((12, 6), 'datetime64[s]')", "np.array(['a'] * 12)", "np.zeros(12, [('a', float)])",
+    "np.full((12, 6), nan)",
+    "torch.arange(12) - 1", "torch.arange(12) % 3", "torch.arange(11) % 3", "torch.arange(12)",
+    "torch.arange(12).float()",
     "torch.full((12,), 10**7)", "torch.tensor([], dtype=torch.int64)", "torch.arange(12) % 3 == 0",
     "torch.arange(12).view(12, 1) % 3", "(torch.arange(12) % 3).to(torch.uint8)", "np.arange(12) % 3",
     "(images(), labels())", "(images(), None)", "(images(), labels(), labels())", "(images(),)", "(labels(), images())",
@@ -260,9 +265,11 @@ PLUGINS = (
 )  # fmt: skip
 TEXTS = (
     "'abc'", "''", "'a b'", "'\\0'", "'x' * 300", "b'abc'", "Path('missing')", "Path('.')", "'missing/file'", "'.'",
-    "'/dev/null/x'", "'mean'", "'max'", "'cpu'", "'cuda'", "'cuda:99'", "'meta'", "'bf16'", "'float16'", "1", "-1", "True",
+    "'/dev/null/x'", "'mean'", "'max'", "'cpu'", "'cuda'", "'cuda:99'", "'meta'", "'bf16'", "'float16'", "1", "-1",
+    "True",
     "None", "nan", "[]", "['a']", "('a', 'a')", "('a', '')", "(1, 2)", "{'a': 1}", "{1, 2}", "{}", "object()",
-    "torch.device('cuda:99')", "torch.float32", "torch.int64", "str", "np.str_('abc')", "np.array(['a', 'b'])", "'é\\udcff'",
+    "torch.device('cuda:99')", "torch.float32", "torch.int64", "str", "np.str_('abc')", "np.array(['a', 'b'])",
+    "'é\\udcff'",
 )  # fmt: skip
 OTHERS = (
     "object()", "int", "type", "nn.Linear", "Ellipsis", "NotImplemented", "b''", "(i for i in range(3))", "iter([])",
@@ -273,7 +280,8 @@ OTHERS = (
     "[range(9)]", "[range(0)]", "[[0], [1]]", "torch.Generator()", "torch.Generator", "torch.float32", "torch.int64",
     "torch.bfloat16", "np", "Exception('x')", "Uninitialized", "partial(int)", "map(int, ['1'])", "memoryview(b'abc')",
     "ff.specs.LayerSpec(0, (6,))", "ff.specs.LayerSpec(0, (6, 3, 3))", "ff.specs.LayerSpec(0, ())",
-    "ff.specs.LayerSpec(5, (1, 1, 1, 1))", "batch()", "ff.Batch(images(), labels())", "ff.Batch(images())", "labeled()", "stack()",
+    "ff.specs.LayerSpec(5, (1, 1, 1, 1))", "batch()", "ff.Batch(images(), labels())", "ff.Batch(images())",
+    "labeled()", "stack()",
     "evaluation()", "text_encoder()", "documents()", "architectures.Dense()", "architectures.Dense",
 )  # fmt: skip
 POOLS = {"numbers": NUMBERS, "tensors": TENSORS, "plugins": PLUGINS, "texts": TEXTS, "others": OTHERS}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 __all__ = ["Check", "Range", "check_plugin", "checks_of", "describe"]
 
 LONGEST = 80  # characters of a value in a message
+LONGEST_RANGE = 2**20  # a range may have more elements than fit into memory
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,8 @@ def _sequence(kind: type[Any], element: Check | None) -> Check:
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, accepted) or isinstance(value, str | bytes):
             raise _MismatchError
+        if isinstance(value, range) and value[LONGEST_RANGE:]:
+            raise ValueError(f"{name} must have at most {LONGEST_RANGE} elements, got {value}")
         values = _checked_elements(name, value, [element] * len(value))
         if kind is tuple:
             return tuple(values)
