@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,8 @@ def _in_folder(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _run(cases: list[tuple[Callable[[Any], dict[str, Any]], Any]], jobs: int, records: list[dict[str, Any]]) -> None:
-    for number, ((_, case), result) in enumerate(_results(cases, jobs), start=1):
+    results = run_all(cases, lambda entry: entry[0](entry[1]), jobs, batch=20)
+    for number, ((_, case), result) in enumerate(results, start=1):
         records.append(
             {
                 "category": case.category,
@@ -125,16 +126,6 @@ def _run(cases: list[tuple[Callable[[Any], dict[str, Any]], Any]], jobs: int, re
         )
         if number % 500 == 0:
             print(f"{number} of {len(cases)}", file=sys.stderr)
-
-
-def _results(
-    cases: list[tuple[Callable[[Any], dict[str, Any]], Any]], jobs: int
-) -> Iterator[tuple[tuple[Any, Any], dict[str, Any]]]:
-    """Run calls in processes for several cases, since they change little, and all others each in one of its own."""
-    calls = [entry for entry in cases if entry[0] is interface.run_case]
-    others = [entry for entry in cases if entry[0] is not interface.run_case]
-    yield from run_all(calls, lambda entry: entry[0](entry[1]), jobs, batch=20)
-    yield from run_all(others, lambda entry: entry[0](entry[1]), jobs)
 
 
 def summarize(records: list[dict[str, Any]]) -> tuple[dict[str, dict[str, int]], dict[str, list[dict[str, Any]]]]:
