@@ -176,7 +176,8 @@ class GoodnessReadout(nn.Module):
         logits: Tensor = self.linear(standardize(goodness).flatten(1).to(self.linear.weight.dtype))
         return logits
 
-    def fit(self, goodness: Tensor, labels: Tensor, steps: int = 50) -> GoodnessReadout:
+    @checked
+    def fit(self, goodness: Tensor, labels: Tensor, steps: PositiveInt = 50) -> GoodnessReadout:
         """Train the classifier by cross-entropy, and return it.
 
         Args:

@@ -37,6 +37,17 @@ Classifier = Callable[[Tensor], Tensor] | Literal["head"]
 
 
 @checked
+def check_step(
+    groups: Groups | None,
+    generator: torch.Generator | None,
+    autocast: torch.dtype | None,
+    monitor: bool,
+    whole_step: WholeStep | None,
+) -> None:
+    """Check the arguments of a user's step by their annotations; those of :func:`~forwardforward.fit` are valid."""
+
+
+@checked
 class Network(nn.Module):
     """Base of the models that :func:`~forwardforward.fit` trains and :func:`~forwardforward.evaluate` measures.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from forwardforward._utils.arguments import checked
+from forwardforward._utils.arguments import PositiveInt, checked
 
 __all__ = ["Preprocessing"]
 
@@ -51,7 +51,8 @@ class Preprocessing(nn.Module):
         self.register_buffer("std", None)
         self.register_buffer("fitted", torch.tensor(False) if standardize else None)
 
-    def setup(self, input_shape: tuple[int, ...]) -> None:
+    @checked
+    def setup(self, input_shape: Sequence[PositiveInt]) -> None:
         """Create the statistics, as those of data with mean 0 and standard deviation 1.
 
         Args:

@@ -23,7 +23,7 @@ from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import layer_outputs, run_layers, setup_layers, skip_tensors
 from forwardforward.layers.layer import Defaults
 from forwardforward.negatives import Negatives, RandomLabel
-from forwardforward.network import Classifier, Network
+from forwardforward.network import Classifier, Network, check_step
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
@@ -234,7 +234,8 @@ class FFSequential(Network):
         """Whether the shapes of all parameters are known."""
         return bool(self._shapes)
 
-    def setup(self, input_shape: Sequence[int]) -> None:
+    @checked
+    def setup(self, input_shape: Sequence[PositiveInt]) -> None:
         """Set up every plug-in in a dry run on one input of zeros; called at the first batch if not at construction.
 
         Args:
@@ -397,6 +398,8 @@ class FFSequential(Network):
             ValueError: If images and labels do not fit the network.
         """
         check_optimizer(optimizer)
+        if validate:
+            check_step(groups, generator, autocast, monitor, whole_step)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._prepared(batch, validate)

@@ -87,6 +87,7 @@ class NeedsSetup(Protocol):
         ...
 
 
+@checked
 def setup_plugin(plugin: object, spec: LayerSpec) -> None:
     """Set up a plug-in that depends on its layer; others are unchanged.
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 __all__ = ["Check", "Range", "check_plugin", "checks_of", "describe"]
 
 LONGEST = 80  # characters of a value in a message
+LONGEST_RANGE = 2**20  # a range may have more elements than fit into memory
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def _as_float(value: Any) -> float | None:
     if isinstance(value, np.floating | np.integer):
         value = value.item()
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if value.bit_length() < 1024 else math.inf
+        # torch takes no whole numbers of more than 64 bits
+        return value if abs(value) < 2**53 else float(value) if value.bit_length() < 1024 else math.inf
     return value if isinstance(value, float) else None
 
 
@@ -245,6 +247,8 @@ def _sequence(kind: type[Any], element: Check | None) -> Check:
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, accepted) or isinstance(value, str | bytes):
             raise _MismatchError
+        if isinstance(value, range) and value[LONGEST_RANGE:]:
+            raise ValueError(f"{name} must have at most {LONGEST_RANGE} elements, got {value}")
         values = _checked_elements(name, value, [element] * len(value))
         if kind is tuple:
             return tuple(values)
@@ -299,8 +303,8 @@ NOUNS = {
 
 def _instance(kind: type) -> Check:
     def check(name: str, value: Any) -> Any:
-        if isinstance(value, type) and issubclass(value, kind):
-            raise _class_error(name, value)
+        if isinstance(value, type) and (issubclass(value, kind) or isinstance(value, kind)):
+            raise _class_error(name, value)  # a class of any kind has the methods of some protocols
         if kind is bool and isinstance(value, np.bool_):
             return bool(value)
         if not isinstance(value, kind):

@@ -17,7 +17,7 @@ from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.numerics import accumulator
 from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import layer_outputs, setup_layers, skip_tensors
-from forwardforward.network import Network
+from forwardforward.network import Network, check_step
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
@@ -102,7 +102,8 @@ class Baseline(Network):
         """Whether the shapes of all parameters are known."""
         return self.output is not None
 
-    def setup(self, input_shape: Sequence[int]) -> None:
+    @checked
+    def setup(self, input_shape: Sequence[PositiveInt]) -> None:
         """Set up every layer in a dry run on one input of zeros, and create the output layer.
 
         Called at the first batch if the input's shape is unknown at construction.
@@ -187,6 +188,8 @@ class Baseline(Network):
                 device.
         """
         check_optimizer(optimizer)
+        if validate:
+            check_step(groups, generator, autocast, monitor, whole_step)
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._checked_batch(batch, validate)
             if labels is None:

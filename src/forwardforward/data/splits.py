@@ -109,6 +109,7 @@ class Splits:
             digest.update("\n".join(self.text_encoder.state()["words"]).encode())
         return digest.hexdigest()[:16]
 
+    @checked
     def to(self, device: torch.device | str) -> Splits:
         """Return the splits on ``device``."""
         train, validation, test = (part.to(device) for part in (self.train, self.validation, self.test))

@@ -143,6 +143,7 @@ class TensorData(Dataset[Any]):
         """Shape of one input."""
         return tuple(self.inputs.shape[1:])
 
+    @checked
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> TensorData:
         """Return the data set on ``device``.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forwardforward._utils.arguments import checked
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.training import History
 
@@ -29,6 +30,7 @@ _PANELS = (
 )
 
 
+@checked
 def curves(
     history: History, path: str | Path | None = None, test_errors: Mapping[str, float] | None = None
 ) -> tuple[Figure, Any]:

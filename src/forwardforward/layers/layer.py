@@ -30,6 +30,16 @@ NORMALIZE_FIRST = ("normalize", "transform", "add", "activate", "pool", "goodnes
 TRANSFORM_FIRST = ("transform", "normalize", "add", "activate", "pool", "goodness")
 
 
+#: The plug-ins that are applied in the operations, by the name of their argument.
+PLUGINS = {
+    "normalize": "normalization",
+    "add": "residual",
+    "activate": "activation",
+    "pool": "pool",
+    "goodness": "goodness",
+}
+
+
 class LayerOutput(NamedTuple):
     """The output of a layer, and its intermediate values.
 
@@ -277,7 +287,10 @@ class FFLayer(nn.Module):
         sizes: list[int] = [zeros[0].numel()]
         hooks = [part.register_forward_hook(_record_size(sizes)) for part in self.block.modules()]
 
+        operations = [self.order[0]]
+
         def prepare(operation: str, value: Tensor) -> None:
+            operations.append(operation)
             sizes.append(value[0].numel())
             plugin: object = {
                 "normalize": self.normalization,
@@ -294,6 +307,11 @@ class FFLayer(nn.Module):
                     goodness = self.objective.goodness_of(record["goodness_input"])
                     if goodness is not None:
                         self.objective.check_goodness(goodness)
+        except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
+            if (name := PLUGINS.get(operations[-1])) is None:
+                raise
+            reason = " ".join(str(error).split())
+            raise TypeError(f"{name} does not accept what this layer passes to it: {reason}") from error
         finally:
             for hook in hooks:
                 hook.remove()
@@ -357,10 +375,10 @@ class FFLayer(nn.Module):
             raise ValueError("the layer has no objective: pass goodness= and loss=, or objective=")
         values = self.outputs(x, skip)
         local: LocalLoss = self.objective(values.goodness_input, batch)
-        if local.loss.dim():
+        if not isinstance(local.loss, Tensor) or local.loss.dim():
+            got = f"shape {tuple(local.loss.shape)}" if isinstance(local.loss, Tensor) else repr(local.loss)
             raise ValueError(
-                f"loss must be one number per batch, such as a mean, got shape {tuple(local.loss.shape)} "
-                f"in the layer of {self.block}"
+                f"loss must be one number per batch, such as a mean, got {got} in the layer of {self.block}"
             )
         if self.peer is not None:
             positives = len(values.output) // 2 if batch.has_negatives else len(values.output)

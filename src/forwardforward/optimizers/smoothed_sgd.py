@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from forwardforward._utils.checks import check_not_negative
+from forwardforward._utils.arguments import NonNegativeFloat, Probability, checked
 
 
+@checked
 class SmoothedSGD(torch.optim.SGD):
     r"""Hinton's optimizer: a smoothed gradient, and a weight cost outside the smoothing.
 
@@ -36,12 +36,14 @@ class SmoothedSGD(torch.optim.SGD):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float = 0.005, smoothing: float = 0.9, weight_cost: float = 0.0
+        self,
+        params: Iterable[Any],
+        lr: NonNegativeFloat = 0.005,
+        smoothing: Probability = 0.9,
+        weight_cost: NonNegativeFloat = 0.0,
     ) -> None:
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
         # The default of parameter groups; the parent's constructor adds groups.
-        self._initial_weight_cost = check_not_negative("weight_cost", weight_cost)
+        self._initial_weight_cost = weight_cost
         super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
         self.defaults["weight_cost"] = weight_cost  # part of the pickled state
 

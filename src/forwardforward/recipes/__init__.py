@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import itertools
 
+from forwardforward._utils.arguments import checked
 from forwardforward.recipes import baselines, contrastive, pairs, per_class, text, trifecta
 from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.recipe import Recipe
@@ -28,6 +29,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+@checked
 def get(name: str) -> Recipe:
     """Return a recipe by name.
 

@@ -8,7 +8,14 @@ from functools import partial
 
 from torch.optim import SGD
 
-from forwardforward._utils.arguments import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, checked
+from forwardforward._utils.arguments import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    NumClasses,
+    PositiveFloat,
+    PositiveInt,
+    checked,
+)
 from forwardforward.data import Compose, RandomCrop, RandomFlip
 from forwardforward.goodness import (
     ClassGroups,
@@ -62,7 +69,8 @@ class ContrastiveObjective:
     dimensions: PositiveInt = 128
     pool: PositiveInt = 1
 
-    def __call__(self, num_classes: int, layer: int) -> Objective:
+    @checked
+    def __call__(self, num_classes: NumClasses, layer: NonNegativeInt) -> Objective:
         """Return the objective of a layer.
 
         Args:

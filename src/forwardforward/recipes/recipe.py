@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, checked
+from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_image_shape
 from forwardforward.data import Splits, load
 from forwardforward.data.batching import Data
@@ -165,7 +165,8 @@ class Recipe:
                     f"got {self._arguments(unused)}"
                 )
 
-    def layers(self, input_shape: Iterable[int], num_classes: int) -> list[FFLayer]:
+    @checked
+    def layers(self, input_shape: Sequence[PositiveInt], num_classes: NumClasses) -> list[FFLayer]:
         """Return new layers, with the objectives of :attr:`objective` if the recipe has it.
 
         Args:
@@ -178,7 +179,8 @@ class Recipe:
         shape = tuple(input_shape)
         return self._layers(shape, num_classes, self._label_encoder(shape, num_classes))
 
-    def model(self, input_shape: Iterable[int], num_classes: int) -> Network:
+    @checked
+    def model(self, input_shape: Sequence[PositiveInt], num_classes: NumClasses) -> Network:
         """Return a new, untrained model, whose initial weights follow ``torch.manual_seed``.
 
         Args:
@@ -227,6 +229,7 @@ class Recipe:
             **self.optimizer_options,
         )
 
+    @checked
     def fit(self, model: Network, train: Data, **options: Any) -> History:
         """Train a model with the recipe's optimizers, update schedule, augmentation, epochs and batch size.
 
@@ -238,6 +241,7 @@ class Recipe:
         settings = {name: getattr(self, name) for name in ("schedule", "augment", "epochs", "batch_size")}
         return fit(model, train, **{"optimizer": self.local_optimizer(), **settings, **options})
 
+    @checked
     def splits(self, data: str, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
         """Return a data set in the recipe's representation.
 
@@ -259,6 +263,7 @@ class Recipe:
         _check_names("changes", changes)
         return self._combine(self._settings, {**self._changes, **changes})
 
+    @checked
     def for_dataset(self, data: str) -> Recipe:
         """Return the recipe with its settings for a data set, in place of those for another one.
 

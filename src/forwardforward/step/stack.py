@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.arguments import checked
 from forwardforward.layers import FFLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.update_schedules import Group, Groups
@@ -82,6 +83,8 @@ def check_groups(groups: Groups, depth: int) -> list[Group]:
     checked = [group if isinstance(group, Group) else Group(group, group) for group in groups]
     for group in checked:
         layers, objectives = group
+        if not (isinstance(layers, range) and isinstance(objectives, range)):
+            raise TypeError(f"groups must be ranges of layers, such as range(0, 2), got {layers!r}")
         if not layers or layers.step != 1 or layers[0] < 0 or layers[-1] >= depth:
             raise ValueError(f"groups must be runs of neighboring layers of 0..{depth - 1}, got {layers}")
         if not set(objectives) <= set(layers):
@@ -92,6 +95,7 @@ def check_groups(groups: Groups, depth: int) -> list[Group]:
     return checked
 
 
+@checked
 def gradient_norm(module: nn.Module) -> Tensor:
     """Return the norm of a module's gradients, 0 if it has none."""
     norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.arguments import checked
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers import FFLayer
@@ -46,6 +47,7 @@ class CompilationError(RuntimeError):
     """The whole step could not be compiled; nothing has been updated."""
 
 
+@checked
 class WholeStep:
     """One training step as one function of all layers' parameters and buffers, then one update.
 

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from forwardforward._utils.arguments import checked
 from forwardforward.network import Network
 from forwardforward.step import CompilationError, StepResult, WholeStep
 
 __all__ = ["CompiledStep"]
 
 
+@checked
 class CompiledStep:
     """Training steps of a network, compiled with ``torch.compile`` where that works.
 

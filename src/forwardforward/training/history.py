@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forwardforward._utils.arguments import StrPath, checked
 from forwardforward._utils.files import replacing
 
 __all__ = ["History"]
@@ -30,7 +31,8 @@ class History:
         2.0
     """
 
-    def __init__(self, epochs: list[dict[str, Any]] | None = None) -> None:
+    @checked
+    def __init__(self, epochs: Sequence[Mapping[str, Any]] | None = None) -> None:
         self.epochs: list[dict[str, Any]] = list(epochs or [])
 
     def __len__(self) -> int:
@@ -45,6 +47,7 @@ class History:
         """Iterate over the records."""
         return iter(self.epochs)
 
+    @checked
     def layer(self, index: int, key: str) -> list[float | None]:
         """Return one figure of one layer over the epochs, None for epochs without it.
 
@@ -57,6 +60,7 @@ class History:
         records = [record["layers"][layer] if layer < len(record["layers"]) else None for record in self]
         return [None if record is None else record[key] for record in records]
 
+    @checked
     def validation(self, key: str = "error") -> list[float | None]:
         """Return one figure of the validation data over the epochs, None for epochs without it.
 
@@ -70,7 +74,8 @@ class History:
         """Seconds of all epochs together."""
         return float(sum(record["seconds"] for record in self))
 
-    def to_jsonl(self, path: str | Path) -> None:
+    @checked
+    def to_jsonl(self, path: StrPath) -> None:
         """Write one line of JSON per epoch, all of them or none."""
         with replacing(path) as file:
             file.writelines(json.dumps(record) + "\n" for record in self)

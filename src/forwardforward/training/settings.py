@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from forwardforward._utils.arguments import checked
+
 
 def described(value: object) -> str:
     """Return the ``repr`` without memory addresses, which differ between processes."""
@@ -31,6 +33,7 @@ def model_settings(model: nn.Module) -> dict[str, str]:
     return settings
 
 
+@checked
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the settings that differ, by name, as pairs (saved, current); None stands for a missing one.
 

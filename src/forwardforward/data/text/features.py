@@ -62,6 +62,7 @@ class MeanVectors(Representation):
             with contextlib.closing(vector_rows(Path(self.vectors))) as rows:
                 next(rows, None)  # the format is detected before the first row
 
+    @checked
     def fit(self, corpus: Corpus) -> tuple[tuple[str, ...], dict[str, Tensor]]:
         """Return the words with a vector, their vectors and their weights."""
         if isinstance(self.vectors, Word2Vec):

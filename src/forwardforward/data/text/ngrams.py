@@ -61,6 +61,7 @@ class NGrams(Representation):
         """Vocabulary size, including padding."""
         return self.vocabulary
 
+    @checked
     def fit(self, corpus: Corpus) -> tuple[list[str], dict[str, Tensor]]:
         """Return the training words, and the keys and indices of the vocabulary's n-grams of each length."""
         words = corpus.train_words

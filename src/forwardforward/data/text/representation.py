@@ -84,6 +84,7 @@ class Representation:
         """
         raise NotImplementedError
 
+    @checked
     def __call__(self, corpus: Corpus) -> TextEncoder:
         """Return a text encoder fitted to a corpus."""
         return TextEncoder(self, *self.fit(corpus))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -56,7 +57,8 @@ class ReviewFolder:
                 if not _files(folder / part / name):
                     raise ValueError(f"{folder / part / name} must contain reviews as .txt files, got none")
 
-    def labeled(self, part: str) -> tuple[list[Path], list[int]]:
+    @checked
+    def labeled(self, part: Literal["train", "test"]) -> tuple[list[Path], list[int]]:
         """Return the files of ``"train"`` or ``"test"``, and their classes."""
         pairs = [(file, label) for label, name in enumerate(CLASSES) for file in _files(self.folder / part / name)]
         return [file for file, _ in pairs], [label for _, label in pairs]

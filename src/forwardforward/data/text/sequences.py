@@ -46,6 +46,7 @@ class WordSequence(Representation):
         """Vocabulary size, including padding and the index of unknown words."""
         return self.vocabulary
 
+    @checked
     def fit(self, corpus: Corpus) -> tuple[list[str], dict[str, Tensor]]:
         """Return the training words and their indices; the last index is that of other words."""
         words = corpus.train_words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from forwardforward._utils.arguments import checked
 from forwardforward.data.text.features import MeanVectors
 from forwardforward.data.text.ngrams import NGrams
 from forwardforward.data.text.representation import Representation, TextEncoder
@@ -16,6 +17,7 @@ BUILT_IN: dict[str, type[Representation]] = {kind.__name__: kind for kind in (Me
 KEYS = ("representation", "settings", "words", "tensors")
 
 
+@checked
 def text_encoder_from_state(
     state: Mapping[str, Any], representation: type[Representation] | None = None
 ) -> TextEncoder:

@@ -84,6 +84,7 @@ class Word2Vec:
                     return
         _gensim()
 
+    @checked
     def vectors(self, corpus: Corpus) -> WordVectors:
         """Return the vectors of a corpus: saved vectors if available, else trained.
 
@@ -110,6 +111,7 @@ class Word2Vec:
         write_vectors(path, vectors)
         return vectors
 
+    @checked
     def train(self, corpus: Corpus) -> WordVectors:
         """Train and return vectors, without reading or saving a file.
 

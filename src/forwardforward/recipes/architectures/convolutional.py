@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
+from forwardforward._utils.arguments import NonNegativeInt, NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import InputShapeError, check_image_shape
 from forwardforward.layers import NORMALIZE_FIRST, FFConv2d, FFLayer, Residual, SkipConnection
 from forwardforward.normalization import GroupNorm, LayerNorm
@@ -45,7 +45,10 @@ class Convolutions:
     grouped: tuple[NonNegativeInt, ...] = ()
     residual: bool = False
 
-    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+    @checked
+    def __call__(
+        self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
+    ) -> list[FFLayer]:
         """Return one layer per width, which is its number of output channels.
 
         Raises:
@@ -94,7 +97,10 @@ class DeeperForward:
         (9, SkipConnection(distance=2, pool=1, concatenate=False))
     """
 
-    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+    @checked
+    def __call__(
+        self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
+    ) -> list[FFLayer]:
         """Return the layers, one and four per width.
 
         Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from forwardforward._utils.arguments import checked
+from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward.layers import FFLayer, FFLinear
 
 __all__ = ["Architecture", "Dense"]
@@ -34,7 +34,10 @@ class Dense:
 
     activation: nn.Module | None = None
 
-    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+    @checked
+    def __call__(
+        self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
+    ) -> list[FFLayer]:
         """Return one layer per width."""
         return [
             FFLinear(in_features, out_features, activation=copy.deepcopy(self.activation))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from forwardforward._utils.arguments import NumEmbeddings, PositiveFloat, PositiveInt, Probability, checked
+from forwardforward._utils.arguments import NumClasses, NumEmbeddings, PositiveFloat, PositiveInt, Probability, checked
 from forwardforward.layers import FFEmbedding, FFEmbeddingBag, FFLayer
 from forwardforward.recipes.architectures.dense import Dense
 
@@ -35,7 +35,10 @@ class BagOfWords:
     dropout: Probability = 0.0
     init_std: PositiveFloat = 1.0
 
-    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+    @checked
+    def __call__(
+        self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
+    ) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
         bag = FFEmbeddingBag(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
         return [bag, *Dense()(widths[:1], widths[1:], num_classes)]
@@ -65,7 +68,10 @@ class WordConvolutions:
     dropout: Probability = 0.0
     init_std: PositiveFloat = 1.0
 
-    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+    @checked
+    def __call__(
+        self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
+    ) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
         embedding = FFEmbedding(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
         convolutions = [
