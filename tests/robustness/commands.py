@@ -20,9 +20,9 @@ import torch
 
 import forwardforward as ff
 from forwardforward.cli import main
-from tests.robustness import mutations
+from tests.robustness import damage
+from tests.robustness.damage import DAMAGE, KINDS, REPLACED, Change
 from tests.robustness.interface import LIBRARY
-from tests.robustness.mutations import DAMAGE, KINDS, REPLACED, Change
 
 #: Valid run folders by name, and the outputs of commands on them.
 RUNS: dict[str, Path] = {}
@@ -251,7 +251,7 @@ def run_command_case(case: Case) -> dict[str, Any]:
     Path("text.txt").write_text("A text.")
     os.mkfifo("fifo")
     os.symlink("nowhere", "link")
-    np.savez("x.npz", x=mutations.BAD_X["good"](), y=mutations.BAD_Y["good"]())
+    np.savez("x.npz", x=damage.BAD_X["good"](), y=damage.BAD_Y["good"]())
     before = fingerprint(Path("run"))
     words = list(case.words)
     try:
@@ -314,10 +314,10 @@ def fingerprint(folder: Path) -> dict[str, str]:
 # Run folders
 
 FILES = {
-    "config.json": (mutations.json_field,) * 8 + (mutations.json_content,),
-    "summary.json": (mutations.json_field, mutations.json_content),
-    "history.jsonl": (mutations.json_field, mutations.json_field, mutations.json_content),
-    "checkpoint.pt": (mutations.torch_entry,) * 6,
+    "config.json": (damage.json_field,) * 8 + (damage.json_content,),
+    "summary.json": (damage.json_field, damage.json_content),
+    "history.jsonl": (damage.json_field, damage.json_field, damage.json_content),
+    "checkpoint.pt": (damage.torch_entry,) * 6,
 }
 USES = {
     "evaluate": ["evaluate", "run", "--json"],
@@ -350,7 +350,7 @@ def run_cases(count: int, generator: random.Random) -> list[Case]:
         )
         if run == "text" and generator.random() < 0.4:
             file = "text_encoder.pt"
-        crafted = FILES.get(file, (mutations.torch_entry,) if file == "text_encoder.pt" else ())
+        crafted = FILES.get(file, (damage.torch_entry,) if file == "text_encoder.pt" else ())
         pool: tuple[Change, ...] = generator.choices((crafted or DAMAGE, DAMAGE, REPLACED, KINDS), (5, 2, 1.5, 1.2))[0]
         words = (TEXT_USES if run == "text" else USES)[name]
         cases.append(
@@ -362,7 +362,7 @@ def run_cases(count: int, generator: random.Random) -> list[Case]:
 def run_folder_case(case: Case) -> dict[str, Any]:
     shutil.copytree(RUNS[case.run], "run")
     shutil.copy(RUNS["inputs"], "inputs.npy")
-    np.savez("x.npz", x=mutations.BAD_X["good"](), y=mutations.BAD_Y["good"]())
+    np.savez("x.npz", x=damage.BAD_X["good"](), y=damage.BAD_Y["good"]())
     result: dict[str, Any] = {}
     if case.change is not None:
         path = Path("run", case.parameter)
@@ -370,7 +370,7 @@ def run_folder_case(case: Case) -> dict[str, Any]:
             path.write_text("{}")
         result["change"] = case.change(path, random.Random(case.seed))
     before = fingerprint(Path("run"))
-    if case.change is mutations.unreadable:
+    if case.change is damage.unreadable:
         drop_rights()
     names = {case.parameter, "run"} if case.change is not None else set(case.words[5:])
     try:

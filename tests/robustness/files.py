@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 import forwardforward as ff
-from tests.robustness import commands, mutations, values
+from tests.robustness import commands, values
+from tests.robustness.damage import DAMAGE, KINDS, REPLACED, Change
 from tests.robustness.interface import LIBRARY, PYTHONS_OWN, has_nan
-from tests.robustness.mutations import DAMAGE, KINDS, REPLACED, Change
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +62,16 @@ class Case:
 
 
 def _npz(folder: Path) -> None:
-    np.savez(folder / "x.npz", x=mutations.BAD_X["good"](), y=mutations.BAD_Y["good"]())
+    np.savez(folder / "x.npz", x=damage.BAD_X["good"](), y=damage.BAD_Y["good"]())
 
 
 def _official_npz(folder: Path) -> None:
-    x, y = mutations.BAD_X["good"](), mutations.BAD_Y["texts"]()
+    x, y = damage.BAD_X["good"](), damage.BAD_Y["texts"]()
     np.savez_compressed(folder / "x.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
 
 
 def _npy(folder: Path) -> None:
-    np.save(folder / "x.npy", mutations.BAD_X["good"]()[:5])
+    np.save(folder / "x.npy", damage.BAD_X["good"]()[:5])
 
 
 def _idx(folder: Path) -> None:
@@ -225,14 +225,14 @@ def _write_text(folder: Path) -> None:
 
 
 IDX = tuple(f"MNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-VECTOR_CHANGES = (mutations.vector_header, mutations.vector_row, mutations.vector_row)
+VECTOR_CHANGES = (damage.vector_header, damage.vector_row, damage.vector_row)
 FORMATS = (
     Format(
         "npz",
         _npz,
         _splits("x.npz"),
         ("x.npz",),
-        (mutations.arrays,) * 4 + (mutations.huge_array, mutations.bomb, mutations.object_array),
+        (damage.arrays,) * 4 + (damage.huge_array, damage.bomb, damage.object_array),
         True,
         3,
     ),
@@ -242,11 +242,11 @@ FORMATS = (
         _npy,
         _predict("x.npy"),
         ("x.npy",),
-        (mutations.arrays,) * 4 + (mutations.huge_array, mutations.object_array),
+        (damage.arrays,) * 4 + (damage.huge_array, damage.object_array),
         False,
         2,
     ),
-    Format("npz for predict", _npz, _predict("x.npz"), ("x.npz",), (mutations.arrays,) * 3 + (mutations.bomb,), True),
+    Format("npz for predict", _npz, _predict("x.npz"), ("x.npz",), (damage.arrays,) * 3 + (damage.bomb,), True),
     Format("idx", _idx, _splits("mnist"), IDX, (), False, 1.5),
     Format(
         "CIFAR-10 binary",
@@ -276,14 +276,12 @@ FORMATS = (
     ),
     Format("word2vec text", _text_vectors, _vectors("x.txt"), ("x.txt",), VECTOR_CHANGES * 2, weight=1.5),
     Format("GloVe", _glove, _vectors("x.txt"), ("x.txt",), VECTOR_CHANGES),
-    Format("word2vec binary", _binary_vectors, _vectors("x.bin"), ("x.bin",), (mutations.vector_header,), weight=1.5),
+    Format("word2vec binary", _binary_vectors, _vectors("x.bin"), ("x.bin",), (damage.vector_header,), weight=1.5),
     Format("word2vec gzip", _zipped_vectors, _vectors("x.txt.gz"), ("x.txt.gz",), (), True),
     Format("reviews", _reviews, _read_reviews, ("aclImdb/train/neg/3_0.txt", "aclImdb/test/pos/5_3.txt")),
-    Format(
-        "checkpoint, weights", _checkpoint, _load_weights, ("checkpoint.pt",), (mutations.torch_entry,) * 10, True, 4
-    ),
-    Format("checkpoint, resume", _checkpoint, _resume, ("checkpoint.pt",), (mutations.torch_entry,) * 12, True, 4),
-    Format("text encoder", _text_run, _text_encoder, ("run/text_encoder.pt",), (mutations.torch_entry,) * 6, True, 2),
+    Format("checkpoint, weights", _checkpoint, _load_weights, ("checkpoint.pt",), (damage.torch_entry,) * 10, True, 4),
+    Format("checkpoint, resume", _checkpoint, _resume, ("checkpoint.pt",), (damage.torch_entry,) * 12, True, 4),
+    Format("text encoder", _text_run, _text_encoder, ("run/text_encoder.pt",), (damage.torch_entry,) * 6, True, 2),
     Format("text for predict", _write_text, _predict("x.txt", "text"), ("x.txt",), weight=0.6),
 )
 BY_NAME = {form.name: form for form in FORMATS}
@@ -322,7 +320,7 @@ def run_case(case: Case) -> dict[str, Any]:
     shutil.copytree(case.folder, work)
     os.chdir(work)
     result = {"change": case.change(Path(case.parameter), random.Random(case.seed))}
-    if case.change is mutations.unreadable:
+    if case.change is damage.unreadable:
         commands.drop_rights()
     return {**result, **_read(form, case)}
 
@@ -360,10 +358,10 @@ def _read(form: Format, case: Case) -> dict[str, Any]:
             "reason": "the format has no checksum, and the changed bytes are other valid data",
         }
     if case.change in form.crafted or case.change in (
-        mutations.words,
-        mutations.invalid_utf8,
-        mutations.zeros,
-        mutations.other_format,
+        damage.words,
+        damage.invalid_utf8,
+        damage.zeros,
+        damage.other_format,
     ):
         reason = _crafted_reason(case, content)
         if reason:
@@ -373,23 +371,23 @@ def _read(form: Format, case: Case) -> dict[str, Any]:
 
 def _crafted_reason(case: Case, content: Any) -> str:
     if case.change in (
-        mutations.vector_row,
-        mutations.vector_header,
-        mutations.words,
-        mutations.invalid_utf8,
+        damage.vector_row,
+        damage.vector_header,
+        damage.words,
+        damage.invalid_utf8,
     ) and case.name in ("word2vec text", "GloVe", "reviews", "text for predict", "CIFAR-100 binary"):
         return "the changed text is a valid text of the format"
-    if case.change is mutations.arrays:
+    if case.change is damage.arrays:
         return "an array of another kind that is documented as valid"
-    if case.change is mutations.zeros:
+    if case.change is damage.zeros:
         return "zeros are valid data"
-    if case.change is mutations.torch_entry:
+    if case.change is damage.torch_entry:
         return "an entry of the checkpoint that is not read, or another valid value"
     return ""
 
 
 def _executed() -> dict[str, Any]:
-    if os.path.exists("../" + mutations.MARKER) or os.path.exists(mutations.MARKER):
+    if os.path.exists("../" + damage.MARKER) or os.path.exists(damage.MARKER):
         return {"outcome": "payload executed", "message": "a file's payload ran"}
     return {}
 
