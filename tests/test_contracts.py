@@ -223,7 +223,7 @@ class Misnamed(ff.goodness.Goodness):
 
 @pytest.mark.parametrize("error", [TypeError("bad"), ValueError("bad"), RuntimeError("bad"), IndexError("bad")])
 def test_errors_in_the_setup_of_a_plug_in_name_the_layer(error: Exception) -> None:
-    kind = TypeError if isinstance(error, TypeError) else ValueError
+    kind = ValueError if isinstance(error, ValueError) else TypeError
     with pytest.raises(kind, match=r"^layer 1.*: bad"):
         ff.FFSequential(
             ff.FFLinear(9, 8),

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import forwardforward as ff
-from tests.robustness import commands, values
+from tests.robustness import commands, damage, values
 from tests.robustness.damage import DAMAGE, KINDS, REPLACED, Change
 from tests.robustness.interface import LIBRARY, PYTHONS_OWN, has_nan
 

@@ -301,7 +301,7 @@ def test_representations_of_other_classes_are_loaded_by_their_class() -> None:
         text_encoder_from_state(encoder.state(), NGrams)
 
 
-@pytest.mark.parametrize(("state", "described"), [({"words": []}, "words"), ({}, ""), (["words"], "list")])
+@pytest.mark.parametrize(("state", "described"), [({"words": []}, "words"), ({}, "")])
 def test_other_states_are_refused(state: Any, described: str) -> None:
     keys = "representation, settings, words, tensors"
     with pytest.raises(ValueError, match=f"^state must have the keys {keys}, got {described}$"):

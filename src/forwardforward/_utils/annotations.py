@@ -298,7 +298,13 @@ NOUNS = {
     slice: "a slice",
     os.PathLike: "a path",
     torch.device: "a device",
+    collections.abc.Iterable: "an iterable",
+    collections.abc.Collection: "a collection",
 }
+
+
+#: A string is an iterable of strings, but rarely the one that was meant.
+ITERABLES = (collections.abc.Iterable, collections.abc.Collection)
 
 
 def _instance(kind: type) -> Check:
@@ -307,7 +313,7 @@ def _instance(kind: type) -> Check:
             raise _class_error(name, value)  # a class of any kind has the methods of some protocols
         if kind is bool and isinstance(value, np.bool_):
             return bool(value)
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or (kind in ITERABLES and isinstance(value, str | bytes)):
             raise _MismatchError
         check_plugin(name, value)
         return value

@@ -32,7 +32,7 @@ class History:
 
     @checked
     def __init__(self, epochs: Sequence[Mapping[str, Any]] | None = None) -> None:
-        self.epochs: list[dict[str, Any]] = list(epochs or [])
+        self.epochs: list[dict[str, Any]] = [dict(record) for record in epochs or []]
 
     def __len__(self) -> int:
         """Return the number of epochs."""
