@@ -38,11 +38,12 @@ Classifier = Callable[[Tensor], Tensor] | Literal["head"]
 
 @checked
 def check_step(
-    groups: Groups | None,
-    generator: torch.Generator | None,
-    autocast: torch.dtype | None,
-    monitor: bool,
-    whole_step: WholeStep | None,
+    groups: Groups | None = None,
+    generator: torch.Generator | None = None,
+    autocast: torch.dtype | None = None,
+    monitor: bool = False,
+    whole_step: WholeStep | None = None,
+    validate: bool = True,
 ) -> None:
     """Check the arguments of a user's step by their annotations; those of :func:`~forwardforward.fit` are valid."""
 
@@ -264,6 +265,8 @@ class Network(nn.Module):
                 standardizes and is not fitted.
         """
         raw = recordable(to_tensor(images))
+        if raw.is_meta and self.device.type != "meta":
+            raise ValueError("images must be a tensor with values, got one on the device 'meta'")
         if raw.dim() < 2:
             raise ValueError(
                 f"images must be (batch, ...), such as image[None] for a single one, got shape {tuple(raw.shape)}"

@@ -156,6 +156,8 @@ def to_tensor(inputs: Any, name: str = "images") -> Tensor:
         TypeError: If they are something else.
     """
     if isinstance(inputs, Tensor):
+        if inputs.layout != torch.strided:
+            raise TypeError(f"{name} must be a dense tensor, got one of layout {inputs.layout}")
         return inputs if type(inputs) is Tensor else inputs.as_subclass(Tensor)
     if not isinstance(inputs, np.ndarray):
         raise TypeError(f"{name} must be a tensor or a numpy array, got {type(inputs).__name__}")

@@ -398,8 +398,8 @@ class FFSequential(Network):
             ValueError: If images and labels do not fit the network.
         """
         check_optimizer(optimizer)
-        if validate:
-            check_step(groups, generator, autocast, monitor, whole_step)
+        if validate is not False:
+            check_step(groups, generator, autocast, monitor, whole_step, validate)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._prepared(batch, validate)
@@ -544,6 +544,7 @@ class FFSequential(Network):
             batch: Raw images ``(batch, ...)`` and labels ``(batch,)``.
             generator: Source of randomness for the negatives, on the network's device.
         """
+        check_step(generator=generator)
         images, labels = self._prepared(batch)
         with eval_mode(self):
             _, scores = self._scores_for_negatives(images, generator)
@@ -568,6 +569,7 @@ class FFSequential(Network):
             raise ValueError(
                 "head must be given for this: FFSequential(..., head=ff.heads.LinearHead(num_classes)), got None"
             )
+        check_step(generator=generator)
         x = self.prepare(images)
         if generator is None and self.head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)

@@ -205,7 +205,8 @@ LEFT_OUT = {
     "LabeledInput": "made by label encoders in every step", "Documents": "made by Lexicon", "Stack": "made by step",
     "LayerwiseStep": "made by step", "LocalLoss": "a result",
     "StepResult": "a result", "Gradients": "a result", "Group": "a result", "Defaults": "made by FFSequential",
-    "FitState": "made by fit", "CompilationError": "an exception", "CheckpointError": "an exception",
+    "FitState": "made by fit", "SmoothedSGD.step": "torch's", "SmoothedSGD.add_param_group": "torch's",
+    "check_groups": "called in every step", "CompilationError": "an exception", "CheckpointError": "an exception",
     "TrainingDiverged": "an exception", "Recipe.with_vectors": "the test's recipe uses none",
     "Plugin": "a base without a constructor",
 }  # fmt: skip
@@ -216,6 +217,7 @@ LEFT_OUT_METHODS = {
     "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",
     "gradients", "logits", "attach", "augment",
+    "prepare", "check_labels",
 }  # fmt: skip
 
 PLUGIN_METHODS = {
@@ -347,7 +349,7 @@ def subjects() -> list[Subject]:
             if constructor is not None and constructor.parameters:
                 found.append(constructor)
             found += _methods(value, name, constructor, target)
-        elif inspect.isroutine(value):
+        elif inspect.isroutine(value) and name not in LEFT_OUT:
             found.append(_subject("functions and methods", target, name, value))  # type: ignore[arg-type]
     return [subject for subject in found if subject is not None]
 
@@ -781,6 +783,9 @@ def describe_error(error: BaseException, case: Any, stage: str) -> dict[str, Any
     """Return whether an error names the argument on one line, raised by the library on purpose."""
     message = f"{type(error).__name__}: {error}"
     names = {case.parameter, *ALIASES.get(case.parameter, ())}
+    value = evaluate(case.value)
+    if isinstance(value, str | os.PathLike) and len(str(value)) > 1:
+        names.add(str(value))  # a file
     clear = is_clear(error, names)
     if not clear and stage == "use" and _right(case):
         clear = _raised_by_library(error) and "\n" not in str(

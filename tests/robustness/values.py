@@ -254,7 +254,7 @@ PLUGINS = (
     "ff.objectives.PairObjective(ff.goodness.SumOfSquares(), ff.losses.SymBa())", "ff.objectives.Objective()",
     "ff.objectives.ClassObjective(ff.goodness.ClassGroups(3), ff.losses.CrossEntropy())", "ff.objectives.Embedding()",
     "ff.classifiers.SumOverLayers()", "ff.classifiers.BestInterval()", "ff.classifiers.SumOverLayers",
-    "ff.data.RandomFlip()", "ff.data.RandomFlip", "ff.training.StopOnDivergence()", "ff.training.StopOnDivergence",
+    "ff.data.RandomFlip()", "ff.data.RandomFlip", "ff.training.EarlyStopping(2)", "ff.training.EarlyStopping",
     "nn.ReLU()", "nn.ReLU", "nn.Linear(6, 3)", "nn.LSTM(6, 3)", "nn.Sequential()", "nn.ModuleList()", "Uninitialized()",
     "nn.Linear(6, 6)", "nn.Identity()", "nn.Flatten()", "ff.FFLinear(6, 5)", "pair_model()", "class_model()",
     "torch.optim.Adam", "torch.optim.LBFGS", "torch.optim.Adam([nn.Parameter(torch.zeros(1))])", "adam()", "data()",

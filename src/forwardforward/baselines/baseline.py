@@ -188,8 +188,8 @@ class Baseline(Network):
                 device.
         """
         check_optimizer(optimizer)
-        if validate:
-            check_step(groups, generator, autocast, monitor, whole_step)
+        if validate is not False:
+            check_step(groups, generator, autocast, monitor, whole_step, validate)
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._checked_batch(batch, validate)
             if labels is None:

@@ -45,6 +45,7 @@ class Augmentation:
         """
         raise NotImplementedError
 
+    @checked
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the augmented images.
 

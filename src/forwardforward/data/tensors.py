@@ -390,6 +390,8 @@ def _checked_indices(value: Tensor | NDArray[Any], num_embeddings: int) -> Tenso
 
 
 def _check_shape(inputs: Tensor) -> None:
+    if inputs.is_meta:
+        raise ValueError("inputs must be a tensor with values, got one on the device 'meta'")
     if inputs.ndim < 2:
         raise ValueError(f"inputs must have shape (N, ...), at least two dimensions, got {tuple(inputs.shape)}")
     if inputs.numel() == 0:

@@ -32,6 +32,7 @@ from forwardforward.training import (
     evaluate,
     load_checkpoint,
 )
+from forwardforward.training.arguments import check_device
 from forwardforward.training.checkpoints import restore_weights
 from forwardforward.training.evaluation import ChoosesLayers
 
@@ -346,6 +347,7 @@ class Run:
         Raises:
             CheckpointError: If there is no checkpoint, or it is corrupted.
         """
+        check_device(device)
         model = self.model()
         restore_weights(self._read_checkpoint(), self.folder / "checkpoint.pt", model)
         return model.to(device).eval()

@@ -57,7 +57,7 @@ class History:
         depth = max((len(record["layers"]) for record in self), default=0)
         layer = index + depth if index < 0 else index  # layers that were appended later are missing in early epochs
         records = [record["layers"][layer] if layer < len(record["layers"]) else None for record in self]
-        return [None if record is None else record[key] for record in records]
+        return _figures(records, key)
 
     @checked
     def validation(self, key: str = "error") -> list[float | None]:
@@ -66,7 +66,7 @@ class History:
         Args:
             key: A field of :class:`~forwardforward.training.Evaluation`.
         """
-        return [None if record["validation"] is None else record["validation"][key] for record in self]
+        return _figures([record["validation"] for record in self], key)
 
     @property
     def seconds(self) -> float:
@@ -98,3 +98,10 @@ def numbers_of(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
         return
     for key, value in items:
         yield from numbers_of(value, f"{prefix}.{key}" if prefix else key)
+
+
+def _figures(records: Sequence[Mapping[str, Any] | None], key: str) -> list[float | None]:
+    names = dict.fromkeys(name for record in records if record is not None for name in record)
+    if names and key not in names:
+        raise ValueError(f"key must be one of {', '.join(names)}, got {key!r}")
+    return [None if record is None else record[key] for record in records]

@@ -43,8 +43,6 @@ class Corpus:
         folder: Path | None = None,
         progress: bool = False,
     ) -> None:
-        if isinstance(train, str) or isinstance(test, str):
-            raise TypeError(f"texts must be lists of strings, got {train if isinstance(train, str) else test!r:.60}")
         self.lexicon = Lexicon()
         self.train = self.lexicon.encode(train)
         self._num_train_words = len(self.lexicon)

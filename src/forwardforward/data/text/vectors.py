@@ -106,8 +106,6 @@ def read_vectors(path: StrPath, keep: Collection[str] | None = None, progress: b
         ...     read_vectors(Path(folder, "vectors.txt")).words
         ('good', 'bad')
     """
-    if isinstance(keep, str):
-        raise TypeError(f"keep must be a collection of words, got {keep!r:.60}")
     vectors: dict[str, NDArray[np.float32]] = {}
     skipped: dict[str, list[bytes]] = {NOT_UTF8: [], REPEATED: []}
     with contextlib.closing(vector_rows(Path(path), progress)) as rows:
