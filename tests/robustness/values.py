@@ -153,7 +153,7 @@ def vector_file() -> str:
 def review_folder() -> str:
     for number, place in enumerate(("train/neg", "train/pos", "test/neg", "test/pos")):
         folder = Path("aclImdb", place)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file in range(6):
             (folder / f"{file}_{number}.txt").write_text("A film.")
     return "aclImdb"

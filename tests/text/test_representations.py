@@ -111,7 +111,7 @@ def test_ngrams(train: list[str], test: list[str], longest: int, vocabulary: int
 def test_ngrams_longer_than_the_texts() -> None:
     encode = NGrams(50, 9, 20, 1)(Corpus(["a b c", "a b"], []))
     assert (encode(["a b c"]) > 0).sum() == 6
-    with pytest.raises(TypeError, match="train must be an iterable, got 'a film'"):
+    with pytest.raises(TypeError, match="train must be an iterable of strings, got 'a film'"):
         Corpus("a film", [])
 
 

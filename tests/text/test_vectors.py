@@ -249,7 +249,7 @@ def test_vectors_are_equal_to_those_that_gensim_reads(tmp_path: Path, name: str)
 
 def test_keep_is_a_collection_of_words(tmp_path: Path) -> None:
     glove(tmp_path / "vectors")
-    with pytest.raises(TypeError, match="keep must be a collection or None, got 'good'"):
+    with pytest.raises(TypeError, match="keep must be a collection of strings or None, got 'good'"):
         read_vectors(tmp_path / "vectors", keep="good")
     with pytest.raises(ValueError, match="got none of the requested words"):
         read_vectors(tmp_path / "vectors", keep=())

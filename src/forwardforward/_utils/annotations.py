@@ -126,6 +126,8 @@ def check_for(hint: Any) -> Check | None:
         return _mapping(*map(check_for, arguments))
     if issubclass(kind, collections.abc.Sequence | collections.abc.Set) and kind not in (str, bytes, range):
         return _sequence(kind, check_for(arguments[0]) if arguments else None)
+    if kind in ITERABLES:
+        return _iterable(kind, check_for(arguments[0]) if arguments else None)
     if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
         return _callable(..., None) if "__call__" in vars(kind) else None  # instances only
     return _instance(kind)
@@ -241,6 +243,22 @@ def _fixed_tuple(elements: Sequence[Check | None]) -> Check:
     return Check(number + _of(elements[0] if same else None), check)
 
 
+#: What a check of these classes expects.
+ITERABLES = {collections.abc.Iterable: "an iterable", collections.abc.Collection: "a collection"}
+
+
+def _iterable(kind: type[Any], element: Check | None) -> Check:
+    def check(name: str, value: Any) -> Any:
+        # A string is an iterable of strings, but rarely the one that was meant.
+        if not isinstance(value, kind) or isinstance(value, str | bytes):
+            raise _MismatchError
+        if isinstance(value, list | tuple):  # others may be iterators, or have millions of elements
+            _checked_elements(name, value, [element] * len(value))
+        return value
+
+    return Check(f"{ITERABLES[kind]}{_of(element)}", check)
+
+
 def _sequence(kind: type[Any], element: Check | None) -> Check:
     accepted: Any = (tuple, list, range) if kind is tuple else kind  # a tuple can be made of the others
 
@@ -298,13 +316,7 @@ NOUNS = {
     slice: "a slice",
     os.PathLike: "a path",
     torch.device: "a device",
-    collections.abc.Iterable: "an iterable",
-    collections.abc.Collection: "a collection",
 }
-
-
-#: A string is an iterable of strings, but rarely the one that was meant.
-ITERABLES = (collections.abc.Iterable, collections.abc.Collection)
 
 
 def _instance(kind: type) -> Check:
@@ -313,7 +325,7 @@ def _instance(kind: type) -> Check:
             raise _class_error(name, value)  # a class of any kind has the methods of some protocols
         if kind is bool and isinstance(value, np.bool_):
             return bool(value)
-        if not isinstance(value, kind) or (kind in ITERABLES and isinstance(value, str | bytes)):
+        if not isinstance(value, kind):
             raise _MismatchError
         check_plugin(name, value)
         return value
