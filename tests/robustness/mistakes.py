@@ -1,7 +1,7 @@
 """Sixty deliberate mistakes in the core modules, chosen from the sources alone, before reading any test.
 
-Each changes the behavior. ``python -m tests.robustness.mutations`` applies them one by one and runs the tests, which should
-fail.
+Each changes the behavior. ``python -m tests.robustness.mutations`` makes them one by one and runs the tests, which
+should fail.
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""Files from others run no code and write nothing outside of their folder; each payload here would."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import forwardforward as ff
+from forwardforward.cli.inputs import read_array
+from forwardforward.data import load
+from forwardforward.recipes import get
+from forwardforward.runs import Run, RunConfig
+from forwardforward.training import CheckpointError, load_checkpoint, load_weights
+
+
+class Payload:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """The file that a payload creates."""
+    mark = tmp_path / "mark"
+    pickle.loads(pickle.dumps(Payload(mark)))
+    assert mark.exists()  # it does work
+    mark.unlink()
+    return mark
+
+
+def network() -> ff.FFSequential:
+    return ff.FFSequential(
+        ff.FFLinear(4, 3), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy(), input_shape=(4,)
+    )
+
+
+@pytest.mark.parametrize("place", ["model", "history", "alone"])
+def test_a_checkpoint_runs_no_code(place: str, mark: Path, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    data = (torch.rand(4, 4), torch.tensor([0, 1, 0, 1]))
+    ff.fit(network(), data, epochs=1, checkpoint=path, progress=False)
+    content: object = {**load_checkpoint(path), place: Payload(mark)}
+    torch.save(Payload(mark) if place == "alone" else content, path)
+    for read in (
+        lambda: load_checkpoint(path),
+        lambda: load_weights(path, network()),
+        lambda: ff.fit(network(), data, epochs=2, checkpoint=path, resume=True, progress=False),
+    ):
+        with pytest.raises(CheckpointError, match=r"c\.pt"):
+            read()
+        assert not mark.exists()
+
+
+def test_the_checkpoint_of_a_run_runs_no_code(mark: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    run = Run.create(tmp_path / "run", RunConfig.from_recipe(get("hinton").for_dataset("digits"), "digits"))
+    torch.save(Payload(mark), run.folder / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+        run.load()
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("place", ["x", "y"])
+def test_arrays_run_no_code(place: str, mark: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    arrays: dict[str, np.ndarray] = {"x": np.random.rand(20, 4), "y": np.arange(20) % 2}
+    arrays[place] = np.array([Payload(mark)] * 20, dtype=object)
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=rf"data\.npz: {place} must be an array of numbers or strings"):
+        load(path)
+    np.save(tmp_path / "images.npy", np.array([Payload(mark)], dtype=object))
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps(Payload(mark)))
+    for name in ("images.npy", "pickle.npy", *(["data.npz"] if place == "x" else [])):
+        with pytest.raises(ValueError, match=f"{name} is not an array of numbers"):
+            read_array(tmp_path / name)
+    assert not mark.exists()
