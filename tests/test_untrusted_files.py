@@ -84,3 +84,15 @@ def test_arrays_run_no_code(place: str, mark: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"{name} is not an array of numbers"):
             read_array(tmp_path / name)
     assert not mark.exists()
+
+
+def test_the_text_encoder_of_a_run_runs_no_code(mark: Path, tmp_path: Path) -> None:
+    part = ff.TensorData(torch.zeros(4, 20, dtype=torch.long), torch.arange(4) % 2, num_embeddings=10)
+    splits = ff.data.Splits("imdb", part, part, part, num_classes=2, input_shape=(20,))
+    config = RunConfig.from_recipe(get("imdb-sequence"), "imdb", data_dir=str(tmp_path))
+    run = Run.create(tmp_path / "run", config, splits=splits)
+    for content in (Payload(mark), {"kind": "WordSequence", "words": Payload(mark)}):
+        torch.save(content, run.folder / "text_encoder.pt")
+        with pytest.raises(CheckpointError, match=r"text_encoder\.pt"):
+            run.text_encoder()
+        assert not mark.exists()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import functools
 import hashlib
 import json
 import multiprocessing
@@ -29,7 +28,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +84,7 @@ def main() -> int:
     parser.add_argument("--generic", type=int, metavar="N", help="a random sample of N generic mutants instead")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="number of mistakes at a time")
+    parser.add_argument("--quick", action="store_true", help="only the tests that execute the mistake's lines")
     arguments = parser.parse_args()
 
     mistakes = list(MISTAKES)
@@ -92,6 +92,7 @@ def main() -> int:
         mutants = [mutant for file in core_files() for mutant in generic_mutants(file)]
         mistakes = random.Random(arguments.seed).sample(mutants, min(arguments.generic, len(mutants)))
     numbers = arguments.only or range(len(mistakes))
+    thorough = not arguments.generic and not arguments.quick
     record = recorded_tests()
     folders: queue.Queue[Path] = queue.Queue()
     survived = 0
@@ -100,14 +101,13 @@ def main() -> int:
             folder = Path(temporary) / f"job{job}"
             shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".coverage*", "*cache*", "*venv*"))
             folders.put(folder)
-        attempt = functools.partial(try_mistake, folders, record, not arguments.generic)
-        for number, (mistake, outcome, seconds) in zip(
-            numbers, pool.map(attempt, [mistakes[number] for number in numbers]), strict=True
-        ):
+        attempts = {pool.submit(try_mistake, folders, record, thorough, mistakes[number]): number for number in numbers}
+        for attempt in as_completed(attempts):
+            number, (outcome, seconds) = attempts[attempt], attempt.result()
             survived += outcome is None
             print(
-                f"{number:3} {seconds:4.0f} s  {'SURVIVED' if outcome is None else 'caught'}  {mistake.file}: "
-                f"{mistake.description}" + ("" if outcome is None else f"\n{'':15}{outcome}"),
+                f"{number:3} {seconds:4.0f} s  {'SURVIVED' if outcome is None else 'caught'}  {mistakes[number].file}: "
+                f"{mistakes[number].description}" + ("" if outcome is None else f"\n{'':15}{outcome}"),
                 flush=True,
             )
     print(f"{len(numbers) - survived} of {len(numbers)} caught")
@@ -116,8 +116,8 @@ def main() -> int:
 
 def try_mistake(
     folders: queue.Queue[Path], record: dict[str, Any], thorough: bool, mistake: Mistake
-) -> tuple[Mistake, str | None, float]:
-    """Return a mistake, the test that caught it (None if none did) and the seconds taken."""
+) -> tuple[str | None, float]:
+    """Return the test that caught a mistake, None if none did, and the seconds taken."""
     start = time.perf_counter()
     original = (ROOT / PACKAGE / mistake.file).read_text(encoding="utf-8")
     if original.count(mistake.old) != 1:
@@ -136,7 +136,7 @@ def try_mistake(
     finally:
         target.write_text(original, encoding="utf-8")
         folders.put(folder)
-    return mistake, outcome, time.perf_counter() - start
+    return outcome, time.perf_counter() - start
 
 
 # Running tests
