@@ -82,6 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=lambda text: [int(n) for n in text.split(",")], help="numbers of mistakes")
     parser.add_argument("--generic", type=int, metavar="N", help="a random sample of N generic mutants instead")
+    parser.add_argument("--files", nargs="+", default=CORE, help="files and folders of the generic mutants")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="number of mistakes at a time")
     parser.add_argument("--quick", action="store_true", help="only the tests that execute the mistake's lines")
@@ -89,7 +90,7 @@ def main() -> int:
 
     mistakes = list(MISTAKES)
     if arguments.generic:
-        mutants = [mutant for file in core_files() for mutant in generic_mutants(file)]
+        mutants = [mutant for file in core_files(arguments.files) for mutant in generic_mutants(file)]
         mistakes = random.Random(arguments.seed).sample(mutants, min(arguments.generic, len(mutants)))
     numbers = arguments.only or range(len(mistakes))
     thorough = not arguments.generic and not arguments.quick
@@ -196,7 +197,7 @@ def _run_tests(folder: Path, tests: Sequence[str], answers: Any) -> None:
     for name in [name for name in sys.modules if name == "tests" or name.startswith("tests.")]:
         del sys.modules[name]
     selection = _Selection(tests)
-    files = sorted({test.split("::")[0] for test in tests})
+    files = sorted({file for test in tests if Path(file := test.split("::")[0]).is_file()})
     code = pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *files], plugins=[selection])
     failed = code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     answers.put((selection.failure or f"pytest ended with exit code {code}") if failed else None)
@@ -280,11 +281,13 @@ def tests_of(mistake: Mistake, source: str, record: dict[str, Any]) -> list[str]
 # Generic mutants
 
 
-def core_files() -> list[str]:
-    """Return the files of the core modules."""
+def core_files(names: Sequence[str]) -> list[str]:
+    """Return the files among ``names`` and in folders among them."""
     package = ROOT / PACKAGE
     paths = [
-        path for name in CORE for path in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))
+        path
+        for name in names
+        for path in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))
     ]
     return sorted(str(path.relative_to(package)) for path in paths)
 
