@@ -17,6 +17,7 @@ from forwardforward.objectives import LocalLoss
 from forwardforward.step import StepResult
 from forwardforward.training import Callback, FitState, TrainingDiverged, load_checkpoint, meters
 from forwardforward.training.progress import Progress, tqdm
+from forwardforward.training.randomness import derive_generator
 
 PURPOSES = ("order", "negatives", "dropout", "augmentation")
 
@@ -103,6 +104,12 @@ def test_epochs_and_seeds_differ_in_order_negatives_dropout_and_augmentation(kin
 def test_draws_of_different_purposes_do_not_depend_on_each_other() -> None:
     assert drawn(0, "tensors")["order"] == drawn(0, "data set")["order"]
     assert drawn(0, "tensors", epochs=2)["negatives"] == drawn(0, "tensors")["negatives"][:2]
+
+
+def test_no_two_purposes_share_their_random_numbers() -> None:
+    purposes = ("order", "negatives", "augmentation", "torch", "callbacks", "validation", "evaluation", "preprocessing")
+    numbers = [torch.rand(2, generator=derive_generator(0, 1, purpose)) for purpose in purposes]
+    assert len({tuple(values.tolist()) for values in numbers}) == len(purposes)
 
 
 def test_a_restored_meter_adds_the_same_numbers_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:

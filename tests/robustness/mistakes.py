@@ -214,8 +214,8 @@ MISTAKES = (
     ),
     Mistake(
         "lr_schedules.py",
-        "factors = dict(sorted(self.factors.items()))",
-        "factors = dict(self.factors)",
+        "dict(sorted(self.factors.items()))",
+        "dict(self.factors)",
         "steps out of order are not sorted",
     ),
     # Optimizers
@@ -233,8 +233,8 @@ MISTAKES = (
     ),
     Mistake(
         "optimizers/local.py",
-        "            self._optimizers[names] = optimizer\n            self._set_rates(optimizer)\n",
-        "            self._optimizers[names] = optimizer\n",
+        "            self._set_rates(self._optimizers[names])\n",
+        "",
         "an optimizer that is made later has the full learning rate",
     ),
     Mistake(
@@ -257,10 +257,10 @@ MISTAKES = (
         "of equally good runs of layers, the longest is chosen",
     ),
     Mistake(
-        "_scoring.py",
-        "responses: list[dict[str, Any]] = [{} for _ in labels]",
-        "responses: list[dict[str, Any]] = [{}] * len(labels)",
-        "chunks of labels share the response to the first chunk",
+        "classifiers.py",
+        "standardize(self._selected(goodness)).softmax(2).mean(1).log()",
+        "standardize(self._selected(goodness)).log_softmax(2).mean(1)",
+        "the ensemble averages log-probabilities",
     ),
     # Label encoders
     Mistake(
@@ -308,8 +308,8 @@ MISTAKES = (
     ),
     Mistake(
         "data/sources/imdb.py",
-        "tar.extraction_filter = staticmethod(tarfile.data_filter)",
-        "tar.extraction_filter = staticmethod(tarfile.fully_trusted_filter)",
+        'if not is_plain or parts[:1] != (FOLDER,) or ".." in parts:',
+        "if False:",
         "the filter of the archive is off",
     ),
     Mistake(
@@ -320,27 +320,27 @@ MISTAKES = (
     ),
     # Training and evaluation
     Mistake(
-        "training/loop.py",
-        'order = derive_generator(state.seed, epoch, "order")',
-        'order = derive_generator(state.seed, 0, "order")',
+        "training/epoch.py",
+        'order = derive_generator(self.seed, self.epoch, "order")',
+        'order = derive_generator(self.seed, 0, "order")',
         "the same sample order in every epoch",
     ),
     Mistake(
-        "training/loop.py",
-        'negatives = derive_generator(state.seed, epoch, "negatives", self.device)',
-        'negatives = derive_generator(state.seed, 0, "negatives", self.device)',
+        "training/epoch.py",
+        'self.negatives = derive_generator(seed, epoch, "negatives", device)',
+        'self.negatives = derive_generator(seed, 0, "negatives", device)',
         "the same negatives in every epoch",
     ),
     Mistake(
-        "training/loop.py",
-        'torch.manual_seed(derive_seed(state.seed, epoch, "torch"))',
-        'torch.manual_seed(derive_seed(state.seed, 0, "torch"))',
+        "training/epoch.py",
+        'seed_global_generators(self.seed, self.epoch, "torch")',
+        'seed_global_generators(self.seed, 0, "torch")',
         "the same dropout in every epoch",
     ),
     Mistake(
-        "training/loop.py",
-        'augmentation = derive_generator(state.seed, epoch, "augmentation", self.device)',
-        'augmentation = derive_generator(state.seed, 0, "augmentation", self.device)',
+        "training/epoch.py",
+        'self.augmentation = derive_generator(seed, epoch, "augmentation", device)',
+        'self.augmentation = derive_generator(seed, 0, "augmentation", device)',
         "the same augmentation in every epoch",
     ),
     Mistake(
@@ -357,7 +357,7 @@ MISTAKES = (
     ),
     Mistake(
         "training/meters.py",
-        "total, count = self._sums.get(key, (0.0, 0))",
+        "total, count = totals.get(key, (0.0, 0))",
         "total, count = 0.0, 0",
         "means of a long epoch are those of its last steps",
     ),
@@ -378,8 +378,8 @@ MISTAKES = (
     ),
     Mistake(
         "training/checkpoints.py",
-        "corrupted = file.testzip()",
-        "corrupted = None",
+        "damaged = file.testzip()",
+        "damaged = None",
         "checksums are not compared",
     ),
     Mistake(
@@ -390,8 +390,8 @@ MISTAKES = (
     ),
     Mistake(
         "_utils/files.py",
-        "            os.fsync(file.fileno())\n",
-        "",
+        "            os.fsync(descriptor)\n            if sys",
+        "            if sys",
         "a file replaces another before it is on the disk",
     ),
 )
