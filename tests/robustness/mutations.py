@@ -49,6 +49,8 @@ CORE = (
     "lr_schedules.py",
     "optimizers",
     "training/loop.py",
+    "training/epoch.py",
+    "training/resuming.py",
     "training/meters.py",
     "training/checkpoints.py",
     "data/batching.py",
