@@ -126,6 +126,14 @@ def test_a_restored_meter_adds_the_same_numbers_in_the_same_order(monkeypatch: p
     assert interrupted.layer(0) == plain.layer(0)
 
 
+def test_means_are_those_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters, "FLUSH", 5)
+    meter = meters.EpochMeter()
+    for loss in range(12):
+        meter.update(StepResult(layers={0: LocalLoss(torch.tensor(float(loss)))}))
+    assert meter.mean("0/loss") == meter.means()["0/loss"] == 5.5
+
+
 @pytest.mark.parametrize("learning_rate", [1e6, 1e9])
 def test_weights_that_grow_without_bounds_are_reported(learning_rate: float, tmp_path: Any) -> None:
     path = tmp_path / "c.pt"
