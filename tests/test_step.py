@@ -187,6 +187,16 @@ def test_frozen_and_parametrized_layers_agree() -> None:
     assert all(torch.equal(frozen[key], model[1].state_dict()[key]) for key in weights)
 
 
+def test_a_frozen_first_layer_agrees() -> None:
+    model = deep(learned_label=False, depth=5)
+    model[0].requires_grad_(False)
+    other = copy.deepcopy(model)
+    batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3
+    for candidate, whole in ((model, None), (other, WholeStep())):
+        step(candidate, batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1), whole_step=whole)
+    assert difference(model, other) < 1e-10
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_step_without_groups_changes_nothing(whole: bool) -> None:
     model = ff.FFSequential(
