@@ -126,6 +126,18 @@ def test_a_restored_meter_adds_the_same_numbers_in_the_same_order(monkeypatch: p
     assert interrupted.layer(0) == plain.layer(0)
 
 
+def test_every_step_runs_in_training_mode() -> None:
+    modes: list[bool] = []
+
+    class Modes(Callback):
+        def on_step_end(self, state: FitState, result: StepResult) -> None:
+            modes.extend(module.training for module in state.model.modules())
+
+    fit(network("dropout").eval(), data(), epochs=2, validation=data(30, seed=1), callbacks=[Modes()])
+    assert modes
+    assert all(modes)
+
+
 def test_means_are_those_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meters, "FLUSH", 5)
     meter = meters.EpochMeter()
