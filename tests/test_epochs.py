@@ -17,6 +17,7 @@ from forwardforward.objectives import LocalLoss
 from forwardforward.step import StepResult
 from forwardforward.training import Callback, FitState, TrainingDiverged, load_checkpoint, meters
 from forwardforward.training.progress import Progress, tqdm
+from forwardforward.training.randomness import derive_generator
 
 PURPOSES = ("order", "negatives", "dropout", "augmentation")
 
@@ -105,6 +106,12 @@ def test_draws_of_different_purposes_do_not_depend_on_each_other() -> None:
     assert drawn(0, "tensors", epochs=2)["negatives"] == drawn(0, "tensors")["negatives"][:2]
 
 
+def test_no_two_purposes_share_their_random_numbers() -> None:
+    purposes = ("order", "negatives", "augmentation", "torch", "callbacks", "validation", "evaluation", "preprocessing")
+    numbers = [torch.rand(2, generator=derive_generator(0, 1, purpose)) for purpose in purposes]
+    assert len({tuple(values.tolist()) for values in numbers}) == len(purposes)
+
+
 def test_a_restored_meter_adds_the_same_numbers_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meters, "FLUSH", 5)
     losses = torch.rand(64, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(64)
@@ -117,6 +124,26 @@ def test_a_restored_meter_adds_the_same_numbers_in_the_same_order(monkeypatch: p
         assert restored.means() == plain.means()
         interrupted = restored
     assert interrupted.layer(0) == plain.layer(0)
+
+
+def test_every_step_runs_in_training_mode() -> None:
+    modes: list[bool] = []
+
+    class Modes(Callback):
+        def on_step_end(self, state: FitState, result: StepResult) -> None:
+            modes.extend(module.training for module in state.model.modules())
+
+    fit(network("dropout").eval(), data(), epochs=2, validation=data(30, seed=1), callbacks=[Modes()])
+    assert modes
+    assert all(modes)
+
+
+def test_means_are_those_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters, "FLUSH", 5)
+    meter = meters.EpochMeter()
+    for loss in range(12):
+        meter.update(StepResult(layers={0: LocalLoss(torch.tensor(float(loss)))}))
+    assert meter.mean("0/loss") == meter.means()["0/loss"] == 5.5
 
 
 @pytest.mark.parametrize("learning_rate", [1e6, 1e9])

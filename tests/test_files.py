@@ -45,6 +45,25 @@ def test_the_file_is_replaced_or_kept(tmp_path: Path) -> None:
 
 
 @posix
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be synced")
+def test_content_and_folder_are_synced_to_the_disk_around_the_replacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    events: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced = "folder" if status.st_ino == tmp_path.stat().st_ino else f"{status.st_size} bytes"
+        events.append(f"{synced}, path contains {path.read_text()}")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(path) as file:
+        file.write("new text")
+    assert events == ["8 bytes, path contains old", "folder, path contains new text"]
+
+
 def test_a_new_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
     umask = os.umask(0o027)
     try:

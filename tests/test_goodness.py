@@ -357,6 +357,19 @@ def test_a_pair_loss_compares_position_with_position(loss):
     torch.testing.assert_close(local, expected)
 
 
+def test_the_scale_of_a_goodness_by_position_is_that_of_one_position():
+    class SumByPosition(ff.goodness.GoodnessByPosition):
+        def forward(self, activations):
+            return activations.square().sum(1)
+
+        def scale(self, features):
+            return float(features)
+
+    loss = ff.losses.Threshold("width")
+    ff.objectives.PairObjective(SumByPosition(), loss).setup(LayerSpec(0, (5, 2, 4)))
+    assert loss.threshold == 5
+
+
 def test_goodness_by_position_classifies():
     model = ff.FFSequential(
         ff.FFConv2d(2, 4, 3),

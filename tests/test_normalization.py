@@ -141,6 +141,15 @@ def test_batch_norm_is_torchs(shape, affine):
     torch.testing.assert_close(ours(x), theirs(x))
 
 
+def test_the_defaults_of_batch_norm_are_torchs_and_that_of_rms_norm_is_documented():
+    ours, theirs = set_up(BatchNorm(), 4), torch.nn.BatchNorm1d(4, affine=False)
+    x = 1e-3 * torch.randn(6, 4)  # small, so that epsilon counts
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    x = 1e-4 * torch.randn(6, 4, dtype=torch.float64)
+    torch.testing.assert_close(RMSNorm()(x), x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt())
+
+
 def test_batch_norm_has_parameters_only_if_affine():
     assert not list(set_up(BatchNorm(), 3).parameters())
     assert len(list(set_up(BatchNorm(affine=True), 3).parameters())) == 2

@@ -148,6 +148,8 @@ def test_both_forms_agree_for_every_schedule(schedule: Schedule, learned_label: 
         step(model, batch, optimizers[0], groups=groups)
         step(other, batch, optimizers[1], groups=groups, whole_step=WholeStep())
         assert difference(model, other) < 1e-10
+    # each layer has a state of its own where groups overlap, in both forms
+    assert optimizers[0].state_dict().keys() == optimizers[1].state_dict().keys()
     if not learned_label:  # every layer runs once per step, also if groups overlap
         steps = [check_groups(schedule(5, 2 * index, index, 10), 5) for index in range(4)]
         counts = [sum(any(layer in group.layers for group in groups) for groups in steps) for layer in range(5)]
@@ -183,6 +185,45 @@ def test_frozen_and_parametrized_layers_agree() -> None:
     assert difference(model, other) < 1e-10
     weights = {key for key, _ in model[1].named_parameters()}
     assert all(torch.equal(frozen[key], model[1].state_dict()[key]) for key in weights)
+
+
+def test_a_frozen_first_layer_agrees() -> None:
+    model = deep(learned_label=False, depth=5)
+    model[0].requires_grad_(False)
+    other = copy.deepcopy(model)
+    batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3
+    for candidate, whole in ((model, None), (other, WholeStep())):
+        step(candidate, batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1), whole_step=whole)
+    assert difference(model, other) < 1e-10
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_step_without_groups_changes_nothing(whole: bool) -> None:
+    model = ff.FFSequential(
+        ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy(), input_shape=(8,)
+    )
+    before = copy.deepcopy(model)
+    batch = torch.rand(4, 8), torch.tensor([0, 1, 2, 0])
+    options = {"whole_step": WholeStep()} if whole else {}
+    result = step(model, batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1), groups=[], **options)
+    assert result.layers == {}
+    assert difference(model, before) == 0
+
+
+def test_another_shape_is_compiled_when_it_occurs_twice_in_succession(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[int] = []
+
+    def compiler(function: Any, **options: Any) -> Any:
+        compiled.append(size)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    model = deep(learned_label=False)
+    optimizer, whole = ff.LocalOptimizer(torch.optim.SGD, lr=0.1), WholeStep(compile=True)
+    for size in (8, 8, 5, 8, 5, 5, 5, 4, 4, 8):
+        batch = torch.rand(size, 16, dtype=torch.float64), torch.arange(size) % 3
+        step(model, batch, optimizer, whole_step=whole)
+    assert compiled == [8, 5]  # of a third shape there may be more, so it is not compiled
 
 
 def test_an_lstm_block_trains_layerwise_with_one_message() -> None:
