@@ -502,9 +502,9 @@ class FFSequential(Network):
         with eval_mode(self):
             if self.label_encoder is None:
                 goodness = goodness_by_class(self.stack, x, rows)
-                return goodness.gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2)
+                return check_finite(goodness.gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2))
             chunks = zip(x.split(rows), labels.split(rows), strict=True)
-            return torch.cat([goodness_of(self.stack, self.label_encoder(*chunk)) for chunk in chunks])
+            return check_finite(torch.cat([goodness_of(self.stack, self.label_encoder(*chunk)) for chunk in chunks]))
 
     @torch.no_grad()
     def layer_goodness(self, images: Tensor) -> Tensor:
@@ -522,7 +522,7 @@ class FFSequential(Network):
         x = self.prepare(images)
         self._check_goodness()
         with eval_mode(self):
-            return self._goodness(x)
+            return check_finite(self._goodness(x))
 
     def _goodness(self, x: Tensor) -> Tensor:
         if self.label_encoder is None:

@@ -160,7 +160,7 @@ VALUES = (
     ",", "10000000000,5",
     "6,5,4", "999999,999999", "x.npz", "\0", "a\nb", "cuda", "cuda:99", "meta", "mps", "xla", "cpu:5", "float16",
     "hintn", "mnist",
-    "imdb", "MNIST", "4096", "--json", "run", "run/config.json",
+    "imdb", "MNIST", "16", "--json", "run", "run/config.json",
 )  # fmt: skip
 OPTIONS: dict[str, tuple[str, ...]] = {
     "train": ("data", "--recipe", "--epochs", "--batch-size", "--widths", "--seed", "--data-dir", "--vectors", "--out",

@@ -269,7 +269,7 @@ FORMATS = (
         True,
         0.5,
     ),
-    Format("SVHN", _svhn, _splits("svhn"), ("train_32x32.mat",), (), True, 0.5),
+    Format("SVHN", _svhn, _splits("svhn"), ("train_32x32.mat",), weight=0.5),
     *(
         Format(f"{suffix} image", _image(suffix), _predict(f"x.{suffix}"), (f"x.{suffix}",), weight=0.6)
         for suffix in ("png", "jpg", "gif", "bmp", "tif", "pgm", "webp")

@@ -216,6 +216,8 @@ def files_in(path: Path, suffixes: Sequence[str], noun: str) -> list[Path]:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if not path.is_dir():
+        if not path.is_file():  # reading a pipe or a device would not end
+            raise FileNotFoundError(f"{path} must be a file or a folder of {noun}")
         return [path]
     files = [
         file

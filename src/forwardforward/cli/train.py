@@ -122,6 +122,8 @@ def _resumed_run(options: argparse.Namespace) -> Run:
                 f"--epochs {options.epochs} is less than the {run.epochs_done} epochs that the run in {run.folder} "
                 "has completed"
             )
+        run.check_recipe()
+        run.splits(progress=not options.no_progress)  # an error must not leave the new number in the folder
         run.set_epochs(options.epochs)
     run.config = replace(run.config, device=choose_device(options.device or run.config.device))
     return run

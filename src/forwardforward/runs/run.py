@@ -33,7 +33,7 @@ from forwardforward.training import (
     load_checkpoint,
 )
 from forwardforward.training.arguments import check_device
-from forwardforward.training.checkpoints import restore_weights
+from forwardforward.training.checkpoints import require, restore_weights
 from forwardforward.training.evaluation import ChoosesLayers
 
 __all__ = ["Run", "load"]
@@ -252,6 +252,7 @@ class Run:
         """Return the checkpoint, and remember its number of epochs."""
         path = self.folder / "checkpoint.pt"
         content = load_checkpoint(path)
+        require(content, path, "epoch")
         self._epochs_read = _identity(path), int(content["epoch"])
         return content
 

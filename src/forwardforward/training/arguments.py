@@ -50,17 +50,17 @@ def check_device(device: torch.device | str, argument: str = "device") -> None:
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{argument} {str(device)!r} is not available, use one such as 'cpu': {reason}") from error
+    if torch.device(device).type == "meta":
+        raise ValueError(f"{argument} must store data, such as 'cpu', got 'meta'")
 
 
 def move_to(model: nn.Module, device: torch.device | str | None) -> torch.device:
     """Move the model to a device, default: the one where it is, and return the device."""
     if device is not None:
         check_device(device)
-    target = torch.device(device) if device is not None else _device(model)
-    if target.type == "meta":
-        raise ValueError("device must store data, such as 'cpu', got 'meta'")
-    if device is not None:
         model.to(device)
+    elif _device(model).type == "meta":
+        raise ValueError("device must store data, such as 'cpu', got 'meta'")
     return _device(model)
 
 

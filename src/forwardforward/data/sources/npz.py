@@ -104,7 +104,7 @@ def _check_labels(path: Path, labels: dict[str, NDArray[Any]]) -> None:
         if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "biuf":
             raise ValueError(f"{message} shape {y.shape}; of scores or one-hot labels, save {name}.argmax(1)")
         if y.ndim != 1:
-            remedy = f"; save {name}.reshape(-1)" if y.size and y.size == len(y) else ""
+            remedy = f"; save {name}.reshape(-1)" if y.ndim and y.size and y.size == len(y) else ""
             raise ValueError(f"{message} shape {y.shape}{remedy}")
         if y.dtype.kind in "bf":
             whole = y.dtype.kind == "b" or bool((y == np.floor(y)).all())

@@ -120,7 +120,8 @@ def _read(file: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     # macOS writes the attributes of 0_9.txt to ._0_9.txt on file systems without attributes.
-    return sorted((file for file in folder.glob("*.txt") if not file.name.startswith(".")), key=_order)
+    files = (file for file in folder.glob("*.txt") if not file.name.startswith(".") and not file.is_fifo())
+    return sorted(files, key=_order)
 
 
 def _order(file: Path) -> tuple[bool, int, str]:
