@@ -52,3 +52,5 @@ napoleon_custom_sections = ["Formula", "Shape", "Source", "Reference"]
 # (torch.Tensor, Callable) are not linked, since the build works without network access.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!forwardforward\.).*")]
+# Part of the type Data, whose text describes it.
+nitpick_ignore = [("py:class", "forwardforward.data.batching.MapStyleDataset")]

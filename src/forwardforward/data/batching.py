@@ -18,14 +18,19 @@ from forwardforward._utils.checks import check_images, check_labels
 from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.preprocessing import to_tensor
 
-__all__ = ["Data", "Pair", "Source", "class_names_of", "source"]
+__all__ = ["Data", "MapStyleDataset", "Pair", "Source", "class_names_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
 
 @runtime_checkable
 class MapStyleDataset(Protocol):
-    """A data set of another library, with a length and samples by index."""
+    """A data set of another library, with a length and samples by index.
+
+    Example:
+        >>> isinstance([(torch.zeros(3), 0)], MapStyleDataset)
+        True
+    """
 
     def __len__(self) -> int:
         """Return the number of samples."""
