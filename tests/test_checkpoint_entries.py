@@ -253,3 +253,14 @@ def test_saved_weights_are_plain_tensors_under_plain_names(content: dict[str, An
     assert content["format"] == FORMAT
     assert {type(value) for value in content["model"].values()} <= {torch.Tensor, nn.Parameter}
     assert WEIGHT in content["model"]
+
+
+def test_two_entries_with_one_name_are_refused(tmp_path: Path) -> None:
+    """One flipped bit of a name in the archive's directory: checksums are compared by name, and one would be left out."""
+    path = tmp_path / "c.pt"
+    ff.training.save_checkpoint(path, {"model": {"a": torch.zeros(3), "b": torch.ones(3)}})
+    content = path.read_bytes()
+    directory = content.rindex(b"/data/0")
+    path.write_bytes(content[: directory + 6] + b"1" + content[directory + 7 :])
+    with pytest.raises(CheckpointError, match="two entries with one name"):
+        ff.training.load_checkpoint(path)

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from forwardforward._utils.arguments import checked
+
 __all__ = ["Batch", "LabeledInput"]
 
 
@@ -118,3 +120,13 @@ class Batch:
     inputs: Tensor | LabeledInput
     targets: Tensor | None = None
     has_negatives: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the types, but not where torch.compile traces the step."""
+        if not torch.compiler.is_compiling():
+            _check_batch(self.inputs, self.targets, self.has_negatives)
+
+
+@checked
+def _check_batch(inputs: Tensor | LabeledInput, targets: Tensor | None, has_negatives: bool) -> None:
+    """Check the arguments of a batch by their annotations."""

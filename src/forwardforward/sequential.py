@@ -574,7 +574,8 @@ class FFSequential(Network):
         if generator is None and self.head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)
         with eval_mode(self):
-            return torch.cat([self.head(self._head_features(c, generator)) for c in x.split(self._rows_per_chunk(x))])
+            chunks = x.split(self._rows_per_chunk(x))
+            return check_finite(torch.cat([self.head(self._head_features(chunk, generator)) for chunk in chunks]))
 
     def _head_features(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         assert self.head is not None
@@ -602,7 +603,7 @@ class FFSequential(Network):
             ValueError: If the goodness is NaN or infinite, or a score is NaN.
         """
         if self.classifier == "head":
-            return check_finite(self.head_logits(images))
+            return self.head_logits(images)
         return self.classify(self.layer_goodness(images))
 
     def _check_goodness(self) -> None:

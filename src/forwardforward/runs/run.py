@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import time
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from forwardforward.training import (
     load_checkpoint,
 )
 from forwardforward.training.arguments import check_device
-from forwardforward.training.checkpoints import require, restore_weights
+from forwardforward.training.checkpoints import corrupted_entry, require, restore_weights
 from forwardforward.training.evaluation import ChoosesLayers
 
 __all__ = ["Run", "load"]
@@ -376,9 +375,8 @@ class Run:
         if not path.is_file():
             raise CheckpointError(f"there is no text encoder {path}")
         try:
-            with zipfile.ZipFile(path) as file:
-                if corrupted := file.testzip():  # torch writes checksums and does not compare them
-                    raise ValueError(f"checksum of {corrupted} differs")
+            if corrupted := corrupted_entry(path):
+                raise ValueError(corrupted)
             return text_encoder_from_state(torch.load(path, weights_only=True), type(representation))
         except MemoryError:
             raise

@@ -69,7 +69,7 @@ def load_checkpoint(path: StrPath, device: torch.device | str = "cpu") -> dict[s
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        corrupted = _corrupted_entry(path)
+        corrupted = corrupted_entry(path)
         content = None if corrupted else torch.load(path, map_location=device, weights_only=True)
     except MemoryError:
         raise
@@ -85,13 +85,16 @@ def load_checkpoint(path: StrPath, device: torch.device | str = "cpu") -> dict[s
     return content
 
 
-def _corrupted_entry(path: Path) -> str | None:
+def corrupted_entry(path: Path) -> str | None:
     """Return why a file is corrupted, None if its checksums are right."""
     size = path.stat().st_size
     with zipfile.ZipFile(path) as file:
         # torch does not compress, so that no entry is larger than the file, whatever it declares
         if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in file.infolist()):
             return "an entry is compressed or larger than the file"
+        names = file.namelist()
+        if len(set(names)) < len(names):  # testzip opens entries by name, and would leave one of them out
+            return "two entries with one name"
         damaged = file.testzip()  # torch writes checksums and does not compare them
     return None if damaged is None else f"checksum of {damaged} differs"
 
