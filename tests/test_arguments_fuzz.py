@@ -36,8 +36,9 @@ SLOTS = [
 
 def check(subject: Subject, name: str, hint: object, expression: str) -> None:
     value = evaluate(expression)
-    number = isinstance(value, float) and not math.isfinite(value)
-    if conforms(value, hint) and not number:
+    accepts_infinity = any(not limits.finite for limits in getattr(hint, "__metadata__", ()))
+    is_wrong_number = isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and not accepts_infinity))
+    if conforms(value, hint) and not is_wrong_number:
         return
     constructor = evaluate(subject.target)
     positional = [evaluate(text) for key, text in subject.arguments if key.startswith("*")]

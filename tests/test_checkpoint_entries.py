@@ -256,7 +256,7 @@ def test_saved_weights_are_plain_tensors_under_plain_names(content: dict[str, An
 
 
 def test_two_entries_with_one_name_are_refused(tmp_path: Path) -> None:
-    """One flipped bit of a name in the archive's directory: checksums are compared by name, and one would be left out."""
+    """One flipped bit of a name in the directory: checksums are compared by name, and one would be left out."""
     path = tmp_path / "c.pt"
     ff.training.save_checkpoint(path, {"model": {"a": torch.zeros(3), "b": torch.ones(3)}})
     content = path.read_bytes()

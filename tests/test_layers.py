@@ -345,3 +345,15 @@ def test_a_layer_may_do_without_the_networks_peer_normalization():
         label_encoder=Overlay(2), peer=PeerNormalization(),
     )  # fmt: skip
     assert [layer.peer is None for layer in model.layers] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "activation", [torch.relu, lambda x: x.clamp(min=0), nn.ReLU()], ids=["function", "lambda", "module"]
+)
+def test_an_activation_is_a_module_or_a_function(activation):
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        FFLinear(8, 6, activation=activation), goodness=LearnedProjection(2), loss=ff.losses.CrossEntropy()
+    )
+    assert model(torch.randn(5, 8)).min() == 0
+    model.step((torch.rand(5, 8), torch.arange(5) % 2), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))

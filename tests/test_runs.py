@@ -451,3 +451,14 @@ def test_differences_of_configurations() -> None:
     saved, current = config(), config(seed=4, device="cuda", threads=2, train_samples=100)
     changed = differences(saved.settings(), current.settings())
     assert changed == {"seed": (3, 4), "train_samples": (None, 100)}
+
+
+def test_a_lost_checkpoint_is_refused_and_not_trained_again_in_silence(tmp_path: Path) -> None:
+    recipe = get("symba").for_dataset("digits").replace(widths=(8, 8), epochs=2, batch_size=500)
+    run = Run.create(tmp_path / "run", RunConfig.from_recipe(recipe, "digits"))
+    run.train(progress=False)
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*, but history\.jsonl contains 2 epochs"):
+        Run.open(tmp_path / "run").train(progress=False)
+    (tmp_path / "run" / "history.jsonl").unlink()
+    assert Run.open(tmp_path / "run").train(progress=False)["epochs"] == 2

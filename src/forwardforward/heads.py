@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -52,7 +52,7 @@ class LinearHead(nn.Module):
         num_classes: NumClasses,
         layers: slice = slice(1, None),
         label: Literal["neutral", "random"] = "neutral",
-        pool: nn.Module | None = None,
+        pool: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes

@@ -977,6 +977,8 @@ def _callable(value: Any, parameters: Any = ..., result: Any = Any) -> str:
 def _sequence(value: Any, hint: Any, origin: Any) -> str:
     if isinstance(value, str | bytes) or not isinstance(value, collections.abc.Iterable):
         return ""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if origin is tuple and not isinstance(value, tuple | list | range):
         return ""
     if origin is collections.abc.Sequence and isinstance(value, collections.abc.Iterator | set | dict):

@@ -252,7 +252,9 @@ def _iterable(kind: type[Any], element: Check | None) -> Check:
         # A string is an iterable of strings, but rarely the one that was meant.
         if not isinstance(value, kind) or isinstance(value, str | bytes):
             raise _MismatchError
-        if isinstance(value, list | tuple):  # others may be iterators, or have millions of elements
+        if isinstance(
+            value, list | tuple | range | np.ndarray
+        ):  # others may be iterators, or have millions of elements
             _checked_elements(name, value, [element] * len(value))
         return value
 
@@ -263,6 +265,8 @@ def _sequence(kind: type[Any], element: Check | None) -> Check:
     accepted: Any = (tuple, list, range) if kind is tuple else kind  # a tuple can be made of the others
 
     def check(name: str, value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = value.tolist()
         if not isinstance(value, accepted) or isinstance(value, str | bytes):
             raise _MismatchError
         if isinstance(value, range) and value[LONGEST_RANGE:]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from forwardforward.training import CheckpointError, TrainingDiverged
 
-#: Errors caused by the user or the environment; all others are bugs and show their traceback.
+#: Errors caused by the user or the environment; all others are reported as errors of the library.
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, CheckpointError, TrainingDiverged)
 
 #: Parts of torch's messages for lack of memory and for tensors of more elements than an integer can count.

@@ -126,7 +126,7 @@ class _Projection(PerClassGoodness):
 
     weight: Tensor | None
 
-    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes)
         self.pool = pool
 
@@ -192,7 +192,7 @@ class LearnedProjection(_Projection):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes, pool)
         self.register_parameter("weight", None)
 
@@ -219,7 +219,7 @@ class RandomProjection(_Projection):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None) -> None:
+    def __init__(self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes, pool)
         self.register_buffer("weight", None)
 
@@ -246,7 +246,9 @@ class Prototypes(_Projection):
         True
     """
 
-    def __init__(self, num_classes: NumClasses, pool: nn.Module | None = None, scale: PositiveFloat = 16.0) -> None:
+    def __init__(
+        self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None, scale: PositiveFloat = 16.0
+    ) -> None:
         super().__init__(num_classes, pool)
         self.scale = scale
         self.register_parameter("weight", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -71,8 +72,8 @@ class FFConv2d(SharedInput):
         groups: PositiveInt = 1,
         bias: bool = True,
         padding_mode: PaddingMode = "zeros",
-        activation: nn.Module | None = None,
-        pool: Size | nn.Module | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
+        pool: Size | Callable[[Tensor], Tensor] | None = None,
         **plugins: Any,
     ) -> None:
         check_memory("in_channels and out_channels", out_channels, in_channels // groups)

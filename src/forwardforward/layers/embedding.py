@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ class FFEmbeddingBag(IndexLayer):
         features: PositiveInt,
         dropout: Probability = 0.0,
         init_std: PositiveFloat = 1.0,
-        activation: nn.Module | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
         **plugins: Any,
     ) -> None:
         check_memory("num_embeddings and features", num_embeddings, features)

@@ -147,8 +147,8 @@ class FFLayer(nn.Module):
         self,
         block: nn.Module,
         *,
-        activation: nn.Module | None = None,
-        pool: nn.Module | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
+        pool: Callable[[Tensor], Tensor] | None = None,
         residual: nn.Module | None = None,
         order: Sequence[str] = NORMALIZE_FIRST,
         goodness: Callable[[Tensor], Tensor] | None = None,
@@ -477,7 +477,8 @@ class FFLayer(nn.Module):
                 "peer normalization acts on pre-activations, which this block does not show: "
                 "pass FFLayer(block, activation=...) with the activation separate from the block"
             )
-        if any(getattr(part, "inplace", False) for part in self.activation.modules()):
+        parts = self.activation.modules() if isinstance(self.activation, nn.Module) else ()
+        if any(getattr(part, "inplace", False) for part in parts):
             raise ValueError(
                 f"peer normalization acts on pre-activations, which {self.activation} overwrites: use inplace=False"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ class FFLinear(SharedInput):
         self,
         in_features: PositiveInt,
         out_features: PositiveInt,
-        activation: nn.Module | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
         bias: bool = True,
         **plugins: Any,
     ) -> None:

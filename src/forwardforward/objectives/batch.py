@@ -39,7 +39,7 @@ class Embedding(nn.Module):
     normalization: nn.BatchNorm1d | None
     linear: nn.Linear | None
 
-    def __init__(self, dimensions: PositiveInt = 128, pool: nn.Module | None = None) -> None:
+    def __init__(self, dimensions: PositiveInt = 128, pool: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
         self.dimensions = dimensions
         self.pool = nn.Flatten() if pool is None else pool

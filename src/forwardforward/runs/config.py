@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import Range, checked
 from forwardforward._utils.files import parse_json
 from forwardforward.recipes import Recipe
@@ -108,8 +109,12 @@ class RunConfig:
         """
         values = parse_json(text)
         names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or set(values) != set(names):
-            raise ValueError(f"it must contain exactly {', '.join(names)}")
+        if not isinstance(values, dict):
+            raise ValueError(f"it must be an object with the fields of a run, got {describe(values)}")
+        if missing := [name for name in names if name not in values]:
+            raise ValueError(f"it must contain {', '.join(missing)}")
+        if unknown := [name for name in values if name not in names]:
+            raise ValueError(f"it must contain only {', '.join(names)}, got {describe(unknown)}")
         return cls(**values)
 
     def settings(self) -> dict[str, Any]:

@@ -422,6 +422,11 @@ class Run:
         splits = self.splits(progress=progress)
         model = self.model()
         checkpoint = self.folder / "checkpoint.pt"
+        if not checkpoint.exists() and (epochs := self._epochs_logged()) > 1:  # one may be logged before it is saved
+            raise CheckpointError(
+                f"there is no checkpoint {checkpoint}, but history.jsonl contains {epochs} epochs: restore the "
+                "checkpoint, or remove history.jsonl to train again from the start"
+            )
         if checkpoint.exists():
             load_checkpoint(checkpoint)  # outside the block below: resuming does not repair a corrupted checkpoint
         with _threads(config.threads), self._resumable():
@@ -541,6 +546,11 @@ class Run:
             "torch": torch.__version__,
             "command": self.config.command,
         }
+
+    def _epochs_logged(self) -> int:
+        """Return the number of lines of ``history.jsonl``, 0 if there is no such file."""
+        path = self.folder / "history.jsonl"
+        return len(_read_text(path).splitlines()) if path.exists() else 0
 
     def _earlier_total(self) -> float | None:
         """Return the total time of a run that was finished before it was resumed, None for an interrupted run."""
