@@ -36,7 +36,7 @@ SLOTS = [
 
 def check(subject: Subject, name: str, hint: object, expression: str) -> None:
     value = evaluate(expression)
-    accepts_infinity = any(not limits.finite for limits in getattr(hint, "__metadata__", ()))
+    accepts_infinity = any(getattr(limits, "finite", True) is False for limits in getattr(hint, "__metadata__", ()))
     is_wrong_number = isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and not accepts_infinity))
     if conforms(value, hint) and not is_wrong_number:
         return

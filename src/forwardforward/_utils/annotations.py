@@ -252,9 +252,7 @@ def _iterable(kind: type[Any], element: Check | None) -> Check:
         # A string is an iterable of strings, but rarely the one that was meant.
         if not isinstance(value, kind) or isinstance(value, str | bytes):
             raise _MismatchError
-        if isinstance(
-            value, list | tuple | range | np.ndarray
-        ):  # others may be iterators, or have millions of elements
+        if isinstance(value, collections.abc.Sequence | np.ndarray):  # others may be iterators
             _checked_elements(name, value, [element] * len(value))
         return value
 
