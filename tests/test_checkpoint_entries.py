@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import os
@@ -253,6 +254,18 @@ def test_saved_weights_are_plain_tensors_under_plain_names(content: dict[str, An
     assert content["format"] == FORMAT
     assert {type(value) for value in content["model"].values()} <= {torch.Tensor, nn.Parameter}
     assert WEIGHT in content["model"]
+
+
+def test_no_flipped_bit_of_an_archives_directory_changes_the_weights(tmp_path: Path) -> None:
+    """A bit declares an entry a directory, which torch does not read: the weights would be what memory contained."""
+    path, weights = tmp_path / "c.pt", {"a": torch.arange(5.0)}
+    ff.training.save_checkpoint(path, {"model": weights})
+    content = path.read_bytes()
+    for byte in range(content.index(b"PK\x01\x02"), len(content)):
+        for bit in (4, byte % 8):
+            path.write_bytes(content[:byte] + bytes([content[byte] ^ 1 << bit]) + content[byte + 1 :])
+            with contextlib.suppress(CheckpointError):
+                assert torch.equal(load_checkpoint(path)["model"]["a"], weights["a"])
 
 
 def test_two_entries_with_one_name_are_refused(tmp_path: Path) -> None:

@@ -818,3 +818,21 @@ def test_the_history_of_an_unfinished_epoch_has_a_repr() -> None:
         == repr(history)
         == f"<History of 2 epochs, validation error {history.validation()[-1]:.2f} %>"
     )
+
+
+def test_layer_accuracies_weigh_every_sample_alike() -> None:
+    class NextLabel(ff.negatives.LabelNegatives):
+        def wrong_labels(self, labels, num_classes, scores, generator):
+            return (labels + 1) % num_classes
+
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        *(ff.FFLinear(*size) for size in ((9, 8), (8, 7))),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        label_encoder=ff.label_encoders.Overlay(3),
+        negatives=NextLabel(),
+    )
+    images, labels = torch.rand(50, 9), torch.arange(50) % 3
+    at_once = ff.evaluate(model, (images, labels), batch_size=50).layer_accuracies
+    assert ff.evaluate(model, (images, labels), batch_size=48).layer_accuracies == at_once

@@ -12,6 +12,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward.data.tensors import TensorData, check_class_names
 from forwardforward.data.text import TextEncoder
@@ -67,6 +68,9 @@ class Splits:
                 raise ValueError(f"{part} must have inputs of shape {self.input_shape}, got {data.input_shape}")
             if data.targets is not None and data.num_classes > self.num_classes:
                 raise ValueError(f"{part} must have at most {self.num_classes} classes, got {data.num_classes}")
+        count = len(self.train) + len(self.validation)
+        if self.file_order is not None and not torch.equal(self.file_order.sort().values.cpu(), torch.arange(count)):
+            raise ValueError(f"file_order must contain each of 0..{count - 1} once, got {describe(self.file_order)}")
         self._share_class_names()
 
     def _share_class_names(self) -> None:

@@ -92,6 +92,8 @@ def corrupted_entry(path: Path) -> str | None:
         # torch does not compress, so that no entry is larger than the file, whatever it declares
         if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in file.infolist()):
             return "an entry is compressed or larger than the file"
+        if any(entry.external_attr for entry in file.infolist()):  # torch reads no content of a directory
+            return "an entry has the attributes of a file system"
         names = file.namelist()
         if len(set(names)) < len(names):  # testzip opens entries by name, and would leave one of them out
             return "two entries with one name"
