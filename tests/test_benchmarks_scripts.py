@@ -83,3 +83,14 @@ def test_slips_give_one_line(name: str, words: list[str], shown: str, one_line: 
     if "--data-dir" in words:
         pytest.importorskip("torchvision")
     assert shown in one_line(script(name).main, words)
+
+
+def test_words_that_another_tokenizer_found(tmp_path: Path) -> None:
+    for place in ("train/neg", "train/pos", "test/neg", "test/pos"):
+        (tmp_path / "aclImdb" / place).mkdir(parents=True)
+        (tmp_path / "aclImdb" / place / "0_1.txt").write_text("It´s a film" if place == "test/pos" else "A film")
+    out = tmp_path / "tokens.json"
+    script("tokens").main(["--data-dir", str(tmp_path), "--out", str(out)])
+    counts = json.loads(out.read_text())
+    assert [counts[name] for name in ("reviews", "different_reviews", "words")] == [4, 1, 10]
+    assert [counts[name] for name in ("different_words", "words_in_their_place")] == [2, 1]
