@@ -69,7 +69,8 @@ class Splits:
             if data.targets is not None and data.num_classes > self.num_classes:
                 raise ValueError(f"{part} must have at most {self.num_classes} classes, got {data.num_classes}")
         count = len(self.train) + len(self.validation)
-        if self.file_order is not None and not torch.equal(self.file_order.sort().values.cpu(), torch.arange(count)):
+        indices = torch.arange(count, device="cpu")
+        if self.file_order is not None and not torch.equal(self.file_order.cpu().sort().values, indices):
             raise ValueError(f"file_order must contain each of 0..{count - 1} once, got {describe(self.file_order)}")
         self._share_class_names()
 
