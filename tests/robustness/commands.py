@@ -23,6 +23,7 @@ from forwardforward.cli import main
 from tests.robustness import damage
 from tests.robustness.damage import DAMAGE, KINDS, REPLACED, Change
 from tests.robustness.interface import LIBRARY
+from tests.robustness.pool import working_in
 
 #: Valid run folders by name, and the outputs of commands on them.
 RUNS: dict[str, Path] = {}
@@ -131,7 +132,7 @@ def prepare(folder: Path) -> None:
     np.save(folder / "inputs.npy", np.random.default_rng(0).random((5, 8, 8), np.float32))
     reviews = folder / "data"
     reviews.mkdir()
-    with contextlib.chdir(reviews):
+    with working_in(reviews):
         from tests.robustness.values import review_folder
 
         review_folder()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -23,6 +22,7 @@ import forwardforward as ff
 from tests.robustness import commands, damage, values
 from tests.robustness.damage import DAMAGE, KINDS, REPLACED, Change
 from tests.robustness.interface import LIBRARY, PYTHONS_OWN, has_nan
+from tests.robustness.pool import working_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _zipped_vectors(folder: Path) -> None:
 
 
 def _reviews(folder: Path) -> None:
-    with contextlib.chdir(folder):
+    with working_in(folder):
         values.review_folder()
 
 
@@ -165,7 +165,7 @@ def _read_reviews(folder: Path) -> Any:
 
 
 def _checkpoint(folder: Path) -> None:
-    with contextlib.chdir(folder):
+    with working_in(folder):
         values.checkpoint()
 
 

@@ -377,7 +377,7 @@ def _methods(kind: type, name: str, constructor: Subject | None, target: str) ->
         member
         for member in dir(kind)
         if (not member.startswith("_") or member == "__call__")
-        and inspect.isfunction(inspect.getattr_static(kind, member))
+        and inspect.isfunction(inspect.getattr_static(kind, member, None))
         and (getattr(kind, member).__module__ or "").startswith("forwardforward")
     ]
     if name in OBJECTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -21,6 +22,17 @@ MEMORY = 3 * 2**30  # bytes in addition to what the process has mapped at the st
 SECONDS = 20  # of processor time
 BLOCKED = 6  # seconds without any processor time
 WALL = 180
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Context manager that changes the working directory; contextlib has it from Python 3.11 on."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def run_all(
