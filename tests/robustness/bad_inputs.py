@@ -1,6 +1,6 @@
 """Gives the library 10,000 generated bad inputs, and counts how it answers.
 
-    python -m tests.robustness.bad_inputs --count 10000 --seed 0 --out tests/robustness/results.json
+    python -m tests.robustness.bad_inputs --count 10000 --seed 0 --out tests/robustness/bad_inputs.json
 
 Bad arguments are generated from the signatures of the public interface, bad files from valid files of each format, and
 bad command lines and run folders from valid ones. A case is right if the library refuses the input in one line that

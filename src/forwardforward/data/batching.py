@@ -164,8 +164,9 @@ class _Loader:
                 loader_generator.manual_seed(generator.initial_seed())
         empty = skip == 0
         counts: Tensor | int = 0
-        own = self.loader.generator
-        with contextlib.nullcontext() if own is None else own.device:  # not torch's default device
+        generator_of_loader = self.loader.generator
+        device = contextlib.nullcontext() if generator_of_loader is None else generator_of_loader.device
+        with device:  # not torch's default device
             iterator = iter(self.loader)
         for index in range(skip):
             if next(iterator, None) is None:

@@ -63,7 +63,7 @@ def load_checkpoint(path: StrPath, device: torch.device | str = "cpu") -> dict[s
 
     Raises:
         CheckpointError: If there is no such file, it is incomplete or corrupted, it is not a checkpoint of this
-            library, or an entry is of another kind than :func:`save_checkpoint` writes.
+            library, or an entry has another type than :func:`save_checkpoint` writes.
     """
     path = Path(path)
     if not path.is_file():
