@@ -107,8 +107,8 @@ def _check_labels(path: Path, labels: dict[str, NDArray[Any]]) -> None:
             remedy = f"; save {name}.reshape(-1)" if y.ndim and y.size and y.size == len(y) else ""
             raise ValueError(f"{message} shape {y.shape}{remedy}")
         if y.dtype.kind in "bf":
-            whole = y.dtype.kind == "b" or bool((y == np.floor(y)).all())
-            remedy = f"; save {name}.astype('int64')" if whole else ", which are no classes"
+            is_whole = y.dtype.kind == "b" or bool((y == np.floor(y)).all())
+            remedy = f"; save {name}.astype('int64')" if is_whole else ", which are no classes"
             raise TypeError(f"{message} {y.dtype}{remedy}")
     numbers = [y for y in labels.values() if y.size and y.dtype.kind in "iu"]
     if len(numbers) == len(labels) and (lowest := min(int(y.min()) for y in numbers)) != 0:
