@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import operator
 import types
 from collections.abc import Sequence
-from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -18,11 +16,7 @@ __all__ = [
     "check_images",
     "check_label_type",
     "check_labels",
-    "check_not_negative",
-    "check_num_classes",
-    "check_positive",
     "check_saved",
-    "check_whole",
     "label_remedy",
     "name_of",
 ]
@@ -37,54 +31,6 @@ def name_of(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return repr(value) if isinstance(value, str) else getattr(value, "__name__", f"an object of {type(value).__name__}")
-
-
-def check_positive(name: str, value: float) -> float:
-    """Return ``value``.
-
-    Raises:
-        ValueError: If it is not above 0.
-    """
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")
-    return value
-
-
-def check_whole(name: str, value: SupportsIndex, least: int | None = None) -> int:
-    """Return a whole number as Python's int.
-
-    Raises:
-        TypeError: If it is not whole.
-        ValueError: If it is below ``least``.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if least is not None and number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
-
-
-def check_not_negative(name: str, value: float) -> float:
-    """Return ``value``.
-
-    Raises:
-        ValueError: If it is below 0.
-    """
-    if not value >= 0:
-        raise ValueError(f"{name} must be at least 0, got {value}")
-    return value
-
-
-def check_num_classes(num_classes: int) -> int:
-    """Return ``num_classes``.
-
-    Raises:
-        TypeError: If it is not whole.
-        ValueError: If it is below 2.
-    """
-    return check_whole("num_classes", num_classes, 2)
 
 
 def check_image_shape(input_shape: Sequence[int], consumer: str) -> None:

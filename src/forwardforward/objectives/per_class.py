@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.arguments import checked
-from forwardforward._utils.checks import check_num_classes
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, PairLoss
@@ -69,7 +68,9 @@ class ClassObjective(Objective):
                 f"goodness must have shape (rows, {classes}) for a class objective, "
                 f"got {tuple(goodness.shape)} for one row"
             )
-        self.num_classes = check_num_classes(goodness.shape[1])
+        if goodness.shape[1] < 2:
+            raise ValueError(f"num_classes must be at least 2, got {goodness.shape[1]}")
+        self.num_classes = goodness.shape[1]
 
     @property
     def term_name(self) -> str:
