@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from forwardforward._utils import files
 from forwardforward._utils.files import parse_json, replacing, sole_process
-from forwardforward.training import load_checkpoint, save_checkpoint
+from forwardforward.training import checkpoints, load_checkpoint, save_checkpoint
+from forwardforward.training.checkpoints import corrupted_entry
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of a process with threads, from Python 3.12 on
@@ -148,6 +149,23 @@ def test_readers_beside_two_writers_see_complete_checkpoints(tmp_path: Path, sec
         assert writer.exitcode == 0
     assert reads > 1
     assert names(tmp_path) == {"checkpoint.pt"}
+
+
+def test_a_file_replaced_while_it_is_read_is_not_mixed_with_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"model": {}, "content": [0]})
+    size = os.path.getsize(path)
+
+    def check_and_replace(file: BinaryIO) -> str | None:
+        os.remove(path)
+        save_checkpoint(path, {"model": {}, "content": [1] * 10_000})
+        assert os.path.getsize(path) > 2 * size
+        return corrupted_entry(file)
+
+    monkeypatch.setattr(checkpoints, "corrupted_entry", check_and_replace)
+    assert load_checkpoint(path)["content"] == [0]
 
 
 LOCKER = """

@@ -375,9 +375,10 @@ class Run:
         if not path.is_file():
             raise CheckpointError(f"there is no text encoder {path}")
         try:
-            if corrupted := corrupted_entry(path):
-                raise ValueError(corrupted)
-            return text_encoder_from_state(torch.load(path, weights_only=True), type(representation))
+            with path.open("rb") as file:
+                if corrupted := corrupted_entry(file):
+                    raise ValueError(corrupted)
+                return text_encoder_from_state(torch.load(file, weights_only=True), type(representation))
         except MemoryError:
             raise
         except Exception as error:  # torch.load raises many kinds of errors, with advice that would run code in a file

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -69,8 +70,9 @@ def load_checkpoint(path: StrPath, device: torch.device | str = "cpu") -> dict[s
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        corrupted = corrupted_entry(path)
-        content = None if corrupted else torch.load(path, map_location=device, weights_only=True)
+        with path.open("rb") as file:  # opened once: another process may replace the file between two reads
+            corrupted = corrupted_entry(file)
+            content = None if corrupted else torch.load(file, map_location=device, weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file raises many kinds of errors, such as zlib.error and AttributeError
@@ -85,19 +87,20 @@ def load_checkpoint(path: StrPath, device: torch.device | str = "cpu") -> dict[s
     return content
 
 
-def corrupted_entry(path: Path) -> str | None:
-    """Return why a file is corrupted, None if its checksums are right."""
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as file:
+def corrupted_entry(file: BinaryIO) -> str | None:
+    """Return why an open file is corrupted, None if its checksums are right; its position is then the start."""
+    size = file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
         # torch does not compress, so that no entry is larger than the file, whatever it declares
-        if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in file.infolist()):
+        if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in archive.infolist()):
             return "an entry is compressed or larger than the file"
-        if any(entry.external_attr for entry in file.infolist()):  # torch reads no content of a directory
+        if any(entry.external_attr for entry in archive.infolist()):  # torch reads no content of a directory
             return "an entry has the attributes of a file system"
-        names = file.namelist()
+        names = archive.namelist()
         if len(set(names)) < len(names):  # testzip opens entries by name, and would leave one of them out
             return "two entries with one name"
-        damaged = file.testzip()  # torch writes checksums and does not compare them
+        damaged = archive.testzip()  # torch writes checksums and does not compare them
+    file.seek(0)
     return None if damaged is None else f"checksum of {damaged} differs"
 
 
