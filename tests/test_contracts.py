@@ -202,7 +202,7 @@ def test_values_that_are_no_plug_ins_are_refused_at_construction(name: str, valu
     ids=["local", "backpropagation", "pepita"],
 )
 def test_values_that_are_no_layers_are_refused(make: Any, value: Any) -> None:
-    with pytest.raises(TypeError, match="^(layers|block) must be "):
+    with pytest.raises(TypeError, match=r"^(layers|block|layers\[0\]) must be "):
         make(value)
 
 

@@ -71,7 +71,7 @@ def test_a_network_of_embeddings_and_goodness_gets_a_head() -> None:
 def test_a_readout_of_another_depth_is_refused() -> None:
     model = per_class(8, 6, classifier=ff.classifiers.GoodnessReadout(3, depth=1).double())
     model.append(ff.FFLinear(6, 5))
-    with pytest.raises(ValueError, match="depth=1.* got 2 layers and 3 classes"):
+    with pytest.raises(ValueError, match=r"depth=1.* got shape \(6, 2, 3\)"):
         model.predict(rows())
 
 

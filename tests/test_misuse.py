@@ -50,9 +50,7 @@ def test_classes_in_place_of_instances_are_refused(name: str, plugin: type) -> N
 
 
 def test_layers_in_a_list_are_refused() -> None:
-    with pytest.raises(
-        TypeError, match=r"^layers must be modules, each a separate argument \(FFSequential\(\*layers\)\), got list"
-    ):
+    with pytest.raises(TypeError, match=r"^layers must be separate arguments, as in f\(\*layers\), got "):
         ff.FFSequential([ff.FFLinear(3, 4)])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="^layers must be modules"):
         ff.FFSequential(nn.ModuleList([ff.FFLinear(3, 4)]))

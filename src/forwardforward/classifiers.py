@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
+from forwardforward._utils.checks import check_labels
 from forwardforward._utils.memory import check_memory
 
 __all__ = ["BestInterval", "GoodnessReadout", "LayerEnsemble", "SumOverLayers"]
@@ -34,6 +35,10 @@ class SumOverLayers:
     """
 
     def __init__(self, layers: slice = slice(None)) -> None:
+        try:
+            layers.indices(1)
+        except (TypeError, ValueError):
+            raise TypeError(f"layers must be a slice of whole numbers, got {layers}") from None
         self.layers = layers
 
     def __call__(self, goodness: Tensor) -> Tensor:
@@ -168,13 +173,16 @@ class GoodnessReadout(nn.Module):
         Raises:
             ValueError: If the network has another number of layers or classes.
         """
-        if goodness.shape[1:] != (self.depth, self.num_classes):
-            raise ValueError(
-                f"GoodnessReadout(num_classes={self.num_classes}, depth={self.depth}) must get the goodness of as many "
-                f"layers and classes, got {goodness.shape[1]} layers and {goodness.shape[2]} classes"
-            )
+        self._check_shape(goodness)
         logits: Tensor = self.linear(standardize(goodness).flatten(1).to(self.linear.weight.dtype))
         return logits
+
+    def _check_shape(self, goodness: Tensor) -> None:
+        if goodness.dim() != 3 or goodness.shape[1:] != (self.depth, self.num_classes):
+            raise ValueError(
+                f"goodness must be (batch, {self.depth}, {self.num_classes}) for GoodnessReadout(num_classes="
+                f"{self.num_classes}, depth={self.depth}), got shape {tuple(goodness.shape)}"
+            )
 
     @checked
     def fit(self, goodness: Tensor, labels: Tensor, steps: PositiveInt = 50) -> GoodnessReadout:
@@ -184,12 +192,23 @@ class GoodnessReadout(nn.Module):
             goodness: Goodness of training samples, ``(batch, layers, classes)``.
             labels: Their classes, ``(batch,)``.
             steps: Number of iterations of L-BFGS over all samples.
+
+        Raises:
+            TypeError: If the labels are not of an integer type.
+            ValueError: If the goodness is not finite or of another network, or there is not one label of each sample
+                in range.
         """
+        self._check_shape(goodness)
+        if not bool(goodness.isfinite().all()):
+            raise ValueError("goodness must be finite, got NaN or infinity")
+        if labels.shape != goodness.shape[:1]:
+            raise ValueError(f"labels must be one per sample, ({len(goodness)},), got {tuple(labels.shape)}")
+        check_labels(labels, self.num_classes)
         optimizer = torch.optim.LBFGS(self.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(self(goodness), labels)
+            loss = nn.functional.cross_entropy(self(goodness), labels.long())
             loss.backward()
             return loss
 

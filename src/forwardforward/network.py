@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from forwardforward._utils.checks import (
     label_remedy,
 )
 from forwardforward._utils.modes import recordable
+from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
 from forwardforward.layers import FFLayer
@@ -218,11 +220,11 @@ class Network(nn.Module):
         """
         if not callable(self.classifier):
             raise ValueError(f"classifier must be a function of the goodness, got {self.classifier!r}")
-        scores = self.classifier(check_finite(goodness))
-        if scores.shape != goodness[:, 0].shape:
-            raise ValueError(
-                f"classifier must return scores of shape {tuple(goodness[:, 0].shape)}, got {tuple(scores.shape)}"
-            )
+        with calling("classifier", self.classifier, "goodness -> scores"):
+            scores = self.classifier(check_finite(goodness))
+        if not isinstance(scores, Tensor) or scores.shape != goodness[:, 0].shape:
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else describe(scores)
+            raise ValueError(f"classifier must return scores of shape {tuple(goodness[:, 0].shape)}, got {got}")
         if bool(scores.isnan().any()):  # infinity is a score, such as the logarithm of a probability of zero
             raise ValueError(f"classifier must return scores that are not NaN, got NaN from {self.classifier}")
         return scores
@@ -300,6 +302,17 @@ class Network(nn.Module):
     def _setup_for(self, raw: Tensor) -> None:
         with torch.inference_mode(False):  # parameters made in inference mode could not be trained
             self.setup(tuple(raw.shape[1:]))
+
+    @contextlib.contextmanager
+    def _naming_shape(self, images: Tensor) -> Iterator[None]:
+        """Context manager that names the shape of images in the error of a block that does not accept them."""
+        try:
+            yield
+        except (RuntimeError, IndexError) as error:
+            got = tuple(images.shape[1:])
+            if got == self.input_shape:
+                raise
+            raise ValueError(f"images must have shape {self.input_shape}, as those of the setup, got {got}") from error
 
     def check_labels(self, images: Tensor, labels: Any, validate: bool = True) -> Tensor:
         """Return class indices as int64 on the network's device.

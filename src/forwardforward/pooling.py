@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.arguments import PoolSize, checked
 
 __all__ = ["SequencePool", "SpatialPool"]
 
@@ -34,7 +34,7 @@ class SpatialPool(nn.Module):
         torch.Size([3, 32])
     """
 
-    def __init__(self, size: PositiveInt = 1, kind: Kind = "mean") -> None:
+    def __init__(self, size: PoolSize = 1, kind: Kind = "mean") -> None:
         super().__init__()
         self.size = size
         self.kind = kind
@@ -74,7 +74,7 @@ class SequencePool(nn.Module):
         torch.Size([3, 8])
     """
 
-    def __init__(self, size: PositiveInt = 1, kind: Kind = "mean", channels_last: bool = False) -> None:
+    def __init__(self, size: PoolSize = 1, kind: Kind = "mean", channels_last: bool = False) -> None:
         super().__init__()
         self.size = size
         self.kind = kind

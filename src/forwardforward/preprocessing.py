@@ -80,8 +80,9 @@ class Preprocessing(nn.Module):
         """Whether the statistics have not been fitted yet."""
         return self.standardize and not bool(self.fitted)
 
+    @checked
     @torch.no_grad()
-    def fit(self, inputs: Tensor | NDArray[Any] | Iterable[Tensor]) -> Preprocessing:
+    def fit(self, inputs: Tensor | NDArray[Any] | Iterable[Tensor | NDArray[Any]]) -> Preprocessing:
         """Measure mean and standard deviation of each channel.
 
         Args:

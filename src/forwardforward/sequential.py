@@ -7,8 +7,10 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
@@ -455,13 +457,15 @@ class FFSequential(Network):
 
     # Outputs
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | NDArray[Any]) -> Tensor:
         """Return the last layer's output, under the neutral label if labels are part of the input.
 
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        [output] = deque(layer_outputs(self.stack, self._input(self.prepare(images))), maxlen=1)
+        x = self.prepare(images)
+        with self._naming_shape(x):
+            [output] = deque(layer_outputs(self.stack, self._input(x)), maxlen=1)
         return output
 
     def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
@@ -499,7 +503,7 @@ class FFSequential(Network):
         labels = self.check_labels(x, labels)
         self._check_goodness()
         rows = self._rows_per_chunk(x)
-        with eval_mode(self):
+        with eval_mode(self), self._naming_shape(x):
             if self.label_encoder is None:
                 goodness = goodness_by_class(self.stack, x, rows)
                 return check_finite(goodness.gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2))
@@ -521,7 +525,7 @@ class FFSequential(Network):
         """
         x = self.prepare(images)
         self._check_goodness()
-        with eval_mode(self):
+        with eval_mode(self), self._naming_shape(x):
             return check_finite(self._goodness(x))
 
     def _goodness(self, x: Tensor) -> Tensor:
@@ -573,7 +577,7 @@ class FFSequential(Network):
         x = self.prepare(images)
         if generator is None and self.head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)
-        with eval_mode(self):
+        with eval_mode(self), self._naming_shape(x):
             chunks = x.split(self._rows_per_chunk(x))
             return check_finite(torch.cat([self.head(self._head_features(chunk, generator)) for chunk in chunks]))
 

@@ -54,7 +54,13 @@ class LayerSpec:
 
     @property
     def features(self) -> int:
-        """Number of features (channels), the first dimension of a sample."""
+        """Number of features (channels), the first dimension of a sample.
+
+        Raises:
+            ValueError: If the samples are single numbers.
+        """
+        if not self.shape:
+            raise ValueError("shape must have a first dimension, the features, for this plug-in, got ()")
         return self.shape[0]
 
     @property

@@ -266,7 +266,7 @@ def test_repr():
         (lambda: RandomRotation(181), ValueError, r"degrees must be in \[0, 180\], got 181"),
         (lambda: Cutout(0), ValueError, "size must be at least 1, got 0"),
         (lambda: Cutout("8"), TypeError, "size must be a whole number, got '8'"),
-        (lambda: Compose(RandomFlip(), 3), TypeError, "augmentations must be callables .*, got 3"),
+        (lambda: Compose(RandomFlip(), 3), TypeError, r"augmentations\[1\] must be callable, got 3"),
     ],
 )
 def test_bad_arguments_are_refused(build, error, message):

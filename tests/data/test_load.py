@@ -16,7 +16,7 @@ def test_available():
 
 def test_unknown_name():
     with pytest.raises(
-        ValueError, match=r"name must be one of cifar10, .*svhn or the path of an .npz file, got 'minst'"
+        ValueError, match=r"name of the data must be one of cifar10, .*svhn or the path of an .npz file, got 'minst'"
     ):
         load("minst")
 

@@ -357,26 +357,22 @@ def _read(form: Format, case: Case) -> dict[str, Any]:
             "outcome": "accepted",
             "reason": "the format has no checksum, and the changed bytes are other valid data",
         }
-    if case.change in form.crafted or case.change in (
-        damage.words,
-        damage.invalid_utf8,
-        damage.zeros,
-        damage.other_format,
-    ):
-        reason = _crafted_reason(case, content)
-        if reason:
-            return {"outcome": "accepted", "reason": reason}
+    if reason := _reason(case):
+        return {"outcome": "accepted", "reason": reason}
     return {"outcome": "accepted without a reason", "message": f"{str(content)[:200]}"}
 
 
-def _crafted_reason(case: Case, content: Any) -> str:
-    if case.change in (
-        damage.vector_row,
-        damage.vector_header,
-        damage.words,
-        damage.invalid_utf8,
-    ) and case.name in ("word2vec text", "GloVe", "reviews", "text for predict", "CIFAR-100 binary"):
+def _reason(case: Case) -> str:
+    """Return why a replaced file is right, or an empty string."""
+    of_text = (damage.vector_row, damage.vector_header, damage.words, damage.invalid_utf8)
+    if case.change in of_text and case.name in (*TEXTS, "word2vec text", "GloVe", "CIFAR-100 binary"):
         return "the changed text is a valid text of the format"
+    if case.change in (damage.other_format, damage.pickled) and case.name in TEXTS:
+        return "the other file is valid text too"
+    if case.change is damage.missing and case.name == "reviews":
+        return "a folder of reviews has no list of its files"
+    if case.change is damage.missing and case.name == "checkpoint, resume":
+        return "resume=True starts a training whose checkpoint does not exist yet"
     if case.change is damage.arrays:
         return "an array of another kind that is documented as valid"
     if case.change is damage.zeros:
@@ -384,6 +380,10 @@ def _crafted_reason(case: Case, content: Any) -> str:
     if case.change is damage.torch_entry:
         return "an entry of the checkpoint that is not read, or another valid value"
     return ""
+
+
+#: Formats that are plain text.
+TEXTS = ("reviews", "text for predict")
 
 
 def _executed() -> dict[str, Any]:

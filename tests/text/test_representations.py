@@ -165,7 +165,7 @@ def test_new_texts_are_encoded_like_the_corpus(representation: Representation, v
     assert len(corpus.lexicon) == words + 3
     torch.testing.assert_close(encode(text for text in TRAIN), encode(TRAIN))
     for invalid in ("a good film", [b"a good film"], None, 3):
-        with pytest.raises(TypeError, match=r"texts must be (a list of )?strings, got "):
+        with pytest.raises(TypeError, match=r"^texts(\[0\])? must be an? (iterable of strings|string)"):
             encode(invalid)
 
 

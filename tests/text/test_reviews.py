@@ -43,7 +43,7 @@ def test_a_class_without_reviews(reviews: Path) -> None:
 def test_an_empty_review(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "7_1.txt"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"7_1\.txt must contain a review, got an empty file"):
+    with pytest.raises(ValueError, match=r"7_1\.txt must contain text, got an empty file"):
         list(Texts([file]))
 
 
@@ -80,7 +80,7 @@ def test_byte_order_marks_are_left_out_and_null_characters_refused(tmp_path: Pat
     with pytest.raises(ValueError, match=r"7_1\.txt must be text in UTF-8, got the byte 0xff at offset 0"):
         list(Texts([file]))
     file.write_bytes(b"\xef\xbb\xbf")
-    with pytest.raises(ValueError, match="must contain a review, got an empty file"):
+    with pytest.raises(ValueError, match="must contain text, got an empty file"):
         list(Texts([file]))
 
 

@@ -46,6 +46,6 @@ def test_a_run_on_texts(
     assert len(table(capsys.readouterr().out)) == 16
     assert "there is no file gone.txt" in fails("predict", "run", "gone.txt")
     Path("bytes.txt").write_bytes(b"\xff\xfe")
-    assert "bytes.txt is not UTF-8 text" in fails("predict", "run", "bytes.txt")
+    assert "bytes.txt must be text in UTF-8, got the byte 0xff" in fails("predict", "run", "bytes.txt")
     Path("run/text_encoder.pt").write_bytes(b"damaged")
     assert "cannot read the text encoder run/text_encoder.pt" in fails("predict", "run", *texts)

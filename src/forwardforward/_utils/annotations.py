@@ -91,12 +91,12 @@ def checks_of(function: Callable[..., Any], signature: inspect.Signature) -> dic
     annotations = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
     scope = inspect.unwrap(function).__globals__  # names of the returned type may exist for type checkers only
     hints = typing.get_type_hints(types.SimpleNamespace(__annotations__=annotations), scope, include_extras=True)
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {
-        name: check
-        for name, parameter in signature.parameters.items()
-        if name in hints and parameter.kind not in variable and (check := check_for(hints[name])) is not None
-    }
+    checks = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD or (check := check_for(hints.get(name, Any))) is None:
+            continue
+        checks[name] = _arguments(check) if parameter.kind is parameter.VAR_POSITIONAL else check
+    return checks
 
 
 def check_for(hint: Any) -> Check | None:
@@ -112,7 +112,11 @@ def check_for(hint: Any) -> Check | None:
     if hint in (int, float):
         return _number(hint, Range())
     if origin in (Union, types.UnionType):
-        return _union([check_for(argument) for argument in arguments])
+        members = [member for member in arguments if member is not str or torch.device not in arguments]
+        is_path = any(typing.get_origin(member) is os.PathLike for member in members)
+        return _union([PATH if member is str and is_path else check_for(member) for member in members])
+    if hint is torch.device:
+        return DEVICE
     if origin is Literal:
         return _literal(arguments)
     if origin is collections.abc.Callable:
@@ -232,6 +236,17 @@ def _class_error(name: str, value: type) -> TypeError:
     return TypeError(f"{name} must be an instance, such as {value.__name__}(...), got the class")
 
 
+def _arguments(element: Check) -> Check:
+    """Return the check of positional arguments of any number."""
+
+    def check(name: str, values: Any) -> Any:
+        if len(values) == 1 and isinstance(values[0], list | tuple):
+            raise TypeError(f"{name} must be separate arguments, as in f(*{name}), got {describe(values[0])}")
+        return tuple(_checked_elements(name, values, [element] * len(values)))
+
+    return Check(element.expected, check)
+
+
 def _fixed_tuple(elements: Sequence[Check | None]) -> Check:
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, tuple | list) or len(value) != len(elements):
@@ -250,7 +265,7 @@ ITERABLES = {collections.abc.Iterable: "an iterable", collections.abc.Collection
 def _iterable(kind: type[Any], element: Check | None) -> Check:
     def check(name: str, value: Any) -> Any:
         # A string is an iterable of strings, but rarely the one that was meant.
-        if not isinstance(value, kind) or isinstance(value, str | bytes):
+        if not isinstance(value, kind) or isinstance(value, str | bytes) or getattr(value, "shape", None) == ():
             raise _MismatchError
         if isinstance(value, collections.abc.Sequence | np.ndarray):  # others may be iterators
             _checked_elements(name, value, [element] * len(value))
@@ -307,6 +322,30 @@ def _mapping(key_check: Check | None = None, value_check: Check | None = None) -
     return Check("a dictionary", check)
 
 
+def _checked_device(name: str, value: Any) -> Any:
+    if not isinstance(value, torch.device | str):
+        raise _MismatchError
+    try:
+        torch.device(value)
+    except RuntimeError:
+        raise ValueError(f"{name} must be a device, such as 'cpu' or 'cuda', got {describe(value)}") from None
+    return value
+
+
+def _checked_path(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise _MismatchError
+    if "\0" in value:
+        raise ValueError(f"{name} must be a path without null characters, got {describe(value)}")
+    return value
+
+
+#: Of a path as a string.
+PATH = Check("a string", _checked_path)
+
+#: Of a device or its name.
+DEVICE = Check("a device", _checked_device)
+
 #: What a check of these classes expects.
 NOUNS = {
     bool: "True or False",
@@ -317,7 +356,6 @@ NOUNS = {
     nn.Module: "a module",
     slice: "a slice",
     os.PathLike: "a path",
-    torch.device: "a device",
 }
 
 

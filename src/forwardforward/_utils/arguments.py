@@ -25,6 +25,7 @@ __all__ = [
     "NumClasses",
     "NumEmbeddings",
     "OpenFraction",
+    "PoolSize",
     "PositiveFloat",
     "PositiveFraction",
     "PositiveInt",
@@ -41,6 +42,8 @@ NonNegativeInt = Annotated[int, Range(0)]
 NumClasses = Annotated[int, Range(2)]
 #: With the padding.
 NumEmbeddings = Annotated[int, Range(2, 2**31)]
+#: Side of a patch or number of patches; torch's pools do not take numbers of 32 bits.
+PoolSize = Annotated[int, Range(1, 2**12)]
 PositiveFloat = Annotated[float, Range(above=0)]
 NonNegativeFloat = Annotated[float, Range(0)]
 #: From 0 to 1.
@@ -57,7 +60,7 @@ StrPath = str | os.PathLike[str]
 def checked(target: F) -> F:
     """Check the arguments of a function, or of a class's constructor, by their annotations.
 
-    Arguments in ``*args`` and ``**kwargs`` are not checked, nor are those annotated with ``Any``.
+    Arguments in ``**kwargs`` are not checked, nor are those annotated with ``Any``.
 
     Args:
         target: The function or class.

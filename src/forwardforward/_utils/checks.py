@@ -11,6 +11,7 @@ from torch import Tensor
 
 __all__ = [
     "InputShapeError",
+    "check_device",
     "check_finite",
     "check_image_shape",
     "check_images",
@@ -31,6 +32,23 @@ def name_of(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return repr(value) if isinstance(value, str) else getattr(value, "__name__", f"an object of {type(value).__name__}")
+
+
+def check_device(device: torch.device | str, argument: str = "device", stores_data: bool = True) -> None:
+    """Refuse a device that is not available.
+
+    Args:
+        device: The device.
+        argument: Name of the argument, for the message.
+        stores_data: Whether to refuse the device ``"meta"`` too.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{argument} {str(device)!r} is not available, use one such as 'cpu': {reason}") from error
+    if stores_data and torch.device(device).type == "meta":
+        raise ValueError(f"{argument} must store data, such as 'cpu', got 'meta'")
 
 
 def check_image_shape(input_shape: Sequence[int], consumer: str) -> None:

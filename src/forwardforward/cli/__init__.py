@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from forwardforward import __version__
 from forwardforward.cli import evaluate, predict, recipes, train
-from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line, short_warnings
+from forwardforward.cli.errors import USER_ERRORS, memory_errors, short_warnings, user_message
 from forwardforward.cli.options import Parser
 from forwardforward.cli.streams import safe_streams
 from forwardforward.training import Interrupted, stop_on_signals
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if os.environ.get(TRACEBACK):
                 raise
             if isinstance(error, USER_ERRORS):
-                return _fail(one_line(error), 2)
+                return _fail(user_message(error), 2)
             return _fail(
                 f"internal error, please report it with the traceback that {TRACEBACK}=1 shows: "
-                f"{type(error).__name__}: {one_line(error)}",
+                f"{type(error).__name__}: {user_message(error)}",
                 70,
             )
 

@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 
+from forwardforward._utils.plugins import one_line
 from forwardforward.training import CheckpointError, TrainingDiverged
 
 #: Errors caused by the user or the environment; all others are reported as errors of the library.
@@ -15,10 +16,9 @@ USER_ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, Checkpo
 OUT_OF_MEMORY = ("memory", "size calculation overflow", "multiplication overflow")
 
 
-def one_line(error: BaseException) -> str:
+def user_message(error: BaseException) -> str:
     """Return an error's message on one line, with options of the command line in place of arguments."""
-    text = " ".join((str(error) or type(error).__name__).split())
-    return text.replace("; pass download=True to download it", "; without --data-dir it is downloaded")
+    return one_line(error).replace("; pass download=True to download it", "; without --data-dir it is downloaded")
 
 
 @contextlib.contextmanager

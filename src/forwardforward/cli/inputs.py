@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forwardforward._utils.arrays import is_channels_last, read_array, read_arrays
+from forwardforward.data.text.reviews import read_text
 
 #: Suffixes of image files in folders; a file named by the user may have any suffix.
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -180,7 +181,7 @@ def text_inputs(words: Iterable[str], encoder: Callable[[Sequence[str]], Tensor]
     for word in words:
         paths = _text_files(word)
         names += [word] if paths is None else map(str, paths)
-        texts += [word] if paths is None else map(_read_text, paths)
+        texts += [word] if paths is None else map(read_text, paths)
     return [Texts(names, texts, encoder)]
 
 
@@ -193,13 +194,6 @@ def _text_files(word: str) -> list[Path] | None:
     if not exists and not (word.endswith(".txt") and len(word.split()) == 1):
         return None
     return files_in(Path(word), (".txt",), ".txt files")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
 
 
 def files_in(path: Path, suffixes: Sequence[str], noun: str) -> list[Path]:

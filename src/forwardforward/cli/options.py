@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 
 import torch
 
-from forwardforward.training.arguments import check_device
+from forwardforward._utils.checks import check_device
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports errors on one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 def bounded(kind: type[int] | type[float], lowest: float, highest: float = 2**31 - 1) -> Callable[[str], Any]:

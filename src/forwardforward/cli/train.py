@@ -114,6 +114,8 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _resumed_run(options: argparse.Namespace) -> Run:
+    if not options.resume:
+        raise ValueError("--resume must name the folder of a run, got ''")
     run = Run.open(options.resume)
     _check_options(options, run)
     if options.epochs is not None and options.epochs != run.config.epochs:

@@ -73,6 +73,7 @@ class Augmentation:
         return f"{type(self).__name__}({arguments})"
 
 
+@checked
 class Compose(Augmentation):
     """Applies several augmentations in order.
 
@@ -91,9 +92,6 @@ class Compose(Augmentation):
     """
 
     def __init__(self, *augmentations: Callable[[Tensor, torch.Generator | None], Tensor]) -> None:
-        for augmentation in augmentations:
-            if not callable(augmentation):
-                raise TypeError(f"augmentations must be callables (images, generator) -> images, got {augmentation!r}")
         self.augmentations = augmentations
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subs
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.checks import check_images, check_labels
+from forwardforward._utils.memory import check_memory
 from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.preprocessing import to_tensor
 
@@ -173,7 +174,7 @@ class _Loader:
                 raise ValueError(f"data must contain the {skip} batches before the checkpoint, got {index}")
         if after_skip is not None:
             after_skip()
-        for batch in iterator:
+        for batch in _collated(iterator):
             empty = False
             inputs, targets = _pair(batch)
             images, labels = self._images(inputs), None if targets is None else self._labels(targets)
@@ -231,6 +232,16 @@ class _Loader:
         if self._checks_labels and labels.dim() == 1:  # the network refuses other shapes
             check_labels(labels, self._num_classes)
         return labels
+
+
+def _collated(batches: Iterator[Any]) -> Iterator[Any]:
+    """Iterate over batches, with an error of torch's collation that names the data."""
+    try:
+        yield from batches
+    except TypeError as error:
+        if "default_collate" not in str(error):
+            raise
+        raise TypeError(f"data must yield samples of tensors, arrays and numbers: {error}") from error
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:
@@ -333,6 +344,7 @@ def source(
     if isinstance(data, Dataset) or sequence:
         if not len(data):
             raise ValueError("data must contain at least one sample, got an empty data set")
+        check_memory("data", len(data))  # its order
         batches = (_Batches if shuffle else _InOrder)(len(data), batch_size)
         loader = DataLoader(data, batch_sampler=batches, generator=batches.generator)
         return _Loader(loader, device, dtype, num_embeddings)

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, checked
-from forwardforward._utils.checks import check_label_type, label_remedy
+from forwardforward._utils.checks import check_device, check_label_type, label_remedy
 from forwardforward.preprocessing import to_tensor
 
 __all__ = ["TensorData"]
@@ -151,6 +151,7 @@ class TensorData(Dataset[Any]):
             device: Target device.
             dtype: Type of floating-point inputs. Default: unchanged.
         """
+        check_device(device, stores_data=False)
         inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
         return self._derive(inputs, None if self.targets is None else self.targets.to(device))
 

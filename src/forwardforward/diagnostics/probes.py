@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
 from forwardforward.data.batching import Data
 from forwardforward.diagnostics._figure import new_figure, save
@@ -35,7 +36,7 @@ def probe(
     lr: PositiveFloat = 1e-3,
     hidden: NonNegativeInt = 0,
     pool: nn.Module | None = None,
-    seed: int = 0,
+    seed: NonNegativeInt = 0,
 ) -> tuple[float, ...]:
     """Train an auxiliary classifier on each layer's frozen features, and return the errors in percent.
 
@@ -97,6 +98,7 @@ def probe(
 def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
     if not hidden:
         return nn.Linear(features, classes)
+    check_memory("hidden", hidden, features)
     return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 

@@ -76,6 +76,10 @@ class FFConv2d(SharedInput):
         pool: Size | Callable[[Tensor], Tensor] | None = None,
         **plugins: Any,
     ) -> None:
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"groups must divide in_channels and out_channels, {in_channels} and {out_channels}, got {groups}"
+            )
         check_memory("in_channels and out_channels", out_channels, in_channels // groups)
         self.splits = groups == 1
         super().__init__(

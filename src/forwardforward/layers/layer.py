@@ -10,8 +10,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.modes import eval_mode
+from forwardforward._utils.plugins import ERRORS, one_line
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
@@ -267,9 +269,12 @@ class FFLayer(nn.Module):
         """Whether the shapes of all plug-ins are known."""
         return self._is_set_up
 
+    @checked
     @torch.inference_mode(False)  # parameters made in inference mode could not be trained
     @torch.no_grad()
-    def setup(self, shape: Sequence[int], index: int = 0, skip_shape: Sequence[int] | None = None) -> tuple[int, ...]:
+    def setup(
+        self, shape: Sequence[PositiveInt], index: NonNegativeInt = 0, skip_shape: Sequence[PositiveInt] | None = None
+    ) -> tuple[int, ...]:
         """Set up every plug-in in a dry run on one sample of zeros, and return the shape of one output sample.
 
         Args:
@@ -287,10 +292,15 @@ class FFLayer(nn.Module):
         sizes: list[int] = [zeros[0].numel()]
         hooks = [part.register_forward_hook(_record_size(sizes)) for part in self.block.modules()]
 
-        operations = [self.order[0]]
+        operations = ["input"]
+        values = [zeros]
 
         def prepare(operation: str, value: Tensor) -> None:
+            if operations[-1] == "normalize":
+                _check_normalized(value, values[-1], self.normalization)
+            _check_rows(operations[-1], value)
             operations.append(operation)
+            values[:] = [value]
             sizes.append(value[0].numel())
             plugin: object = {
                 "normalize": self.normalization,
@@ -303,14 +313,20 @@ class FFLayer(nn.Module):
         try:
             with eval_mode(self):
                 output = self._run(self.check_input(zeros), skip, record, prepare)
+                _check_rows(operations[-1], output)
+                operations.append("goodness")
                 if self.objective is not None:
                     goodness = self.objective.goodness_of(record["goodness_input"])
                     if goodness is not None:
                         self.objective.check_goodness(goodness)
-        except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
-            if (name := PLUGINS.get(operations[-1])) is None:
+        except (ValueError, *ERRORS) as error:
+            name, reason = PLUGINS.get(operations[-1]), one_line(error)
+            if name is None:
                 raise
-            reason = " ".join(str(error).split())
+            if isinstance(error, ValueError):
+                if name in reason or name == "goodness":  # an objective names its parts
+                    raise
+                raise ValueError(f"{name}: {reason}") from error
             raise TypeError(f"{name} does not accept what this layer passes to it: {reason}") from error
         finally:
             for hook in hooks:
@@ -461,7 +477,7 @@ class FFLayer(nn.Module):
         if isinstance(self.residual, SkipConnection):
             earlier = skip
         if earlier is None:
-            raise ValueError("skip must be given for a layer with a SkipConnection, got None")
+            raise ValueError("skip must be given for a layer with a SkipConnection as residual, got None")
         total: Tensor = self.residual(value, earlier)
         return total
 
@@ -482,6 +498,21 @@ class FFLayer(nn.Module):
             raise ValueError(
                 f"peer normalization acts on pre-activations, which {self.activation} overwrites: use inplace=False"
             )
+
+
+def _check_rows(operation: str, value: object) -> None:
+    if not isinstance(value, Tensor) or value.dim() < 2:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else describe(value)
+        raise ValueError(f"{PLUGINS.get(operation, 'block')} must return a tensor (rows, features, ...), got {got}")
+
+
+def _check_normalized(value: object, before: Tensor, normalization: object) -> None:
+    if not isinstance(value, Tensor) or value.shape[1:] != before.shape[1:]:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else describe(value)
+        raise ValueError(
+            f"normalization must return a tensor of its input's shape {tuple(before.shape)}, got {got} "
+            f"from {describe(normalization)}"
+        )
 
 
 def _check_batch_first(block: nn.Module) -> None:

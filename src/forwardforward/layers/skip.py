@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.arguments import PoolSize, PositiveInt, checked
 
 __all__ = ["Residual", "SkipConnection", "SkipTensors"]
 
@@ -33,7 +33,7 @@ class Residual(nn.Module):
         tensor([[2., 2., 1.]])
     """
 
-    def __init__(self, stride: PositiveInt = 1) -> None:
+    def __init__(self, stride: PoolSize = 1) -> None:
         super().__init__()
         self.stride = stride
 
@@ -83,7 +83,7 @@ class SkipConnection(nn.Module):
         tensor([[2., 2., 2.]])
     """
 
-    def __init__(self, distance: PositiveInt, pool: PositiveInt = 1, concatenate: bool = False) -> None:
+    def __init__(self, distance: PositiveInt, pool: PoolSize = 1, concatenate: bool = False) -> None:
         super().__init__()
         self.distance = distance
         self.pool = pool

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveFloat, checked
+from forwardforward._utils.plugins import calling
 from forwardforward.losses.base import PairLoss
 from forwardforward.losses.thresholds import LayerTheta, Theta, layer_value, needs_scale, threshold_value
 from forwardforward.specs import LayerSpec
@@ -62,7 +63,8 @@ class Threshold(PairLoss):
         first: LayerTheta = layer_value("theta", theta, 0)  # an empty sequence is refused here
         self._theta: float | None = None if needs_scale(first) else threshold_value(first, None, 0)
         if theta_schedule is not None:
-            self.register_buffer("factor", torch.tensor(float(theta_schedule(0.0))))
+            with calling("theta_schedule", theta_schedule, "progress -> factor"):
+                self.register_buffer("factor", torch.tensor(float(theta_schedule(0.0))))
         self.log_factor = nn.Parameter(torch.zeros(())) if learned else None
 
     def setup(self, spec: LayerSpec) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forwardforward._utils.annotations import describe
 from forwardforward.batches import Batch
 from forwardforward.specs import LayerSpec, Plugin
 
@@ -192,6 +193,21 @@ def unique_name(name: str, taken: Mapping[str, object]) -> str:
         number += 1
         free = f"{name}{number}"
     return free
+
+
+def checked_goodness(goodness: object, function: object) -> Tensor:
+    """Return what a goodness function returned, which must be a tensor.
+
+    Args:
+        goodness: What it returned.
+        function: The function, for the message.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(goodness, Tensor):
+        raise TypeError(f"goodness must return a tensor, got {describe(goodness)} from {describe(function)}")
+    return goodness
 
 
 def loss_name(loss: object) -> str:

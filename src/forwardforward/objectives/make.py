@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from forwardforward._utils.annotations import describe
 from forwardforward.goodness import PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.objectives.base import Objective, is_cross_entropy, loss_name
@@ -27,7 +28,10 @@ def make_objective(goodness: Callable[[Tensor], Tensor] | None, loss: object) ->
     """
     if isinstance(loss, BatchLoss):
         if goodness is not None:
-            raise ValueError(f"goodness must be None for the loss {loss}, which compares embeddings, got {goodness}")
+            raise ValueError(
+                f"goodness must be None for the loss {describe(loss)}, which compares embeddings, "
+                f"got {describe(goodness)}"
+            )
         return BatchObjective(loss)
     if not isinstance(loss, PairLoss | ClassLoss):
         name = loss_name(loss)
@@ -37,5 +41,5 @@ def make_objective(goodness: Callable[[Tensor], Tensor] | None, loss: object) ->
             f"objective=ff.objectives.{kind}(goodness, {name})"
         )
     if goodness is None:
-        raise ValueError(f"goodness must be given with the loss {loss}, got None")
+        raise ValueError(f"goodness must be given with the loss {describe(loss)}, got None")
     return ClassObjective(goodness, loss) if isinstance(loss, ClassLoss) else PairObjective(goodness, loss)

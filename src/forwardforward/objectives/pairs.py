@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, is_cross_entropy, loss_name
+from forwardforward.objectives.base import LocalLoss, Objective, checked_goodness, is_cross_entropy, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
@@ -40,9 +41,13 @@ class PairObjective(Objective):
     def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         if isinstance(goodness, PerClassGoodness):
-            raise ValueError(f"goodness must be one number per sample for the loss {loss}, got {goodness}")
-        if isinstance(loss, ClassLoss | BatchLoss) or is_cross_entropy(loss):
-            raise ValueError(f"loss must compare positive with negative goodness for a pair objective, got {loss}")
+            raise ValueError(
+                f"goodness must be one number per sample for the loss {describe(loss)}, got {describe(goodness)}"
+            )
+        if isinstance(loss, Objective | ClassLoss | BatchLoss) or is_cross_entropy(loss):
+            raise ValueError(
+                f"loss must compare positive with negative goodness for a pair objective, got {describe(loss)}"
+            )
         self.goodness = goodness
         self.loss = loss
 
@@ -67,7 +72,7 @@ class PairObjective(Objective):
 
     def goodness_of(self, activations: Tensor) -> Tensor:
         """Return the goodness of each row, ``(rows,)``; of a goodness by position, its mean."""
-        goodness = self.goodness(activations)
+        goodness = checked_goodness(self.goodness(activations), self.goodness)
         return goodness.flatten(1).mean(1) if goodness.dim() > 1 else goodness
 
     def check_goodness(self, goodness: Tensor) -> None:

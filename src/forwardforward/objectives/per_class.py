@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, loss_name
+from forwardforward.objectives.base import LocalLoss, Objective, checked_goodness, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
@@ -37,9 +38,11 @@ class ClassObjective(Objective):
     def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         if isinstance(goodness, Goodness | GoodnessByPosition):
-            raise ValueError(f"goodness must be per class for the loss {loss}, got {goodness}")
-        if isinstance(loss, PairLoss | BatchLoss):
-            raise ValueError(f"loss must compare per-class goodness with labels for a class objective, got {loss}")
+            raise ValueError(f"goodness must be per class for the loss {describe(loss)}, got {describe(goodness)}")
+        if isinstance(loss, PairLoss | BatchLoss | Objective):
+            raise ValueError(
+                f"loss must compare per-class goodness with labels for a class objective, got {describe(loss)}"
+            )
         self.goodness = goodness
         self.loss = loss
         self.num_classes = goodness.num_classes if isinstance(goodness, PerClassGoodness) else None
@@ -58,7 +61,7 @@ class ClassObjective(Objective):
 
     def goodness_of(self, activations: Tensor) -> Tensor:
         """Return the goodness of each row for each class, ``(rows, classes)``."""
-        return self.goodness(activations)
+        return checked_goodness(self.goodness(activations), self.goodness)
 
     def check_goodness(self, goodness: Tensor) -> None:
         """Check that the goodness is one number per class, and set the number of classes if it is not known."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.plugins import ERRORS, calling, one_line
 from forwardforward.optimizers.states import checked_state
 
 __all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
@@ -86,6 +87,9 @@ class LocalOptimizer:
         others: tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]] | None = None,
         **options: Any,
     ) -> None:
+        if lr_schedule is not None:
+            with calling("lr_schedule", lr_schedule, "progress -> factor"):
+                float(lr_schedule(0.0))
         self.factory = factory
         self.lr_schedule = lr_schedule
         self.overrides = {name: plain(values) for name, values in (overrides or {}).items()}
@@ -230,7 +234,16 @@ class LocalOptimizer:
         self._optimizers = restored  # sets of groups that the state does not contain start anew
 
     def _groups(self, names: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
-        groups = [(group,) if isinstance(group, str) else tuple(group) for group in names or tuple(self._parameters)]
+        unknown: list[Any]
+        try:
+            groups = [(group,) if isinstance(group, str) else tuple(group) for group in names or self._parameters]
+            unknown = [name for group in groups for name in group if name not in self._parameters]
+        except TypeError:  # neither a name nor a sequence of names
+            unknown = [name for name in names if not isinstance(name, str)]
+        if unknown:
+            raise ValueError(
+                f"names must be those of parameter groups, {', '.join(self._parameters)}, got {describe(unknown[0])}"
+            )
         if self.others is None or not names:
             return groups
         return groups + [tuple(name + OTHERS for name in group) for group in groups]
@@ -263,7 +276,14 @@ class LocalOptimizer:
             factory, options = self.others
         options = {**options, **self._group_options[name]}
         options.pop("lr_schedule", None)
-        optimizer = factory(list(self._parameters[name].values()), **options)
+        try:
+            optimizer = factory(list(self._parameters[name].values()), **options)
+        except (TypeError, ValueError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(
+                f"optimizer_options and overrides of the group {name!r} must be options of the optimizer: "
+                f"{one_line(error)}"
+            ) from error
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
             group["parameter_group"] = name
@@ -301,6 +321,10 @@ def _check_factory(
         optimizer = factory([nn.Parameter(torch.zeros(shape))], **options)
     except (TypeError, ValueError) as error:
         raise type(error)(f"options must be those of the optimizer {name}: {error}") from error
+    except ERRORS as error:
+        raise TypeError(
+            f"factory must return a torch optimizer, got {describe(factory)}, which raised {one_line(error)}"
+        ) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"factory must return a torch optimizer, got {describe(optimizer)} from {name}")
     closure = inspect.signature(optimizer.step).parameters.get("closure")

@@ -44,7 +44,10 @@ class SmoothedSGD(torch.optim.SGD):
     ) -> None:
         # The default of parameter groups; the parent's constructor adds groups.
         self._initial_weight_cost = weight_cost
-        super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
+        try:
+            super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"params must be parameters or parameter groups: {error}") from error
         self.defaults["weight_cost"] = weight_cost  # part of the pickled state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_image_shape
+from forwardforward._utils.plugins import calling
 from forwardforward.data import Splits, load
 from forwardforward.data.batching import Data
 from forwardforward.data.text import MeanVectors, Representation
@@ -203,16 +204,22 @@ class Recipe:
                 preprocessing=preprocessing,
                 normalization=self.normalization,
             )
-        goodness = self.goodness
+        goodness, head = self.goodness, None
+        if goodness is not None and not isinstance(goodness, nn.Module):
+            with calling("goodness", goodness, "num_classes -> goodness"):
+                goodness = goodness(num_classes)
+        if self.head is not None:
+            with calling("head", self.head, "num_classes -> head"):
+                head = copy.deepcopy(self.head(num_classes))  # it may share a pool
         return FFSequential(
             *layers,
-            goodness=goodness if goodness is None or isinstance(goodness, nn.Module) else goodness(num_classes),
+            goodness=goodness,
             loss=self.loss,
             normalization=self.normalization,
             peer=self.peer,
             label_encoder=encoder,
             negatives=copy.deepcopy(self.negatives),
-            head=None if self.head is None else copy.deepcopy(self.head(num_classes)),  # it may share a pool
+            head=head,
             classifier=copy.deepcopy(self.classifier),
             num_classes=num_classes,
             preprocessing=preprocessing,

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from forwardforward import diagnostics
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.checks import check_device
 from forwardforward._utils.files import parse_json, replacing, sole_process
 from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
@@ -31,7 +33,6 @@ from forwardforward.training import (
     evaluate,
     load_checkpoint,
 )
-from forwardforward.training.arguments import check_device
 from forwardforward.training.checkpoints import corrupted_entry, require, restore_weights
 from forwardforward.training.evaluation import ChoosesLayers
 
@@ -135,8 +136,12 @@ class Run:
             ValueError: If the configuration cannot be read.
         """
         path = Path(folder) / "config.json"
-        if not path.exists():
-            raise FileNotFoundError(f"there is no run in {folder}: it has no config.json")
+        try:
+            exists = path.exists()
+        except OSError as error:  # a name that is too long
+            raise ValueError(f"folder must be a run folder, got {describe(str(folder))}: {error.strerror}") from None
+        if not exists:
+            raise FileNotFoundError(f"there is no run in {str(folder)!r}: it has no config.json")
         try:
             config = RunConfig.from_json(_read_text(path))
         except (ValueError, TypeError) as error:
@@ -220,8 +225,21 @@ class Run:
         """The recipe, with the run's widths, epochs and batch size."""
         config, recipe = self.config, self._recipe
         if recipe is None:
-            recipe = get(config.recipe).for_dataset(config.data).with_vectors(config.vectors)
+            with self._naming_configuration():
+                recipe = get(config.recipe).for_dataset(config.data).with_vectors(config.vectors)
         return recipe.replace(widths=config.widths, epochs=config.epochs, batch_size=config.batch_size)
+
+    @contextlib.contextmanager
+    def _naming_configuration(self) -> Iterator[None]:
+        """Context manager that names the configuration in an error that its values cause."""
+        try:
+            yield
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            path = self.folder / "config.json"
+            if not path.exists():  # a run that has not begun
+                raise
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+            raise kind(f"{path} cannot be used: {error}") from error
 
     def check_recipe(self) -> None:
         """Check that the recipe is still the one that the run began with.
@@ -292,7 +310,8 @@ class Run:
         """
         folder = data_dir or self.config.data_dir
         if folder not in self._splits:
-            self._splits[folder] = self.recipe.splits(self.config.data, folder, progress)
+            with contextlib.nullcontext() if data_dir else self._naming_configuration():
+                self._splits[folder] = self.recipe.splits(self.config.data, folder, progress)
         splits = self._splits[folder]
         fields = {name: getattr(splits, name.removeprefix("data_")) for name in DATA_FIELDS}
         config = self.config
@@ -333,7 +352,8 @@ class Run:
         assert config.num_classes is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            model = self.recipe.model(config.input_shape, config.num_classes)
+            with self._naming_configuration():
+                model = self.recipe.model(config.input_shape, config.num_classes)
         model.class_names = config.class_names
         return model
 
@@ -348,8 +368,13 @@ class Run:
             CheckpointError: If there is no checkpoint, or it is corrupted.
         """
         check_device(device)
-        model = self.model()
-        restore_weights(self._read_checkpoint(), self.folder / "checkpoint.pt", model)
+        model, content = self.model(), self._read_checkpoint()
+        try:
+            restore_weights(content, self.folder / "checkpoint.pt", model)
+        except CheckpointError as error:
+            if self._recipe is None:
+                raise
+            raise CheckpointError(f"recipe must be that of the run: {error}") from error
         return model.to(device).eval()
 
     @property

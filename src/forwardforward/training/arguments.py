@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from forwardforward._utils.arguments import StrPath
-from forwardforward._utils.checks import name_of
+from forwardforward._utils.checks import check_device, name_of
 from forwardforward.network import Network
 
 
@@ -34,24 +34,10 @@ def check_checkpoint(path: StrPath | None, resume: bool, minutes: float | None =
         raise ValueError(f"checkpoint must name a file, got the folder {path}")
     if not path.parent.is_dir():
         raise ValueError(f"checkpoint must be in a folder that exists, got {path}")
+    if path.is_symlink() and not path.exists():  # starting anew would lose a run on a disk that is not mounted
+        raise ValueError(f"checkpoint {path} must not be a link to a file that does not exist, got {path.readlink()}")
     if path.exists() and not resume:
         raise ValueError(f"checkpoint {path} exists already: pass resume=True to resume the run, or remove the file")
-
-
-def check_device(device: torch.device | str, argument: str = "device") -> None:
-    """Refuse a device that is not available.
-
-    Args:
-        device: The device.
-        argument: Name of the argument, for the message.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{argument} {str(device)!r} is not available, use one such as 'cpu': {reason}") from error
-    if torch.device(device).type == "meta":
-        raise ValueError(f"{argument} must store data, such as 'cpu', got 'meta'")
 
 
 def move_to(model: nn.Module, device: torch.device | str | None) -> torch.device:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.plugins import calling
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
@@ -208,17 +209,23 @@ class GrowNetwork(Callback):
 
     def on_restore(self, state: FitState, history: History) -> None:
         """Append the layers that the model had when the checkpoint was written, and does not have yet."""
-        depth = len(history[-1]["layers"]) + bool(self.condition(history)) if len(history) else 0
+        depth = len(history[-1]["layers"]) + self._is_met(history) if len(history) else 0
         while len(state.model) < depth:
             self._append(state)
 
     def on_epoch_end(self, state: FitState) -> None:
         """Append a layer if the condition is met."""
-        if self.condition(state.history):
+        if self._is_met(state.history):
             self._append(state)
+
+    def _is_met(self, history: History) -> bool:
+        with calling("condition", self.condition, "history -> bool"):
+            return bool(self.condition(history))
 
     def _append(self, state: FitState) -> None:
         if not isinstance(state.model, FFSequential):
             raise TypeError(f"model must be an FFSequential to grow, got {type(state.model).__name__}")
-        state.model.append(self.layer(len(state.model)))
+        with calling("layer", self.layer, "depth -> layer"):
+            layer = self.layer(len(state.model))
+        state.model.append(layer)
         state.optimizer.attach(state.model)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from forwardforward._utils.arguments import StrPath, checked
+from forwardforward._utils.checks import check_device
 from forwardforward._utils.files import replacing
 from forwardforward.network import Network
 from forwardforward.training.entries import wrong_entry
@@ -65,8 +66,12 @@ def load_checkpoint(path: StrPath, device: torch.device | str = "cpu") -> dict[s
     Raises:
         CheckpointError: If there is no such file, it is incomplete or corrupted, it is not a checkpoint of this
             library, or an entry has another type than :func:`save_checkpoint` writes.
+        ValueError: If the device is not available.
     """
     path = Path(path)
+    check_device(device)
+    if path.is_dir():
+        raise CheckpointError(f"path must be that of a checkpoint, got the folder {path}")
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Data, Pair, Source, source
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import to_float
@@ -315,11 +316,15 @@ class _Epoch:
 
     def _step(self, running: EpochState, epoch: int, images: Tensor, labels: Tensor | None) -> StepResult:
         state, depth = self.state, len(self.state.model)
-        groups = check_groups(state.schedule(depth, epoch, running.steps, state.epochs), depth)
+        with calling("schedule", state.schedule, "(depth, epoch, step, epochs) -> groups"):
+            groups = check_groups(state.schedule(depth, epoch, running.steps, state.epochs), depth)
         monitor = running.steps % self.monitor_every == 0 or str(groups) not in running.measured
         running.measured.add(str(groups))
+        if self.augment is not None:
+            with calling("augment", self.augment, "(images, generator) -> images"):
+                images = self.augment(_floating(images), running.augmentation)
         result = self.step(
-            (images if self.augment is None else self.augment(_floating(images), running.augmentation), labels),
+            (images, labels),
             state.optimizer,
             groups=groups,
             generator=running.negatives,

@@ -106,6 +106,7 @@ def load(
     if source is None:
         path = Path(name).expanduser()
         if isinstance(name, str) and path.suffix != ".npz" and len(path.parts) < 2:
-            raise ValueError(f"name must be one of {', '.join(available())} or the path of an .npz file, got {name!r}")
+            names = ", ".join(available())
+            raise ValueError(f"name of the data must be one of {names} or the path of an .npz file, got {name!r}")
         return npz(path)
     return source(folder, may_download)

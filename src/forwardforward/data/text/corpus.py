@@ -44,12 +44,18 @@ class Corpus:
         progress: bool = False,
     ) -> None:
         self.lexicon = Lexicon()
-        self.train = self.lexicon.encode(train)
+        self.train = self._encoded("train", train)
         self._num_train_words = len(self.lexicon)
-        self.test = self.lexicon.encode(test)
+        self.test = self._encoded("test", test)
         self.folder = folder
         self.progress = progress
         self._unlabeled = unlabeled
+
+    def _encoded(self, part: str, texts: Iterable[str]) -> Documents:
+        try:
+            return self.lexicon.encode(texts)
+        except TypeError as error:
+            raise TypeError(f"{part}: {error}") from None
 
     @property
     def train_words(self) -> list[str]:

@@ -89,9 +89,19 @@ class Representation:
         """Return a text encoder fitted to a corpus."""
         return TextEncoder(self, *self.fit(corpus))
 
+    @checked
     def is_empty(self, inputs: Tensor) -> Tensor:
-        """Return which inputs contain no information, ``(texts,)``. Default: inputs that are all zeros."""
-        return (inputs == 0).all(1)
+        """Return which inputs contain no information, ``(texts,)``. Default: inputs that are all zeros.
+
+        Args:
+            inputs: As :meth:`encode` returns them, ``(texts, ...)``.
+
+        Raises:
+            ValueError: If they have fewer than two dimensions.
+        """
+        if inputs.dim() < 2:
+            raise ValueError(f"inputs must be (texts, ...), got shape {tuple(inputs.shape)}")
+        return (inputs == 0).flatten(1).all(1)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain numbers, strings and dictionaries."""
@@ -128,6 +138,7 @@ class TextEncoder:
         self._lexicon = Lexicon(words)
         self._tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
 
+    @checked
     def __call__(self, texts: Iterable[str] | Documents, part: str = "") -> Tensor:
         """Return the inputs of texts, ``(texts, ...)``, and warn about texts whose inputs contain no information.
 

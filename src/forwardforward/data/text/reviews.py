@@ -101,10 +101,20 @@ class Texts:
     def __iter__(self) -> Iterator[str]:
         """Iterate over the texts."""
         for file in tqdm(self.files, desc=f"reading {self.description}", unit=" texts", disable=not self.progress):
-            yield _read(file)
+            yield read_text(file)
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Return the text of a file in UTF-8.
+
+    Args:
+        file: The file.
+
+    Raises:
+        ValueError: If it is not a regular file, is empty, or is not text in UTF-8.
+    """
+    if file.exists() and not file.is_file():  # reading a pipe would not end
+        raise ValueError(f"{file} must be a regular file")
     content = file.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -114,13 +124,13 @@ def _read(file: Path) -> str:
     if "\0" in text:  # as in UTF-16, whose letters would become words
         raise ValueError(f"{file} must be text in UTF-8, got a null character at offset {text.index(chr(0))}")
     if not text.strip():
-        raise ValueError(f"{file} must contain a review, got an empty file")
+        raise ValueError(f"{file} must contain text, got an empty file")
     return text
 
 
 def _files(folder: Path) -> list[Path]:
     # macOS writes the attributes of 0_9.txt to ._0_9.txt on file systems without attributes.
-    files = (file for file in folder.glob("*.txt") if not file.name.startswith(".") and not file.is_fifo())
+    files = (file for file in folder.glob("*.txt") if not file.name.startswith("."))
     return sorted(files, key=_order)
 
 

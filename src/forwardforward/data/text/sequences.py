@@ -65,6 +65,7 @@ class WordSequence(Representation):
             padded[i, self.length - len(last_words) :] = last_words
         return torch.from_numpy(padded)
 
+    @checked
     def is_empty(self, inputs: Tensor) -> Tensor:
         """Return which inputs contain only padding and unknown words, ``(texts,)``."""
-        return (inputs <= 1).all(1)
+        return super().is_empty((inputs > 1).to(torch.int8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
 from forwardforward.data.text.features import MeanVectors
 from forwardforward.data.text.ngrams import NGrams
@@ -46,7 +47,7 @@ def text_encoder_from_state(
         keys = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(f"state must have the keys {', '.join(KEYS)}, got {keys}")
     if representation is not None and not isinstance(representation, type):
-        raise TypeError(f"representation must be a class, got {representation!r}")
+        raise TypeError(f"representation must be a class, got {describe(representation)}")
     name = state["representation"]
     if representation is None:
         representation = BUILT_IN.get(name)

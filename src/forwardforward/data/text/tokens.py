@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
 
 __all__ = ["Documents", "Lexicon", "tokenize"]
@@ -115,7 +116,7 @@ class Lexicon:
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         self._ids = _Ids()
-        for word in words:
+        for word in _strings("words", words):
             self._ids[word]
 
     def encode(self, texts: Iterable[str], grow: bool = True) -> Documents:
@@ -133,14 +134,15 @@ class Lexicon:
         ids, offsets = array("i"), array("q", [0])
         for text in texts:
             if not isinstance(text, str):
-                raise TypeError(f"texts must be strings, got {text!r:.60} at index {len(offsets) - 1}")
+                raise TypeError(f"texts must be strings, got {describe(text)} at index {len(offsets) - 1}")
             ids.extend(map(id_of, _words(text)))
             offsets.append(len(ids))
         return Documents(np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64), self)
 
+    @checked
     def ids(self, words: Iterable[str]) -> NDArray[np.int32]:
         """Return the ids of words; the id of an unknown word is the length of the lexicon."""
-        return np.array([self._ids.get(word, len(self)) for word in words], dtype=np.int32)
+        return np.array([self._ids.get(word, len(self)) for word in _strings("words", words)], dtype=np.int32)
 
     @property
     def words(self) -> list[str]:
@@ -158,6 +160,13 @@ class Lexicon:
     def __len__(self) -> int:
         """Return the number of words."""
         return len(self._ids)
+
+
+def _strings(name: str, values: Iterable[str]) -> Iterator[str]:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be strings, got {describe(value)}")
+        yield value
 
 
 class _Ids(dict[str, int]):

@@ -126,7 +126,7 @@ def read_vectors(path: StrPath, keep: Collection[str] | None = None, progress: b
         if words:
             warnings.warn(f"{path}: {problem}: {len(words):,}, such as {words[0]!r:.60}", stacklevel=3)
     if not vectors:
-        requested = "" if keep is None else " of the requested words"
+        requested = "" if keep is None else " of the words of keep"
         raise ValueError(f"{path} must contain word vectors, got none{requested}")
     try:
         return WordVectors(tuple(vectors), np.stack(list(vectors.values())))
