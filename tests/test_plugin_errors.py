@@ -47,7 +47,10 @@ def test_an_error_of_a_plugin_names_the_argument_and_keeps_its_cause() -> None:
         ("classifier", lambda: network(classifier=len).predict(DATA[0])),
         ("normalization", lambda: ff.FFLinear(6, 6, normalization=nn.LSTM(6, 3))),
         ("normalization", lambda: network(normalization=ff.goodness.SumOfSquares(), input_shape=(6,))),
-        ("goodness", lambda: ff.FFLinear(6, 6, objective=ff.objectives.ClassObjective(print, ff.losses.CrossEntropy()))),
+        (
+            "goodness",
+            lambda: ff.FFLinear(6, 6, objective=ff.objectives.ClassObjective(print, ff.losses.CrossEntropy())),
+        ),
         ("pool", lambda: ff.FFLinear(6, 6, pool=lambda x: x.sum())),
         ("params", lambda: ff.optimizers.SmoothedSGD([])),
         (r"augmentations\[1\]", lambda: ff.data.Compose(ff.data.RandomFlip(), nn.Flatten())),
