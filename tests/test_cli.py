@@ -372,8 +372,8 @@ def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[...
     np.savez("other.npz", z=np.zeros(3))
     Path("damaged.npz").write_bytes(Path("other.npz").read_bytes()[:40])
     for word, message in {
-        "gone.png": "there is no file gone.png",
-        "gone.npz": "there is no file gone.npz",
+        "gone.png": "there is no file 'gone.png'",
+        "gone.npz": "there is no file 'gone.npz'",
         "empty": "the folder empty contains no images",
         "small.npy": "small.npy must have shape (samples, 1, 8, 8), got (3, 1, 4, 4)",
         "nan.npy": "nan.npy must be finite",

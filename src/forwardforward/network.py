@@ -28,7 +28,7 @@ from forwardforward.layers import FFLayer
 from forwardforward.layers.embedding import IndexLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.preprocessing import Preprocessing, to_float, to_tensor
+from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
 from forwardforward.step import StepResult, WholeStep
 from forwardforward.update_schedules import Groups
 
@@ -197,7 +197,7 @@ class Network(nn.Module):
             check_images(prepared)
         return prepared, None if labels is None else self.check_labels(prepared, labels, validate)
 
-    def scores(self, images: Tensor) -> Tensor:
+    def scores(self, images: Array) -> Tensor:
         """Return the scores of one batch, ``(batch, classes)``; the largest wins.
 
         Raises:
@@ -205,7 +205,7 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
-    def layer_goodness(self, images: Tensor) -> Tensor:
+    def layer_goodness(self, images: Array) -> Tensor:
         """Return each layer's goodness of one batch under every label, ``(batch, layers, classes)``."""
         raise ValueError("this network has no local objectives, which layer_goodness needs")
 
@@ -219,7 +219,7 @@ class Network(nn.Module):
             ValueError: If the goodness is NaN or infinite, or the classifier's scores are NaN or of another shape.
         """
         if not callable(self.classifier):
-            raise ValueError(f"classifier must be a function of the goodness, got {self.classifier!r}")
+            raise ValueError(f"classifier must be a function of the goodness, got {describe(self.classifier)}")
         with calling("classifier", self.classifier, "goodness -> scores"):
             scores = self.classifier(check_finite(goodness))
         if not isinstance(scores, Tensor) or scores.shape != goodness[:, 0].shape:
@@ -229,7 +229,7 @@ class Network(nn.Module):
             raise ValueError(f"classifier must return scores that are not NaN, got NaN from {self.classifier}")
         return scores
 
-    def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def head_logits(self, images: Array, generator: torch.Generator | None = None) -> Tensor:
         """Return the one-pass head's logits of one batch, ``(batch, classes)``."""
         raise ValueError("this network has no head")
 
@@ -239,7 +239,7 @@ class Network(nn.Module):
         """Return every layer's local loss of one batch, in evaluation mode and without an update."""
         raise ValueError("this network has no local objectives, which local_losses needs")
 
-    def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
+    def activations(self, images: Array, labels: Array | None = None) -> dict[int, Tensor]:
         """Return the output of every layer by its index."""
         raise NotImplementedError
 

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
 
-__all__ = ["Preprocessing"]
+__all__ = ["Array", "Preprocessing"]
+
+#: What a network accepts as raw inputs and as labels.
+Array = Tensor | NDArray[Any]
 
 
 @checked
@@ -82,7 +85,7 @@ class Preprocessing(nn.Module):
 
     @checked
     @torch.no_grad()
-    def fit(self, inputs: Tensor | NDArray[Any] | Iterable[Tensor | NDArray[Any]]) -> Preprocessing:
+    def fit(self, inputs: Array | Iterable[Array]) -> Preprocessing:
         """Measure mean and standard deviation of each channel.
 
         Args:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_finite, check_saved
 from forwardforward._utils.modes import autocast_to, eval_mode
@@ -30,7 +31,7 @@ from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
-from forwardforward.preprocessing import Preprocessing
+from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
 from forwardforward.update_schedules import Groups, Joint
 
@@ -193,7 +194,10 @@ class FFSequential(Network):
         counts += [part.num_classes for part in (self.label_encoder, head) if part is not None]
         distinct = {count for count in counts if count is not None}
         if len(distinct) > 1:
-            raise ValueError(f"num_classes must be the same everywhere, got {sorted(distinct)}")
+            raise ValueError(
+                f"num_classes must be the same everywhere, got {sorted(distinct)} in the argument, layers, "
+                "label_encoder and head"
+            )
         return distinct.pop() if distinct else None
 
     def _new_head(self, head: LinearHead | None) -> LinearHead | None:
@@ -216,7 +220,8 @@ class FFSequential(Network):
             raise ValueError("head must be given for classifier='head', got None")
         if classifier != "head" and not self.layers_classify:
             raise ValueError(
-                f"classifier must be None or 'head' for layers without a goodness of every class, got {classifier}"
+                "classifier must be None or 'head' for layers without a goodness of every class, "
+                f"got {describe(classifier)}"
             )
         return copy.deepcopy(classifier)
 
@@ -292,7 +297,7 @@ class FFSequential(Network):
         new = self._adopted(len(self), _checked_layer(len(self), layer)).to(self.device, self.dtype)
         if not isinstance(new.objective, Objective) or new.objective.uses_negatives != self.uses_negatives:
             new.release()
-            raise ValueError(f"layer must have the same kind of objective as the others, got {new.objective}")
+            raise ValueError(f"layer must have the same kind of objective as the others, got {describe(new.objective)}")
         self.layers.append(new)
         head = self.head
         try:
@@ -452,7 +457,10 @@ class FFSequential(Network):
             return Batch(images, labels)
         batch = self.negatives(images, labels, self.label_encoder, scores, generator)
         if not isinstance(batch, Batch) or not batch.has_negatives:
-            raise TypeError(f"negatives must return a Batch with has_negatives=True, got {batch!r} of {self.negatives}")
+            raise TypeError(
+                f"negatives must return a Batch with has_negatives=True, got {describe(batch)} "
+                f"of {describe(self.negatives)}"
+            )
         return batch
 
     # Outputs
@@ -468,16 +476,18 @@ class FFSequential(Network):
             [output] = deque(layer_outputs(self.stack, self._input(x)), maxlen=1)
         return output
 
-    def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
+    def activations(self, images: Array, labels: Array | None = None) -> dict[int, Tensor]:
         """Return the output of every layer by its index.
 
         Args:
             images: Raw images, ``(batch, ...)``.
             labels: Class indices to join to the images; default: the neutral label.
         """
-        return dict(enumerate(layer_outputs(self.stack, self._input(self.prepare(images), labels))))
+        x = self.prepare(images)
+        with self._naming_shape(x):
+            return dict(enumerate(layer_outputs(self.stack, self._input(x, labels))))
 
-    def _input(self, images: Tensor, labels: Tensor | None = None) -> Tensor | LabeledInput:
+    def _input(self, images: Tensor, labels: Array | None = None) -> Tensor | LabeledInput:
         """Return the first layer's input, under the neutral label if no labels are given."""
         if self.label_encoder is not None:
             if labels is None:
@@ -489,7 +499,7 @@ class FFSequential(Network):
         return images
 
     @torch.no_grad()
-    def goodness(self, images: Tensor, labels: Tensor) -> Tensor:
+    def goodness(self, images: Array, labels: Array) -> Tensor:
         """Return each layer's goodness of images with given labels, ``(batch, layers)``.
 
         Args:
@@ -511,7 +521,7 @@ class FFSequential(Network):
             return check_finite(torch.cat([goodness_of(self.stack, self.label_encoder(*chunk)) for chunk in chunks]))
 
     @torch.no_grad()
-    def layer_goodness(self, images: Tensor) -> Tensor:
+    def layer_goodness(self, images: Array) -> Tensor:
         """Return each layer's goodness of each image under every label, ``(batch, layers, classes)``.
 
         The images are divided into chunks, so that no layer computes more than ``chunk_size`` activations at once (but
@@ -558,7 +568,7 @@ class FFSequential(Network):
             )
 
     @torch.no_grad()
-    def head_logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def head_logits(self, images: Array, generator: torch.Generator | None = None) -> Tensor:
         """Return the one-pass head's logits, ``(batch, classes)``.
 
         Args:
@@ -597,7 +607,7 @@ class FFSequential(Network):
         return self.head.rows(output[:count])
 
     @torch.no_grad()
-    def scores(self, images: Tensor) -> Tensor:
+    def scores(self, images: Array) -> Tensor:
         """Return the classifier's scores, ``(batch, classes)``; the largest wins.
 
         Args:
@@ -629,7 +639,7 @@ def _checked_layer(index: int, layer: nn.Module) -> FFLayer:
         )
     if not any(True for _ in layer.parameters()):
         raise ValueError(
-            f"layers must have parameters to learn, got {layer} as layer {index}; make it part of a layer's "
-            f"block, such as FFLayer(nn.Sequential({layer}, nn.Linear(...)))"
+            f"layers must have parameters to learn, got {describe(layer)} as layer {index}; make it part of a layer's "
+            "block, such as FFLayer(nn.Sequential(module, nn.Linear(...)))"
         )
     return FFLayer(layer)

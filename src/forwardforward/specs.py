@@ -10,7 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, checked
+from forwardforward._utils.plugins import one_line
 
 __all__ = ["LayerSpec", "NeedsSetup", "Plugin", "setup_plugin"]
 
@@ -110,7 +112,10 @@ def setup_plugin(plugin: object, spec: LayerSpec) -> None:
         plugin.setup(spec)
         return
     before = {name: value.detach().clone() for name, value in plugin.state_dict().items()}
-    plugin.setup(spec)
+    try:
+        plugin.setup(spec)
+    except TypeError as error:
+        raise TypeError(f"plugin {describe(plugin)} must have setup(spec): {one_line(error)}") from error
     plugin.to(spec.device, spec.dtype)
     with torch.no_grad():
         for name, value in plugin.state_dict(keep_vars=True).items():

@@ -255,7 +255,7 @@ def test_repr():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: RandomCrop(-1), ValueError, "padding must be at least 0, got -1"),
+        (lambda: RandomCrop(-1), ValueError, "padding must be in .0, 4096., got -1"),
         (lambda: RandomCrop(1.5), TypeError, "padding must be a whole number, got 1.5"),
         (lambda: RandomCrop(2, math.nan), ValueError, "fill must be a finite number, got nan"),
         (lambda: RandomCrop(2, None), TypeError, "fill must be a number or 'mean', got None"),

@@ -253,7 +253,7 @@ ALIASES = {
     "superclasses": ("targets",), "augmentations": ("augmentation", "augment"), "objectives": ("objective",),
     "factory": ("optimizer",), "state": ("state_dict",), "groups": ("group",), "windows": ("window",),
     "factors": ("factor",), "callbacks": ("callback",), "path": ("file", "folder"), "folder": ("path", "run"),
-    "widths": ("width",), "words": ("word",), "size": ("kernel_size", "input_shape"), "train_": ("texts",),
+    "widths": ("width", "features"), "words": ("word",), "size": ("kernel_size", "input_shape"), "train_": ("texts",),
     "schedule": ("groups", "group"), "compile": (), "augment": ("augmentation",), "input_shape": ("shape", "inputs"),
     "name": ("recipe", "data"), "activations": ("activation", "features"), "maps": ("map",), "spec": ("features",),
 }  # fmt: skip
@@ -842,6 +842,8 @@ def _accepted(case: Case, value: Any, result: Any) -> dict[str, Any]:
     if nan:
         if case.name.rpartition(".")[2] in ("forward", "activations", "prepare", "__call__") and has_nan(value):
             return {"outcome": "accepted", "reason": "a forward pass passes NaN and infinity on, as torch's modules do"}
+        if case.name == "Batch":
+            return {"outcome": "accepted", "reason": "a container of the values that it was given, which steps check"}
         return {"outcome": "silent NaN", "message": f"{nan}"}
     reason = reason_to_accept(case, value)
     if reason:
@@ -884,7 +886,7 @@ def has_nan(value: Any, depth: int = 0) -> str:
 def reason_to_accept(case: Case, value: Any) -> str:
     """Return why a value is right, or an empty string."""
     number = isinstance(value, numbers.Real | np.number) and not isinstance(value, bool | np.bool_)
-    if number and not _in_range(case.parameter, value):
+    if number and case.name != "Lp" and not _in_range(case.parameter, value):
         return ""
     if (
         isinstance(value, tuple | list)

@@ -44,7 +44,7 @@ def test_a_run_on_texts(
     assert rows[0]["label"] == rows[2]["label"] != rows[1]["label"]
     assert main(["predict", "run", str(tmp_path / "elsewhere" / "test")]) == 0
     assert len(table(capsys.readouterr().out)) == 16
-    assert "there is no file gone.txt" in fails("predict", "run", "gone.txt")
+    assert "there is no file 'gone.txt'" in fails("predict", "run", "gone.txt")
     Path("bytes.txt").write_bytes(b"\xff\xfe")
     assert "bytes.txt must be text in UTF-8, got the byte 0xff" in fails("predict", "run", "bytes.txt")
     Path("run/text_encoder.pt").write_bytes(b"damaged")

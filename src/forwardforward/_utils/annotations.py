@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 __all__ = ["Check", "Range", "check_plugin", "checks_of", "describe"]
 
 LONGEST = 80  # characters of a value in a message
+LONGEST_NAME = 255  # of a file, in most file systems
 LONGEST_RANGE = 2**20  # a range may have more elements than fit into memory
 
 
@@ -113,8 +115,15 @@ def check_for(hint: Any) -> Check | None:
         return _number(hint, Range())
     if origin in (Union, types.UnionType):
         members = [member for member in arguments if member is not str or torch.device not in arguments]
-        is_path = any(typing.get_origin(member) is os.PathLike for member in members)
-        return _union([PATH if member is str and is_path else check_for(member) for member in members])
+        is_path = [(typing.get_origin(member) or member) in (os.PathLike, Path) for member in members]
+        return _union(
+            [
+                Check("a path" if path else "a string", _checked_path)
+                if path or (any(is_path) and member is str)
+                else check_for(member)
+                for member, path in zip(members, is_path, strict=True)
+            ]
+        )
     if hint is torch.device:
         return DEVICE
     if origin is Literal:
@@ -213,6 +222,8 @@ def _callable(parameters: Any, result: Any) -> Check:
         if not callable(value):
             raise _MismatchError
         check_plugin(name, value)
+        if isinstance(value, nn.Module) and type(value).forward is nn.Module.forward:
+            raise TypeError(f"{name} must be a module with a forward method, got {describe(value)}")
         if parameters is not ...:
             _check_arity(name, value, len(parameters))
         return value
@@ -267,7 +278,7 @@ def _iterable(kind: type[Any], element: Check | None) -> Check:
         # A string is an iterable of strings, but rarely the one that was meant.
         if not isinstance(value, kind) or isinstance(value, str | bytes) or getattr(value, "shape", None) == ():
             raise _MismatchError
-        if isinstance(value, collections.abc.Sequence | np.ndarray):  # others may be iterators
+        if isinstance(value, collections.abc.Sequence | np.ndarray | Tensor):  # others may be iterators
             _checked_elements(name, value, [element] * len(value))
         return value
 
@@ -333,15 +344,15 @@ def _checked_device(name: str, value: Any) -> Any:
 
 
 def _checked_path(name: str, value: Any) -> Any:
-    if not isinstance(value, str):
+    if not isinstance(value, str | os.PathLike):
         raise _MismatchError
-    if "\0" in value:
+    text = os.fsencode(value)
+    if b"\0" in text:
         raise ValueError(f"{name} must be a path without null characters, got {describe(value)}")
+    if any(len(part) > LONGEST_NAME for part in Path(os.fsdecode(text)).parts):
+        raise ValueError(f"{name} must be a path of names of at most {LONGEST_NAME} characters, got {describe(value)}")
     return value
 
-
-#: Of a path as a string.
-PATH = Check("a string", _checked_path)
 
 #: Of a device or its name.
 DEVICE = Check("a device", _checked_device)
@@ -367,6 +378,8 @@ def _instance(kind: type) -> Check:
             return bool(value)
         if not isinstance(value, kind):
             raise _MismatchError
+        if isinstance(value, Tensor) and value.layout != torch.strided:
+            raise TypeError(f"{name} must be a dense tensor, got one of layout {value.layout}")
         check_plugin(name, value)
         return value
 
@@ -423,4 +436,6 @@ def describe(value: object) -> str:
         text = " ".join(text.split())
         return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     is_short = len(text) <= LONGEST and "\n" not in text and " at 0x" not in text
+    if isinstance(value, nn.Module) and not is_short:
+        return f"{type(value).__name__}(...)"
     return text if is_short else f"an object of type {type(value).__name__}"

@@ -21,7 +21,7 @@ from forwardforward.network import Network, check_step
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
-from forwardforward.preprocessing import Preprocessing
+from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.step import StepResult, WholeStep, gradient_norm
 from forwardforward.update_schedules import Groups
 
@@ -123,7 +123,7 @@ class Baseline(Network):
         """Return one group, the whole network."""
         return {"network": self}
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Array) -> Tensor:
         """Return the logits, ``(batch, classes)``.
 
         Args:
@@ -138,7 +138,7 @@ class Baseline(Network):
         logits: Tensor = self.output(last.flatten(1))
         return logits
 
-    def activations(self, images: Tensor, labels: Tensor | None = None) -> dict[int, Tensor]:
+    def activations(self, images: Array, labels: Array | None = None) -> dict[int, Tensor]:
         """Return the output of every layer by its index.
 
         Args:
@@ -203,7 +203,7 @@ class Baseline(Network):
         return StepResult(head=LocalLoss(cross_entropy(logits, labels), accuracy=accuracy), gradient_norms=norms)
 
     @torch.no_grad()
-    def scores(self, images: Tensor) -> Tensor:
+    def scores(self, images: Array) -> Tensor:
         """Return the logits in evaluation mode, ``(batch, classes)``.
 
         Args:

@@ -26,7 +26,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     run = Run.open(options.folder)
     config = run.config
-    result = run.evaluate(choose_device(options.device or config.device), options.data_dir, options.batch_size)
+    result = run.evaluate(choose_device(options.device, run), options.data_dir, options.batch_size)
     done = run.epochs_done
     figures: dict[str, Any] = {
         "data": config.data,

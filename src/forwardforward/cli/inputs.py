@@ -208,7 +208,7 @@ def files_in(path: Path, suffixes: Sequence[str], noun: str) -> list[Path]:
         FileNotFoundError: If the path does not exist or a folder contains no such file.
     """
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
     if not path.is_dir():
         if not path.is_file():  # reading a pipe or a device would not end
             raise FileNotFoundError(f"{path} must be a file or a folder of {noun}")

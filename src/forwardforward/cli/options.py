@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from forwardforward._utils.checks import check_device
+from forwardforward.runs import Run
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,9 +47,17 @@ def widths(text: str) -> tuple[int, ...]:
     return values
 
 
-def choose_device(name: str | None) -> str:
-    """Return a device after checking that it is available; default: a GPU if available, else the CPU."""
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    check_device(name, "--device")
-    return name
+def choose_device(name: str | None, run: Run | None = None) -> str:
+    """Return a device after checking that it is available.
+
+    Args:
+        name: The option.
+        run: The run whose device is the default; without one, a GPU if available, else the CPU.
+    """
+    if name is not None:
+        check_device(name, "--device")
+        return name
+    if run is not None:
+        check_device(run.config.device, f"--device, by default that of {run.folder / 'config.json'},")
+        return run.config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"

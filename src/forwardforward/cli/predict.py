@@ -8,6 +8,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 from forwardforward._utils.files import replacing
@@ -16,6 +17,7 @@ from forwardforward.cli.inputs import Inputs, image_inputs, text_inputs
 from forwardforward.cli.options import bounded, choose_device
 from forwardforward.network import Network
 from forwardforward.runs import Run
+from forwardforward.runs.run import FILES
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -77,5 +79,7 @@ def _output(path: str | None) -> Iterator[IO[str]]:
     else:
         if os.path.lexists(path) and not (os.path.isfile(path) and not os.path.islink(path)):
             raise ValueError(f"--out must be the name of a new or a regular file, got {path}")
+        if Path(path).name in FILES and Path(path).with_name("config.json").exists():
+            raise ValueError(f"--out must not be a file of a run, got {path}")
         with replacing(path) as file:
             yield file

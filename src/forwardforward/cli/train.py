@@ -116,7 +116,10 @@ def _train(options: argparse.Namespace) -> None:
 def _resumed_run(options: argparse.Namespace) -> Run:
     if not options.resume:
         raise ValueError("--resume must name the folder of a run, got ''")
-    run = Run.open(options.resume)
+    try:
+        run = Run.open(options.resume)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"--resume: {error}") from error
     _check_options(options, run)
     if options.epochs is not None and options.epochs != run.config.epochs:
         if options.epochs < run.epochs_done:
@@ -127,7 +130,7 @@ def _resumed_run(options: argparse.Namespace) -> Run:
         run.check_recipe()
         run.splits(progress=not options.no_progress)  # an error must not leave the new number in the folder
         run.set_epochs(options.epochs)
-    run.config = replace(run.config, device=choose_device(options.device or run.config.device))
+    run.config = replace(run.config, device=choose_device(options.device, run))
     return run
 
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.arguments import Fraction, NonNegativeInt, PositiveInt, Range, checked
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import Fraction, PositiveInt, Range, checked
 
 __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation"]
 
@@ -97,7 +98,14 @@ class Compose(Augmentation):
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the images after the last augmentation."""
         for augmentation in self.augmentations:
+            shape = images.shape
             images = augmentation(images, generator)
+            if not isinstance(images, Tensor) or images.shape != shape:
+                got = tuple(images.shape) if isinstance(images, Tensor) else describe(images)
+                raise ValueError(
+                    f"augmentations must return images of the same shape {tuple(shape)}, got {got} "
+                    f"from {describe(augmentation)}"
+                )
         return images
 
     def __repr__(self) -> str:
@@ -130,7 +138,7 @@ class RandomCrop(Augmentation):
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, padding: NonNegativeInt, fill: float | Literal["mean"] = 0.0) -> None:
+    def __init__(self, padding: Annotated[int, Range(0, 2**12)], fill: float | Literal["mean"] = 0.0) -> None:
         self.padding = padding
         self.fill = fill
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subs
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.checks import check_images, check_labels
 from forwardforward._utils.memory import check_memory
+from forwardforward._utils.plugins import one_line
 from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.preprocessing import to_tensor
 
@@ -238,10 +240,10 @@ def _collated(batches: Iterator[Any]) -> Iterator[Any]:
     """Iterate over batches, with an error of torch's collation that names the data."""
     try:
         yield from batches
-    except TypeError as error:
-        if "default_collate" not in str(error):
+    except (TypeError, RuntimeError) as error:
+        if not any("collate" in frame.name for frame in traceback.extract_tb(error.__traceback__)):
             raise
-        raise TypeError(f"data must yield samples of tensors, arrays and numbers: {error}") from error
+        raise TypeError(f"data must yield samples of equal tensors, arrays and numbers: {one_line(error)}") from error
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveFloat, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.numerics import accumulator, full_precision
@@ -82,7 +83,9 @@ class ClassGroups(PerClassGoodness):
     def __init__(self, num_classes: NumClasses, goodness: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes)
         if isinstance(goodness, GoodnessByPosition | PerClassGoodness):
-            raise ValueError(f"goodness must be one number per group, such as MeanOfSquares(), got {goodness}")
+            raise ValueError(
+                f"goodness must be one number per group, such as MeanOfSquares(), got {describe(goodness)}"
+            )
         self.goodness = MeanOfSquares() if goodness is None else goodness
 
     def setup(self, spec: LayerSpec) -> None:

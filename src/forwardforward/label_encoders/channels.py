@@ -133,6 +133,7 @@ class WaveChannel(LabelChannel):
 
     def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
         height, width = _pair(size)
+        check_memory("num_classes and size", num_classes, height, width)
         vectors = [
             (u, v)
             for u in range((width + 1) // 2)

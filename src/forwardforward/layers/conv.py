@@ -80,7 +80,8 @@ class FFConv2d(SharedInput):
             raise ValueError(
                 f"groups must divide in_channels and out_channels, {in_channels} and {out_channels}, got {groups}"
             )
-        check_memory("in_channels and out_channels", out_channels, in_channels // groups)
+        sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        check_memory("in_channels, out_channels and kernel_size", out_channels, in_channels // groups, *sides)
         self.splits = groups == 1
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),

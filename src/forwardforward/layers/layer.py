@@ -286,6 +286,8 @@ class FFLayer(nn.Module):
             ValueError: If the block or a plug-in does not accept the shape, or the goodness has another kind than its
                 objective needs.
         """
+        if not shape:
+            raise ValueError("input_shape must have at least one dimension, got ()")
         weight = next((p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)), torch.zeros(()))
         zeros = torch.zeros(1, *shape, device=weight.device, dtype=torch.int64 if self.takes_indices else weight.dtype)
         skip = None if skip_shape is None else zeros.new_zeros(1, *skip_shape, dtype=weight.dtype)
@@ -394,7 +396,7 @@ class FFLayer(nn.Module):
         if not isinstance(local.loss, Tensor) or local.loss.dim():
             got = f"shape {tuple(local.loss.shape)}" if isinstance(local.loss, Tensor) else repr(local.loss)
             raise ValueError(
-                f"loss must be one number per batch, such as a mean, got {got} in the layer of {self.block}"
+                f"loss must be one number per batch, such as a mean, got {got} in the layer of {describe(self.block)}"
             )
         if self.peer is not None:
             positives = len(values.output) // 2 if batch.has_negatives else len(values.output)
@@ -467,7 +469,9 @@ class FFLayer(nn.Module):
         elif isinstance(output, tuple | list):
             output = output[0]
         if not isinstance(output, Tensor):
-            raise TypeError(f"block must return a tensor, or a tuple or mapping that begins with one, got {output!r}")
+            raise TypeError(
+                f"block must return a tensor, or a tuple or mapping that begins with one, got {describe(output)}"
+            )
         return output
 
     def _add(self, value: Tensor, start: Tensor | LabeledInput, skip: Tensor | None) -> Tensor:
@@ -519,7 +523,7 @@ def _check_batch_first(block: nn.Module) -> None:
     recurrent_or_attention = (nn.RNNBase, nn.MultiheadAttention)
     for part in block.modules():
         if isinstance(part, recurrent_or_attention) and not part.batch_first:
-            raise ValueError(f"block must be constructed with batch_first=True, got {part}")
+            raise ValueError(f"block must be constructed with batch_first=True, got {describe(part)}")
 
 
 def _record_size(sizes: list[int]) -> Callable[..., None]:

@@ -64,7 +64,7 @@ class LocallyConnected2d(nn.Module):
         self.padding = padding
         self.out_size = (height, width)
         fan_in = in_channels * kernel_size**2
-        check_memory("size, in_channels, out_channels and kernel_size", height * width, out_channels, fan_in)
+        check_memory("size, padding, in_channels, out_channels and kernel_size", height * width, out_channels, fan_in)
         self.weight = nn.Parameter(torch.randn(height * width, out_channels, fan_in) * fan_in**-0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels, height, width)) if bias else None
 

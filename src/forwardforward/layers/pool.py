@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.arguments import PoolSize, checked
 
 __all__ = ["MaxPool2d"]
 
@@ -29,7 +29,7 @@ class MaxPool2d(nn.MaxPool2d):
         tensor([[[[3.]]]])
     """
 
-    def __init__(self, size: PositiveInt | tuple[PositiveInt, PositiveInt]) -> None:
+    def __init__(self, size: PoolSize | tuple[PoolSize, PoolSize]) -> None:
         super().__init__(size)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.specs import LayerSpec, Plugin
 
@@ -109,6 +110,7 @@ class Objective(Plugin, nn.Module):
         return SumObjective(self, other)
 
 
+@checked
 class SumObjective(Objective):
     """A sum of objectives of one layer; the first one with a goodness classifies.
 
@@ -130,9 +132,6 @@ class SumObjective(Objective):
 
     def __init__(self, *objectives: Objective) -> None:
         super().__init__()
-        for objective in objectives:
-            if not isinstance(objective, Objective):
-                raise TypeError(f"objectives must be instances of Objective, got {objective!r}")
         if len({objective.uses_negatives for objective in objectives}) != 1:
             kinds = ", ".join(type(objective).__name__ for objective in objectives) or "none"
             raise ValueError(f"objectives of one layer must all use negatives or all use plain images, got {kinds}")
@@ -144,7 +143,7 @@ class SumObjective(Objective):
         terms = []
         for term in self.objectives:
             if not isinstance(term, Objective):
-                raise TypeError(f"objectives must be instances of Objective, got {term!r}")
+                raise TypeError(f"objectives must be instances of Objective, got {describe(term)}")
             terms.append(term)
         return terms
 

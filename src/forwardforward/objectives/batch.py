@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, checked
 from forwardforward._utils.modes import eval_mode
 from forwardforward._utils.numerics import accumulator, full_precision
@@ -107,8 +108,8 @@ class BatchObjective(Objective):
         weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        if isinstance(loss, PairLoss | ClassLoss):
-            raise ValueError(f"loss must compare embeddings for a batch objective, got {loss}")
+        if isinstance(loss, Objective | PairLoss | ClassLoss):
+            raise ValueError(f"loss must compare embeddings for a batch objective, got {describe(loss)}")
         self.loss = loss
         self.embedding = nn.Flatten() if embedding is None else embedding
         self.weight = weight

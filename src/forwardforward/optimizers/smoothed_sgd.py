@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from forwardforward._utils.arguments import NonNegativeFloat, Probability, checked
+from forwardforward._utils.plugins import one_line
 
 
 @checked
@@ -46,8 +47,9 @@ class SmoothedSGD(torch.optim.SGD):
         self._initial_weight_cost = weight_cost
         try:
             super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"params must be parameters or parameter groups: {error}") from error
+        except (TypeError, ValueError, KeyError, MemoryError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"params must be parameters or parameter groups: {one_line(error)}") from error
         self.defaults["weight_cost"] = weight_cost  # part of the pickled state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_image_shape
 from forwardforward._utils.plugins import calling
@@ -155,7 +156,7 @@ class Recipe:
             unused = [name for name in UNUSED_BY_BASELINES if self._is_set(name)]
             if unused:
                 raise ValueError(
-                    f"{', '.join(unused)} must be left out beside baseline={_description(self.baseline)}, which does "
+                    f"{', '.join(unused)} must be left out beside baseline={_one_line(self.baseline)}, which does "
                     f"not use them, got {self._arguments(unused)}"
                 )
         elif self.objective is not None:
@@ -329,15 +330,23 @@ class Recipe:
     def _label_encoder(self, input_shape: tuple[int, ...], num_classes: int) -> LabelEncoder | None:
         if self.label_encoder is None:
             return None
+        options: dict[str, Any] = {}
         if "size" in inspect.signature(self.label_encoder).parameters:
             check_image_shape(input_shape, "label channels")
-            return self.label_encoder(num_classes, size=input_shape[-2:])
-        return self.label_encoder(num_classes)
+            options["size"] = input_shape[-2:]
+        with calling("label_encoder", self.label_encoder, "num_classes -> label encoder"):
+            encoder = self.label_encoder(num_classes, **options)
+        if not isinstance(encoder, LabelEncoder):
+            raise TypeError(f"label_encoder must return a LabelEncoder, got {describe(encoder)}")
+        return encoder
 
     def _layers(self, input_shape: tuple[int, ...], num_classes: int, encoder: LabelEncoder | None) -> list[FFLayer]:
         if encoder is not None:  # the first layer receives images with their labels
             input_shape = tuple(encoder.neutral(torch.zeros(1, *input_shape)).shape[1:])
-        layers = self.architecture(input_shape, self.widths, num_classes)
+        with calling("architecture", self.architecture, "(input_shape, widths, num_classes) -> layers"):
+            layers = list(self.architecture(input_shape, self.widths, num_classes))
+        if not all(isinstance(layer, FFLayer) for layer in layers):
+            raise TypeError(f"architecture must return layers, instances of FFLayer, got {describe(layers)}")
         unused = ["normalization"] if all(_is_normalized(layer) for layer in layers) else []
         unused += ["goodness", "loss", "objective"] if all(layer.objective is not None for layer in layers) else []
         if unused := [name for name in unused if self._is_set(name)]:
@@ -355,7 +364,7 @@ class Recipe:
         return not (_is_empty(value) or (name == "schedule" and isinstance(value, Joint)))
 
     def _arguments(self, names: Iterable[str]) -> str:
-        return ", ".join(f"{name}={_description(getattr(self, name))}" for name in names)
+        return ", ".join(f"{name}={_one_line(getattr(self, name))}" for name in names)
 
 
 #: The names of a recipe's fields.
@@ -379,6 +388,10 @@ def _is_normalized(layer: FFLayer) -> bool:
 
 def _is_empty(value: Any) -> bool:
     return value is None or value is False or value == {}
+
+
+def _one_line(value: Any) -> str:
+    return " ".join(_description(value).split())
 
 
 def _description(value: Any) -> str:

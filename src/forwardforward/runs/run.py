@@ -638,6 +638,9 @@ class Run:
 @contextlib.contextmanager
 def _threads(number: int | None) -> Iterator[None]:
     """Context manager that sets the number of CPU threads; None changes nothing."""
+    highest = max(64, 2 * (os.cpu_count() or 1))  # far more threads end the process, without an error
+    if number is not None and number > highest:
+        raise ValueError(f"threads must be at most {highest} on this machine, got {number}")
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

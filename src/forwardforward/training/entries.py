@@ -88,6 +88,7 @@ def _is_record(value: Any, index: int) -> bool:
     return (
         isinstance(value, dict)
         and {"epoch", "seconds", "layers", "head", "validation"} <= set(value)
+        and type(value["epoch"]) is int
         and value["epoch"] == index + 1
         and isinstance(value["seconds"], float | int)
         and isinstance(value["layers"], list)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Data, Pair, Source, source
 from forwardforward.optimizers import LocalOptimizer
@@ -49,7 +50,7 @@ def fit(
     batch_size: PositiveInt = 100,
     optimizer: Annotated[LocalOptimizer | None, "ff.LocalOptimizer(torch.optim.Adam, lr=...)"] = None,
     schedule: Annotated[Schedule | None, "ff.update_schedules.Greedy()"] = None,
-    seed: int = 0,
+    seed: NonNegativeInt = 0,
     device: torch.device | str | None = None,
     precision: Literal["float32", "bf16"] = "float32",
     compile: bool = False,
@@ -322,7 +323,10 @@ class _Epoch:
         running.measured.add(str(groups))
         if self.augment is not None:
             with calling("augment", self.augment, "(images, generator) -> images"):
-                images = self.augment(_floating(images), running.augmentation)
+                augmented = self.augment(_floating(images), running.augmentation)
+            if not isinstance(augmented, Tensor) or len(augmented) != len(images):
+                raise TypeError(f"augment must return one image per image of the batch, got {describe(augmented)}")
+            images = augmented
         result = self.step(
             (images, labels),
             state.optimizer,

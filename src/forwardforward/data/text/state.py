@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.plugins import one_line
 from forwardforward.data.text.features import MeanVectors
 from forwardforward.data.text.ngrams import NGrams
 from forwardforward.data.text.representation import Representation, TextEncoder
@@ -56,4 +58,11 @@ def text_encoder_from_state(
         raise ValueError(
             f"state must be that of a representation {expected}, got {name!r}; for another class, set representation="
         )
-    return TextEncoder(representation.from_settings(state["settings"]), state["words"], state["tensors"])
+    encoder = TextEncoder(representation.from_settings(state["settings"]), state["words"], state["tensors"])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            encoder(["a"])
+    except Exception as error:  # tensors of another form fail with errors of many types
+        raise ValueError(f"state must have the tensors of a {name}, got others: {one_line(error)}") from error
+    return encoder

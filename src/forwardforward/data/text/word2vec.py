@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from tqdm import tqdm
 
-from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, checked
+from forwardforward._utils.arguments import PositiveInt, Range, checked
 from forwardforward._utils.files import replacing
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.tokens import Documents
@@ -64,7 +64,7 @@ class Word2Vec:
     min_count: PositiveInt = 5
     negative: Annotated[int, Range(1, 10_000)] = 5
     skip_gram: bool = False
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     workers: Annotated[int, Range(1, 1024)] = 1
 
     def check_available(self, folder: Path | None) -> None:
