@@ -91,7 +91,7 @@ def judge(error: CommandError, names: set[str]) -> dict[str, Any]:
     # An error that follows a warning or a note is still one line of its own.
     own = [line for line in lines if line.startswith("forwardforward") and not line.startswith("unfinished")]
     text = own[-1] if own else ""
-    named = any(name and name in text for name in names)
+    named = any(name and (name in text or repr(name)[1:-1] in text) for name in names)
     clear = (
         error.status == 2 and len(lines) - len(own[:-1]) - sum(x.startswith("unfinished") for x in lines) == 1 and named
     )

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import Fraction, PositiveInt, Range, checked
+from forwardforward._utils.plugins import calling
 
 __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation"]
 
@@ -99,7 +100,8 @@ class Compose(Augmentation):
         """Return the images after the last augmentation."""
         for augmentation in self.augmentations:
             shape = images.shape
-            images = augmentation(images, generator)
+            with calling("augmentations", augmentation, "(images, generator) -> images"):
+                images = augmentation(images, generator)
             if not isinstance(images, Tensor) or images.shape != shape:
                 got = tuple(images.shape) if isinstance(images, Tensor) else describe(images)
                 raise ValueError(

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, checked
+from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, StrPath, checked
 from forwardforward._utils.checks import check_image_shape
 from forwardforward._utils.plugins import calling
 from forwardforward.data import Splits, load
@@ -250,7 +250,7 @@ class Recipe:
         return fit(model, train, **{"optimizer": self.local_optimizer(), **settings, **options})
 
     @checked
-    def splits(self, data: str, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
+    def splits(self, data: StrPath, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
         """Return a data set in the recipe's representation.
 
         Args:
@@ -258,7 +258,7 @@ class Recipe:
             data_dir: Folder with its files (default: the cache).
             progress: Whether to show progress bars while reading.
         """
-        return load(data, data_dir, representation=self.representation, progress=progress)
+        return load(str(data), data_dir, representation=self.representation, progress=progress)
 
     def replace(self, **changes: Any) -> Recipe:
         """Return the recipe with other values in some fields, on every data set.
