@@ -40,9 +40,13 @@ RECIPE = get("hinton").for_dataset("digits").replace(widths=(12, 12), epochs=3, 
 
 
 def checkpoint_content(writer: int, number: int) -> dict[str, Any]:
-    """Return the content of a write: every number in it follows from the first."""
-    value = float(2 * number + writer)
-    return {"model": {str(layer): torch.full((200, 50), value) for layer in range(4)}, "epoch": number, "seed": writer}
+    """Return the content of a write: every number in it follows from the first; files have several sizes."""
+    value, width = float(2 * number + writer), 20 * (1 + number % 5)
+    return {
+        "model": {str(layer): torch.full((200, width), value) for layer in range(4)},
+        "epoch": number,
+        "seed": writer,
+    }
 
 
 def is_complete_checkpoint(path: Path) -> bool:
@@ -55,7 +59,7 @@ def is_complete_checkpoint(path: Path) -> bool:
 def is_complete_json(path: Path) -> bool:
     """Return whether the file is the content of one write."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return len(content) == 2000 and len(set(content)) == 1
+    return len(content) == 1000 * (1 + content[0] % 5) and len(set(content)) == 1
 
 
 def _write(folder: Path, writer: int, stop: Event, counts: Any) -> None:
@@ -76,7 +80,8 @@ def _write_checkpoint(folder: Path, writer: int, number: int) -> None:
 
 def _write_json(folder: Path, writer: int, number: int) -> None:
     with replacing(folder / "summary.json") as file:
-        file.write(json.dumps([2 * number + writer] * 2000))
+        value = 2 * number + writer
+        file.write(json.dumps([value] * (1000 * (1 + value % 5))))
 
 
 def _read(folder: Path, reads: int, counts: Any) -> None:
