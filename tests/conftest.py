@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -50,6 +51,18 @@ def seed() -> int:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("shared_data") and not os.environ.get(DATA_VARIABLE):
         pytest.skip(f"{DATA_VARIABLE} is not set to a folder of data sets")
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make figures, but save a blank image of them: rendering takes longer than the training of a small network."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    save = figure.savefig
+
+    def save_blank(self: Any, file: Any, **options: Any) -> None:
+        save(figure(figsize=(1, 1)), file, **options)
+
+    monkeypatch.setattr(figure, "savefig", save_blank)
 
 
 @pytest.fixture

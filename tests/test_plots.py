@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,13 +121,3 @@ def test_a_missing_matplotlib_is_reported_with_the_command_that_installs_it(monk
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "forwardforward\[plot\]"'):
         curves(History([record(1)]))
-
-
-def test_no_global_state_of_matplotlib_is_touched() -> None:
-    program = (
-        "import sys, forwardforward as ff; "
-        f"ff.diagnostics.curves(ff.training.History([{record(1)!r}])); "
-        "print('matplotlib.pyplot' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
