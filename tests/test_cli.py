@@ -508,11 +508,11 @@ def test_the_module_ends_with_the_status_of_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = str(Path(ff.__file__).with_name("__main__.py"))
-    monkeypatch.setattr(sys, "argv", [program, "train", "--epochs", "0"])
+    monkeypatch.setattr(sys, "argv", [program, "evaluate", "gone"])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(program, run_name="__main__")
     assert end.value.code == 2
-    assert capsys.readouterr().err.startswith("forwardforward train: argument --epochs")
+    assert capsys.readouterr().err.startswith("forwardforward: there is no run")
 
 
 SLOWER = ["own.npz", "--recipe", "hinton", "--widths", "40,40", "--epochs", "6", "--batch-size", "10", "--threads", "1"]

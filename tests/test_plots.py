@@ -76,6 +76,7 @@ def test_test_errors_are_drawn_at_the_last_epoch() -> None:
     assert (head.get_label(), list(head.get_ydata())) == ("one-pass head, test", [9.0])
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

@@ -223,7 +223,7 @@ def test_the_history_records_every_layer() -> None:
 def test_training_learns() -> None:
     for kind in KINDS[:3]:
         model = network(kind)
-        fit(model, data(300), epochs=15)
+        fit(model, data(300), epochs=5)
         assert ff.evaluate(model, data(90, seed=1)).error < 10, kind
 
 
@@ -643,7 +643,7 @@ def test_baselines_train_through_the_same_fit(schedule: object, tmp_path: Path) 
     model: nn.Module = ff.baselines.Backpropagation(ff.FFLinear(16, 24), ff.FFLinear(24, 20), num_classes=3)
     if schedule is not None:
         model = network("hard")
-    fit(model, data(300), epochs=15, schedule=schedule, checkpoint=tmp_path / "c.pt")
+    fit(model, data(300), epochs=5, schedule=schedule, checkpoint=tmp_path / "c.pt")
     assert ff.evaluate(model, data(90, seed=1)).error < 10
 
 
@@ -674,7 +674,7 @@ def test_a_growing_network_gains_a_layer_and_trains_the_others_as_before(kind: s
 
 
 def test_an_appended_layer_learns() -> None:
-    losses = fit(network("class"), data(300), epochs=12, callbacks=[grow()]).layer(2, "loss")
+    losses = fit(network("class"), data(300), epochs=6, callbacks=[grow()]).layer(2, "loss")
     assert losses[:2] == [None, None]
     assert losses[-1] < 0.7 * losses[2]
 
