@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from forwardforward.recipes import RECIPES
 from forwardforward.training import load_checkpoint
 
 pytest.importorskip("sklearn")
+pytestmark = pytest.mark.usefixtures("blank_figures")  # `test_runs` and `test_plots` render them
 
 QUICK = ["--widths", "12,12", "--epochs", "1", "--batch-size", "100", "--threads", "1", "--no-progress"]
 
@@ -502,14 +504,18 @@ def test_an_interruption_names_the_command_that_resumes(
     monkeypatch.undo()
 
 
-def test_installed_as_a_module() -> None:
-    command = [sys.executable, "-m", "forwardforward", "train", "--epochs", "0"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert run.stderr.startswith("forwardforward train: argument --epochs")
+def test_the_module_ends_with_the_status_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = str(Path(ff.__file__).with_name("__main__.py"))
+    monkeypatch.setattr(sys, "argv", [program, "evaluate", "gone"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(program, run_name="__main__")
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("forwardforward: there is no run")
 
 
-SLOWER = ["--recipe", "hinton", "--widths", "40,40", "--epochs", "6", "--batch-size", "20", "--threads", "1"]
+SLOWER = ["own.npz", "--recipe", "hinton", "--widths", "40,40", "--epochs", "6", "--batch-size", "10", "--threads", "1"]
 
 
 def _killed(folder: str, ready: Callable[[], bool], delay: float) -> None:
@@ -537,7 +543,8 @@ def _epochs_logged(folder: str) -> int:
         pytest.param(3, marks=pytest.mark.slow, id="later"),
     ],
 )
-def test_killed_and_resumed_ends_with_the_same_weights(epochs: int | None) -> None:
+def test_killed_and_resumed_ends_with_the_same_weights(epochs: int | None, tmp_path: Path) -> None:
+    npz(tmp_path / "own.npz", (8, 8), 10, 400)
     assert main(["train", *SLOWER, "--no-progress", "--out", "whole"]) == 0
     whole = load_checkpoint("whole/checkpoint.pt")
 
@@ -588,7 +595,7 @@ def test_a_finished_run_is_measured_though_its_recipe_has_changed(tmp_path: Path
     assert "recipe mono has changed since the run began: lr" in fails("train", "--resume", str(folder))
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+def test_a_reader_of_the_module_that_has_seen_enough_is_no_error() -> None:
     found = subprocess.run(
         f"{sys.executable} -m forwardforward recipes | head -1", shell=True, capture_output=True, text=True, check=False
     )
@@ -643,8 +650,9 @@ def test_a_full_disk_behind_standard_error_changes_nothing(
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 @pytest.mark.parametrize("closed", [">&- 2>&- <&-", pytest.param("2>&1 | true", marks=pytest.mark.slow)])
-def test_closed_standard_streams_end_cleanly(closed: str) -> None:
-    command = f"{sys.executable} -m forwardforward train {' '.join(QUICK[:-1])} --out run {closed}"
+def test_closed_standard_streams_end_cleanly(closed: str, trained: str) -> None:
+    data = Path(trained).with_name("own.npz")
+    command = f"{sys.executable} -m forwardforward train {data} {' '.join(QUICK[:-1])} --out run {closed}"
     subprocess.run(["/bin/bash", "-c", command], check=True)
     assert main(["evaluate", "run"]) == 0
     assert Path("run/summary.json").exists()

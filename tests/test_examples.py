@@ -15,6 +15,7 @@ for package in ("matplotlib", "sklearn"):
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FAST = {"convolutional", "imdb", "mnist", "saving"}  # the others train several networks
+#: Runs examples one after the other in one process, which imports torch once, and prints the name of each.
 RUN = """
 import runpy, sys
 
@@ -23,8 +24,11 @@ def forbid_network(event, args):
         raise PermissionError("examples must run offline")
 
 sys.addaudithook(forbid_network)
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+options = sys.argv[sys.argv.index("--epochs"):]
+for example in sys.argv[1 : -len(options)]:
+    print("example:", example)
+    sys.argv = [example, *options]
+    runpy.run_path(example, run_name="__main__")
 """
 
 if not EXAMPLES:
@@ -32,10 +36,13 @@ if not EXAMPLES:
 
 
 @pytest.mark.parametrize(
-    "example",
-    [pytest.param(path, id=path.stem, marks=() if path.stem in FAST else pytest.mark.slow) for path in EXAMPLES],
+    "examples",
+    [
+        pytest.param([path for path in EXAMPLES if path.stem in FAST], id="fast"),
+        *(pytest.param([path], id=path.stem, marks=pytest.mark.slow) for path in EXAMPLES if path.stem not in FAST),
+    ],
 )
-def test_runs_from_the_root_and_saves_its_figure(example: Path, tmp_path: Path) -> None:
+def test_examples_run_from_the_root_and_save_their_figures(examples: list[Path], tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-W",
@@ -44,7 +51,7 @@ def test_runs_from_the_root_and_saves_its_figure(example: Path, tmp_path: Path) 
         "ignore::DeprecationWarning",
         "-c",
         RUN,
-        str(example.relative_to(ROOT)),
+        *(str(example.relative_to(ROOT)) for example in examples),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "FORWARDFORWARD_DATA": str(tmp_path / "empty")}
     process = subprocess.run(
@@ -54,10 +61,12 @@ def test_runs_from_the_root_and_saves_its_figure(example: Path, tmp_path: Path) 
         capture_output=True,
         text=True,
     )
-    assert process.returncode == 0, process.stderr
-    assert "error" in process.stdout or "accuracy" in process.stdout
-    figure = tmp_path / "figures" / f"{example.stem}.png"
-    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert process.returncode == 0, process.stdout + process.stderr
+    outputs = process.stdout.split("example: ")[1:]
+    for example, output in zip(examples, outputs, strict=True):
+        assert "error" in output or "accuracy" in output, output
+        figure = tmp_path / "figures" / f"{example.stem}.png"
+        assert figure.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

@@ -17,7 +17,7 @@ import pytest
 import forwardforward
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = {"torchvision", "sklearn", "matplotlib", "gensim"}
+OPTIONAL = {"torchvision", "sklearn", "scipy", "matplotlib", "gensim"}
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +39,24 @@ def test_version_is_the_same_everywhere() -> None:
     assert f"## [{forwardforward.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_import_loads_nothing_optional() -> None:
-    program = "import sys, forwardforward; print(*{name.partition('.')[0] for name in sys.modules})"
+def test_import_loads_nothing_optional_and_a_figure_leaves_the_global_state_of_matplotlib_alone() -> None:
+    pytest.importorskip("matplotlib")
+    program = """if True:
+        import sys
+        import forwardforward as ff
+        import forwardforward.data
+        print(*{name.partition(".")[0] for name in sys.modules})
+        errors = {"error": 3.0, "layer_errors": [4.0], "layer_accuracies": None, "head_error": None, "samples": 9}
+        record = {"epoch": 1, "seconds": 0.1, "layers": [None], "head": None, "validation": errors}
+        ff.diagnostics.curves(ff.training.History([record]))
+        print(*sys.modules)
+    """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    loaded = set(run.stdout.split())
-    assert "torch" in loaded
-    assert not loaded & OPTIONAL
+    imported, drawn = (set(line.split()) for line in run.stdout.splitlines())
+    assert "torch" in imported
+    assert not imported & OPTIONAL
+    assert "matplotlib.figure" in drawn
+    assert "matplotlib.pyplot" not in drawn
 
 
 def test_public_names_resolve_and_have_docstrings(check_api: ModuleType) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -417,17 +418,23 @@ def training_data(kind: str) -> Any:
     return Random() if kind == "data set" else DataLoader(Random(), 10, shuffle=True, generator=torch.Generator())
 
 
+@functools.cache
+def uninterrupted_run(kind: str) -> ff.FFSequential:
+    """The network of a run that several tests compare with: to be read only."""
+    model = network()
+    fit(model, training_data(kind))
+    return model
+
+
 @pytest.mark.parametrize("kind", ["tensors", "data set", "loader"])
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_a_resumed_run_has_the_same_statistics(kind: str, epoch: int, tmp_path: Path) -> None:
-    uninterrupted = network()
-    fit(uninterrupted, training_data(kind))
     with pytest.raises(Killed):
         fit(network(), training_data(kind), checkpoint=tmp_path / "c.pt", schedule=KillInEpoch(epoch))
     resumed = network(seed=0 if epoch == 0 else 9)
     torch.rand(5)  # the random state of the caller does not matter
     fit(resumed, training_data(kind), checkpoint=tmp_path / "c.pt", resume=True)
-    assert equal_states(resumed, uninterrupted)
+    assert equal_states(resumed, uninterrupted_run(kind))
 
 
 def test_a_resumed_run_keeps_the_statistics_of_its_checkpoint(tmp_path: Path) -> None:

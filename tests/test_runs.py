@@ -351,8 +351,8 @@ def test_an_unreadable_summary_is_named_before_the_training(tmp_path: Path) -> N
     assert not (run.folder / "checkpoint.pt").exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_history_of_a_killed_process_is_drawn_and_another_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     run = Run.create(tmp_path / "run", config())
     run.train(progress=False)
     path = run.folder / "history.jsonl"

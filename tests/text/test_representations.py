@@ -259,20 +259,19 @@ import sys
 sys.modules["gensim"] = sys.modules["gensim.models"] = None
 import torch
 from forwardforward.data.text import text_encoder_from_state
-encoder = text_encoder_from_state(torch.load(sys.argv[1], weights_only=True))
-torch.save(encoder(sys.argv[3:]), sys.argv[2])
+encoders = [text_encoder_from_state(state) for state in torch.load(sys.argv[1], weights_only=True)]
+torch.save([encoder(sys.argv[3:]) for encoder in encoders], sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("representation", ["word2vec", NGrams(30, 2, 6, 1)], ids=str)
-def test_a_new_process_needs_neither_corpus_nor_gensim(
-    representation: Representation | str, vectors_file: Path, tmp_path: Path
-) -> None:
-    encoder = fitted(representation, vectors_file)
-    torch.save(encoder.state(), tmp_path / "encoder.pt")
-    arguments = [str(tmp_path / "encoder.pt"), str(tmp_path / "inputs.pt"), "a good film", "bad unheard film"]
+def test_a_new_process_needs_neither_corpus_nor_gensim(vectors_file: Path, tmp_path: Path) -> None:
+    encoders = [fitted(representation, vectors_file) for representation in ("word2vec", NGrams(30, 2, 6, 1))]
+    torch.save([encoder.state() for encoder in encoders], tmp_path / "encoders.pt")
+    vectors_file.unlink()
+    arguments = [str(tmp_path / "encoders.pt"), str(tmp_path / "inputs.pt"), "a good film", "bad unheard film"]
     subprocess.run([sys.executable, "-c", CODE, *arguments], check=True)
-    assert torch.equal(torch.load(tmp_path / "inputs.pt"), encoder(arguments[2:]))
+    for encoder, inputs in zip(encoders, torch.load(tmp_path / "inputs.pt"), strict=True):
+        assert torch.equal(inputs, encoder(arguments[2:])), encoder
 
 
 @dataclass(frozen=True)

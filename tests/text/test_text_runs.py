@@ -13,7 +13,7 @@ from forwardforward.__main__ import main
 
 
 @pytest.fixture(autouse=True)
-def _in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank_figures: None) -> None:
     monkeypatch.chdir(tmp_path)
 
 
