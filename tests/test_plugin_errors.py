@@ -105,3 +105,16 @@ def test_a_checkpoint_is_not_started_anew_behind_a_link_to_a_missing_file(tmp_pa
     with pytest.raises(ValueError, match="^checkpoint .* must not be a link to a file that does not exist, got "):
         ff.fit(network(), DATA, epochs=1, checkpoint=link, resume=True, progress=False)
     assert link.is_symlink()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_traced_and_scripted_modules_are_blocks_and_modules_without_an_initialization_are_not() -> None:
+    for block in (torch.jit.trace(nn.Linear(6, 5), torch.rand(1, 6)), torch.jit.script(nn.Linear(6, 5))):
+        assert ff.FFLayer(block)(torch.rand(2, 6)).shape == (2, 5)
+
+    class Uninitialized(nn.Module):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"^block must call super\(\).__init__\(\) in its constructor"):
+        ff.FFLayer(Uninitialized())

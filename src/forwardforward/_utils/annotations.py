@@ -397,7 +397,7 @@ def check_plugin(name: str, value: object) -> None:
         TypeError: If a module's constructor did not call ``super().__init__()``, or an abstract method is missing.
     """
     kind: type[Any] = type(value)
-    if isinstance(value, nn.Module) and "_modules" not in vars(value):
+    if isinstance(value, nn.Module) and not hasattr(value, "_modules"):
         raise TypeError(f"{name} must call super().__init__() in its constructor, got {kind.__name__}")
     for method in _abstract_methods(kind):
         parameters = list(inspect.signature(getattr(kind, method)).parameters)[1:]
