@@ -292,7 +292,8 @@ class FFLayer(nn.Module):
         zeros = torch.zeros(1, *shape, device=weight.device, dtype=torch.int64 if self.takes_indices else weight.dtype)
         skip = None if skip_shape is None else zeros.new_zeros(1, *skip_shape, dtype=weight.dtype)
         sizes: list[int] = [zeros[0].numel()]
-        hooks = [part.register_forward_hook(_record_size(sizes)) for part in self.block.modules()]
+        parts = [part for part in self.block.modules() if not isinstance(part, torch.jit.ScriptModule)]
+        hooks = [part.register_forward_hook(_record_size(sizes)) for part in parts]
 
         operations = ["input"]
         values = [zeros]
