@@ -25,6 +25,9 @@ from benchmarks.timing import durations, median_and_quartiles
 
 RESULTS = ROOT / "benchmarks" / "results" / "imports.json"
 
+#: The imports that are compared, and what they import.
+MODULES = {"torch": "torch", "forwardforward": "forwardforward"}
+
 #: Largest acceptable number of seconds that the library adds.
 BOUND = 0.1
 
@@ -57,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     with one_line_errors(parser.prog):
         start = time.perf_counter()
-        modules = ("torch", "forwardforward")
-        seconds = durations({name: partial(import_in_new_process, name) for name in modules}, options.rounds)
+        imports = {name: partial(import_in_new_process, module) for name, module in MODULES.items()}
+        seconds = durations(imports, options.rounds)
         added = [ours - torch for torch, ours in zip(seconds["torch"], seconds["forwardforward"], strict=True)]
         median, (low, high) = median_and_quartiles(added)
         torch_seconds = statistics.median(seconds["torch"])

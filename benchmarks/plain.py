@@ -34,10 +34,13 @@ def convolutional_layers(
     """
     layers = []
     for index, (in_channels, out_channels) in enumerate(itertools.pairwise([channels, *widths])):
-        normalized = in_channels if order.index("normalize") < order.index("transform") else out_channels
+        before = order.index("normalize") < order.index("transform")
         operations = {
             "transform": nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            "normalize": nn.BatchNorm2d(normalized, affine=affine),
+            "normalize": nn.BatchNorm2d(
+                in_channels if before else out_channels,
+                affine=affine and not (before and index == 0),  # it would need the gradient of the first layer's input
+            ),
             "activate": nn.ReLU(inplace=True),
         }
         if index in pools:

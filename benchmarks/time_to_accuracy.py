@@ -55,6 +55,8 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         changes["lr_schedule"] = ff.lr_schedules.Cooldown(options.cooldown) if options.cooldown < 1 else None
     if options.negatives is not None:
         changes["negatives"] = NEGATIVES[options.negatives]()
+        if options.negatives == "random" and recipe.head is None:  # the head that scores labels is not needed
+            changes["overrides"] = {name: values for name, values in recipe.overrides.items() if name != "head"}
     if options.fused:
         changes["optimizer_options"] = {**recipe.optimizer_options, "fused": True}
     return recipe.replace(**changes)

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help="numbers of parts of the batch for gradient accumulation")  # fmt: skip
     parser.add_argument("--trifecta-width", type=bounded(float, 1e-3), default=1.0,
                         help="factor on the widths of the Trifecta's deep network")  # fmt: skip
-    parser.add_argument("--no-compile", action="store_true", help="leave out the whole form of the step")
+    parser.add_argument("--compile-depth", type=bounded(int, 0), default=32,
+                        help="largest depth at which the whole form of the step is compiled and measured; 0 for none")  # fmt: skip
     parser.add_argument("--rounds", type=bounded(int, 1), default=7, help="rounds of timed steps")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print the N largest tensors of each peak")
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             content = _measure(options, shlex.join(["python", "-m", "benchmarks.memory", *words]))
             write(options.out, json.dumps(content, indent=1) + "\n")
         if options.out == RESULTS:
-            write_page(json.loads(RESULTS.read_text(encoding="utf-8")))
+            write_page(RESULTS)
 
 
 def _measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
@@ -79,17 +80,21 @@ def _measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
     micro_batches = [parts for parts in options.micro_batches if parts <= options.images]
     settings: dict[str, Any] = {
         "micro_batches": micro_batches,
-        "whole": not options.no_compile,
         "rounds": options.rounds,
     }
+    compiles = options.compile_depth > 0
     widths = [max(CLASSES, round(width * options.trifecta_width)) for width in DEEP.widths]
-    with contextlib.nullcontext() if options.no_compile else empty_compiler_cache():
+    with empty_compiler_cache() if compiles else contextlib.nullcontext():
         depths = {}
         for depth in options.depths:
-            depths[str(depth)] = measure([options.width] * depth, (), (images, labels), **settings)
+            depths[str(depth)] = measure(
+                [options.width] * depth, (), (images, labels), whole=depth <= options.compile_depth, **settings
+            )
             print(f"{depth} layers of {options.width} channels, {options.images} images, float32, {device}")
             _print(depths[str(depth)])
-        deep = measure(widths, POOLS, (images, labels), **settings, show=options.show)
+        deep = measure(
+            widths, POOLS, (images, labels), whole=len(widths) <= options.compile_depth, show=options.show, **settings
+        )
     print(f"the Trifecta's deep network, {options.images} images, float32, {device}")
     _print(deep)
     for name, figures in deep.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,29 @@ PAGE = ROOT / "docs" / "memory.md"
 def render_depths(content: Mapping[str, Any]) -> str:
     """Return the table of peaks by depth, in MiB."""
     depths: Mapping[str, Mapping[str, Figures]] = content["equal_width"]["depths"]
-    names = list(next(iter(depths.values())))
-    rows = [[name, *(_mebibytes(kinds[name], "tensors", "allocator") for kinds in depths.values())] for name in names]
-    rows[1:1] = [["number of segments", *(str(kinds[CHECKPOINTED]["segments"]) for kinds in depths.values())]]
+    rows = [
+        [name, *(_mebibytes(kinds.get(name, {}), "tensors", "allocator") for kinds in depths.values())]
+        for name in _names(depths)
+    ]
+    rows.append(["number of segments", *(str(kinds[CHECKPOINTED]["segments"]) for kinds in depths.values())])
     return table(["step", *(f"{depth} layers" for depth in depths)], rows)
 
 
 def render_times(content: Mapping[str, Any]) -> str:
     """Return the table of step times by depth: the ratio to the checkpointed step."""
     depths: Mapping[str, Mapping[str, Figures]] = content["equal_width"]["depths"]
-    names = list(next(iter(depths.values())))
     rows = []
-    for name in names:
-        ratios = [f"{kinds[name]['time_over_checkpointed'][1]:.2f}" for kinds in depths.values()]
-        rows.append([name, *ratios, *_at_depth(depths, name)])
+    for name in _names(depths):
+        ratios = (kinds.get(name, {}).get("time_over_checkpointed") for kinds in depths.values())
+        rows.append([name, *("" if ratio is None else f"{ratio[1]:.2f}" for ratio in ratios), *_at_depth(depths, name)])
     at_depth = f"at {_reference_depth(depths)} layers"
     last = [f"milliseconds {at_depth}", f"peak over checkpointed {at_depth}"]
     return table(["step", *(f"{depth} layers" for depth in depths), *last], rows)
+
+
+def _names(depths: Mapping[str, Mapping[str, Figures]]) -> list[str]:
+    """Return the kinds of steps that were measured at any depth."""
+    return list(dict.fromkeys(name for kinds in depths.values() for name in kinds))
 
 
 def _reference_depth(depths: Mapping[str, Any]) -> str:
@@ -43,10 +50,12 @@ def _reference_depth(depths: Mapping[str, Any]) -> str:
 
 
 def _at_depth(depths: Mapping[str, Mapping[str, Figures]], name: str) -> list[str]:
+    """Return a step's milliseconds and the ratio of its peak to the checkpointed one's, at the reference depth."""
     kinds = depths[_reference_depth(depths)]
-    measure = "tensors" if "tensors" in kinds[name] else "allocator"
-    ratio = kinds[name][measure] / kinds[CHECKPOINTED][measure]
-    return [f"{kinds[name]['milliseconds']:.1f}", f"{ratio:.2f}"]
+    if name not in kinds:
+        return ["", ""]
+    peak = "tensors" if "tensors" in kinds[name] else "allocator"
+    return [f"{kinds[name]['milliseconds']:.1f}", f"{kinds[name][peak] / kinds[CHECKPOINTED][peak]:.2f}"]
 
 
 def render_trifecta(content: Mapping[str, Any]) -> str:
@@ -70,13 +79,14 @@ def _mebibytes(figures: Figures, *names: str) -> str:
     return next((f"{figures[name] / 2**20:.1f}" for name in names if name in figures), "")
 
 
-def write_page(content: Mapping[str, Any], page: Path = PAGE) -> None:
+def write_page(results: Path, page: Path = PAGE) -> None:
     """Write the tables of the page.
 
     Args:
-        content: The results.
+        results: File of the results; if it does not exist, the page says so.
         page: The page.
     """
+    content = json.loads(results.read_text(encoding="utf-8")) if results.exists() else None
     renderers = {"memory-depths": render_depths, "memory-times": render_times, "memory-trifecta": render_trifecta}
     for name, render in renderers.items():
-        write(page, filled(page, name, render(content)))
+        write(page, filled(page, name, "Not measured yet." if content is None else render(content)))

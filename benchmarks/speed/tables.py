@@ -30,7 +30,7 @@ def summary(entry: Entry) -> str:
     for name, figures in entry["steps"].items():
         low, high = figures["quartiles"]
         references = "".join(f"   {_triple(figures, other)} {other}" for other in figures["ratios"] if other != name)
-        lines.append(f"  {name:<41}{figures['milliseconds']:9.3g} ms ({low:.3g} to {high:.3g}){references}")
+        lines.append(f"  {name:<41}{figures['milliseconds']:9.4g} ms ({low:.4g} to {high:.4g}){references}")
     if "classification" in entry:
         classification = entry["classification"]
         milliseconds = classification["milliseconds"]
@@ -205,7 +205,7 @@ def _machine_line(entries: list[Entry]) -> str:
 
 def _milliseconds(entry: Entry, name: str) -> str:
     figures = entry["steps"].get(name)
-    return "" if figures is None else f"{figures['milliseconds']:.3g}"
+    return "" if figures is None else f"{figures['milliseconds']:.4g}"
 
 
 def _triple(figures: dict[str, Any], reference: str) -> str:
