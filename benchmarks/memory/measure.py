@@ -22,8 +22,8 @@ Figures = dict[str, Any]
 def best_checkpoints(widths: Sequence[int], pools: tuple[int, ...], batch: Batch) -> tuple[Step, int]:
     """Return the checkpointed step with the lowest peak, and its number of segments."""
     modules = len(widths) + 1
-    # Numbers with the same modules per segment differ in the last segment, which takes the rest and is not run again. It
-    # is the smallest for the largest number.
+    # Numbers with the same modules per segment differ in the last segment, which takes the rest and is not run again.
+    # It is the smallest for the largest number.
     candidates = {modules // segments: segments for segments in range(1, modules + 1)}
     peaks = {}
     for segments in candidates.values():
