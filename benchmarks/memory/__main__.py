@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trifecta-width", type=bounded(float, 1e-3), default=1.0,
                         help="factor on the widths of the Trifecta's deep network")  # fmt: skip
     parser.add_argument("--compile-depth", type=bounded(int, 0), default=32,
-                        help="largest depth at which the whole form is measured, which is compiled; 0 for none")  # fmt: skip
+                        help="largest depth at which the compiled whole form is measured; 0 for none")  # fmt: skip
     parser.add_argument("--rounds", type=bounded(int, 1), default=7, help="rounds of timed steps")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print the N largest tensors of each peak")
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
