@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,31 @@ def test_the_arithmetic_is_that_of_classification() -> None:
     assert rows == [2, 2, 1]
 
 
-def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "found.json"
-    words = ["--widths", "6,5", "--inputs", "12", "--batch-size", "4", "--rounds", "1", "--threads", "1"]
-    script("speed").main([*words, "--out", str(out)])
-    assert capsys.readouterr().out.startswith("12-6,5, 4 samples per step, float32, 1 threads\n")
+def test_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    imports, out = script("imports"), tmp_path / "found.json"
+    monkeypatch.setattr(imports, "import_in_new_process", time.sleep)
+    monkeypatch.setattr(imports, "MODULES", {"torch": 0.001, "forwardforward": 0.004})
+    monkeypatch.setattr(imports, "slowest_modules", dict)
+    imports.main(["--rounds", "3", "--out", str(out)])
+    assert "import forwardforward adds 0.00" in capsys.readouterr().out
     content = json.loads(out.read_text(encoding="utf-8"))
-    assert content["widths"] == [6, 5]
-    assert content["command"] == "python -m benchmarks.speed --widths 6,5 --batch-size 4"
+    assert 0.002 < content["added_seconds"][1] < 0.02
+
+
+@pytest.mark.parametrize("words", [["class"], ["pair", "--validation", "--negatives", "random", "--cooldown", "0.3"]])
+def test_time_to_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    pytest.importorskip("sklearn")
+    out = tmp_path / "found.json"
+    small = ["--data", "digits", "--widths", "8,8", "--epochs", "2", "--seeds", "1,2", "--no-compile"]
+    script("time_to_accuracy").main([*words, *small, "--device", "cpu", "--threads", "1", "--out", str(out)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == (7 if "--validation" in words else 3)
+    [(key, entry)] = json.loads(out.read_text(encoding="utf-8")).items()
+    assert key.startswith(f"digits, {words[0]}, ")
+    assert [run["seed"] for run in entry["runs"]] == [1, 2]
+    assert entry["mean_seconds"] == pytest.approx(sum(run["seconds"] for run in entry["runs"]) / 2, abs=0.06)
+    assert entry["split"] == ("validation" if "--validation" in words else "test")
+    assert all(("epoch_accuracies" in run) == ("--validation" in words) for run in entry["runs"])
 
 
 @pytest.mark.parametrize(
@@ -66,10 +84,14 @@ def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("classification", ["--rounds", "0"], "--rounds: must be an integer from 1"),
         ("classification", ["--images", "none"], "--images: must be an integer from 1"),
         ("classification", ["--images", "2000000000"], "out of memory; reduce --images"),
-        ("speed", ["--rounds", "0"], "--rounds: must be an integer from 1"),
-        ("speed", ["--threads", "0"], "--threads: must be an integer from 1"),
-        ("speed", ["--widths", "5,x"], "--widths: must be widths such as 1000,1000, got '5,x'"),
-        ("speed", ["--widths", "2000000000"], "must lead to tensors that fit into the"),
+        ("speed.__main__", ["--rounds", "0"], "--rounds: must be an integer from 1"),
+        ("speed.__main__", ["--threads", "0"], "--threads: must be an integer from 1"),
+        ("speed.__main__", ["--stacks", "5,x"], "--stacks: must be stacks such as 784-4x2000@512, "),
+        ("speed.__main__", ["--precision", "half"], "--precision: must be of float32, bf16, got 'half'"),
+        ("speed.__main__", ["--kinds", "none"], "--kinds must be beginnings of backpropagation eager; "),
+        ("speed.__main__", ["--stacks", "784-2000000000@1", "--kinds", "pair"], "must lead to tensors that fit into"),
+        ("memory.__main__", ["--width", "5"], "--width: must be an integer from 10"),
+        ("time_to_accuracy", ["pair", "--recipe", "none"], "must be the name of a recipe"),
         ("seven_percent", ["--epochs", "0"], "--epochs: must be an integer from 1"),
         ("seven_percent", ["--data-dir", "nowhere", "--out", "none.json"], "nowhere"),
         (
