@@ -222,6 +222,7 @@ def test_the_page_shows_the_results(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
 def test_compiled_steps(tmp_path: Path, small_product: None) -> None:
     out = tmp_path / "speed.json"
     words = ["--stacks", "20-8@4", "--precision", "float32", "--rounds", "1", "--device", "cpu", "--out", str(out)]
