@@ -367,7 +367,7 @@ def _reason(case: Case) -> str:
     of_text = (damage.vector_row, damage.vector_header, damage.words, damage.invalid_utf8)
     if case.change in of_text and case.name in (*TEXTS, "word2vec text", "GloVe", "CIFAR-100 binary"):
         return "the changed text is a valid text of the format"
-    if case.change in (damage.other_format, damage.pickled) and case.name in TEXTS:
+    if case.change in (damage.other_format, damage.pickled, damage.random_bytes) and case.name in TEXTS:
         return "the other file is valid text too"
     if case.change is damage.missing and case.name == "reviews":
         return "a folder of reviews has no list of its files"

@@ -27,8 +27,12 @@ def check_memory(name: str, *shape: int) -> None:
 
 
 def _memory() -> float:
-    """Return the size of the memory in bytes, infinity if it is unknown."""
+    """Return the bytes of memory that the process may use, infinity if that is unknown."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
+        import resource  # not part of Python on Windows
+
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    except (ImportError, AttributeError, ValueError, OSError):
         return math.inf
+    return memory if limit == resource.RLIM_INFINITY else min(memory, limit)

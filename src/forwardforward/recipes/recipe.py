@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -331,9 +332,11 @@ class Recipe:
         if self.label_encoder is None:
             return None
         options: dict[str, Any] = {}
-        if "size" in inspect.signature(self.label_encoder).parameters:
+        with contextlib.suppress(ValueError, TypeError):  # some callables have no signature
+            if "size" in inspect.signature(self.label_encoder).parameters:
+                options["size"] = input_shape[-2:]
+        if options:
             check_image_shape(input_shape, "label channels")
-            options["size"] = input_shape[-2:]
         with calling("label_encoder", self.label_encoder, "num_classes -> label encoder"):
             encoder = self.label_encoder(num_classes, **options)
         if not isinstance(encoder, LabelEncoder):

@@ -40,6 +40,8 @@ class BagOfWords:
         self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
     ) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
+        if not widths:
+            raise ValueError("widths must contain at least the size of the embeddings, got none")
         bag = FFEmbeddingBag(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
         return [bag, *Dense()(widths[:1], widths[1:], num_classes)]
 
