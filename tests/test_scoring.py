@@ -100,9 +100,7 @@ def test_goodness_equals_a_loop_over_labels(network: tuple[ff.FFSequential, Tens
 @pytest.mark.parametrize("chunk_size", [1, 500, 2**23])
 @pytest.mark.parametrize("after", [1, 2])
 @pytest.mark.parametrize("k", [1, 2, 3, CLASSES, 9])
-def test_candidates_equal_a_loop(
-    network: tuple[ff.FFSequential, Tensor], k: int, after: int, chunk_size: int
-) -> None:
+def test_candidates_equal_a_loop(network: tuple[ff.FFSequential, Tensor], k: int, after: int, chunk_size: int) -> None:
     model, images = network
     model.chunk_size = chunk_size
     goodness = loop_over_labels(model, images)
