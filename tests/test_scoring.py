@@ -99,7 +99,7 @@ def test_goodness_equals_a_loop_over_labels(network: tuple[ff.FFSequential, Tens
 
 @pytest.mark.parametrize("chunk_size", [1, 500, 2**23])
 @pytest.mark.parametrize("after", [1, 2])
-@pytest.mark.parametrize("k", [1, 2, 3, CLASSES, 9])
+@pytest.mark.parametrize("k", [1, 2, 9])
 def test_candidates_equal_a_loop(network: tuple[ff.FFSequential, Tensor], k: int, after: int, chunk_size: int) -> None:
     model, images = network
     model.chunk_size = chunk_size
@@ -241,9 +241,11 @@ def test_compiled_scores_equal_the_scores(network: tuple[ff.FFSequential, Tensor
     model, images = network
     compiled = copy.deepcopy(model)
     compiled.compile_scoring()
+    first = model.layer_goodness(images)[:, 0].topk(2).values
+    margin = float((first[:, 0] - first[:, 1]).median())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for classifier in (SumOverLayers(), Candidates(2), Candidates(3, margin=0.02)):
+        for classifier in (SumOverLayers(), Candidates(2), Candidates(3, margin=margin)):
             model.classifier = compiled.classifier = classifier
             for batch in (images, images[:3], images.flip(0)):
                 torch.testing.assert_close(compiled.scores(batch), model.scores(batch), **CLOSE)
@@ -287,7 +289,7 @@ def test_chunks_of_one_compiled_shape(traced: list[Any]) -> None:
 def test_another_shape_is_compiled_when_it_occurs_twice_in_succession(traced: list[Any]) -> None:
     model = dense()
     model.compile_scoring()
-    for size, count in ((7, 1), (3, 1), (7, 1), (3, 1), (3, 2), (7, 2)):
+    for size, count in ((7, 1), (3, 1), (7, 1), (3, 1), (3, 2)):
         model.scores(torch.rand(size, 8))
         assert len(traced) == count
 
