@@ -52,7 +52,7 @@ DENSE: dict[str, tuple[tuple[int, ...], float, float]] = {
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 #: Numbers of candidates on the curve.
-LENGTHS = (2, 3, 4)
+LENGTHS = (2, 3, 4, CLASSES)
 
 #: Shares of the validation images that a margin lets out of the batch after the first layer.
 SHARES = (0.25, 0.5, 0.75, 0.9)
@@ -357,7 +357,7 @@ def measure_dense(name: str, options: argparse.Namespace) -> dict[str, Any]:
     widths, all_bound, list_bound = DENSE[name]
     torch.manual_seed(0)
     pair, classes = dense(widths), dense(widths, "class")
-    lists: dict[str, Candidates] = {"candidates": Candidates(LENGTHS[-2])}
+    lists: dict[str, Candidates] = {"candidates": Candidates(3)}
     row: dict[str, Any] = {"bounds": {"all labels": all_bound, "candidates": list_bound, "one pass": BOUND}}
     images = torch.rand(options.dense_images, 784)
     if options.data_dir is not None:
