@@ -252,7 +252,7 @@ def trained_on_mnist(
     pair: ff.FFSequential, widths: Sequence[int], options: argparse.Namespace
 ) -> tuple[dict[str, Candidates], dict[str, Any]]:
     """Train on MNIST, and return candidate lists chosen on validation data, and figures."""
-    data = ff.data.mnist(data_dir=options.data_dir).train_and_validation
+    data = ff.data.load("mnist", options.data_dir).train_and_validation
     assert data.targets is not None
     train, validation = data[:TRAINING], data[TRAINING:]
     ff.fit(
@@ -275,7 +275,7 @@ def trained_on_mnist(
 
 def test_accuracies(pair: ff.FFSequential, lists: dict[str, Candidates], data_dir: Path) -> dict[str, float]:
     """Return the test accuracy of all labels and of each list, from one pass over the test set."""
-    test = ff.data.mnist(data_dir=data_dir).test
+    test = ff.data.load("mnist", data_dir).test
     assert test.targets is not None
     goodness = torch.cat([pair.layer_goodness(images) for images in test.inputs.split(BATCH_SIZE)])
     kinds: dict[str, Any] = {"all labels": SumOverLayers(slice(1, None)), **lists}
@@ -363,7 +363,7 @@ def measure_dense(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if options.data_dir is not None:
         lists, row["mnist"] = trained_on_mnist(pair, widths, options)
         row["mnist"]["test_accuracy"] = test_accuracies(pair, lists, options.data_dir)
-        images = ff.data.mnist(data_dir=options.data_dir).test.inputs[: options.dense_images].flatten(1)
+        images = ff.data.load("mnist", options.data_dir).test.inputs[: options.dense_images].flatten(1)
         print(f"{name}: test accuracy " + ", ".join(f"{k} {v:.2f}" for k, v in row["mnist"]["test_accuracy"].items()))
     row["lists"] = {key: repr(candidates) for key, candidates in lists.items()}
     for precision in options.precisions:
