@@ -28,16 +28,32 @@ def script(name: str) -> Any:
 
 def test_classification(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classification, out = script("classification"), tmp_path / "found.json"
-    words = ["--rounds", "1", "--threads", "1", "--out", str(out)]
+    words = ["--dense", "none", "--rounds", "1", "--threads", "1", "--out", str(out)]
     classification.main(["--images", "3", *words])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert all("  3 images with 10 labels: " in line for line in lines)
     content = json.loads(out.read_text(encoding="utf-8"))
     assert content["command"] == "python -m benchmarks.classification --images 3"
     assert list(content["networks"]) == list(classification.NETWORKS)
     assert {row["images"] for row in content["networks"].values()} == {3}
-    assert [usual for _, _, usual in classification.NETWORKS.values()] == [200, 20, 20]
+    assert [usual for _, _, usual in classification.NETWORKS.values()] == [20, 20]
+
+
+def test_the_curve_of_candidate_lists() -> None:
+    classification = script("classification")
+    goodness, labels = torch.rand(40, 2, 10), torch.arange(40) % 10
+    points = classification.curve(goodness, labels, (500, 500))
+    assert len(points) == len(classification.LENGTHS) * (1 + len(classification.SHARES))
+    for point in points:
+        scores = classification.candidates_of(point)(goodness)
+        assert point["validation_accuracy"] == pytest.approx(100 * (scores.argmax(1) == labels).double().mean())
+        rows = sum(count for count in (scores > float("-inf")).sum(1).tolist() if count > 1)
+        assert point["labels_per_image"] == pytest.approx(rows / 40)
+        assert point["cost"] == pytest.approx((784 * 500 + rows / 40 * 500 * 500) / (784 * 500 + 500 * 500))
+    full = [{"margin": None, "validation_accuracy": a, "cost": c} for a, c in ((97, 1.0), (98, 2.0), (99, 3.0))]
+    assert classification.chosen([*full, {**full[0], "margin": 1.0}], 98, exits=False) == full[1]
+    assert classification.chosen([*full, {**full[0], "margin": 1.0}], 98, exits=True)["margin"] == 1.0
 
 
 def test_the_arithmetic_is_that_of_classification() -> None:

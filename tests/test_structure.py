@@ -32,7 +32,7 @@ ORDER = (
     "data",
     "step",
     "network",
-    "_scoring",
+    "scoring",
     "sequential",
     "training",
     "baselines",

@@ -17,6 +17,9 @@ from forwardforward.pooling import SequencePool, SpatialPool
 
 __all__ = ["LinearHead"]
 
+#: The default pools; torch.compile cannot trace their construction.
+SPATIAL, SEQUENTIAL = SpatialPool(2), SequencePool(2)
+
 
 @checked
 class LinearHead(nn.Module):
@@ -109,9 +112,7 @@ class LinearHead(nn.Module):
     def rows(self, activations: Tensor) -> Tensor:
         """Return the features of one layer, ``(batch, features of the layer)``."""
         if activations.dim() > 2:
-            pool = self.pool
-            if pool is None:
-                pool = SpatialPool(2) if activations.dim() == 4 else SequencePool(2)
+            pool = self.pool or (SPATIAL if activations.dim() == 4 else SEQUENTIAL)
             activations = pool(activations)
         rows: Tensor = self.normalization(activations)
         return rows

@@ -107,6 +107,12 @@ class Network(nn.Module):
             layers.append(layer)
         return layers
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign an attribute; a classifier that is a module may be replaced by a function or ``"head"``."""
+        if name == "classifier" and not isinstance(value, nn.Module):
+            self.__dict__.get("_modules", {}).pop(name, None)
+        super().__setattr__(name, value)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or pickled network, which claims its layers."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ import copy
 import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from forwardforward._scoring import goodness_by_class, goodness_by_label, goodness_of
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_finite, check_saved
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
-from forwardforward.classifiers import SumOverLayers
+from forwardforward.classifiers import Candidates, SumOverLayers
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -32,6 +32,7 @@ from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
+from forwardforward.scoring import CompiledFunctions, Scorer
 from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
 from forwardforward.update_schedules import Groups, Joint
 
@@ -114,6 +115,7 @@ class FFSequential(Network):
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
         self.chunk_size = chunk_size
+        self._compiled_scoring: CompiledFunctions | None = None
         self.label_encoder = copy.deepcopy(label_encoder)
         self._given_num_classes = num_classes
         self._defaults = Defaults(goodness, loss, objective, normalization, peer)
@@ -442,12 +444,13 @@ class FFSequential(Network):
         """Return the head's features under the neutral label, and the scores that the negatives need."""
         if self.label_encoder is None or (self.head is None and self._needed_scores is None):
             return None, None
+        scorer = replace(self._scorer, compiled=None)
         with eval_mode(self), torch.no_grad():
-            features = None if self.head is None else self._head_features(images, generator)
+            features = None if self.head is None else scorer.head_features(images, generator)
             if self._needed_scores == "head" and self.head is not None and features is not None:
                 return features, self.head(features)
             if self._needed_scores == "goodness":
-                return features, SumOverLayers(self._classifying_layers())(self._goodness(images))
+                return features, SumOverLayers(self._classifying_layers())(scorer.layer_goodness(images))
             return features, None
 
     def _make_batch(
@@ -512,13 +515,8 @@ class FFSequential(Network):
         x = self.prepare(images)
         labels = self.check_labels(x, labels)
         self._check_goodness()
-        rows = self._rows_per_chunk(x)
         with eval_mode(self), self._naming_shape(x):
-            if self.label_encoder is None:
-                goodness = goodness_by_class(self.stack, x, rows)
-                return check_finite(goodness.gather(2, labels.view(-1, 1, 1).expand(-1, len(self), 1)).squeeze(2))
-            chunks = zip(x.split(rows), labels.split(rows), strict=True)
-            return check_finite(torch.cat([goodness_of(self.stack, self.label_encoder(*chunk)) for chunk in chunks]))
+            return check_finite(self._scorer.goodness(x, labels))
 
     @torch.no_grad()
     def layer_goodness(self, images: Array) -> Tensor:
@@ -536,17 +534,27 @@ class FFSequential(Network):
         x = self.prepare(images)
         self._check_goodness()
         with eval_mode(self), self._naming_shape(x):
-            return check_finite(self._goodness(x))
+            return check_finite(self._scorer.layer_goodness(x))
 
-    def _goodness(self, x: Tensor) -> Tensor:
-        if self.label_encoder is None:
-            return goodness_by_class(self.stack, x, self._rows_per_chunk(x))
-        return goodness_by_label(self.stack, x, self.label_encoder, self._rows_per_chunk(x))
+    @property
+    def _scorer(self) -> Scorer:
+        return Scorer(tuple(self.stack), self.label_encoder, self.head, self.chunk_size, self._compiled_scoring)
 
-    def _rows_per_chunk(self, x: Tensor) -> int:
-        """Return the number of rows per chunk, so that no layer computes more than ``chunk_size`` activations."""
-        largest = max(x[0].numel(), *(layer.largest_size for layer in self.stack))
-        return max(1, self.chunk_size // largest)
+    def compile_scoring(self) -> None:
+        """Compile classification with ``torch.compile``: predictions, scores, goodness of layers and the head's logits.
+
+        Compiling takes place at the first batch of a shape, for some seconds. A smaller last batch runs without the
+        compiler. Weights may change later; a copy or a loaded network is not compiled. If the compiler fails, one
+        warning is issued, and classification continues without it. Scores are equal within rounding.
+
+        Example:
+            >>> import forwardforward as ff
+            >>> model = ff.FFSequential(
+            ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+            ... )
+            >>> model.compile_scoring()
+        """
+        self._compiled_scoring = CompiledFunctions()
 
     @torch.no_grad()
     def local_losses(
@@ -588,18 +596,7 @@ class FFSequential(Network):
         if generator is None and self.head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)
         with eval_mode(self), self._naming_shape(x):
-            chunks = x.split(self._rows_per_chunk(x))
-            return check_finite(torch.cat([self.head(self._head_features(chunk, generator)) for chunk in chunks]))
-
-    def _head_features(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        assert self.head is not None
-        labels = None
-        if self.label_encoder is not None and self.head.label == "random":
-            classes = self.label_encoder.num_classes
-            labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
-        indices = self.head.indices(len(self))
-        outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels)))
-        return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
+            return check_finite(self.head(self._scorer.head_features(x, generator)))
 
     def _head_rows(self, count: int, output: Tensor) -> Tensor:
         """Return the head's features of the first ``count`` rows of a layer's output."""
@@ -618,7 +615,12 @@ class FFSequential(Network):
         """
         if self.classifier == "head":
             return self.head_logits(images)
-        return self.classify(self.layer_goodness(images))
+        if not isinstance(self.classifier, Candidates):
+            return self.classify(self.layer_goodness(images))
+        x = self.prepare(images)
+        self._check_goodness()
+        with eval_mode(self), self._naming_shape(x):
+            return self.classify(self._scorer.candidate_goodness(x, self.classifier))
 
     def _check_goodness(self) -> None:
         if self.uses_negatives and self.label_encoder is None:

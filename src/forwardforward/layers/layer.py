@@ -431,7 +431,7 @@ class FFLayer(nn.Module):
         if isinstance(start, LabeledInput):
             value, operations = self._join(start, operations)
         else:
-            value = start
+            value, operations = self._start(start, operations)
         for operation in operations:
             if prepare is not None:
                 prepare(operation, value)
@@ -489,6 +489,10 @@ class FFLayer(nn.Module):
     def _join(self, x: LabeledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
         """Return the joined input and the remaining operations; `SharedInput` avoids the joined input."""
         return x.joined(), operations
+
+    def _start(self, x: Tensor, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+        """Return plain rows and the remaining operations; a layer may compute several operations as one."""
+        return x, operations
 
     def _check_peer(self) -> None:
         if self.peer is None:

@@ -14,7 +14,7 @@ from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.shared import SharedInput
-from forwardforward.normalization import Affine
+from forwardforward.normalization import Affine, Normalization
 
 __all__ = ["FFLinear"]
 
@@ -81,6 +81,20 @@ class FFLinear(SharedInput):
         if isinstance(x, LabeledInput):
             return x.joined().flatten(1) if x.images.dim() > 2 else x
         return x.flatten(1)
+
+    def _start(self, x: Tensor, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+        """Scale rows after the product instead of before where the compiler fuses that with what follows.
+
+        The scaled rows, one per label in classification, are never written to memory.
+        """
+        if self.training or not torch.compiler.is_compiling() or operations[:2] != ("normalize", "transform"):
+            return x, operations
+        scale = self.normalization.row_scale(x) if isinstance(self.normalization, Normalization) else None
+        if scale is None:
+            return x, operations
+        z = F.linear(x, self.block.weight)
+        z = z * scale.to(z.dtype)
+        return (z if self.block.bias is None else z + self.block.bias.to(z.dtype)), operations[2:]
 
     def split_forward(self, x: LabeledInput, affine: Affine) -> Tensor:
         """Return ``W affine([image, code]) + b`` with one product for all codes of an image.

@@ -115,6 +115,9 @@ class SkipTensors:
     Args:
         residuals: The residual connection of every layer, in order.
 
+    Attributes:
+        outputs: The outputs, by the index of their layer.
+
     Raises:
         ValueError: If a connection begins before the first layer.
     """
@@ -130,12 +133,12 @@ class SkipTensors:
                     )
                 self._source[index] = index - residual.distance
         self._last_reader = {source: reader for reader, source in self._source.items()}
-        self._outputs: dict[int, Tensor] = {}
+        self.outputs: dict[int, Tensor] = {}
 
     def store(self, index: int, output: Tensor) -> None:
         """Keep a layer's output if a later layer reads it."""
         if index in self._last_reader:
-            self._outputs[index] = output
+            self.outputs[index] = output
 
     def get(self, index: int) -> Tensor | None:
         """Return the earlier output that a layer reads, None if it reads none."""
@@ -143,7 +146,7 @@ class SkipTensors:
         if source is None:
             return None
         last = self._last_reader[source] == index
-        return self._outputs.pop(source) if last else self._outputs[source]
+        return self.outputs.pop(source) if last else self.outputs[source]
 
 
 def _average(start: Tensor, side: int, end: Tensor) -> Tensor:

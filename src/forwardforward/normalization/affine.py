@@ -64,6 +64,14 @@ class Normalization(Plugin, nn.Module):
         """
         return None
 
+    def row_scale(self, x: Tensor) -> Tensor | None:
+        """Return the factors ``(batch, 1)`` if this normalization only scales rows, None if it does more.
+
+        Args:
+            x: Plain rows, ``(batch, features)``.
+        """
+        return None
+
 
 class Identity(Normalization):
     """No normalization.

@@ -37,10 +37,13 @@ class RMSNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with a mean square of one per sample, of the same shape."""
+        return x * self.row_scale(x)
+
+    def row_scale(self, x: Tensor) -> Tensor:
+        """Return the factor of each sample, ``(batch, 1, ...)``."""
         rest = tuple(range(1, x.dim()))  # not flattened: maps whose channels come last would be copied
         norm: Tensor = torch.linalg.vector_norm(x, dim=rest, keepdim=True, dtype=accumulator(x))
-        factor = (norm.square() / x[0].numel() + self.eps).rsqrt().to(x.dtype)
-        return x * factor
+        return (norm.square() / x[0].numel() + self.eps).rsqrt().to(x.dtype)
 
     def as_affine(self, x: LabeledInput) -> Affine:
         """Return the row scales of a labeled input."""
