@@ -9,9 +9,12 @@ from typing import Annotated, Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.snapshots import Snapshot
+from forwardforward.optimizers.smoothed_sgd import SmoothedSGD
 from forwardforward.optimizers.states import checked_state
 
 __all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
@@ -36,6 +39,10 @@ class HasParameterGroups(Protocol):
         """Return the modules that are updated separately, by name."""
         ...
 
+
+#: Optimizers that update in one kernel on the devices of :func:`_has_fused_kernel`. On a CPU that takes a third less
+#: time than torch's default, one operation after the other.
+WITH_FUSED_KERNEL = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, SmoothedSGD)
 
 #: Suffix of the groups of parameters that are not matrices.
 OTHERS = ".others"
@@ -95,6 +102,7 @@ class LocalOptimizer:
         if self.others is not None:
             _check_factory(*self.others, (1,))
         self._model: HasParameterGroups | None = None
+        self._snapshot: Snapshot | None = None
         self._parameters: dict[str, dict[str, nn.Parameter]] = {}
         self._identities: dict[str, list[tuple[object, ...]]] = {}
         self._group_options: dict[str, dict[str, Any]] = {}
@@ -110,6 +118,8 @@ class LocalOptimizer:
         Args:
             model: A model with parameter groups.
         """
+        if self._model is model and self._snapshot is not None and self._snapshot.is_current():
+            return self
         modules = model.parameter_groups()
         groups = {
             name: parameters
@@ -138,6 +148,7 @@ class LocalOptimizer:
         for name in set(self._parameters) - set(groups):
             del self._parameters[name]
             self._optimizers = {names: o for names, o in self._optimizers.items() if name not in names}
+        self._snapshot = Snapshot(model) if isinstance(model, nn.Module) else None
         return self
 
     def _split(self, name: str, parameters: dict[str, nn.Parameter]) -> dict[str, dict[str, nn.Parameter]]:
@@ -179,12 +190,19 @@ class LocalOptimizer:
         Args:
             *names: Names of groups, each with its own optimizer, or sequences of names, whose groups share one.
         """
-        for group in self._groups(names):
-            optimizer = self._optimizer(group)
-            if optimizer is not None:
-                optimizer.step()
-                # in a caller's autocast context, later passes would use copies of the weights from before the update
-                torch.clear_autocast_cache()
+        for optimizer in self.optimizers(*names):
+            optimizer.step()
+            # in a caller's autocast context, later passes would use copies of the weights from before the update
+            torch.clear_autocast_cache()
+
+    def optimizers(self, *names: str | Sequence[str]) -> list[torch.optim.Optimizer]:
+        """Return the torch optimizers that :meth:`step` of the same names uses.
+
+        Args:
+            *names: Names of groups, or sequences of names, as for :meth:`step`.
+        """
+        optimizers = (self._optimizer(group) for group in self._groups(names))
+        return [optimizer for optimizer in optimizers if optimizer is not None]
 
     def set_progress(self, progress: float) -> None:
         """Set every learning rate.
@@ -263,7 +281,10 @@ class LocalOptimizer:
             factory, options = self.others
         options = {**options, **self._group_options[name]}
         options.pop("lr_schedule", None)
-        optimizer = factory(list(self._parameters[name].values()), **options)
+        parameters = list(self._parameters[name].values())
+        if factory in WITH_FUSED_KERNEL and not options.keys() & {"fused", "foreach", "capturable", "differentiable"}:
+            options["fused"] = all(_has_fused_kernel(p) for p in parameters)
+        optimizer = factory(parameters, **options)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
             group["parameter_group"] = name
@@ -311,6 +332,11 @@ def _check_factory(
         )
 
 
+def _has_fused_kernel(parameter: Tensor) -> bool:
+    # The kernels read memory in its order, so a gradient or state of another layout would give a wrong update.
+    return parameter.is_floating_point() and parameter.is_contiguous() and parameter.device.type in ("cpu", "cuda")
+
+
 def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
     try:
         parameters = inspect.signature(factory).parameters
@@ -321,7 +347,7 @@ def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def _identity(parameters: Mapping[str, nn.Parameter]) -> list[tuple[object, ...]]:
     """Return what an optimizer depends on: ``model.double()`` and ``model.to(device)`` keep the parameters' objects."""
-    return [(id(p), p.dtype, p.device) for p in parameters.values()]
+    return [(id(p), p.dtype, p.device, None if is_lazy(p) else p.stride()) for p in parameters.values()]
 
 
 def _converted(state: Mapping[str, Any], parameter: Tensor, counts_on_device: bool) -> dict[str, Any]:

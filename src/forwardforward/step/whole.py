@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.modes import autocast_to, eval_mode
+from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
-from forwardforward.layers import FFLayer
-from forwardforward.layers.chain import skip_tensors
-from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.step.function import Gradients, WholeFunction
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
+from forwardforward.step.updates import Updates, UpdatingFunction
 from forwardforward.update_schedules import Group, Groups
 
 __all__ = ["CompilationError", "Gradients", "WholeStep"]
-
-
-class Gradients(NamedTuple):
-    """The result of the whole step's function.
-
-    Attributes:
-        parameters: For each layer, the gradient by parameter.
-        codebook: Gradient of the label codes, if they are learned.
-        buffers: For each layer, the new value by buffer.
-        losses: For each layer, its local loss.
-        outputs: Outputs of the observed layers.
-
-    Example:
-        >>> Gradients({}, None, {}, {}, {}).parameters
-        {}
-    """
-
-    parameters: dict[int, dict[str, Tensor]]
-    codebook: Tensor | None
-    buffers: dict[int, dict[str, Tensor]]
-    losses: dict[int, LocalLoss]
-    outputs: dict[int, Tensor]
 
 
 class CompilationError(RuntimeError):
@@ -72,7 +51,8 @@ class WholeStep:
 
     def __init__(self, compile: bool = False) -> None:
         self.compile = compile
-        self._compiled: dict[Any, dict[Any, Callable[..., Gradients]]] = {}
+        self._plans: dict[Any, _Plan] = {}
+        self._compiled: dict[Any, dict[Any, Callable[..., Any]]] = {}
         self._last_shape: dict[Any, Any] = {}
 
     def run(
@@ -95,7 +75,46 @@ class WholeStep:
             monitor: Whether to measure gradient norms.
         """
         checked = check_groups(groups, len(stack.layers))
-        gradients = self.gradients(stack, batch, checked, autocast)
+        plan = self._plan(stack, batch, checked, autocast)
+        compiled: Callable[..., Any] | None = None
+        # The gradient of learned codes goes on to their encoder, outside of the function.
+        if self.compile and not plan.function.learned_codebook and plan.set_updates(optimizer, stack.updates(checked)):
+            assert plan.updates is not None
+            function = UpdatingFunction(plan.function, plan.updates)
+            compiled = self._compiled_function(function, (plan.key, plan.updates.key), batch)
+        if compiled is None:
+            result, outputs = self._separate_update(stack, optimizer, batch, plan, checked, autocast, monitor)
+        else:
+            result, outputs = self._joint_update(compiled, batch, plan, monitor)
+        with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
+            return result, {index: stack.observe(output) for index, output in outputs.items()}
+
+    def _joint_update(
+        self, compiled: Callable[..., Any], batch: Batch, plan: _Plan, monitor: bool
+    ) -> tuple[StepResult, dict[int, Tensor]]:
+        """Compute gradients and update in one compiled function."""
+        assert plan.updates is not None
+        for values in plan.parameters:
+            for parameter in values.values():
+                parameter.grad = None
+        arguments = (*plan.arguments(batch), plan.updates.states, plan.updates.rates())
+        with eval_mode(*plan.inactive), torch.no_grad(), _compiler_errors():
+            losses, outputs, norms = compiled(*arguments)
+        torch.clear_autocast_cache()  # of weights from before the update, in a caller's context of autocast
+        return StepResult(layers=losses, gradient_norms=norms if monitor else {}), outputs
+
+    def _separate_update(
+        self,
+        stack: Stack,
+        optimizer: LocalOptimizer,
+        batch: Batch,
+        plan: _Plan,
+        groups: Sequence[Group],
+        autocast: torch.dtype | None,
+        monitor: bool,
+    ) -> tuple[StepResult, dict[int, Tensor]]:
+        """Compute gradients in one function, then update with torch's optimizers."""
+        gradients = self._gradients(plan, batch)
         result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
         with torch.no_grad():
             for index, new_values in gradients.buffers.items():
@@ -104,17 +123,16 @@ class WholeStep:
                     buffers[name].copy_(value)
         for index, values in gradients.parameters.items():
             optimizer.zero_grad(*stack.names[index])
-            parameters = dict(stack.layers[index].named_parameters())
             for name, gradient in values.items():
-                parameters[name].grad = gradient.detach()
+                parameter = plan.parameters[index][name]
+                parameter.grad = _laid_out(gradient.detach(), parameter)
             if monitor:
                 result.gradient_norms[index] = gradient_norm(stack.layers[index])
         if gradients.codebook is not None and isinstance(batch.inputs, LabeledInput):
             torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
-        for names in stack.updates(checked):
+        for names in stack.updates(groups):
             optimizer.step(names)
-        with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
-            return result, {index: stack.observe(output) for index, output in gradients.outputs.items()}
+        return result, gradients.outputs
 
     def gradients(
         self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None = None
@@ -127,242 +145,127 @@ class WholeStep:
             groups: The groups to update.
             autocast: Compute precision; None for that of the weights.
         """
-        function = _WholeFunction(stack, groups, batch.has_negatives, autocast, _learned_codebook(batch))
-        layers = stack.layers
-        parameters = [
-            {
-                name: p.detach()
-                for name, p in layer.named_parameters()
-                if p.requires_grad and function.trains(index, name)
-            }
-            for index, layer in enumerate(layers)
-        ]
-        constants = [
-            {name: p.detach() for name, p in layer.named_parameters() if name not in trainable}
-            for layer, trainable in zip(layers, parameters, strict=True)
-        ]
-        buffers = [dict(layer.named_buffers()) for layer in layers]
-        inputs = batch.inputs
-        if isinstance(inputs, LabeledInput):
-            inputs = inputs.replace_codebook(inputs.codebook.detach())
-        # No argument requires a gradient, so no graph is recorded outside of the function's own transforms; under
-        # no_grad, PyTorch's LSTM would not store what the transforms need.
-        arguments = (parameters, constants, buffers, inputs, batch.targets)
-        inactive = [layer for index, layer in enumerate(layers) if index not in function.updated]
-        with eval_mode(*inactive):
+        return self._gradients(self._plan(stack, batch, groups, autocast), batch)
+
+    def _gradients(self, plan: _Plan, batch: Batch) -> Gradients:
+        with eval_mode(*plan.inactive):
             if not self.compile:
-                return function(*arguments)
-            try:
-                compiled = self._compiled_function(function, batch, layers[0].training)
-                return (function if compiled is None else compiled)(*arguments)
-            except Exception as error:  # compilers fail with exceptions of many types
-                raise CompilationError(str(error) or type(error).__name__) from error
+                return plan.function(*plan.arguments(batch))
+            compiled = self._compiled_function(plan.function, plan.key, batch)
+            with _compiler_errors():
+                gradients: Gradients = (plan.function if compiled is None else compiled)(*plan.arguments(batch))
+            return gradients
+
+    def _plan(self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None) -> _Plan:
+        key = (
+            tuple(map(id, stack.layers)),
+            tuple(
+                (group.layers.start, group.layers.stop, group.objectives.start, group.objectives.stop)
+                for group in groups
+            ),
+            autocast,
+            stack.observed,
+            batch.has_negatives,
+            _learned_codebook(batch),
+            stack.layers[0].training,
+        )
+        plan = self._plans.get(key)
+        if plan is None or not plan.snapshot.is_current():
+            plan = self._plans[key] = _Plan(key, stack, groups)
+        return plan
 
     def _compiled_function(
-        self, function: _WholeFunction, batch: Batch, training: bool
-    ) -> Callable[..., Gradients] | None:
+        self, function: Callable[..., Any], key: tuple[Any, ...], batch: Batch
+    ) -> Callable[..., Any] | None:
         """Return the compiled function for a batch, None for a shape that is not worth compiling."""
-        key, shape = (function.key, training), (batch.inputs.shape, batch.inputs.dtype)
+        shape = (batch.inputs.shape, batch.inputs.dtype)
         by_shape = self._compiled.setdefault(key, {})
         repeated = self._last_shape.get(key) == shape
         self._last_shape[key] = shape
         if shape not in by_shape and (not by_shape or (repeated and len(by_shape) == 1)):
-            by_shape[shape] = _compile(function)
+            with _compiler_errors():
+                by_shape[shape] = _compile(function)
         return by_shape.get(shape)
 
 
-#: A layer's function of gradients, its loss and its output.
-_Pullback = tuple[Callable[..., Any] | None, Tensor, Tensor]
+class _Plan:
+    """What is the same in all steps of one set of groups, until the layers change.
 
+    Args:
+        key: What the function depends on beside its arguments: layers, groups, compute precision, observed layers,
+            whether there are negatives, whether codes are learned, whether the layers are in training mode.
+        stack: The layers.
+        groups: The groups to update.
+    """
 
-class _WholeFunction:
-    """The pure function of a whole step: from parameters, buffers and batch to gradients, new buffers and losses."""
+    def __init__(self, key: tuple[Any, ...], stack: Stack, groups: Sequence[Group]) -> None:
+        self.key = key
+        _, _, autocast, _, has_negatives, learned_codebook, _ = key
+        self.function = WholeFunction(stack, groups, has_negatives, autocast, learned_codebook)
+        layers = stack.layers
+        self.snapshot = Snapshot(*layers)
+        self.inactive = [layer for index, layer in enumerate(layers) if index not in self.function.updated]
+        self.parameters = [
+            {name: p for name, p in layer.named_parameters() if p.requires_grad and self.function.trains(index, name)}
+            for index, layer in enumerate(layers)
+        ]
+        self.constants = [
+            {name: p for name, p in layer.named_parameters() if name not in trainable}
+            for layer, trainable in zip(layers, self.parameters, strict=True)
+        ]
+        self.buffers = [dict(layer.named_buffers()) for layer in layers]
+        self.updates: Updates | None = None
 
-    def __init__(
-        self,
-        stack: Stack,
-        groups: Sequence[Group],
-        has_negatives: bool,
-        autocast: torch.dtype | None,
-        learned_codebook: bool,
-    ) -> None:
-        self.layers = stack.layers
-        self.observed = stack.observed
-        self.has_negatives = has_negatives
-        self.autocast = autocast
-        self.learned_codebook = learned_codebook
-        self.updated = sorted({layer for group in groups for layer in group.layers})
-        self.relayed = {layer for group in groups for layer in group.layers[1:]}
-        self.with_loss = {layer for group in groups for layer in group.objectives}
-        self.stop = max([*self.updated, *stack.observed], default=-1) + 1
-        self.groups = groups
-        last_group = {layer: group for group in groups for layer in group.layers}
-        #: By a group's last layer: the group, and the layers whose graphs no later group needs.
-        self.ends = {
-            group.layers[-1]: (group, [layer for layer in group.layers if last_group[layer] is group])
-            for group in groups
-        }
-        # functional_call calls a module's forward, and a compiled function cannot create modules
-        self.calls = [_LocalLossCall(layer) for layer in stack.layers]
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Return the arguments of the function.
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What the function depends on beside its arguments."""
-        layers, groups = tuple(map(id, self.layers)), tuple(map(_ranges, self.groups))
-        return layers, groups, self.autocast, self.observed, self.has_negatives, self.learned_codebook
-
-    def trains(self, index: int, name: str) -> bool:
-        """Return whether a step computes the gradient of a layer's parameter.
-
-        Parameters of an objective whose loss does not count have no gradient, not a gradient of zero: an optimizer
-        with weight decay would change them.
+        None of them requires a gradient, so no graph is recorded outside of the function's own transforms; under
+        no_grad, PyTorch's LSTM would not store what the transforms need.
         """
-        of_objective = name.startswith(("objective.", "peer."))
-        return index in self.updated and (not of_objective or index in self.with_loss)
+        inputs = batch.inputs
+        if isinstance(inputs, LabeledInput) and inputs.codebook.requires_grad:
+            inputs = inputs.replace_codebook(inputs.codebook.detach())
+        return _detached(self.parameters), _detached(self.constants), self.buffers, inputs, batch.targets
 
-    def __call__(
-        self,
-        parameters: list[dict[str, Tensor]],
-        constants: list[dict[str, Tensor]],
-        buffers: list[dict[str, Tensor]],
-        inputs: Tensor | LabeledInput,
-        targets: Tensor | None,
-    ) -> Gradients:
-        batch = Batch(inputs, targets, self.has_negatives)
-        skips = skip_tensors(self.layers)
-        result = Gradients({}, None, {}, {}, {})
-        pullbacks: dict[int, _Pullback] = {}
-        codebook: Tensor | None = None
-        x: Tensor | LabeledInput = inputs
-        for index in range(self.stop):
-            skip = skips.get(index)
-            if index in self.updated:
-                output, loss, figures, new_buffers, pullback = self._layer(
-                    index, parameters[index], constants[index], buffers[index], x, skip, batch
-                )
-                pullbacks[index] = pullback, loss, output
-                result.losses[index] = figures
-                result.buffers[index] = new_buffers
-            else:
-                state = {**parameters[index], **constants[index], **buffers[index]}
-                with autocast_to(self.autocast, x.device):
-                    output, _ = torch.func.functional_call(self.calls[index], _prefixed(state), (x, None, skip))
-            if index in self.ends:  # backward at once, so that graphs are freed
-                group, finished = self.ends[index]
-                of_codes = self._backward(group, pullbacks, result.parameters)
-                if of_codes is not None:
-                    codebook = of_codes if codebook is None else codebook + of_codes
-                for layer in finished:
-                    del pullbacks[layer]
-            output = output.detach()
-            skips.store(index, output)
-            if index in self.observed:
-                result.outputs[index] = output
-            x = output
-        return result._replace(codebook=codebook)
-
-    def _layer(
-        self,
-        index: int,
-        parameters: dict[str, Tensor],
-        constants: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        x: Tensor | LabeledInput,
-        skip: Tensor | None,
-        batch: Batch,
-    ) -> tuple[Tensor, Tensor, LocalLoss, dict[str, Tensor], Callable[..., Any] | None]:
-        """Run one layer, and return its output, loss, figures, new buffers and the function of its gradients."""
-        call = self.calls[index]
-
-        def function(trainable: dict[str, Tensor], *source: Tensor) -> tuple[tuple[Tensor, Tensor], Any]:
-            # Buffers are arguments and results: a layer changes its buffers in place, which must be copies here.
-            copies = {name: value.clone() for name, value in buffers.items()}
-            value: Tensor | LabeledInput = x
-            if source:
-                value = x.replace_codebook(source[0]) if isinstance(x, LabeledInput) else source[0]
-            state = _prefixed({**constants, **trainable, **copies})
-            with autocast_to(self.autocast, value.device):
-                output, local = torch.func.functional_call(call, state, (value, batch, skip))
-            # read from the state, since a layer may also assign new tensors to its buffers
-            new_buffers = {name: state[f"layer.{name}"].detach() for name in buffers}
-            figures = {name: figure for name, figure in local.detach()._asdict().items() if figure is not None}
-            parts = figures.pop("parts")
-            return (local.loss, output), (figures, parts, new_buffers)
-
-        source: tuple[Tensor, ...] = ()
-        if isinstance(x, LabeledInput):
-            source = (x.codebook.detach(),) if self.learned_codebook else ()
-        elif index in self.relayed:
-            source = (x,)
-        pullback: Callable[..., Any] | None = None
-        values: Any
-        if parameters or source:
-            values = torch.func.vjp(function, parameters, *source, has_aux=True)
-            (loss, output), pullback, (figures, parts, new_buffers) = values
-        else:
-            (loss, output), (figures, parts, new_buffers) = function(parameters)
-        return output, loss, LocalLoss(**figures, parts=parts), new_buffers, pullback
-
-    def _backward(
-        self, group: Group, pullbacks: dict[int, _Pullback], gradients: dict[int, dict[str, Tensor]]
-    ) -> Tensor | None:
-        """Add the gradients of one group to ``gradients``, and return the gradient of the codes."""
-        relay: Tensor | None = None
-        codebook: Tensor | None = None
-        for index in reversed(group.layers):
-            pullback, loss, output = pullbacks[index]
-            counts = index in group.objectives
-            total = gradients.setdefault(index, {})
-            if pullback is None or not (counts or relay is not None):
-                relay = None
-                continue
-            of_loss = torch.ones_like(loss) if counts else torch.zeros_like(loss)
-            of_output = torch.zeros_like(output) if relay is None else relay
-            of_parameters, *of_source = pullback((of_loss, of_output))
-            gradients[index] = {k: total[k] + v if k in total else v for k, v in of_parameters.items()}
-            relay = None
-            if of_source and index in self.relayed:
-                relay = of_source[0] if index != group.layers[0] else None
-            elif of_source:
-                codebook = of_source[0]
-        return codebook
+    def set_updates(self, optimizer: LocalOptimizer, names: Sequence[Sequence[str]]) -> bool:
+        """Find the rules of the optimizers, and return whether all are known."""
+        optimizers = optimizer.optimizers(*names)
+        if self.updates is None or not self.updates.is_current(optimizers):
+            self.updates = Updates(optimizers, self.parameters)
+        return self.updates.are_known
 
 
-class _LocalLossCall(nn.Module):
-    """A layer's local loss as a module's ``forward``, for ``functional_call``."""
-
-    def __init__(self, layer: FFLayer) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(
-        self, x: Tensor | LabeledInput, batch: Batch | None, skip: Tensor | None
-    ) -> tuple[Tensor, LocalLoss | None]:
-        if batch is None:
-            return self.layer(x, skip=skip), None
-        return self.layer.local_loss(x, batch, skip)
+@contextlib.contextmanager
+def _compiler_errors() -> Iterator[None]:
+    """Context manager that turns errors into :class:`CompilationError`."""
+    try:
+        yield
+    except Exception as error:  # compilers fail with exceptions of many types
+        raise CompilationError(str(error) or type(error).__name__) from error
 
 
-def _compile(function: _WholeFunction) -> Callable[..., Gradients]:
+def _detached(tensors: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+    return [{name: tensor.detach() for name, tensor in named.items()} for named in tensors]
+
+
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient in the memory layout of its parameter, as autograd does; fused optimizers need it."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the compiled function."""
 
-    def call(*arguments: Any) -> Gradients:
+    def call(*arguments: Any) -> Any:
         return function(*arguments)
 
     # torch gives up after eight versions of one code object, and schedules have more sets of groups: one object each
     call.__code__ = call.__code__.replace(co_name=f"whole_step_{id(function)}")
-    compiled: Callable[..., Gradients] = torch.compile(call, fullgraph=True)
+    compiled: Callable[..., Any] = torch.compile(call, fullgraph=True)
     return compiled
 
 
 def _learned_codebook(batch: Batch) -> bool:
     return isinstance(batch.inputs, LabeledInput) and batch.inputs.codebook.requires_grad
-
-
-def _ranges(group: Group) -> tuple[int, ...]:
-    return (group.layers.start, group.layers.stop, group.objectives.start, group.objectives.stop)
-
-
-def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a layer's state with the names that it has in :class:`_LocalLossCall`."""
-    return {f"layer.{name}": value for name, value in state.items()}
