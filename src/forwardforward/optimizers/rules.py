@@ -52,8 +52,8 @@ def rule_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Rule 
     if any(hooks) or "step" in vars(optimizer) or group.get("differentiable"):
         return None
     options = {name: value for name, value in group.items() if name not in _IGNORED}
-    numbers = [*options.values(), *options.get("betas", ())]
-    if any(isinstance(value, Tensor) for value in (group["lr"], *numbers)):
+    options |= {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
+    if any(isinstance(value, Tensor) for value in (group["lr"], *options.values(), *options.get("betas", ()))):
         return None
     kind = type(optimizer)
     key = (kind.__name__, *sorted(options.items()))

@@ -34,6 +34,7 @@ class Updates:
 
     Attributes:
         are_known: Whether there is a rule for every parameter.
+        key: What the updates depend on beside tensors.
         slots: For each layer, the rule of each parameter and the number of its param group.
         states: For each layer, the optimizer's state of each parameter.
     """
@@ -46,6 +47,7 @@ class Updates:
         self._options = self._current_options()
         self._rates: list[float] = []
         self._rate_tensors: list[Tensor] = []
+        self.key: tuple[Any, ...] = ()
         self.slots: list[dict[str, _Slot]] = [{} for _ in parameters]
         self.states: list[dict[str, Named]] = [{} for _ in parameters]
         owners = [optimizer for optimizer in optimizers for _ in optimizer.param_groups]
@@ -64,11 +66,7 @@ class Updates:
                     self.are_known = False
                     return
                 self.slots[index][name], self.states[index][name] = _Slot(rule, number), state
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What the updates depend on beside tensors."""
-        return tuple(
+        self.key = tuple(
             (index, name, slot.group, slot.rule.options)
             for index, slots in enumerate(self.slots)
             for name, slot in slots.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,13 @@ from forwardforward.step.updates import Updates, UpdatingFunction
 from forwardforward.update_schedules import Group, Groups
 
 __all__ = ["CompilationError", "Gradients", "WholeStep"]
+
+
+#: Numbers of compiled functions, for their names.
+NUMBERS = itertools.count()
+
+#: Whether this torch can compile without guards, as versions since 2.8 can.
+HAS_GUARD_FILTER = hasattr(torch.compiler, "skip_guard_on_globals_unsafe")
 
 
 class CompilationError(RuntimeError):
@@ -52,8 +60,11 @@ class WholeStep:
     def __init__(self, compile: bool = False) -> None:
         self.compile = compile
         self._plans: dict[Any, _Plan] = {}
-        self._compiled: dict[Any, dict[Any, Callable[..., Any]]] = {}
-        self._last_shape: dict[Any, Any] = {}
+
+    @property
+    def has_compiled(self) -> bool:
+        """Whether a step has been compiled already."""
+        return any(by_shape for plan in self._plans.values() for by_shape in plan.compiled.values())
 
     def run(
         self,
@@ -76,63 +87,21 @@ class WholeStep:
         """
         checked = check_groups(groups, len(stack.layers))
         plan = self._plan(stack, batch, checked, autocast)
-        compiled: Callable[..., Any] | None = None
         # The gradient of learned codes goes on to their encoder, outside of the function.
-        if self.compile and not plan.function.learned_codebook and plan.set_updates(optimizer, stack.updates(checked)):
-            assert plan.updates is not None
-            function = UpdatingFunction(plan.function, plan.updates)
-            compiled = self._compiled_function(function, (plan.key, plan.updates.key), batch)
-        if compiled is None:
-            result, outputs = self._separate_update(stack, optimizer, batch, plan, checked, autocast, monitor)
+        updates = None
+        if self.compile and not plan.function.learned_codebook:
+            updates = plan.updates_of(optimizer, stack.updates(checked))
+        if updates is None:
+            compiled = self._compiled_gradients(plan, batch)
         else:
-            result, outputs = self._joint_update(compiled, batch, plan, monitor)
+            compiled = self._compiled_function(plan, UpdatingFunction(plan.function, updates), updates.key, batch)
+        if updates is None or compiled is None:
+            gradients = _gradients(plan, batch, None if updates is not None else compiled)
+            result, outputs = _update(stack, optimizer, batch, plan, checked, gradients, monitor)
+        else:
+            result, outputs = _joint_update(compiled, plan, updates, batch, monitor)
         with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
             return result, {index: stack.observe(output) for index, output in outputs.items()}
-
-    def _joint_update(
-        self, compiled: Callable[..., Any], batch: Batch, plan: _Plan, monitor: bool
-    ) -> tuple[StepResult, dict[int, Tensor]]:
-        """Compute gradients and update in one compiled function."""
-        assert plan.updates is not None
-        for values in plan.parameters:
-            for parameter in values.values():
-                parameter.grad = None
-        arguments = (*plan.arguments(batch), plan.updates.states, plan.updates.rates())
-        with eval_mode(*plan.inactive), torch.no_grad(), _compiler_errors():
-            losses, outputs, norms = compiled(*arguments)
-        torch.clear_autocast_cache()  # of weights from before the update, in a caller's context of autocast
-        return StepResult(layers=losses, gradient_norms=norms if monitor else {}), outputs
-
-    def _separate_update(
-        self,
-        stack: Stack,
-        optimizer: LocalOptimizer,
-        batch: Batch,
-        plan: _Plan,
-        groups: Sequence[Group],
-        autocast: torch.dtype | None,
-        monitor: bool,
-    ) -> tuple[StepResult, dict[int, Tensor]]:
-        """Compute gradients in one function, then update with torch's optimizers."""
-        gradients = self._gradients(plan, batch)
-        result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
-        with torch.no_grad():
-            for index, new_values in gradients.buffers.items():
-                buffers = dict(stack.layers[index].named_buffers())
-                for name, value in new_values.items():
-                    buffers[name].copy_(value)
-        for index, values in gradients.parameters.items():
-            optimizer.zero_grad(*stack.names[index])
-            for name, gradient in values.items():
-                parameter = plan.parameters[index][name]
-                parameter.grad = _laid_out(gradient.detach(), parameter)
-            if monitor:
-                result.gradient_norms[index] = gradient_norm(stack.layers[index])
-        if gradients.codebook is not None and isinstance(batch.inputs, LabeledInput):
-            torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
-        for names in stack.updates(groups):
-            optimizer.step(names)
-        return result, gradients.outputs
 
     def gradients(
         self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None = None
@@ -145,46 +114,47 @@ class WholeStep:
             groups: The groups to update.
             autocast: Compute precision; None for that of the weights.
         """
-        return self._gradients(self._plan(stack, batch, groups, autocast), batch)
+        plan = self._plan(stack, batch, groups, autocast)
+        return _gradients(plan, batch, self._compiled_gradients(plan, batch))
 
-    def _gradients(self, plan: _Plan, batch: Batch) -> Gradients:
-        with eval_mode(*plan.inactive):
-            if not self.compile:
-                return plan.function(*plan.arguments(batch))
-            compiled = self._compiled_function(plan.function, plan.key, batch)
-            with _compiler_errors():
-                gradients: Gradients = (plan.function if compiled is None else compiled)(*plan.arguments(batch))
-            return gradients
+    def _compiled_gradients(self, plan: _Plan, batch: Batch) -> Callable[..., Any] | None:
+        return self._compiled_function(plan, plan.function, (), batch) if self.compile else None
 
     def _plan(self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None) -> _Plan:
+        """Return what is the same in all steps of these groups, as long as the layers do not change."""
+        learned_codebook = _learned_codebook(batch)
         key = (
             tuple(map(id, stack.layers)),
-            tuple(
-                (group.layers.start, group.layers.stop, group.objectives.start, group.objectives.stop)
-                for group in groups
-            ),
+            tuple((*_bounds(group.layers), *_bounds(group.objectives)) for group in groups),
             autocast,
             stack.observed,
             batch.has_negatives,
-            _learned_codebook(batch),
-            stack.layers[0].training,
+            learned_codebook,
+            _torch_state(batch.inputs.device),
         )
         plan = self._plans.get(key)
         if plan is None or not plan.snapshot.is_current():
-            plan = self._plans[key] = _Plan(key, stack, groups)
+            plan = self._plans[key] = _Plan(stack, groups, autocast, batch.has_negatives, learned_codebook, plan)
         return plan
 
     def _compiled_function(
-        self, function: Callable[..., Any], key: tuple[Any, ...], batch: Batch
+        self, plan: _Plan, function: Callable[..., Any], key: tuple[Any, ...], batch: Batch
     ) -> Callable[..., Any] | None:
-        """Return the compiled function for a batch, None for a shape that is not worth compiling."""
+        """Return the compiled function for a batch, None for a shape that is not worth compiling.
+
+        Args:
+            plan: The plan, which keeps the compiled functions.
+            function: The function.
+            key: What it depends on beside the plan and the batch.
+            batch: The batch.
+        """
         shape = (batch.inputs.shape, batch.inputs.dtype)
-        by_shape = self._compiled.setdefault(key, {})
-        repeated = self._last_shape.get(key) == shape
-        self._last_shape[key] = shape
+        by_shape = plan.compiled.setdefault(key, {})
+        repeated = plan.last_shape.get(key) == shape
+        plan.last_shape[key] = shape
         if shape not in by_shape and (not by_shape or (repeated and len(by_shape) == 1)):
             with _compiler_errors():
-                by_shape[shape] = _compile(function)
+                by_shape[shape] = _compile(function, plan.guarded)
         return by_shape.get(shape)
 
 
@@ -192,19 +162,38 @@ class _Plan:
     """What is the same in all steps of one set of groups, until the layers change.
 
     Args:
-        key: What the function depends on beside its arguments: layers, groups, compute precision, observed layers,
-            whether there are negatives, whether codes are learned, whether the layers are in training mode.
         stack: The layers.
         groups: The groups to update.
+        autocast: Compute precision; None for that of the weights.
+        has_negatives: Whether the rows are positive and negative samples.
+        learned_codebook: Whether the gradient of the label codes is needed.
+        previous: The plan for the layers from before they changed.
+
+    Attributes:
+        guarded: Whether torch checks before each call that what a function was compiled for is unchanged, also
+            attributes. What has changed once may change in every step.
+        compiled: Compiled functions, by what they depend on beside the plan and by the batch's shape.
+        last_shape: Shape of the last batch, for each set of compiled functions.
     """
 
-    def __init__(self, key: tuple[Any, ...], stack: Stack, groups: Sequence[Group]) -> None:
-        self.key = key
-        _, _, autocast, _, has_negatives, learned_codebook, _ = key
+    def __init__(
+        self,
+        stack: Stack,
+        groups: Sequence[Group],
+        autocast: torch.dtype | None,
+        has_negatives: bool,
+        learned_codebook: bool,
+        previous: _Plan | None,
+    ) -> None:
         self.function = WholeFunction(stack, groups, has_negatives, autocast, learned_codebook)
         layers = stack.layers
-        self.snapshot = Snapshot(*layers)
         self.inactive = [layer for index, layer in enumerate(layers) if index not in self.function.updated]
+        self.snapshot = Snapshot(*layers, attributes=previous is None)
+        self.guarded = not self.snapshot.has_attributes
+        self.compiled: dict[Any, dict[Any, Callable[..., Any]]] = {}
+        self.last_shape: dict[Any, Any] = {}
+        if previous is not None and previous.guarded:
+            self.compiled, self.last_shape = previous.compiled, previous.last_shape
         self.parameters = [
             {name: p for name, p in layer.named_parameters() if p.requires_grad and self.function.trains(index, name)}
             for index, layer in enumerate(layers)
@@ -214,7 +203,7 @@ class _Plan:
             for layer, trainable in zip(layers, self.parameters, strict=True)
         ]
         self.buffers = [dict(layer.named_buffers()) for layer in layers]
-        self.updates: Updates | None = None
+        self._updates: Updates | None = None
 
     def arguments(self, batch: Batch) -> tuple[Any, ...]:
         """Return the arguments of the function.
@@ -227,12 +216,65 @@ class _Plan:
             inputs = inputs.replace_codebook(inputs.codebook.detach())
         return _detached(self.parameters), _detached(self.constants), self.buffers, inputs, batch.targets
 
-    def set_updates(self, optimizer: LocalOptimizer, names: Sequence[Sequence[str]]) -> bool:
-        """Find the rules of the optimizers, and return whether all are known."""
+    def updates_of(self, optimizer: LocalOptimizer, names: Sequence[Sequence[str]]) -> Updates | None:
+        """Return the updates of the groups' parameters, None if the rule of one is not known."""
         optimizers = optimizer.optimizers(*names)
-        if self.updates is None or not self.updates.is_current(optimizers):
-            self.updates = Updates(optimizers, self.parameters)
-        return self.updates.are_known
+        if self._updates is None or not self._updates.is_current(optimizers):
+            self._updates = Updates(optimizers, self.parameters)
+        return self._updates if self._updates.are_known else None
+
+
+def _gradients(plan: _Plan, batch: Batch, compiled: Callable[..., Any] | None) -> Gradients:
+    """Return the result of the plan's function, computed by its compiled form if there is one."""
+    with eval_mode(*plan.inactive):
+        if compiled is None:
+            return plan.function(*plan.arguments(batch))
+        with _compiler_errors():
+            gradients: Gradients = compiled(*plan.arguments(batch))
+        return gradients
+
+
+def _update(
+    stack: Stack,
+    optimizer: LocalOptimizer,
+    batch: Batch,
+    plan: _Plan,
+    groups: Sequence[Group],
+    gradients: Gradients,
+    monitor: bool,
+) -> tuple[StepResult, dict[int, Tensor]]:
+    """Update buffers, and parameters with torch's optimizers."""
+    result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
+    with torch.no_grad():
+        for index, new_values in gradients.buffers.items():
+            for name, value in new_values.items():
+                plan.buffers[index][name].copy_(value)
+    for index, values in gradients.parameters.items():
+        optimizer.zero_grad(*stack.names[index])
+        for name, gradient in values.items():
+            parameter = plan.parameters[index][name]
+            parameter.grad = _laid_out(gradient.detach(), parameter)
+        if monitor:
+            result.gradient_norms[index] = gradient_norm(stack.layers[index])
+    if gradients.codebook is not None and isinstance(batch.inputs, LabeledInput):
+        torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
+    for names in stack.updates(groups):
+        optimizer.step(names)
+    return result, gradients.outputs
+
+
+def _joint_update(
+    compiled: Callable[..., Any], plan: _Plan, updates: Updates, batch: Batch, monitor: bool
+) -> tuple[StepResult, dict[int, Tensor]]:
+    """Compute gradients and update in one compiled function."""
+    for values in plan.parameters:
+        for parameter in values.values():
+            parameter.grad = None
+    arguments = (*plan.arguments(batch), updates.states, updates.rates())
+    with eval_mode(*plan.inactive), torch.no_grad(), _compiler_errors():
+        losses, outputs, norms = compiled(*arguments)
+    torch.clear_autocast_cache()  # of weights from before the update, in a caller's context of autocast
+    return StepResult(layers=losses, gradient_norms=norms if monitor else {}), outputs
 
 
 @contextlib.contextmanager
@@ -255,17 +297,43 @@ def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the compiled function."""
+def _compile(function: Callable[..., Any], guarded: bool) -> Callable[..., Any]:
+    """Return the compiled function.
+
+    Args:
+        function: The function.
+        guarded: Whether torch checks before each call that everything the function read is unchanged, which takes
+            longer than the other work on the host. Without, :class:`Snapshot` and the plan's key have checked it.
+    """
 
     def call(*arguments: Any) -> Any:
         return function(*arguments)
 
     # torch gives up after eight versions of one code object, and schedules have more sets of groups: one object each
-    call.__code__ = call.__code__.replace(co_name=f"whole_step_{id(function)}")
-    compiled: Callable[..., Any] = torch.compile(call, fullgraph=True)
+    call.__code__ = call.__code__.replace(co_name=f"whole_step_{next(NUMBERS)}")
+    options: Any = None if guarded or not HAS_GUARD_FILTER else {"guard_filter_fn": _no_guards}
+    compiled: Callable[..., Any] = torch.compile(call, fullgraph=True, options=options)
     return compiled
+
+
+def _no_guards(guards: Sequence[Any]) -> list[bool]:
+    return [False] * len(guards)
 
 
 def _learned_codebook(batch: Batch) -> bool:
     return isinstance(batch.inputs, LabeledInput) and batch.inputs.codebook.requires_grad
+
+
+def _bounds(layers: range) -> tuple[int, int]:
+    return layers.start, layers.stop
+
+
+def _torch_state(device: torch.device) -> tuple[Any, ...]:
+    """Return the global settings that a compiled function contains."""
+    return (
+        torch.is_autocast_enabled(device.type),
+        torch.get_autocast_dtype(device.type),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.get_default_dtype(),
+    )
