@@ -71,7 +71,8 @@ class LocalOptimizer:
         others: Factory and options of another optimizer for all parameters that are not matrices, such as biases and
             convolution kernels, for optimizers such as Muon: ``others=(torch.optim.AdamW, {"lr": 1e-3})``. They form
             groups of their own, such as ``"0.others"``, with their own ``overrides``.
-        **options: Passed to the factory, such as ``lr=1e-3``.
+        **options: Passed to the factory, such as ``lr=1e-3``. ``fused``: for torch's SGD, Adam and AdamW and for
+            :class:`SmoothedSGD` by default whether the parameters are on a CPU or CUDA device.
 
     Raises:
         TypeError: If the options are not those of the factory, or its ``step`` needs a closure, as that of

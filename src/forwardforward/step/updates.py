@@ -132,10 +132,12 @@ class UpdatingFunction:
 def _state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rule: Rule) -> Named | None:
     """Return the optimizer's state of a parameter, initialized before the first step; None for one of another form."""
     initial = rule.initial_state(parameter)
-    state = optimizer.state[parameter]
+    state: Named = optimizer.state.get(parameter, {})
     if not any(isinstance(value, Tensor) for value in state.values()):
         state.clear()
         state.update(initial)
+        if initial:
+            optimizer.state[parameter] = state
     return state if state.keys() == initial.keys() else None
 
 
