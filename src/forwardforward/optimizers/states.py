@@ -35,8 +35,6 @@ def checked_state(name: str, optimizer: torch.optim.Optimizer, saved: Any) -> di
         if not isinstance(group, dict):
             raise ValueError(f"optimizer.{name}.param_groups[{index}] must be a dictionary")
         merged.append({**reference, **group})
-        if "fused" in reference:  # whether there is a kernel depends on the device, not on the saved run
-            merged[-1]["fused"] = reference["fused"]
         for key in ("params", "parameter_group", *(reference if known else ())):
             if _form(key, merged[-1][key]) != _form(key, reference[key]):
                 raise ValueError(
