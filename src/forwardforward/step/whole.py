@@ -43,6 +43,11 @@ class WholeStep:
             mode. A batch of another shape is computed without the compiler; if it occurs twice in succession, its
             shape is compiled too.
 
+    Torch's guards, which look at every attribute that the function has read before each call, would take longer than
+    everything else on the host. In their place, parameters, buffers and all attributes of the layers are compared with
+    those at compilation; once something has changed, functions are compiled anew, with guards. Values that a plug-in
+    reads from globals or from a function's closure must not change.
+
     Raises:
         CompilationError: On a step with ``compile``, if the compiler fails.
 

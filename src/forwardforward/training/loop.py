@@ -30,7 +30,7 @@ from forwardforward.training.progress import Progress
 from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
 from forwardforward.training.resuming import Checkpoint, restore
 from forwardforward.training.settings import described
-from forwardforward.update_schedules import Joint, Schedule
+from forwardforward.update_schedules import Group, Joint, Schedule
 
 __all__ = ["fit"]
 
@@ -286,6 +286,7 @@ class _Epoch:
         self.autocast = autocast
         self.augment = augment
         self.monitor_every = monitor_every
+        self.group_names: dict[tuple[Group, ...], str] = {}
 
     def run(self, data: Source, progress: Progress) -> dict[str, Any]:
         """Train for one epoch, or for the rest of an unfinished one, and return its record."""
@@ -329,8 +330,11 @@ class _Epoch:
     def _step(self, running: EpochState, epoch: int, images: Tensor, labels: Tensor | None) -> StepResult:
         state, depth = self.state, len(self.state.model)
         groups = check_groups(state.schedule(depth, epoch, running.steps, state.epochs), depth)
-        monitor = running.steps % self.monitor_every == 0 or str(groups) not in running.measured
-        running.measured.add(str(groups))
+        name = self.group_names.get(tuple(groups))
+        if name is None:
+            name = self.group_names[tuple(groups)] = str(groups)
+        monitor = running.steps % self.monitor_every == 0 or name not in running.measured
+        running.measured.add(name)
         result = self.step(
             (images if self.augment is None else self.augment(_floating(images), running.augmentation), labels),
             state.optimizer,
