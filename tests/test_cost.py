@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import platform
 import shutil
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,6 +208,76 @@ def test_training_continues_on_a_python_that_torch_cannot_compile_for(monkeypatc
     monkeypatch.setattr(torch, "compile", unsupported)
     with pytest.warns(UserWarning, match="not supported here"):
         assert_same_weights(trained(compile=True), trained())
+
+
+def test_batches_of_another_size_are_trained_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def compiler(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            sizes.append(len(arguments[3].images))
+            return function(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    model, (images, labels) = network()
+    dataset = list(zip(images, labels, strict=True))
+    for data in ((images, labels), dataset, torch.utils.data.DataLoader(dataset, batch_size=8)):
+        sizes.clear()
+        ff.fit(model, data, epochs=2, batch_size=8, compile=True, progress=False)
+        assert sizes == [8, 8] * 2  # not those of 4
+    ff.fit(model, (images[:9], labels[:9]), batch_size=8, epochs=1, compile=True, progress=False)
+    assert sizes[4:] == [9]  # one batch, which a last sample has joined
+
+
+def test_a_run_resumes_in_the_compiled_form_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    trained(compile=True, checkpoint=tmp_path / "run.ckpt")
+    with pytest.raises(ValueError, match="compile"):
+        trained(checkpoint=tmp_path / "run.ckpt", resume=True)
+
+
+def test_the_bar_shows_that_a_step_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr("forwardforward.training.progress.Progress.show", lambda self, text: texts.append(text))
+    trained(compile=True)
+    assert texts == ["compiling the training step"]
+
+
+def test_an_old_torch_trains_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.5.1")
+    with pytest.warns(UserWarning, match=r"layer by layer.*tested with torch 2\.6 or newer, got 2\.5\.1") as caught:
+        trained(compile=True)
+    assert len(caught) == 1
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="needs the functions of x86 CPUs")
+def test_bfloat16_without_units_for_it_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported") if hasattr(torch.cpu, name)]
+    for name in names:
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
+    if not names:
+        pytest.skip("this torch does not tell")
+    with pytest.warns(UserWarning, match="precision='bf16' is slower than 'float32' on this CPU") as caught:
+        trained(precision="bf16")
+    assert len(caught) == 1
+    monkeypatch.setattr(torch.cpu, names[0], lambda: True)
+    trained(precision="bf16")
+
+
+def test_tf32_lasts_for_the_training() -> None:
+    precisions = []
+
+    class Watch(ff.training.Callback):
+        def on_step_end(self, state: Any, result: Any) -> None:
+            precisions.append(torch.get_float32_matmul_precision())
+
+    before = torch.get_float32_matmul_precision()
+    trained(precision="tf32", callbacks=[Watch()])
+    assert set(precisions) == {"high"}
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_a_layers_own_error_is_not_the_compilers(monkeypatch: pytest.MonkeyPatch) -> None:

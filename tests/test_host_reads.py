@@ -16,6 +16,9 @@ X = torch.rand(120, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(120) % 3
 WORDS = torch.arange(120)[:, None] % 7 + torch.arange(4) % 2
 
+#: Steps per epoch on a CUDA device.
+STEPS = 12
+
 #: Operations that return a number to Python, or a tensor whose shape depends on values.
 HOST_READS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "bincount")
 
@@ -95,6 +98,30 @@ def test_the_steps_of_an_epoch_read_nothing_from_the_device(kind: str) -> None:
         counts.append(reads.counts)
     assert counts[0] == counts[1], "the number of reads grows with the number of steps"
     assert counts[0].total() > 0  # the checks of the data set and the means of the epoch
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_the_steps_of_an_epoch_do_not_synchronize_with_a_cuda_device(kind: str) -> None:
+    class Strict(ff.training.Callback):
+        """Refuses synchronizations from the second step of an epoch to its last."""
+
+        def on_step_end(self, state: Any, result: Any) -> None:
+            torch.cuda.set_sync_debug_mode("default" if state.unfinished.steps == STEPS else "error")
+
+    try:
+        ff.fit(
+            NETWORKS[kind](),
+            data(kind),
+            epochs=2,
+            batch_size=120 // STEPS,
+            optimizer=sgd(),
+            device="cuda",
+            callbacks=[Strict()],
+            progress=False,
+        )
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_an_own_step_reads_from_the_device() -> None:

@@ -816,3 +816,19 @@ def test_optimizers_by_kind_of_parameter_train_convolutions_and_resume(tmp_path)
     trained(1, tmp_path / "b.pt")
     resumed = trained(3, tmp_path / "b.pt", resume=True).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
+
+
+def test_a_copy_follows_its_own_model() -> None:
+    model = network()
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1).attach(model)
+    optimizer.attach(model)
+    other, copied = copy.deepcopy((model, optimizer))
+    before = copy.deepcopy(model.state_dict())
+    other.layers[0].block = nn.Linear(other.layers[0].block.in_features, other.layers[0].block.out_features)
+    copied.attach(other)
+    for p in other.parameters():
+        p.grad = torch.ones_like(p)
+    weight = other.layers[0].block.weight.detach().clone()
+    copied.step()
+    torch.testing.assert_close(other.layers[0].block.weight.detach(), weight - 0.1)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -131,3 +131,22 @@ def test_repr_shows_the_constructors_arguments() -> None:
     assert repr(SpatialPool(2, "rms")) == "SpatialPool(2, kind='rms')"
     assert repr(SequencePool(4)) == "SequencePool(4)"
     assert repr(SequencePool(2, "rms", channels_last=True)) == "SequencePool(2, kind='rms', channels_last=True)"
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("height", "width", "size"), [(6, 4, 2), (6, 9, 3), (5, 4, 2), (4, 4, 1)])
+def test_means_of_patches_and_their_gradient_are_torchs(
+    height: int, width: int, size: int, channels_last: bool
+) -> None:
+    maps = torch.randn(2, 3, height, width, dtype=torch.float64)
+    maps = maps.to(memory_format=torch.channels_last) if channels_last else maps
+    maps.requires_grad_()
+    ours, theirs = SpatialPool(size)(maps), torch.nn.functional.adaptive_avg_pool2d(maps, size).flatten(1)
+    assert torch.equal(ours, theirs)
+    weights = torch.randn_like(theirs)
+    ours_gradient, expected = (torch.autograd.grad((rows * weights).sum(), maps)[0] for rows in (ours, theirs))
+    torch.testing.assert_close(ours_gradient, expected, rtol=1e-12, atol=1e-12)
+    assert ours_gradient.stride() == maps.stride() or size == 1 or height % size
+    torch.autograd.gradcheck(SpatialPool(size, "rms"), maps.detach().abs().add(0.1).requires_grad_())
+    per_map = torch.func.vmap(torch.func.grad(lambda x: (SpatialPool(size)(x) * weights[:1]).sum()))
+    torch.testing.assert_close(per_map(maps.detach()[:, None]).flatten(0, 1)[:1], expected[:1], rtol=1e-12, atol=1e-12)

@@ -248,6 +248,126 @@ def test_an_lstm_block_trains_layerwise_with_one_message() -> None:
     assert not torch.equal(before["layers.0.block.weight_ih_l0"], model.state_dict()["layers.0.block.weight_ih_l0"])
 
 
+@pytest.fixture
+def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled form of the step without a compiler."""
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+
+
+@pytest.mark.usefixtures("_uncompiled")
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(
+    ("factory", "options", "known"),
+    [
+        (torch.optim.SGD, {"weight_decay": 0.1}, True),
+        (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, True),
+        (torch.optim.SGD, {"momentum": 0.9, "maximize": True}, True),
+        (torch.optim.SGD, {"momentum": 0.9, "dampening": 0.5}, False),
+        (torch.optim.Adam, {"weight_decay": 0.1}, True),
+        (torch.optim.Adam, {"amsgrad": True}, False),
+        (torch.optim.AdamW, {"weight_decay": 0.3, "maximize": True, "betas": [0.8, 0.9]}, True),
+        (ff.optimizers.SmoothedSGD, {"weight_cost": 0.1}, True),
+        (torch.optim.RMSprop, {}, False),
+    ],
+)
+def test_updates_inside_the_step_are_the_optimizers(
+    factory: Any, options: dict[str, Any], known: bool, fused: bool
+) -> None:
+    if fused:
+        if factory is torch.optim.RMSprop:
+            pytest.skip("it has no fused kernel")
+        options = {**options, "fused": True}
+    model = deep(learned_label=False, depth=5)
+    model[1].requires_grad_(False)
+    model[1].block.linear.weight.requires_grad_(True)
+    other = copy.deepcopy(model)
+    batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3
+    optimizers = [
+        ff.LocalOptimizer(
+            factory, lr=0.01, lr_schedule=ff.lr_schedules.Cosine(), overrides={"2": {"lr": 0.03}}, **options
+        )
+        for _ in range(2)
+    ]
+    whole = WholeStep(compile=True)
+    for index in range(6):
+        groups = [Overlapping(2, None), Joint()][index % 2](5, 0, 0, 1)
+        for optimizer in optimizers:
+            optimizer.set_progress(index / 10)
+        inside = {"whole_step": whole} if index != 3 else {}  # one step by torch's optimizers in between
+        results = step(model, batch, optimizers[0], groups=groups, monitor=True), None
+        results = results[0], step(other, batch, optimizers[1], groups=groups, monitor=True, **inside)
+        for layer, norm in results[0].gradient_norms.items():
+            assert float(norm) == pytest.approx(float(results[1].gradient_norms[layer]), abs=1e-10)
+    assert difference(model, other) < 1e-10
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    assert states[0].keys() == states[1].keys()
+    keys = [key for plan in whole._plans.values() for key in plan.compiled]
+    assert all(bool(key) == known for key in keys)
+    optimizers[0].load_state_dict(copy.deepcopy(states[1]))
+    step(other, batch, optimizers[1], whole_step=whole)
+    step(model, batch, optimizers[0])
+    assert difference(model, other) < 1e-10
+
+
+class Limited(torch.optim.SGD):
+    """SGD that limits the weights after each step."""
+
+    def step(self, closure: Any = None) -> Any:
+        super().step(closure)
+        with torch.no_grad():
+            for p in self.param_groups[0]["params"]:
+                p.clamp_(-0.1, 0.1)
+
+
+@pytest.mark.usefixtures("_uncompiled")
+def test_an_optimizers_own_step_and_hooks_are_kept() -> None:
+    def hooked(parameters: Any, **options: Any) -> torch.optim.Optimizer:
+        optimizer = torch.optim.SGD(parameters, **options)
+        optimizer.register_step_post_hook(lambda *_: [p.data.clamp_(-0.1, 0.1) for p in parameters])
+        return optimizer
+
+    for factory in (Limited, hooked):
+        model = deep(learned_label=False)
+        batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3
+        step(model, batch, ff.LocalOptimizer(factory, lr=0.1), whole_step=WholeStep(compile=True))
+        assert max(float(p.detach().abs().max()) for p in model.layers.parameters()) <= 0.1
+
+
+def test_a_layer_that_changes_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded: list[bool] = []
+
+    def compiler(function: Any, **options: Any) -> Any:
+        guarded.append(options["options"] is None)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    monkeypatch.setattr("forwardforward.step.whole.HAS_GUARD_FILTER", True)
+    model = deep(learned_label=False)
+    optimizer, whole = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, momentum=0.9), WholeStep(compile=True)
+    batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3
+
+    def run() -> None:
+        step(model, batch, optimizer, whole_step=whole)
+
+    run()
+    run()
+    assert guarded == [False]
+    model[0].block.dropout.p = 0.1
+    run()
+    assert guarded == [False, True]
+    model[0].block.dropout.p = 0.2  # torch's guards notice it
+    run()
+    assert guarded == [False, True]
+    model.double()
+    model[1].requires_grad_(False)
+    before = copy.deepcopy(model[1].block.linear.weight)
+    run()
+    assert torch.equal(model[1].block.linear.weight, before)
+    model[2].block.linear.weight = nn.Parameter(torch.zeros(16, 16, dtype=torch.float64))
+    run()
+    assert float(model[2].block.linear.weight.detach().abs().max()) > 0
+
+
 #: Networks of many equal layers, cut to as many as show every kind of layer: compiling takes seconds per layer.
 SHORTER = {"trifecta-d": (16, 16, 32), "trifecta-fcn": (20, 20), "deeperforward": (20,), "hcl-ff": (20,)}
 
@@ -262,8 +382,10 @@ def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None
     dropout = any(getattr(layer, "dropout", 0) for layer in model)
     optimizers = [ff.LocalOptimizer(torch.optim.SGD, lr=1e-3) for _ in range(2)]
     groups = recipe.schedule(len(model), 0, 1, 40)
-    layerwise = step(model, batch, optimizers[0], groups=groups)
-    whole = step(other, batch, optimizers[1], groups=groups, whole_step=WholeStep(compile=True))
+    whole_step = WholeStep(compile=True)
+    for _ in range(2):
+        layerwise = step(model, batch, optimizers[0], groups=groups)
+        whole = step(other, batch, optimizers[1], groups=groups, whole_step=whole_step)
     assert layerwise.layers.keys() == whole.layers.keys()
     if not dropout:  # the compiler's random numbers differ from eager ones
         assert difference(model, other) < 1e-4

@@ -122,8 +122,10 @@ class Batch:
     has_negatives: bool = False
 
     def __post_init__(self) -> None:
-        """Check the types, but not where torch.compile traces the step."""
-        if not torch.compiler.is_compiling():
+        """Check the types, but not where torch.compile traces the step; the usual ones in a microsecond."""
+        usual = type(self.inputs) in (Tensor, LabeledInput) and type(self.has_negatives) is bool
+        usual = usual and (self.targets is None or type(self.targets) is Tensor)
+        if not usual and not torch.compiler.is_compiling():
             _check_batch(self.inputs, self.targets, self.has_negatives)
 
 

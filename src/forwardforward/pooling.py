@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +15,50 @@ __all__ = ["SequencePool", "SpatialPool"]
 
 Kind = Literal["mean", "max", "rms"]
 EPS = 1e-7  # bounds the slope of the root at 0; far below the squares of activations of size one
+
+
+class _PatchMeans(torch.autograd.Function):
+    """Means over equal patches of maps, with a gradient that is written once.
+
+    Torch's gradient of adaptive pooling adds to a map of zeros, and takes ten times as long on a CPU if the pooled rows
+    and the maps differ in the order of channels and positions.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(maps: Tensor, size: int) -> Tensor:
+        return F.adaptive_avg_pool2d(maps, size)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        maps, ctx.size = inputs
+        ctx.shape = maps.shape
+        ctx.channels_last = maps.stride(1) == 1
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        rows, channels, height, width = ctx.shape
+        height, width = height // ctx.size, width // ctx.size
+        patches: Tensor = grads[0] / (height * width)
+        if ctx.channels_last:
+            patches = patches.permute(0, 2, 3, 1).contiguous()[:, :, None, :, None]
+            spread = patches.expand(-1, -1, height, -1, width, -1)
+            return spread.reshape(rows, *ctx.shape[2:], channels).permute(0, 3, 1, 2), None
+        return patches[..., None, :, None].expand(-1, -1, -1, height, -1, width).reshape(ctx.shape), None
+
+
+def _patch_means(maps: Tensor, size: int) -> Tensor:
+    """Return the means over ``size`` times ``size`` patches, ``(rows, channels, size, size)``."""
+    if size == 1 or maps.shape[2] % size or maps.shape[3] % size:
+        return F.adaptive_avg_pool2d(maps, size)
+    if torch.compiler.is_compiling():  # the compiler fuses a sum and its gradient with the operations around it
+        means: Tensor = maps.unflatten(3, (size, -1)).unflatten(2, (size, -1)).mean((3, 5))
+        return means
+    return _apply(maps, size)
+
+
+_apply: Callable[[Tensor, int], Tensor] = _PatchMeans.apply
 
 
 @checked
@@ -48,8 +94,8 @@ class SpatialPool(nn.Module):
         if self.kind == "max":
             return F.adaptive_max_pool2d(maps, self.size).flatten(1)
         if self.kind == "mean":
-            return F.adaptive_avg_pool2d(maps, self.size).flatten(1)
-        return F.adaptive_avg_pool2d(maps.square(), self.size).add(EPS).sqrt().flatten(1)
+            return _patch_means(maps, self.size).flatten(1)
+        return _patch_means(maps.square(), self.size).add(EPS).sqrt().flatten(1)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

@@ -55,6 +55,7 @@ class Source(Protocol):
     Attributes:
         samples: Number of samples, None if it is unknown.
         steps: Number of batches, None if it is unknown.
+        batch_size: Number of samples of every batch but the last, None if it is unknown.
         class_names: Names of the classes, None if the data have none.
 
     Example:
@@ -65,6 +66,7 @@ class Source(Protocol):
 
     samples: int | None
     steps: int | None
+    batch_size: int | None
     class_names: tuple[str, ...] | None
 
     def batches(
@@ -113,15 +115,16 @@ class _Tensors:
             num_embeddings = None
         if num_embeddings is not None or inputs.dtype != data.inputs.dtype:  # TensorData has checked the original
             check_images(inputs, num_embeddings)
-        self.batch_size = batch_size
+        self._batch_size = batch_size
         self.samples: int | None = len(data)
         self.steps: int | None = data.num_batches(batch_size)
+        self.batch_size: int | None = _full_batch(len(data), batch_size)
         self.class_names = data.class_names
 
     def batches(
         self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
     ) -> Iterator[Pair]:
-        batches = self.data.batches(self.batch_size, generator, skip=skip)
+        batches = self.data.batches(self._batch_size, generator, skip=skip)
         if after_skip is not None:
             after_skip()
         return batches
@@ -153,6 +156,9 @@ class _Loader:
         self.num_embeddings = num_embeddings
         self.samples = _length(loader.dataset)
         self.steps = _length(loader)
+        self.batch_size = loader.batch_size  # None with a batch sampler
+        if isinstance(loader.batch_sampler, _Batches):
+            self.batch_size = _full_batch(loader.batch_sampler.count, loader.batch_sampler.batch_size)
         self.class_names = class_names_of(loader)
         self._checks_labels = self._warns = False
         self._num_classes: int | None = None
@@ -285,6 +291,7 @@ class _Batches(Sampler[list[int]]):
 
     def __init__(self, count: int, batch_size: int) -> None:
         self.count = count
+        self.batch_size = batch_size
         self.parts = batch_slices(count, batch_size)
         self.generator = torch.Generator()
 
@@ -368,6 +375,12 @@ def class_names_of(data: Any) -> tuple[str, ...] | None:
         if isinstance(names, list | tuple) and names and all(isinstance(label, str) for label in names):
             return tuple(names)
     return None
+
+
+def _full_batch(count: int, batch_size: int) -> int:
+    """Return the number of samples of the first batch, which all but the last one have."""
+    first: int = batch_slices(count, batch_size)[0].stop
+    return first
 
 
 def _tensor_data(inputs: Any, targets: Any, num_embeddings: int | None) -> TensorData:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.plugins import ERRORS, calling, one_line
+from forwardforward._utils.snapshots import Snapshot
 from forwardforward.optimizers.states import checked_state
 
 __all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
@@ -65,7 +66,8 @@ class LocalOptimizer:
         others: Factory and options of another optimizer for all parameters that are not matrices, such as biases and
             convolution kernels, for optimizers such as Muon: ``others=(torch.optim.AdamW, {"lr": 1e-3})``. They form
             groups of their own, such as ``"0.others"``, with their own ``overrides``.
-        **options: Passed to the factory, such as ``lr=1e-3``.
+        **options: Passed to the factory, such as ``lr=1e-3``. With ``fused=True``, torch's SGD, Adam and AdamW and
+            :class:`SmoothedSGD` update in one kernel, which is faster on CPUs too.
 
     Raises:
         TypeError: If the options are not those of the factory, or its ``step`` needs a closure, as that of
@@ -99,6 +101,7 @@ class LocalOptimizer:
         if self.others is not None:
             _check_factory(*self.others, (1,))
         self._model: HasParameterGroups | None = None
+        self._snapshot: Snapshot | None = None
         self._parameters: dict[str, dict[str, nn.Parameter]] = {}
         self._identities: dict[str, list[tuple[object, ...]]] = {}
         self._group_options: dict[str, dict[str, Any]] = {}
@@ -114,6 +117,8 @@ class LocalOptimizer:
         Args:
             model: A model with parameter groups.
         """
+        if self._model is model and self._snapshot is not None and self._snapshot.is_current():
+            return self
         modules = model.parameter_groups()
         groups = {
             name: parameters
@@ -142,6 +147,7 @@ class LocalOptimizer:
         for name in set(self._parameters) - set(groups):
             del self._parameters[name]
             self._optimizers = {names: o for names, o in self._optimizers.items() if name not in names}
+        self._snapshot = Snapshot(model) if isinstance(model, nn.Module) else None
         return self
 
     def _split(self, name: str, parameters: dict[str, nn.Parameter]) -> dict[str, dict[str, nn.Parameter]]:
@@ -183,12 +189,19 @@ class LocalOptimizer:
         Args:
             *names: Names of groups, each with its own optimizer, or sequences of names, whose groups share one.
         """
-        for group in self._groups(names):
-            optimizer = self._optimizer(group)
-            if optimizer is not None:
-                optimizer.step()
-                # in a caller's autocast context, later passes would use copies of the weights from before the update
-                torch.clear_autocast_cache()
+        for optimizer in self.optimizers(*names):
+            optimizer.step()
+            # in a caller's autocast context, later passes would use copies of the weights from before the update
+            torch.clear_autocast_cache()
+
+    def optimizers(self, *names: str | Sequence[str]) -> list[torch.optim.Optimizer]:
+        """Return the torch optimizers that :meth:`step` of the same names uses.
+
+        Args:
+            *names: Names of groups, or sequences of names, as for :meth:`step`.
+        """
+        optimizers = (self._optimizer(group) for group in self._groups(names))
+        return [optimizer for optimizer in optimizers if optimizer is not None]
 
     def set_progress(self, progress: float) -> None:
         """Set every learning rate.
@@ -293,6 +306,10 @@ class LocalOptimizer:
         for group in optimizer.param_groups:
             schedule = self._group_options[group["parameter_group"]].get("lr_schedule", self.lr_schedule)
             group["lr"] = group["initial_lr"] * (1.0 if schedule is None else schedule(self._progress))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for copies, which look for changes of their own model."""
+        return {**self.__dict__, "_snapshot": None}
 
     def __repr__(self) -> str:
         """Return the constructor call."""

@@ -26,6 +26,7 @@ class SmoothedSGD(torch.optim.SGD):
         lr: Learning rate :math:`\eta`.
         smoothing: :math:`s`, in [0, 1).
         weight_cost: :math:`c`, at least 0.
+        fused: Whether to update in one kernel, see :class:`torch.optim.SGD`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -42,11 +43,12 @@ class SmoothedSGD(torch.optim.SGD):
         lr: NonNegativeFloat = 0.005,
         smoothing: Probability = 0.9,
         weight_cost: NonNegativeFloat = 0.0,
+        fused: bool | None = None,
     ) -> None:
         # The default of parameter groups; the parent's constructor adds groups.
         self._initial_weight_cost = weight_cost
         try:
-            super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing)
+            super().__init__(params, lr=lr, momentum=smoothing, dampening=smoothing, fused=fused)
         except (TypeError, ValueError, KeyError, MemoryError) as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"params must be parameters or parameter groups: {one_line(error)}") from error

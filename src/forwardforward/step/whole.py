@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.modes import autocast_to, eval_mode
+from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
-from forwardforward.layers import FFLayer
-from forwardforward.layers.chain import skip_tensors
-from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.step.function import Gradients, WholeFunction
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
+from forwardforward.step.updates import Updates, UpdatingFunction
 from forwardforward.update_schedules import Group, Groups
 
 __all__ = ["CompilationError", "Gradients", "WholeStep"]
 
 
-class Gradients(NamedTuple):
-    """The result of the whole step's function.
+#: Numbers of compiled functions, for their names.
+NUMBERS = itertools.count()
 
-    Attributes:
-        parameters: For each layer, the gradient by parameter.
-        codebook: Gradient of the label codes, if they are learned.
-        buffers: For each layer, the new value by buffer.
-        losses: For each layer, its local loss.
-        outputs: Outputs of the observed layers.
-
-    Example:
-        >>> Gradients({}, None, {}, {}, {}).parameters
-        {}
-    """
-
-    parameters: dict[int, dict[str, Tensor]]
-    codebook: Tensor | None
-    buffers: dict[int, dict[str, Tensor]]
-    losses: dict[int, LocalLoss]
-    outputs: dict[int, Tensor]
+#: Whether this torch can compile without guards, as versions since 2.8 can.
+HAS_GUARD_FILTER = hasattr(torch.compiler, "skip_guard_on_globals_unsafe")
 
 
 class CompilationError(RuntimeError):
@@ -55,6 +42,11 @@ class WholeStep:
         compile: Whether to compile the function with ``torch.compile(fullgraph=True)``, once for each set of groups and
             mode. A batch of another shape is computed without the compiler; if it occurs twice in succession, its
             shape is compiled too.
+
+    Torch's guards, which look at every attribute that the function has read before each call, would take longer than
+    everything else on the host. In their place, parameters, buffers and all attributes of the layers are compared with
+    those at compilation; once something has changed, functions are compiled anew, with guards. Values that a plug-in
+    reads from globals or from a function's closure must not change.
 
     Raises:
         CompilationError: On a step with ``compile``, if the compiler fails.
@@ -72,8 +64,12 @@ class WholeStep:
 
     def __init__(self, compile: bool = False) -> None:
         self.compile = compile
-        self._compiled: dict[Any, dict[Any, Callable[..., Gradients]]] = {}
-        self._last_shape: dict[Any, Any] = {}
+        self._plans: dict[Any, _Plan] = {}
+
+    @property
+    def has_compiled(self) -> bool:
+        """Whether a step has been compiled already."""
+        return any(by_shape for plan in self._plans.values() for by_shape in plan.compiled.values())
 
     def run(
         self,
@@ -95,26 +91,22 @@ class WholeStep:
             monitor: Whether to measure gradient norms.
         """
         checked = check_groups(groups, len(stack.layers))
-        gradients = self.gradients(stack, batch, checked, autocast)
-        result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
-        with torch.no_grad():
-            for index, new_values in gradients.buffers.items():
-                buffers = dict(stack.layers[index].named_buffers())
-                for name, value in new_values.items():
-                    buffers[name].copy_(value)
-        for index, values in gradients.parameters.items():
-            optimizer.zero_grad(*stack.names[index])
-            parameters = dict(stack.layers[index].named_parameters())
-            for name, gradient in values.items():
-                parameters[name].grad = gradient.detach()
-            if monitor:
-                result.gradient_norms[index] = gradient_norm(stack.layers[index])
-        if gradients.codebook is not None and isinstance(batch.inputs, LabeledInput):
-            torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
-        for names in stack.updates(checked):
-            optimizer.step(names)
+        plan = self._plan(stack, batch, checked, autocast)
+        # The gradient of learned codes goes on to their encoder, outside of the function.
+        updates = None
+        if self.compile and not plan.function.learned_codebook:
+            updates = plan.updates_of(optimizer, stack.updates(checked))
+        if updates is None:
+            compiled = self._compiled_gradients(plan, batch)
+        else:
+            compiled = self._compiled_function(plan, UpdatingFunction(plan.function, updates), updates.key, batch)
+        if updates is None or compiled is None:
+            gradients = _gradients(plan, batch, None if updates is not None else compiled)
+            result, outputs = _update(stack, optimizer, batch, plan, checked, gradients, monitor)
+        else:
+            result, outputs = _joint_update(compiled, plan, updates, batch, monitor)
         with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
-            return result, {index: stack.observe(output) for index, output in gradients.outputs.items()}
+            return result, {index: stack.observe(output) for index, output in outputs.items()}
 
     def gradients(
         self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None = None
@@ -127,242 +119,226 @@ class WholeStep:
             groups: The groups to update.
             autocast: Compute precision; None for that of the weights.
         """
-        function = _WholeFunction(stack, groups, batch.has_negatives, autocast, _learned_codebook(batch))
-        layers = stack.layers
-        parameters = [
-            {
-                name: p.detach()
-                for name, p in layer.named_parameters()
-                if p.requires_grad and function.trains(index, name)
-            }
-            for index, layer in enumerate(layers)
-        ]
-        constants = [
-            {name: p.detach() for name, p in layer.named_parameters() if name not in trainable}
-            for layer, trainable in zip(layers, parameters, strict=True)
-        ]
-        buffers = [dict(layer.named_buffers()) for layer in layers]
-        inputs = batch.inputs
-        if isinstance(inputs, LabeledInput):
-            inputs = inputs.replace_codebook(inputs.codebook.detach())
-        # No argument requires a gradient, so no graph is recorded outside of the function's own transforms; under
-        # no_grad, PyTorch's LSTM would not store what the transforms need.
-        arguments = (parameters, constants, buffers, inputs, batch.targets)
-        inactive = [layer for index, layer in enumerate(layers) if index not in function.updated]
-        with eval_mode(*inactive):
-            if not self.compile:
-                return function(*arguments)
-            try:
-                compiled = self._compiled_function(function, batch, layers[0].training)
-                return (function if compiled is None else compiled)(*arguments)
-            except Exception as error:  # compilers fail with exceptions of many types
-                raise CompilationError(str(error) or type(error).__name__) from error
+        plan = self._plan(stack, batch, groups, autocast)
+        return _gradients(plan, batch, self._compiled_gradients(plan, batch))
+
+    def _compiled_gradients(self, plan: _Plan, batch: Batch) -> Callable[..., Any] | None:
+        return self._compiled_function(plan, plan.function, (), batch) if self.compile else None
+
+    def _plan(self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None) -> _Plan:
+        """Return what is the same in all steps of these groups, as long as the layers do not change."""
+        learned_codebook = _learned_codebook(batch)
+        key = (
+            tuple(map(id, stack.layers)),
+            tuple((*_bounds(group.layers), *_bounds(group.objectives)) for group in groups),
+            autocast,
+            stack.observed,
+            batch.has_negatives,
+            learned_codebook,
+            _torch_state(batch.inputs.device),
+        )
+        plan = self._plans.get(key)
+        if plan is None or not plan.snapshot.is_current():
+            plan = self._plans[key] = _Plan(stack, groups, autocast, batch.has_negatives, learned_codebook, plan)
+        return plan
 
     def _compiled_function(
-        self, function: _WholeFunction, batch: Batch, training: bool
-    ) -> Callable[..., Gradients] | None:
-        """Return the compiled function for a batch, None for a shape that is not worth compiling."""
-        key, shape = (function.key, training), (batch.inputs.shape, batch.inputs.dtype)
-        by_shape = self._compiled.setdefault(key, {})
-        repeated = self._last_shape.get(key) == shape
-        self._last_shape[key] = shape
+        self, plan: _Plan, function: Callable[..., Any], key: tuple[Any, ...], batch: Batch
+    ) -> Callable[..., Any] | None:
+        """Return the compiled function for a batch, None for a shape that is not worth compiling.
+
+        Args:
+            plan: The plan, which keeps the compiled functions.
+            function: The function.
+            key: What it depends on beside the plan and the batch.
+            batch: The batch.
+        """
+        shape = (batch.inputs.shape, batch.inputs.dtype)
+        by_shape = plan.compiled.setdefault(key, {})
+        repeated = plan.last_shape.get(key) == shape
+        plan.last_shape[key] = shape
         if shape not in by_shape and (not by_shape or (repeated and len(by_shape) == 1)):
-            by_shape[shape] = _compile(function)
+            with _compiler_errors():
+                by_shape[shape] = _compile(function, plan.guarded)
         return by_shape.get(shape)
 
 
-#: A layer's function of gradients, its loss and its output.
-_Pullback = tuple[Callable[..., Any] | None, Tensor, Tensor]
+class _Plan:
+    """What is the same in all steps of one set of groups, until the layers change.
 
+    Args:
+        stack: The layers.
+        groups: The groups to update.
+        autocast: Compute precision; None for that of the weights.
+        has_negatives: Whether the rows are positive and negative samples.
+        learned_codebook: Whether the gradient of the label codes is needed.
+        previous: The plan for the layers from before they changed.
 
-class _WholeFunction:
-    """The pure function of a whole step: from parameters, buffers and batch to gradients, new buffers and losses."""
+    Attributes:
+        guarded: Whether torch checks before each call that what a function was compiled for is unchanged, also
+            attributes. What has changed once may change in every step.
+        compiled: Compiled functions, by what they depend on beside the plan and by the batch's shape.
+        last_shape: Shape of the last batch, for each set of compiled functions.
+    """
 
     def __init__(
         self,
         stack: Stack,
         groups: Sequence[Group],
-        has_negatives: bool,
         autocast: torch.dtype | None,
+        has_negatives: bool,
         learned_codebook: bool,
+        previous: _Plan | None,
     ) -> None:
-        self.layers = stack.layers
-        self.observed = stack.observed
-        self.has_negatives = has_negatives
-        self.autocast = autocast
-        self.learned_codebook = learned_codebook
-        self.updated = sorted({layer for group in groups for layer in group.layers})
-        self.relayed = {layer for group in groups for layer in group.layers[1:]}
-        self.with_loss = {layer for group in groups for layer in group.objectives}
-        self.stop = max([*self.updated, *stack.observed], default=-1) + 1
-        self.groups = groups
-        last_group = {layer: group for group in groups for layer in group.layers}
-        #: By a group's last layer: the group, and the layers whose graphs no later group needs.
-        self.ends = {
-            group.layers[-1]: (group, [layer for layer in group.layers if last_group[layer] is group])
-            for group in groups
-        }
-        # functional_call calls a module's forward, and a compiled function cannot create modules
-        self.calls = [_LocalLossCall(layer) for layer in stack.layers]
+        self.function = WholeFunction(stack, groups, has_negatives, autocast, learned_codebook)
+        layers = stack.layers
+        self.inactive = [layer for index, layer in enumerate(layers) if index not in self.function.updated]
+        self.snapshot = Snapshot(*layers, attributes=previous is None)
+        self.guarded = not self.snapshot.has_attributes
+        self.compiled: dict[Any, dict[Any, Callable[..., Any]]] = {}
+        self.last_shape: dict[Any, Any] = {}
+        if previous is not None and previous.guarded:
+            self.compiled, self.last_shape = previous.compiled, previous.last_shape
+        self.parameters = [
+            {name: p for name, p in layer.named_parameters() if p.requires_grad and self.function.trains(index, name)}
+            for index, layer in enumerate(layers)
+        ]
+        self.constants = [
+            {name: p for name, p in layer.named_parameters() if name not in trainable}
+            for layer, trainable in zip(layers, self.parameters, strict=True)
+        ]
+        self.buffers = [dict(layer.named_buffers()) for layer in layers]
+        self._updates: Updates | None = None
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What the function depends on beside its arguments."""
-        layers, groups = tuple(map(id, self.layers)), tuple(map(_ranges, self.groups))
-        return layers, groups, self.autocast, self.observed, self.has_negatives, self.learned_codebook
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Return the arguments of the function.
 
-    def trains(self, index: int, name: str) -> bool:
-        """Return whether a step computes the gradient of a layer's parameter.
-
-        Parameters of an objective whose loss does not count have no gradient, not a gradient of zero: an optimizer
-        with weight decay would change them.
+        None of them requires a gradient, so no graph is recorded outside of the function's own transforms; under
+        no_grad, PyTorch's LSTM would not store what the transforms need.
         """
-        of_objective = name.startswith(("objective.", "peer."))
-        return index in self.updated and (not of_objective or index in self.with_loss)
+        inputs = batch.inputs
+        if isinstance(inputs, LabeledInput) and inputs.codebook.requires_grad:
+            inputs = inputs.replace_codebook(inputs.codebook.detach())
+        return _detached(self.parameters), _detached(self.constants), self.buffers, inputs, batch.targets
 
-    def __call__(
-        self,
-        parameters: list[dict[str, Tensor]],
-        constants: list[dict[str, Tensor]],
-        buffers: list[dict[str, Tensor]],
-        inputs: Tensor | LabeledInput,
-        targets: Tensor | None,
-    ) -> Gradients:
-        batch = Batch(inputs, targets, self.has_negatives)
-        skips = skip_tensors(self.layers)
-        result = Gradients({}, None, {}, {}, {})
-        pullbacks: dict[int, _Pullback] = {}
-        codebook: Tensor | None = None
-        x: Tensor | LabeledInput = inputs
-        for index in range(self.stop):
-            skip = skips.get(index)
-            if index in self.updated:
-                output, loss, figures, new_buffers, pullback = self._layer(
-                    index, parameters[index], constants[index], buffers[index], x, skip, batch
-                )
-                pullbacks[index] = pullback, loss, output
-                result.losses[index] = figures
-                result.buffers[index] = new_buffers
-            else:
-                state = {**parameters[index], **constants[index], **buffers[index]}
-                with autocast_to(self.autocast, x.device):
-                    output, _ = torch.func.functional_call(self.calls[index], _prefixed(state), (x, None, skip))
-            if index in self.ends:  # backward at once, so that graphs are freed
-                group, finished = self.ends[index]
-                of_codes = self._backward(group, pullbacks, result.parameters)
-                if of_codes is not None:
-                    codebook = of_codes if codebook is None else codebook + of_codes
-                for layer in finished:
-                    del pullbacks[layer]
-            output = output.detach()
-            skips.store(index, output)
-            if index in self.observed:
-                result.outputs[index] = output
-            x = output
-        return result._replace(codebook=codebook)
-
-    def _layer(
-        self,
-        index: int,
-        parameters: dict[str, Tensor],
-        constants: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        x: Tensor | LabeledInput,
-        skip: Tensor | None,
-        batch: Batch,
-    ) -> tuple[Tensor, Tensor, LocalLoss, dict[str, Tensor], Callable[..., Any] | None]:
-        """Run one layer, and return its output, loss, figures, new buffers and the function of its gradients."""
-        call = self.calls[index]
-
-        def function(trainable: dict[str, Tensor], *source: Tensor) -> tuple[tuple[Tensor, Tensor], Any]:
-            # Buffers are arguments and results: a layer changes its buffers in place, which must be copies here.
-            copies = {name: value.clone() for name, value in buffers.items()}
-            value: Tensor | LabeledInput = x
-            if source:
-                value = x.replace_codebook(source[0]) if isinstance(x, LabeledInput) else source[0]
-            state = _prefixed({**constants, **trainable, **copies})
-            with autocast_to(self.autocast, value.device):
-                output, local = torch.func.functional_call(call, state, (value, batch, skip))
-            # read from the state, since a layer may also assign new tensors to its buffers
-            new_buffers = {name: state[f"layer.{name}"].detach() for name in buffers}
-            figures = {name: figure for name, figure in local.detach()._asdict().items() if figure is not None}
-            parts = figures.pop("parts")
-            return (local.loss, output), (figures, parts, new_buffers)
-
-        source: tuple[Tensor, ...] = ()
-        if isinstance(x, LabeledInput):
-            source = (x.codebook.detach(),) if self.learned_codebook else ()
-        elif index in self.relayed:
-            source = (x,)
-        pullback: Callable[..., Any] | None = None
-        values: Any
-        if parameters or source:
-            values = torch.func.vjp(function, parameters, *source, has_aux=True)
-            (loss, output), pullback, (figures, parts, new_buffers) = values
-        else:
-            (loss, output), (figures, parts, new_buffers) = function(parameters)
-        return output, loss, LocalLoss(**figures, parts=parts), new_buffers, pullback
-
-    def _backward(
-        self, group: Group, pullbacks: dict[int, _Pullback], gradients: dict[int, dict[str, Tensor]]
-    ) -> Tensor | None:
-        """Add the gradients of one group to ``gradients``, and return the gradient of the codes."""
-        relay: Tensor | None = None
-        codebook: Tensor | None = None
-        for index in reversed(group.layers):
-            pullback, loss, output = pullbacks[index]
-            counts = index in group.objectives
-            total = gradients.setdefault(index, {})
-            if pullback is None or not (counts or relay is not None):
-                relay = None
-                continue
-            of_loss = torch.ones_like(loss) if counts else torch.zeros_like(loss)
-            of_output = torch.zeros_like(output) if relay is None else relay
-            of_parameters, *of_source = pullback((of_loss, of_output))
-            gradients[index] = {k: total[k] + v if k in total else v for k, v in of_parameters.items()}
-            relay = None
-            if of_source and index in self.relayed:
-                relay = of_source[0] if index != group.layers[0] else None
-            elif of_source:
-                codebook = of_source[0]
-        return codebook
+    def updates_of(self, optimizer: LocalOptimizer, names: Sequence[Sequence[str]]) -> Updates | None:
+        """Return the updates of the groups' parameters, None if the rule of one is not known."""
+        optimizers = optimizer.optimizers(*names)
+        if self._updates is None or not self._updates.is_current(optimizers):
+            self._updates = Updates(optimizers, self.parameters)
+        return self._updates if self._updates.are_known else None
 
 
-class _LocalLossCall(nn.Module):
-    """A layer's local loss as a module's ``forward``, for ``functional_call``."""
-
-    def __init__(self, layer: FFLayer) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(
-        self, x: Tensor | LabeledInput, batch: Batch | None, skip: Tensor | None
-    ) -> tuple[Tensor, LocalLoss | None]:
-        if batch is None:
-            return self.layer(x, skip=skip), None
-        return self.layer.local_loss(x, batch, skip)
+def _gradients(plan: _Plan, batch: Batch, compiled: Callable[..., Any] | None) -> Gradients:
+    """Return the result of the plan's function, computed by its compiled form if there is one."""
+    with eval_mode(*plan.inactive):
+        if compiled is None:
+            return plan.function(*plan.arguments(batch))
+        with _compiler_errors():
+            gradients: Gradients = compiled(*plan.arguments(batch))
+        return gradients
 
 
-def _compile(function: _WholeFunction) -> Callable[..., Gradients]:
-    """Return the compiled function."""
+def _update(
+    stack: Stack,
+    optimizer: LocalOptimizer,
+    batch: Batch,
+    plan: _Plan,
+    groups: Sequence[Group],
+    gradients: Gradients,
+    monitor: bool,
+) -> tuple[StepResult, dict[int, Tensor]]:
+    """Update buffers, and parameters with torch's optimizers."""
+    result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
+    with torch.no_grad():
+        for index, new_values in gradients.buffers.items():
+            for name, value in new_values.items():
+                plan.buffers[index][name].copy_(value)
+    for index, values in gradients.parameters.items():
+        optimizer.zero_grad(*stack.names[index])
+        for name, gradient in values.items():
+            parameter = plan.parameters[index][name]
+            parameter.grad = _laid_out(gradient.detach(), parameter)
+        if monitor:
+            result.gradient_norms[index] = gradient_norm(stack.layers[index])
+    if gradients.codebook is not None and isinstance(batch.inputs, LabeledInput):
+        torch.autograd.backward(batch.inputs.codebook, gradients.codebook.detach())
+    for names in stack.updates(groups):
+        optimizer.step(names)
+    return result, gradients.outputs
 
-    def call(*arguments: Any) -> Gradients:
+
+def _joint_update(
+    compiled: Callable[..., Any], plan: _Plan, updates: Updates, batch: Batch, monitor: bool
+) -> tuple[StepResult, dict[int, Tensor]]:
+    """Compute gradients and update in one compiled function."""
+    for values in plan.parameters:
+        for parameter in values.values():
+            parameter.grad = None
+    arguments = (*plan.arguments(batch), updates.states, updates.rates())
+    with eval_mode(*plan.inactive), torch.no_grad(), _compiler_errors():
+        losses, outputs, norms = compiled(*arguments)
+    torch.clear_autocast_cache()  # of weights from before the update, in a caller's context of autocast
+    return StepResult(layers=losses, gradient_norms=norms if monitor else {}), outputs
+
+
+@contextlib.contextmanager
+def _compiler_errors() -> Iterator[None]:
+    """Context manager that turns errors into :class:`CompilationError`."""
+    try:
+        yield
+    except Exception as error:  # compilers fail with exceptions of many types
+        raise CompilationError(str(error) or type(error).__name__) from error
+
+
+def _detached(tensors: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+    return [{name: tensor.detach() for name, tensor in named.items()} for named in tensors]
+
+
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient in the memory layout of its parameter, as autograd does; fused optimizers need it."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _compile(function: Callable[..., Any], guarded: bool) -> Callable[..., Any]:
+    """Return the compiled function.
+
+    Args:
+        function: The function.
+        guarded: Whether torch checks before each call that everything the function read is unchanged, which takes
+            longer than the other work on the host. Without, :class:`Snapshot` and the plan's key have checked it.
+    """
+
+    def call(*arguments: Any) -> Any:
         return function(*arguments)
 
     # torch gives up after eight versions of one code object, and schedules have more sets of groups: one object each
-    call.__code__ = call.__code__.replace(co_name=f"whole_step_{id(function)}")
-    compiled: Callable[..., Gradients] = torch.compile(call, fullgraph=True)
+    call.__code__ = call.__code__.replace(co_name=f"whole_step_{next(NUMBERS)}")
+    options: Any = None if guarded or not HAS_GUARD_FILTER else {"guard_filter_fn": _no_guards}
+    compiled: Callable[..., Any] = torch.compile(call, fullgraph=True, options=options)
     return compiled
+
+
+def _no_guards(guards: Sequence[Any]) -> list[bool]:
+    return [False] * len(guards)
 
 
 def _learned_codebook(batch: Batch) -> bool:
     return isinstance(batch.inputs, LabeledInput) and batch.inputs.codebook.requires_grad
 
 
-def _ranges(group: Group) -> tuple[int, ...]:
-    return (group.layers.start, group.layers.stop, group.objectives.start, group.objectives.stop)
+def _bounds(layers: range) -> tuple[int, int]:
+    return layers.start, layers.stop
 
 
-def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a layer's state with the names that it has in :class:`_LocalLossCall`."""
-    return {f"layer.{name}": value for name, value in state.items()}
+def _torch_state(device: torch.device) -> tuple[Any, ...]:
+    """Return the global settings that a compiled function contains."""
+    return (
+        torch.is_autocast_enabled(device.type),
+        torch.get_autocast_dtype(device.type),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.get_default_dtype(),
+    )

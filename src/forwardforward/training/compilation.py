@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from forwardforward._utils.arguments import checked
+from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward.network import Network
 from forwardforward.step import CompilationError, StepResult, WholeStep
 
 __all__ = ["CompiledStep"]
+
+#: Oldest version of torch that the compiled step is tested with.
+OLDEST_TORCH = (2, 6)
 
 
 @checked
@@ -21,12 +25,15 @@ class CompiledStep:
 
     An :class:`~forwardforward.FFSequential` computes the whole step as one compiled function, see
     :class:`~forwardforward.step.WholeStep`. If a block cannot be traced, such as an LSTM, or the compiler fails, one
-    warning is issued and training continues layer by layer. A baseline is trained without a compiler. Results are equal
-    within rounding, except for random numbers inside blocks, such as those of ``nn.Dropout``, which are equal in
-    distribution.
+    warning is issued and training continues layer by layer; likewise with a torch before 2.6, the oldest version on
+    which the compiled step is tested. A baseline is trained without a compiler. Results are equal within rounding,
+    except for random numbers inside blocks, such as those of ``nn.Dropout``, which are equal in distribution.
 
     Args:
         model: The network.
+        batch_size: Number of samples of the batches to compile for. A batch of another size, such as an epoch's last
+            one, is trained layer by layer: which form a step takes depends on the step alone, not on those before, so
+            that a resumed run takes the same forms. Default: any size, see :class:`~forwardforward.step.WholeStep`.
 
     Example:
         >>> import torch, forwardforward as ff
@@ -35,28 +42,41 @@ class CompiledStep:
         >>> step = CompiledStep(model)
     """
 
-    def __init__(self, model: Network) -> None:
+    def __init__(self, model: Network, batch_size: PositiveInt | None = None) -> None:
         self.model = model
+        self.batch_size = batch_size
         self.whole_step: WholeStep | None = WholeStep(compile=True)
-        reason = untraceable(model)
+        reason = _unsupported_torch() or untraceable(model)
         if reason is not None:
             self._fall_back(reason)
 
-    def __call__(self, *arguments: Any, generator: torch.Generator | None = None, **options: Any) -> StepResult:
+    @property
+    def is_compiling(self) -> bool:
+        """Whether the next step is likely to be compiled first, which takes seconds."""
+        return self.whole_step is not None and not self.whole_step.has_compiled
+
+    def __call__(
+        self,
+        batch: tuple[Tensor, Tensor | None],
+        *arguments: Any,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> StepResult:
         """Run one step, with the arguments of :meth:`~forwardforward.network.Network.step`."""
-        if self.whole_step is not None:
-            state = None if generator is None else generator.get_state()
-            random_state = torch.get_rng_state()
-            try:
-                return self.model.step(*arguments, generator=generator, **options, whole_step=self.whole_step)
-            except CompilationError as error:  # nothing has been updated
-                torch.set_rng_state(random_state)
-                if generator is not None and state is not None:
-                    generator.set_state(state)
-                result = self.model.step(*arguments, generator=generator, **options)  # raises errors of the batch
-                self._fall_back(_reason(error))
-                return result
-        return self.model.step(*arguments, generator=generator, **options)
+        step = partial(self.model.step, batch, *arguments, generator=generator, **options)
+        if self.whole_step is None or (self.batch_size is not None and len(batch[0]) != self.batch_size):
+            return step()
+        state = None if generator is None else generator.get_state()
+        random_state = torch.get_rng_state()
+        try:
+            return step(whole_step=self.whole_step)
+        except CompilationError as error:  # nothing has been updated
+            torch.set_rng_state(random_state)
+            if generator is not None and state is not None:
+                generator.set_state(state)
+            result = step()  # raises errors of the batch
+            self._fall_back(_reason(error))
+            return result
 
     def _fall_back(self, reason: str) -> None:
         self.whole_step = None
@@ -67,6 +87,14 @@ def _reason(error: Exception) -> str:
     """Return the first line of an error that is not a heading, such as "backend='inductor' raised:"."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
+
+
+def _unsupported_torch() -> str | None:
+    """Return why this torch is not used to compile, None if it is new enough."""
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if version >= OLDEST_TORCH:
+        return None
+    return f"it is tested with torch {'.'.join(map(str, OLDEST_TORCH))} or newer, got {torch.__version__}"
 
 
 def untraceable(model: nn.Module) -> str | None:

@@ -27,15 +27,14 @@ from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.meters import EpochMeter
+from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.progress import Progress
 from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
 from forwardforward.training.resuming import Checkpoint, restore
 from forwardforward.training.settings import described
-from forwardforward.update_schedules import Joint, Schedule
+from forwardforward.update_schedules import Group, Joint, Schedule
 
 __all__ = ["fit"]
-
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 
 
 @checked
@@ -52,7 +51,7 @@ def fit(
     schedule: Annotated[Schedule | None, "ff.update_schedules.Greedy()"] = None,
     seed: NonNegativeInt = 0,
     device: torch.device | str | None = None,
-    precision: Literal["float32", "bf16"] = "float32",
+    precision: Literal["float32", "tf32", "bf16"] = "float32",
     compile: bool = False,
     augment: Callable[[Tensor, torch.Generator | None], Tensor] | None = None,
     callbacks: Sequence[Callback] = (),
@@ -89,9 +88,15 @@ def fit(
         seed: Random seed for shuffling, sampling and augmentation. Weights are initialized by the model: call
             ``torch.manual_seed`` before making it.
         device: Device of the training; default: the model's.
-        precision: ``"float32"``, or ``"bf16"`` for products in bfloat16 with weights and goodness in float32.
-        compile: Whether to compile the training step with ``torch.compile``, see
-            :class:`~forwardforward.training.CompiledStep`.
+        precision: Precision of the products; weights and goodness are in float32. ``"float32"``; ``"tf32"``, which
+            rounds factors to 10 bits after the point on GPUs with TF32 units, NVIDIA's since Ampere
+            (``torch.set_float32_matmul_precision("high")`` during this call); or ``"bf16"`` for autocast to bfloat16,
+            with 7 bits, faster on GPUs and on CPUs with bfloat16 units, and slower on other CPUs.
+        compile: Whether to compile the whole training step with ``torch.compile``, see
+            :class:`~forwardforward.training.CompiledStep`. That takes 5 to 15 s, once for each set of layers that the
+            schedule updates, and pays for trainings of minutes; the step then takes half of the time in small dense
+            networks and less gain in large ones, and memory grows with depth. On a CPU, convolutions are faster
+            without. Not the default, since a resumed run must take the same form, and rounds differently in the other.
         augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``;
             see :mod:`forwardforward.data`.
         callbacks: Called after each epoch, in order; those that write checkpoints last.
@@ -113,8 +118,8 @@ def fit(
     Raises:
         TypeError: If an argument has the wrong kind.
         ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it belongs to
-            a run with another seed, batch size, schedule, optimizer, precision, number of samples or model. More epochs
-            than before are accepted.
+            a run with another seed, batch size, schedule, optimizer, precision, compilation, number of samples or
+            model. More epochs than before are accepted.
         CheckpointError: If a checkpoint cannot be read or written.
         TrainingDiverged: If a loss is no longer finite or a weight exceeds 2**24; the last checkpoint is from before.
 
@@ -140,7 +145,13 @@ def fit(
     if data.class_names is not None:
         network.class_names = checked_class_names(network, data.class_names)
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
-    compared = {"precision": precision, "samples": data.samples, "optimizer": optimizer, "augment": augment}
+    compared = {
+        "precision": precision,
+        "compile": compile,
+        "samples": data.samples,
+        "optimizer": optimizer,
+        "augment": augment,
+    }
     all_callbacks = [StopOnDivergence(), *callbacks]
     if checkpoint is not None:
         all_callbacks.append(Checkpoint(checkpoint, minutes=checkpoint_minutes))
@@ -159,7 +170,7 @@ def fit(
         first_epoch=network.epochs_trained,
     )
     # A context of autocast around this call must not change the precision that `precision` names.
-    with restored_global_generators(target), torch.autocast(target.type, enabled=False):
+    with restored_global_generators(target), torch.autocast(target.type, enabled=False), products_in(precision, target):
         _prepare(state, data)
         if validation is not None:
             check_validation(network, validation)
@@ -171,8 +182,8 @@ def fit(
                 state.history[-1]["validation"] = _evaluated(state, validation)
         for callback in state.callbacks:
             callback.on_fit_begin(state)
-        step = CompiledStep(network) if compile else network.step
-        epoch = _Epoch(state, step, target, PRECISIONS[precision], augment, monitor_every)
+        step = CompiledStep(network, data.batch_size) if compile else network.step
+        epoch = _Epoch(state, step, target, AUTOCAST[precision], augment, monitor_every)
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
         with Progress(data.steps, epochs, steps, progress) as shown:
@@ -277,6 +288,7 @@ class _Epoch:
         self.autocast = autocast
         self.augment = augment
         self.monitor_every = monitor_every
+        self.group_names: dict[tuple[Group, ...], str] = {}
 
     def run(self, data: Source, progress: Progress) -> dict[str, Any]:
         """Train for one epoch, or for the rest of an unfinished one, and return its record."""
@@ -288,6 +300,8 @@ class _Epoch:
         state.model.train()
         progress.begin_epoch(epoch)
         for batch in self._until_interrupted(running.batches(data)):
+            if isinstance(self.step, CompiledStep) and self.step.is_compiling:
+                progress.show("compiling the training step")
             result = self._step(running, epoch, *batch)
             for callback in state.callbacks:
                 callback.on_step_end(state, result)
@@ -319,8 +333,11 @@ class _Epoch:
         state, depth = self.state, len(self.state.model)
         with calling("schedule", state.schedule, "(depth, epoch, step, epochs) -> groups"):
             groups = check_groups(state.schedule(depth, epoch, running.steps, state.epochs), depth)
-        monitor = running.steps % self.monitor_every == 0 or str(groups) not in running.measured
-        running.measured.add(str(groups))
+        name = self.group_names.get(tuple(groups))
+        if name is None:
+            name = self.group_names[tuple(groups)] = str(groups)
+        monitor = running.steps % self.monitor_every == 0 or name not in running.measured
+        running.measured.add(name)
         if self.augment is not None:
             with calling("augment", self.augment, "(images, generator) -> images"):
                 augmented = self.augment(_floating(images), running.augmentation)

@@ -53,6 +53,15 @@ class Progress:
         """Show an epoch, counted from 0."""
         self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}")
 
+    def show(self, text: str) -> None:
+        """Show a text in the bar until the next figures.
+
+        Args:
+            text: What takes long.
+        """
+        if self._bar_shown:
+            self._bar.set_postfix_str(text, refresh=True)
+
     def update(self, result: StepResult) -> None:
         """Count one step, and show its figures from time to time."""
         self._bar.update()
