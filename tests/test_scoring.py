@@ -323,6 +323,7 @@ def test_copies_have_compiled_nothing(traced: list[Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_compiled_candidates_predict_the_same(precision: torch.dtype) -> None:
     model, images = dense().float(), torch.rand(50, 8)
