@@ -399,7 +399,8 @@ def test_more_sets_of_groups_than_torch_compiles_of_one_function() -> None:
     model = deep(learned_label=False, depth=5).float()
     optimizer, whole = ff.LocalOptimizer(torch.optim.SGD, lr=0.1), WholeStep(compile=True)
     batch = torch.rand(8, 16), torch.arange(8) % 3
-    with torch._dynamo.config.patch(recompile_limit=1):
+    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+    with torch._dynamo.config.patch({limit: 1}):
         for epoch in range(5):
             result = step(model, batch, optimizer, groups=Greedy()(5, epoch, 0, 5), whole_step=whole)
             assert list(result.layers) == [epoch]

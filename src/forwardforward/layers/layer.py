@@ -404,7 +404,8 @@ class FFLayer(nn.Module):
             term = self.peer(values.pre_activation[:positives], values.activation.detach()[:positives])
             parts = local.parts or {self.objective.term_name: local.loss}
             parts = {**parts, unique_name(type(self.peer).__name__, parts): term}
-            local = local._replace(loss=local.loss + term, parts=parts)
+            # not _replace, which torch 2.6 cannot compile
+            local = LocalLoss(local.loss + term, local.positive, local.negative, local.accuracy, parts)
         return values.output, local
 
     def extra_repr(self) -> str:

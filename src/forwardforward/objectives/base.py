@@ -165,7 +165,8 @@ class SumObjective(Objective):
         for objective, term in zip(self._terms, terms, strict=True):
             name = unique_name(objective.term_name, parts)
             parts[name] = term.loss
-        return main._replace(loss=torch.stack([term.loss for term in terms]).sum(), parts=parts)
+        total = torch.stack([term.loss for term in terms]).sum()
+        return LocalLoss(total, main.positive, main.negative, main.accuracy, parts)
 
     def goodness_of(self, activations: Tensor) -> Tensor | None:
         """Return the goodness of the first objective that has one."""

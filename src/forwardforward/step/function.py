@@ -41,6 +41,9 @@ class Gradients(NamedTuple):
     outputs: dict[int, Tensor]
 
 
+#: The numbers of a local loss; torch 2.6 cannot compile a named tuple's `_fields` and `_asdict`.
+FIGURES = ("loss", "positive", "negative", "accuracy")
+
 #: A layer's function of gradients, its loss and its output.
 _Pullback = tuple[Callable[..., Any] | None, Tensor, Tensor]
 
@@ -123,7 +126,7 @@ class WholeFunction:
             if index in self.observed:
                 result.outputs[index] = output
             x = output
-        return result._replace(codebook=codebook)
+        return Gradients(result.parameters, codebook, result.buffers, result.losses, result.outputs)
 
     def _layer(
         self,
@@ -149,9 +152,9 @@ class WholeFunction:
                 output, local = torch.func.functional_call(call, state, (value, batch, skip))
             # read from the state, since a layer may also assign new tensors to its buffers
             new_buffers = {name: state[f"layer.{name}"].detach() for name in buffers}
-            figures = {name: figure for name, figure in local.detach()._asdict().items() if figure is not None}
-            parts = figures.pop("parts")
-            return (local.loss, output), (figures, parts, new_buffers)
+            detached = local.detach()
+            figures = {name: getattr(detached, name) for name in FIGURES if getattr(detached, name) is not None}
+            return (local.loss, output), (figures, detached.parts, new_buffers)
 
         source: tuple[Tensor, ...] = ()
         if isinstance(x, LabeledInput):
