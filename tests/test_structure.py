@@ -34,6 +34,7 @@ ORDER = (
     "network",
     "_scoring",
     "sequential",
+    "replicas",
     "training",
     "baselines",
     "diagnostics",

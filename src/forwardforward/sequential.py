@@ -197,7 +197,7 @@ class FFSequential(Network):
     def _new_head(self, head: LinearHead | None) -> LinearHead | None:
         if head is None:
             needed = not self.layers_classify and self.num_classes is not None
-            if self._needed_scores != "head" and not needed:
+            if self.needed_scores != "head" and not needed:
                 return None
             if self.num_classes is None:
                 raise ValueError("num_classes must be given for a network with a head, got None")
@@ -209,7 +209,7 @@ class FFSequential(Network):
 
     def _checked_classifier(self, classifier: Classifier | None) -> Classifier:
         if classifier is None:
-            return SumOverLayers(self._classifying_layers()) if self.layers_classify else "head"
+            return SumOverLayers(self.classifying_layers()) if self.layers_classify else "head"
         if classifier == "head" and self.head is None:
             raise ValueError("head must be given for classifier='head', got None")
         if classifier != "head" and not self.layers_classify:
@@ -346,16 +346,18 @@ class FFSequential(Network):
     def _objectives(self) -> list[Objective]:
         return [layer.objective for layer in self.stack if layer.objective is not None]
 
-    def _classifying_layers(self) -> slice:
+    def classifying_layers(self) -> slice:
         """Return all layers but the first, which finds the label in its input too easily, as in Hinton's program."""
         return slice(1, None) if self.uses_negatives and len(self) > 1 else slice(None)
 
     @property
-    def _needed_scores(self) -> str | None:
+    def needed_scores(self) -> str | None:
+        """The scores that the negatives need: None, ``"head"`` or ``"goodness"``."""
         return self.negatives.scores if isinstance(self.negatives, Negatives) else None
 
     @property
-    def _needs_labels(self) -> bool:
+    def needs_labels(self) -> bool:
+        """Whether a training step needs labels."""
         if not self.uses_negatives:
             return True
         return self.negatives.needs_labels if isinstance(self.negatives, Negatives) else self.label_encoder is not None
@@ -425,7 +427,7 @@ class FFSequential(Network):
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool = True) -> tuple[Tensor, Tensor | None]:
         images, labels = self._checked_batch(batch, validate)
-        if labels is None and self._needs_labels:
+        if labels is None and self.needs_labels:
             raise ValueError("labels must be given for this network's objectives, got None")
         return images, labels
 
@@ -433,14 +435,16 @@ class FFSequential(Network):
         self, images: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the head's features under the neutral label, and the scores that the negatives need."""
-        if self.label_encoder is None or (self.head is None and self._needed_scores is None):
+        if self.label_encoder is None or (self.head is None and self.needed_scores is None):
             return None, None
         with eval_mode(self), torch.no_grad():
-            features = None if self.head is None else self._head_features(images, generator)
-            if self._needed_scores == "head" and self.head is not None and features is not None:
+            features = None
+            if self.head is not None:
+                features = self.head_features(images, self.head_labels(len(images), generator))
+            if self.needed_scores == "head" and self.head is not None and features is not None:
                 return features, self.head(features)
-            if self._needed_scores == "goodness":
-                return features, SumOverLayers(self._classifying_layers())(self._goodness(images))
+            if self.needed_scores == "goodness":
+                return features, SumOverLayers(self.classifying_layers())(self._goodness(images))
             return features, None
 
     def _make_batch(
@@ -575,17 +579,32 @@ class FFSequential(Network):
             generator = torch.Generator(x.device).manual_seed(0)
         with eval_mode(self):
             chunks = x.split(self._rows_per_chunk(x))
-            return check_finite(torch.cat([self.head(self._head_features(chunk, generator)) for chunk in chunks]))
+            labels = (self.head_labels(len(chunk), generator) for chunk in chunks)
+            features = (self.head_features(*pair) for pair in zip(chunks, labels, strict=True))
+            return check_finite(torch.cat([self.head(rows) for rows in features]))
 
-    def _head_features(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    def head_labels(self, count: int, generator: torch.Generator | None) -> Tensor | None:
+        """Return random labels under which the head reads features, ``(count,)``; None for the neutral label."""
+        if self.head is None or self.label_encoder is None or self.head.label != "random":
+            return None
+        return torch.randint(self.label_encoder.num_classes, (count,), generator=generator, device=self.device)
+
+    def head_features(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the head's features of prepared images, ``(batch, features)``.
+
+        Args:
+            x: Prepared images.
+            labels: The labels under which they are read; None for the neutral label.
+        """
         assert self.head is not None
-        labels = None
-        if self.label_encoder is not None and self.head.label == "random":
-            classes = self.label_encoder.num_classes
-            labels = torch.randint(classes, (len(x),), generator=generator, device=x.device)
         indices = self.head.indices(len(self))
-        outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._input(x, labels)))
+        outputs = enumerate(layer_outputs(self.stack[: max(indices) + 1], self._head_input(x, labels)))
         return self.head.read({i: self.head.rows(output) for i, output in outputs if i in indices})
+
+    def _head_input(self, x: Tensor, labels: Tensor | None) -> Tensor | LabeledInput:
+        if self.label_encoder is None:
+            return x
+        return self.label_encoder.neutral(x) if labels is None else self.label_encoder.join(x, labels)
 
     def _head_rows(self, count: int, output: Tensor) -> Tensor:
         """Return the head's features of the first ``count`` rows of a layer's output."""

@@ -132,7 +132,7 @@ class LocalOptimizer:
             self._parameters[name] = current
             self._identities[name] = _identity(current)
             if previous is None:
-                self._optimizer((name,))
+                self.shared_optimizer((name,))
             else:
                 self._rebuild(name, previous)
         for name in set(self._parameters) - set(groups):
@@ -155,7 +155,7 @@ class LocalOptimizer:
             if name not in names:
                 continue
             del self._optimizers[names]
-            rebuilt = self._optimizer(names)
+            rebuilt = self.shared_optimizer(names)
             if rebuilt is None:
                 continue
             current = self._parameters[name]
@@ -180,7 +180,7 @@ class LocalOptimizer:
             *names: Names of groups, each with its own optimizer, or sequences of names, whose groups share one.
         """
         for group in self._groups(names):
-            optimizer = self._optimizer(group)
+            optimizer = self.shared_optimizer(group)
             if optimizer is not None:
                 optimizer.step()
                 # in a caller's autocast context, later passes would use copies of the weights from before the update
@@ -235,7 +235,7 @@ class LocalOptimizer:
             return groups
         return groups + [tuple(name + OTHERS for name in group) for group in groups]
 
-    def _optimizer(self, names: tuple[str, ...]) -> torch.optim.Optimizer | None:
+    def shared_optimizer(self, names: tuple[str, ...]) -> torch.optim.Optimizer | None:
         """Return the optimizer of a set of groups, made at its first use; None if they have no parameters."""
         names = tuple(name for name in names if self._parameters[name])
         if names and names not in self._optimizers:
