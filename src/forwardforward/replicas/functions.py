@@ -28,28 +28,31 @@ __all__ = ["Batched", "Gradients", "Scores", "figures_of", "goodness", "local_fi
 State = Mapping[str, Tensor]
 
 
-class _Call(nn.Module):
-    """A network's method as a module's ``forward``, for ``functional_call``."""
+class Call(nn.Module):
+    """A network's methods, computed with other tensors than the network's own.
+
+    Args:
+        network: The network, or a part of it.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return ``function(network, *arguments)``; ``functional_call`` calls a module's ``forward``."""
         return function(self.network, *arguments)
 
+    def with_state(self, state: State, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return ``function(network, *arguments)`` with other tensors.
 
-def call(network: nn.Module, state: State, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return ``function(network, *arguments)``, computed with other tensors than the network's own.
-
-    Args:
-        network: The network, or a part of it.
-        state: The tensors, by their names in the network.
-        function: The function.
-        *arguments: Its arguments after the network.
-    """
-    named = {f"network.{name}": value for name, value in state.items()}
-    return torch.func.functional_call(_Call(network), named, (function, *arguments))
+        Args:
+            state: The tensors, by their names in the network.
+            function: The function.
+            *arguments: Its arguments after the network.
+        """
+        named = {f"network.{name}": value for name, value in state.items()}
+        return torch.func.functional_call(self, named, (function, *arguments))
 
 
 def part_of(state: State, name: str) -> dict[str, Tensor]:
@@ -77,6 +80,9 @@ class Gradients:
         depth = len(template)
         observed = frozenset(head.indices(depth)) if head is not None and encoder is None else frozenset()
         stack = Stack(template.stack, [(str(i),) for i in range(depth)], observed)
+        # a compiled function cannot create modules
+        self._encoder = None if encoder is None else Call(encoder)
+        self._classifier = None if head is None else Call(head)
         self.whole = _WholeFunction(stack, groups, has_negatives, autocast, self.learned_codes)
 
     @property
@@ -129,13 +135,14 @@ class Gradients:
 
     def _joined(self, state: State, batch: Mapping[str, Any]) -> tuple[LabeledInput, Callable[..., Any] | None]:
         """Return the images with their labels, and the function of the gradients of learned codes."""
-        encoder = self.template.label_encoder
+        encoder, call = self.template.label_encoder, self._encoder
         assert encoder is not None
+        assert call is not None
         tensors = part_of(state, "label_encoder")
         labels = torch.stack([batch["labels"], batch["wrong"]])
 
         def join(trainable: dict[str, Tensor]) -> tuple[Tensor, LabeledInput]:
-            labeled = call(encoder, {**tensors, **trainable}, type(encoder).join, batch["images"], labels)
+            labeled = call.with_state({**tensors, **trainable}, type(encoder).join, batch["images"], labels)
             return labeled.codebook, labeled
 
         if not self.learned_codes:
@@ -146,11 +153,12 @@ class Gradients:
 
     def _head(self, tensors: State, features: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the gradients and figures of the head, see :meth:`~forwardforward.heads.LinearHead.step`."""
-        head = self.template.head
+        head, call = self.template.head, self._classifier
         assert head is not None
+        assert call is not None
 
         def loss(trainable: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            result: Tensor = call(head, {**tensors, **trainable}, type(head).forward, features)
+            result: Tensor = call.with_state({**tensors, **trainable}, type(head).forward, features)
             return F.cross_entropy(result, labels), result.detach()
 
         trainable = {name: tensors[name] for name, p in head.named_parameters() if p.requires_grad}
@@ -175,6 +183,7 @@ class Scores:
         self.template = template
         self.kind = kind
         self.autocast = autocast
+        self._network = Call(template)
 
     @property
     def key(self) -> Any:
@@ -189,7 +198,7 @@ class Scores:
             batch: ``images``, and the ``labels`` of a head that reads features under random labels.
         """
         with autocast_to(self.autocast, batch["images"].device):
-            result: dict[str, Tensor] = call(self.template, state, self._compute, batch)
+            result: dict[str, Tensor] = self._network.with_state(state, self._compute, batch)
         return result
 
     def _compute(self, network: FFSequential, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -212,7 +221,7 @@ def goodness(network: FFSequential, images: Tensor) -> Tensor:
     return goodness_of(network.stack, labeled).view(-1, len(images), len(network)).permute(1, 2, 0)
 
 
-def logits(network: FFSequential, images: Tensor, labels: Tensor | None) -> Tensor:
+def logits(network: FFSequential, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Return the one-pass head's logits of prepared images, ``(batch, classes)``."""
     assert network.head is not None
     result: Tensor = network.head(network.head_features(images, labels))
@@ -262,7 +271,7 @@ class Batched:
             compile: Whether to compile. A batch of another shape than the first is not compiled, unless it occurs twice
                 in succession; if the compiler fails, one warning is issued and nothing more is compiled.
         """
-        batched = torch.vmap(function)
+        batched: Callable[..., Any] = torch.vmap(function)
         if not compile or self._fails:
             return batched(state, batch)
         key = (function.key, training, tuple(batch))

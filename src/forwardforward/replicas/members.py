@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from forwardforward.layers.embedding import IndexLayer
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.sequential import FFSequential
 
@@ -45,7 +46,9 @@ def check_members(members: Sequence[FFSequential]) -> None:
                 f"members must not contain recurrent blocks, which torch.vmap does not support, got {place}: "
                 f"{type(module).__name__}"
             )
-        if isinstance(module, RANDOM) and getattr(module, "p", 1):
+        if isinstance(module, nn.EmbeddingBag) and not isinstance(members[0].get_submodule(_parent(place)), IndexLayer):
+            raise ValueError(f"members must not contain an nn.EmbeddingBag, except FFEmbeddingBag, got one as {place}")
+        if isinstance(module, RANDOM) and vars(module).get("p") != 0:
             raise ValueError(
                 f"members must not contain {type(module).__name__}, whose random numbers would differ from those of "
                 f"separate trainings, got {place}; an embedding layer's own dropout= is supported"
@@ -56,6 +59,10 @@ def check_members(members: Sequence[FFSequential]) -> None:
         difference = _difference(members[0], member)
         if difference is not None:
             raise ValueError(f"members must have the same architecture, got {difference} of members 0 and {index}")
+
+
+def _parent(place: str) -> str:
+    return place.rpartition(".")[0]
 
 
 def _difference(a: FFSequential, b: FFSequential) -> str | None:

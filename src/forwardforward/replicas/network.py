@@ -22,11 +22,12 @@ from forwardforward.negatives import LabelNegatives
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.replicas.blocks import MeanOfVectors
 from forwardforward.replicas.functions import (
     Batched,
+    Call,
     Gradients,
     Scores,
-    call,
     figures_of,
     goodness,
     local_figures,
@@ -100,6 +101,11 @@ class Replicas(Network):
         Threshold(theta=2.0)
     """
 
+    _template: FFSequential
+    _stacked: dict[str, Tensor]
+    _numbers: dict[str, list[float]]
+    _batched: Batched
+
     def __init__(self, members: Sequence[nn.Module], seeds: Sequence[int] | None = None) -> None:
         networks = list(members)
         check_members(networks)  # type: ignore[arg-type]
@@ -146,6 +152,8 @@ class Replicas(Network):
         first = template[0]
         if isinstance(first, IndexLayer):
             first.dropout = 0.0  # indices are left out before, by each member's own generator
+            if isinstance(first.block, nn.EmbeddingBag):
+                first.block = MeanOfVectors(first.block)
         self._numbers = differing_numbers(members)
         for place, values in self._numbers.items():
             parent, _, name = place.rpartition(".")
@@ -154,7 +162,6 @@ class Replicas(Network):
             module.register_buffer(name, torch.tensor(values[0]))  # a tensor by member, passed as the others are
         self.__dict__["_template"] = template  # not a submodule: it has no state of its own
         self.__dict__["_batched"] = Batched()
-        self.__dict__["_evaluated"] = {}
         self._stack()
 
     def _stack(self) -> None:
@@ -198,7 +205,7 @@ class Replicas(Network):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies, without what is made again."""
-        made = ("_template", "_batched", "_evaluated", "_stacked")
+        made = ("_template", "_batched", "_stacked")
         return {**{k: v for k, v in self.__dict__.items() if k not in made}, "_optimizer": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -207,8 +214,8 @@ class Replicas(Network):
         self._prepare_members()
 
     def _apply(self, *arguments: Any, **options: Any) -> Replicas:
-        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
-        self._template._apply(*arguments, **options)
+        super()._apply(*arguments, **options)
+        self._template._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         self._stack()
         return self
 
@@ -553,12 +560,12 @@ class Replicas(Network):
         batch, has_negatives = self._samples(
             rows.expand(count, *rows.shape), self.check_labels(rows, labels).expand(count, -1), generators
         )
-        template = self._template
+        function, network = partial(local_figures, has_negatives=has_negatives), Call(self._template)
 
         def figures(state: dict[str, Tensor], samples: dict[str, Any]) -> Any:
-            return call(template, state, partial(local_figures, has_negatives=has_negatives), samples)
+            return network.with_state(state, function, samples)
 
-        with eval_mode(template):
+        with eval_mode(self._template):
             by_layer = torch.vmap(figures)(self._stacked, batch)
         losses: list[LocalLoss] = [figures_of(by_layer[str(index)]) for index in range(len(self))]
         return Measurement(values, outputs, [loss.accuracy for loss in losses])
@@ -570,8 +577,10 @@ class Replicas(Network):
         copies = template.label_encoder.num_classes if template.label_encoder is not None else 1
         rows = max(1, template.chunk_size // (size * copies * len(self.seeds)))
 
-        def computed(state: dict[str, Tensor], images: Tensor, *arguments: Tensor) -> Any:
-            return call(template, state, function, images, *(arguments or ((None,) if function is logits else ())))
+        network = Call(template)
+
+        def computed(state: dict[str, Tensor], *arguments: Tensor) -> Any:
+            return network.with_state(state, function, *arguments)
 
         parts = []
         with eval_mode(template):
@@ -645,6 +654,6 @@ def _norms(gradients: Mapping[str, Tensor]) -> dict[int, Tensor]:
         part, _, rest = name.partition(".")
         if part == "layers":
             index = int(rest.partition(".")[0])
-            square = torch.linalg.vector_norm(value.flatten(1), dim=1).square()
+            square = torch.linalg.vector_norm(value.reshape(len(value), -1), dim=1).square()
             squares[index] = squares[index] + square if index in squares else square
     return {index: square.sqrt() for index, square in squares.items()}

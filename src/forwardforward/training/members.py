@@ -68,11 +68,8 @@ class MemberMeter(EpochMeter):
     def split(self) -> list[EpochMeter]:
         """Return one meter per member, with the means so far."""
         self._flush()
-        meters = [EpochMeter() for _ in range(self.members)]
-        for key, (total, count) in self._sums.items():
-            for meter, value in zip(meters, total, strict=True):
-                meter._sums[key] = (value, count)
-        return meters
+        totals = self._sums.items()
+        return [EpochMeter({key: (total[i], count) for key, (total, count) in totals}) for i in range(self.members)]
 
     def means(self) -> dict[str, Any]:
         """Return the means of all figures by member, without a change of the state."""
@@ -152,7 +149,7 @@ class MemberEpoch(EpochState):
             for meter, member, rates in zip(self.meter.split(), model.members, optimizer.members, strict=True)
         ]
         means = mean_record([{"layers": record["layers"], "head": record["head"]} for record in members])
-        return {**means, "members": members}
+        return {"members": members, **means}  # first, so that a fault is reported by the member
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the last step, for a checkpoint."""
