@@ -210,11 +210,11 @@ class Replicas(Network):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore copied or pickled replicas."""
-        nn.Module.__setstate__(self, state)  # type: ignore[no-untyped-call]
+        nn.Module.__setstate__(self, state)
         self._prepare_members()
 
     def _apply(self, *arguments: Any, **options: Any) -> Replicas:
-        super()._apply(*arguments, **options)
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         self._template._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         self._stack()
         return self
