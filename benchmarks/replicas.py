@@ -32,6 +32,9 @@ from forwardforward.step import WholeStep
 INPUTS = 784
 CLASSES = 10
 
+#: Steps of all networks per round; the first after another kind of step waits for memory.
+TOGETHER = 3
+
 
 def network(width: int, depth: int) -> ff.FFSequential:
     """Return one network."""
@@ -83,15 +86,15 @@ def measure_cell(width: int, depth: int, options: argparse.Namespace) -> dict[st
     functions: dict[str, Callable[[], Any]] = {
         "separate": lambda: [separate() for _ in range(options.repeats)],
         "compiled": lambda: [compiled() for _ in range(options.repeats)],
-        "replicas": together,
+        "replicas": lambda: [together() for _ in range(TOGETHER)],
     }
     figures = compare(functions, "replicas", options.rounds)
     steps = options.epochs * -(-options.samples // batch_size)
-    networks_per_call = {"separate": options.repeats, "compiled": options.repeats, "replicas": count}
+    networks_per_call = {"separate": options.repeats, "compiled": options.repeats, "replicas": TOGETHER * count}
     kinds = {}
     for name, row in figures.items():
         milliseconds = row["milliseconds"] / networks_per_call[name]
-        scale = count / networks_per_call[name]
+        scale = networks_per_call["replicas"] / networks_per_call[name]
         kinds[name] = {
             "milliseconds_per_network": milliseconds,
             "networks_per_minute": 60_000 / (steps * milliseconds),
@@ -119,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=bounded(int, 1), default=60_000, help="samples of an epoch")
     parser.add_argument("--epochs", type=bounded(int, 1), default=10, help="epochs of a training")
     parser.add_argument("--rounds", type=bounded(int, 1), default=15)
-    parser.add_argument("--repeats", type=bounded(int, 1), default=5, help="steps per round of the single networks")
+    parser.add_argument("--repeats", type=bounded(int, 1), default=10, help="steps per round of the single networks")
     parser.add_argument("--threads", type=bounded(int, 1, 4096), default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "replicas.json")
     options = parser.parse_args(arguments)
