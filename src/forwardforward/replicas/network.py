@@ -51,7 +51,11 @@ class Measurement(NamedTuple):
     Attributes:
         goodness: ``(members, batch, layers, classes)``; None if layers cannot classify.
         logits: Of the head, ``(members, batch, classes)``; None if there is none.
-        accuracies: Each layer's accuracy by its loss, ``(layers, members)`` or None by layer; None without negatives.
+        accuracies: Each layer's accuracy by its loss, ``(members,)``, or None if it has none; None without negatives.
+
+    Example:
+        >>> Measurement(None, torch.zeros(30, 5, 2), None).logits.shape
+        torch.Size([30, 5, 2])
     """
 
     goodness: Tensor | None
