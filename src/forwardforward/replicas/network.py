@@ -9,16 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.numerics import accumulator
-from forwardforward.batches import Batch
 from forwardforward.data.batching import Data
 from forwardforward.layers.embedding import IndexLayer
-from forwardforward.negatives import LabelNegatives
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
@@ -35,6 +32,7 @@ from forwardforward.replicas.functions import (
 )
 from forwardforward.replicas.members import check_members, differing_numbers
 from forwardforward.replicas.optimizer import ReplicaOptimizer
+from forwardforward.replicas.sampling import stacked_samples, without_dropped
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult, WholeStep, check_groups
 from forwardforward.step.stack import Stack
@@ -387,7 +385,7 @@ class Replicas(Network):
         function = Gradients(template, groups, has_negatives, autocast)
         inactive = [layer for index, layer in enumerate(template.stack) if index not in function.whole.updated]
         if 0 in function.whole.updated and self.training:
-            batch = self._with_dropout(batch, dropout)
+            batch = without_dropped(self.members, batch, self._each(dropout))
         with eval_mode(*inactive):
             result: dict[str, Any] = self._batched(function, stacked, batch, self.training, compile)
         return result
@@ -401,52 +399,13 @@ class Replicas(Network):
         compile: bool = False,
     ) -> tuple[dict[str, Any], bool]:
         """Return the stacked batches of all members' samples, and whether they have negatives."""
-        template = self._template
         batch: dict[str, Any] = {} if labels is None else {"labels": labels}
         features, scores = self._scores(images, generators, autocast, compile)
         if features is not None:
             batch["features"] = features
-        sampler = template.negatives
-        if sampler is None:
-            return {"inputs": images, **batch}, False
         with autocast_to(autocast, images.device):
-            batches = [
-                self._member_samples(
-                    member,
-                    images[i],
-                    None if labels is None else labels[i],
-                    None if scores is None else scores[i],
-                    None if generators is None else generators[i],
-                )
-                for i, member in enumerate(self.members)
-            ]
-        if isinstance(batches[0], Tensor):
-            return {"images": images, "wrong": torch.stack(batches), **batch}, True
-        inputs = pytree.tree_map(lambda *tensors: torch.stack(tensors), *[samples.inputs for samples in batches])
-        return {"inputs": inputs, **batch}, True
-
-    def _member_samples(
-        self,
-        member: FFSequential,
-        images: Tensor,
-        labels: Tensor | None,
-        scores: Tensor | None,
-        generator: torch.Generator | None,
-    ) -> Any:
-        """Return a member's wrong labels, which are joined to the images later, or the batch of another sampler."""
-        sampler = member.negatives
-        if isinstance(sampler, LabelNegatives) and type(sampler).__call__ is LabelNegatives.__call__:
-            assert member.label_encoder is not None
-            assert labels is not None
-            return sampler.wrong_labels(labels, member.label_encoder.num_classes, scores, generator)
-        assert sampler is not None
-        samples = sampler(images, labels, member.label_encoder, scores, generator)
-        if not isinstance(samples, Batch) or not samples.has_negatives:
-            raise TypeError(f"negatives must return a Batch with has_negatives=True, got {samples!r} of {sampler}")
-        codes = getattr(samples.inputs, "codebook", None)
-        if codes is not None and codes.requires_grad:
-            raise ValueError(f"negatives must derive from LabelNegatives for a learned label encoder, got {sampler}")
-        return samples
+            samples, has_negatives = stacked_samples(self.members, images, labels, scores, self._each(generators))
+        return {**samples, **batch}, has_negatives
 
     def _scores(
         self, images: Tensor, generators: Generators | None, autocast: torch.dtype | None, compile: bool
@@ -464,16 +423,6 @@ class Replicas(Network):
         with eval_mode(template), torch.no_grad():
             values: dict[str, Tensor] = self._batched(function, self._stacked, batch, False, compile)
         return values.get("features"), values.get("scores")
-
-    def _with_dropout(self, batch: dict[str, Any], generators: Generators | None) -> dict[str, Any]:
-        """Return a batch of indices in which each member leaves out its own."""
-        layers = [member[0] for member in self.members]
-        rows = [
-            layer.drop(x.flatten(1), generator)
-            for layer, x, generator in zip(layers, batch.get("inputs", ()), self._each(generators), strict=False)
-            if isinstance(layer, IndexLayer) and layer.dropout
-        ]
-        return {**batch, "inputs": torch.stack(rows)} if rows else batch
 
     def _each(self, generators: Generators | None) -> Sequence[torch.Generator | None]:
         return [None] * len(self.seeds) if generators is None else generators
