@@ -91,7 +91,7 @@ NETWORKS: dict[str, Callable[..., ff.FFSequential]] = {
 }
 
 
-def data(name: str, count: int = 21) -> tuple[Tensor, Tensor]:
+def data(name: str, count: int = 37) -> tuple[Tensor, Tensor]:
     """Samples for a network."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % CLASSES

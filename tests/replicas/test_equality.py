@@ -81,7 +81,7 @@ def test_one_step_in_float32_agrees_to_five_digits() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_training_equals_separate_trainings(name: str) -> None:
-    samples, options = data(name), {"epochs": 4, "optimizer": sgd(lr_schedule=ff.lr_schedules.Cooldown(0.5))}
+    samples, options = data(name), {"epochs": 2, "optimizer": sgd(lr_schedule=ff.lr_schedules.Cooldown(0.5))}
     replicas = ff.replicate(NETWORKS[name], SEEDS)
     history = ff.fit(replicas, samples, validation=samples, batch_size=8, progress=False, **options)
     evaluation = ff.evaluate(replicas, samples)
@@ -143,14 +143,14 @@ def test_learning_rates_momenta_and_thresholds_may_differ() -> None:
 def test_a_member_is_not_changed_by_the_others() -> None:
     samples = data("pair")
     weights = []
-    for other in (1.0, 1e3):
+    for other in (1.0, 2.0):
         optimizer = ReplicaOptimizer([sgd(), sgd(lr=0.05 * other)])
         torch.manual_seed(0)
         replicas = Replicas([pair(), pair()], seeds=[1, 2])
         ff.fit(replicas, samples, epochs=1, batch_size=8, optimizer=optimizer, progress=False)
         weights.append([replicas.member(0), replicas.member(1)])
     assert difference(weights[0][0], weights[1][0]) == 0
-    assert difference(weights[0][1], weights[1][1]) > 1
+    assert difference(weights[0][1], weights[1][1]) > 1e-3
 
 
 def test_augmentation_draws_from_each_members_generator() -> None:
