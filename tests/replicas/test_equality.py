@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import forwardforward as ff
-from forwardforward.replicas import ReplicaOptimizer, Replicas
+from forwardforward.replicas import ReplicaOptimizer, Replicas, network
 from forwardforward.update_schedules import Greedy, Overlapping, Schedule, Staggered
 from tests.replicas.cases import CLASSES, NETWORKS, SEEDS, alone, data, difference, pair, per_class, sgd
 
@@ -77,6 +77,18 @@ def test_one_step_in_float32_agrees_to_five_digits() -> None:
     for i, model in enumerate(models):
         for name, value in replicas.member(i).state_dict().items():
             torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_members_in_several_parts_are_updated_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, trained = data("per_class", 16), []
+    for cache in (2**24, 1):
+        monkeypatch.setattr(network, "CACHE", cache)
+        replicas = ff.replicate(per_class, SEEDS)
+        assert len(replicas._parts()) == (1 if cache > 1 else 3)
+        ff.fit(replicas, samples, epochs=1, batch_size=8, optimizer=OPTIMIZERS[name](), progress=False)
+        trained.append(replicas)
+    assert difference(*trained) < 1e-12
 
 
 @pytest.mark.parametrize("name", NETWORKS)

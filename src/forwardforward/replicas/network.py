@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
@@ -40,7 +41,10 @@ from forwardforward.update_schedules import Groups, Joint
 
 __all__ = ["Measurement", "Replicas", "replicate"]
 
-Generators = Sequence[torch.Generator]
+Generators = Sequence[torch.Generator | None]
+
+#: Bytes of parameters that are computed together on a CPU; with more, the update waits for the memory.
+CACHE = 2**24
 
 
 class Measurement(NamedTuple):
@@ -198,7 +202,7 @@ class Replicas(Network):
         mode = self.training
         try:
             self.train()
-            self._gradients(images, labels, groups, generators, None, None, False)
+            self._gradients(images, labels, groups, generators, self._each(None), None, False, slice(0, count))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(f"members cannot be trained together with torch.vmap: {reason}") from error
@@ -307,8 +311,8 @@ class Replicas(Network):
         optimizer: LocalOptimizer,
         *,
         groups: Groups | None = None,
-        generator: Generators | None = None,
-        dropout: Generators | None = None,
+        generator: Sequence[torch.Generator] | None = None,
+        dropout: Sequence[torch.Generator] | None = None,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
         whole_step: WholeStep | None = None,
@@ -340,23 +344,42 @@ class Replicas(Network):
         checked_groups = check_groups(Joint()(len(self), 0, 0, 1) if groups is None else groups, len(self))
         compiles = whole_step is not None and whole_step.compile
         images, labels = self._prepared(batch, validate)
-        result = self._gradients(images, labels, checked_groups, generator, dropout, autocast, compiles)
-        gradients, figures = result["gradients"], result["figures"]
-        with torch.no_grad():
-            for name, value in result["buffers"].items():
-                if name not in self._numbers:
-                    self._stacked[name].copy_(value)
-            names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
-            if any(name.startswith("label_encoder.") for name in gradients):
-                names[0] = ("0", "label_encoder")
-            sets = Stack(self._template.stack, names).updates(checked_groups)
-            if "head" in figures:
-                sets.append(["head"])
-            norms = _norms(gradients) if monitor else {}
-            updates.update(self._stacked, gradients, sets, compiles)
-        head = figures.pop("head", None)
-        layers = {int(index): figures_of(values) for index, values in figures.items()}
-        return StepResult(layers, None if head is None else figures_of(head), {i: norms[i] for i in layers if norms})
+        names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
+        if "label_encoder" in self.parameter_groups():
+            names[0] = ("0", "label_encoder")
+        sets = Stack(self._template.stack, names).updates(checked_groups)
+        figures: list[dict[str, Any]] = []
+        norms: list[dict[int, Tensor]] = []
+        for part in self._parts():
+            result = self._gradients(
+                images[part],
+                None if labels is None else labels[part],
+                checked_groups,
+                self._each(generator)[part],
+                self._each(dropout)[part],
+                autocast,
+                compiles,
+                part,
+            )
+            gradients = result["gradients"]
+            with torch.no_grad():
+                for name, value in result["buffers"].items():
+                    if name not in self._numbers:
+                        self._stacked[name][part].copy_(value)
+                if monitor:
+                    norms.append(_norms(gradients))
+                with_head = [*sets, ["head"]] if "head" in result["figures"] else sets
+                updates.update(self._stacked, gradients, with_head, part, compiles)
+            figures.append(result["figures"])
+        return _step_result(figures, norms)
+
+    def _parts(self) -> list[slice]:
+        """Return the members that are computed together; their parameters fit into the processor's cache."""
+        count = len(self.seeds)
+        size = sum(value.numel() * value.element_size() for value in self._stacked.values()) // count
+        most = count if self.device.type != "cpu" else max(1, CACHE // max(1, size))
+        largest = max(divisor for divisor in range(1, count + 1) if count % divisor == 0 and divisor <= most)
+        return [slice(start, start + largest) for start in range(0, count, largest)]
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool) -> tuple[Tensor, Tensor | None]:
         """Return preprocessed images and labels of all members."""
@@ -374,18 +397,19 @@ class Replicas(Network):
         images: Tensor,
         labels: Tensor | None,
         groups: Any,
-        generator: Generators | None,
-        dropout: Generators | None,
+        generator: Generators,
+        dropout: Generators,
         autocast: torch.dtype | None,
         compile: bool,
+        part: slice,
     ) -> dict[str, Any]:
-        """Return gradients, new buffers and figures of all members."""
-        template, stacked = self._template, self._stacked
-        batch, has_negatives = self._samples(images, labels, generator, autocast, compile)
+        """Return gradients, new buffers and figures of some members."""
+        template, stacked = self._template, {name: value[part] for name, value in self._stacked.items()}
+        batch, has_negatives = self._samples(images, labels, generator, part, autocast, compile)
         function = Gradients(template, groups, has_negatives, autocast)
         inactive = [layer for index, layer in enumerate(template.stack) if index not in function.whole.updated]
         if 0 in function.whole.updated and self.training:
-            batch = without_dropped(self.members, batch, self._each(dropout))
+            batch = without_dropped(self.members[part], batch, dropout)
         with eval_mode(*inactive):
             result: dict[str, Any] = self._batched(function, stacked, batch, self.training, compile)
         return result
@@ -394,21 +418,22 @@ class Replicas(Network):
         self,
         images: Tensor,
         labels: Tensor | None,
-        generators: Generators | None,
+        generators: Generators,
+        part: slice,
         autocast: torch.dtype | None = None,
         compile: bool = False,
     ) -> tuple[dict[str, Any], bool]:
-        """Return the stacked batches of all members' samples, and whether they have negatives."""
+        """Return the stacked samples of some members, and whether they have negatives."""
         batch: dict[str, Any] = {} if labels is None else {"labels": labels}
-        features, scores = self._scores(images, generators, autocast, compile)
+        features, scores = self._scores(images, generators, part, autocast, compile)
         if features is not None:
             batch["features"] = features
         with autocast_to(autocast, images.device):
-            samples, has_negatives = stacked_samples(self.members, images, labels, scores, self._each(generators))
+            samples, has_negatives = stacked_samples(self.members[part], images, labels, scores, generators)
         return {**samples, **batch}, has_negatives
 
     def _scores(
-        self, images: Tensor, generators: Generators | None, autocast: torch.dtype | None, compile: bool
+        self, images: Tensor, generators: Generators, part: slice, autocast: torch.dtype | None, compile: bool
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the head's features under a label without information, and the scores that the negatives need."""
         template = self._template
@@ -416,15 +441,16 @@ class Replicas(Network):
             return None, None
         batch = {"images": images}
         if template.head is not None:
-            labels = [template.head_labels(len(x), g) for x, g in zip(images, self._each(generators), strict=True)]
+            labels = [template.head_labels(len(x), g) for x, g in zip(images, generators, strict=True)]
             if labels[0] is not None:
                 batch["labels"] = torch.stack([label for label in labels if label is not None])
         function = Scores(template, template.needed_scores, autocast)
         with eval_mode(template), torch.no_grad():
-            values: dict[str, Tensor] = self._batched(function, self._stacked, batch, False, compile)
+            stacked = {name: value[part] for name, value in self._stacked.items()}
+            values: dict[str, Tensor] = self._batched(function, stacked, batch, False, compile)
         return values.get("features"), values.get("scores")
 
-    def _each(self, generators: Generators | None) -> Sequence[torch.Generator | None]:
+    def _each(self, generators: Sequence[torch.Generator] | None) -> Generators:
         return [None] * len(self.seeds) if generators is None else generators
 
     # Outputs of all members
@@ -511,7 +537,10 @@ class Replicas(Network):
         count = len(self.seeds)
         rows = self.prepare(images)
         batch, has_negatives = self._samples(
-            rows.expand(count, *rows.shape), self.check_labels(rows, labels).expand(count, -1), generators
+            rows.expand(count, *rows.shape),
+            self.check_labels(rows, labels).expand(count, -1),
+            generators,
+            slice(0, count),
         )
         function, network = partial(local_figures, has_negatives=has_negatives), Call(self._template)
 
@@ -610,3 +639,12 @@ def _norms(gradients: Mapping[str, Tensor]) -> dict[int, Tensor]:
             square = torch.linalg.vector_norm(value.reshape(len(value), -1), dim=1).square()
             squares[index] = squares[index] + square if index in squares else square
     return {index: square.sqrt() for index, square in squares.items()}
+
+
+def _step_result(figures: Sequence[dict[str, Any]], norms: Sequence[dict[int, Tensor]]) -> StepResult:
+    """Return the figures of all members, given those of each part."""
+    joined = pytree.tree_map(lambda *values: torch.cat(values), *figures)
+    head = joined.pop("head", None)
+    layers = {int(index): figures_of(values) for index, values in joined.items()}
+    gradient_norms = {i: torch.cat([part[i] for part in norms]) for i in layers if norms}
+    return StepResult(layers, None if head is None else figures_of(head), gradient_norms)

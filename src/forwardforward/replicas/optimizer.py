@@ -91,6 +91,7 @@ class ReplicaOptimizer(LocalOptimizer):
         self._replicas: HasMembers | None = None
         self._states: dict[tuple[str, ...], dict[str, dict[str, Tensor]]] = {}
         self._plans: dict[tuple[str, ...], list[_Update]] = {}
+        self._new_states: dict[tuple[tuple[str, ...], str], list[dict[str, Tensor]]] = {}
         self._compiled: dict[Any, Callable[..., None]] = {}
 
     def attach(self, model: Any) -> ReplicaOptimizer:
@@ -134,33 +135,37 @@ class ReplicaOptimizer(LocalOptimizer):
         parameters: Mapping[str, Tensor],
         gradients: Mapping[str, Tensor],
         groups: Sequence[Sequence[str]],
+        part: slice,
         compile: bool = False,
     ) -> None:
-        """Update stacked parameters in place.
+        """Update stacked parameters of some members in place; the parts of one step follow each other in order.
 
         Args:
-            parameters: Stacked parameters by name.
-            gradients: Their gradients; a parameter without one is not changed.
+            parameters: Stacked parameters of all members by name.
+            gradients: Gradients of the part's members; a parameter without one is not changed.
             groups: Sets of parameter groups, each of which has its own state.
+            part: The members.
             compile: Whether to compile the update; the first one of each set creates the state without the compiler.
         """
         keys = [tuple(names) for names in groups]
+        owners: list[tuple[tuple[str, ...], str]] = []
         work: list[tuple[list[Tensor], dict[str, Tensor]]] = []
         options: list[dict[str, Any]] = []
-        is_first = False
         for key in keys:
-            states = self._states.setdefault(key, {})
             for update in self._plan(key, parameters):
                 if update.name in gradients:
-                    if update.name not in states:
-                        states[update.name] = self._restored(key, update.name)
-                        is_first = True
-                    work.append(([parameters[update.name], gradients[update.name]], states[update.name]))
-                    options.append(update.options)
+                    state = self._state(key, update.name)
+                    owners.append((key, update.name))
+                    tensors = [parameters[update.name][part], gradients[update.name]]
+                    work.append((tensors, {k: v[part] for k, v in state.items()}))
+                    options.append({k: v[part] if isinstance(v, Tensor) else v for k, v in update.options.items()})
         constants = [{k: v for k, v in o.items() if not isinstance(v, Tensor)} for o in options]
         numbers = [{k: v for k, v in o.items() if isinstance(v, Tensor)} for o in options]
-        if not compile or is_first:
+        new = [index for index, (key, name) in enumerate(owners) if name not in self._states[key]]
+        if not compile or new:
             _apply(self._rule, work, constants, numbers)
+            for index in new:
+                self._add_state(*owners[index], work[index][1], is_last=part.stop == len(self.members))
             return
         signature = tuple(keys), tuple(gradients), repr(constants)
         if signature not in self._compiled:
@@ -176,7 +181,8 @@ class ReplicaOptimizer(LocalOptimizer):
                 for name, state in states.items():
                     if torch_optimizer is not None and state:
                         torch_optimizer.state[named[name]] = {
-                            k: v.float() if k == "step" else v[index].clone() for k, v in state.items()
+                            k: v[index].flatten()[0].float() if k == "step" else v[index].clone()
+                            for k, v in state.items()
                         }
         return {str(index): optimizer.state_dict() for index, optimizer in enumerate(self.members)}
 
@@ -194,6 +200,21 @@ class ReplicaOptimizer(LocalOptimizer):
         for index, optimizer in enumerate(self.members):
             optimizer.load_state_dict(state[str(index)])
         self._states, self._plans = {}, {}
+
+    def _state(self, key: tuple[str, ...], name: str) -> dict[str, Tensor]:
+        """Return the state of one parameter of all members, empty before the first step."""
+        states = self._states.setdefault(key, {})
+        if name not in states and (restored := self._restored(key, name)):
+            states[name] = restored
+        return states.get(name, {})
+
+    def _add_state(self, key: tuple[str, ...], name: str, state: dict[str, Tensor], is_last: bool) -> None:
+        """Keep the state that the first step of some members created, and stack it after the last ones."""
+        parts = self._new_states.setdefault((key, name), [])
+        parts.append(state)
+        if is_last:
+            self._states[key][name] = {k: torch.cat([values[k] for values in parts]) for k in state}
+            del self._new_states[key, name]
 
     def _named(self, index: int, key: tuple[str, ...]) -> list[tuple[str, torch.nn.Parameter, dict[str, Any]]]:
         """Return name, parameter and options of each parameter of a set of groups, of one member."""
@@ -222,7 +243,8 @@ class ReplicaOptimizer(LocalOptimizer):
             if not values:
                 continue
             if name == "betas":
-                options[name] = tuple(self._number(name, list(pair), shape, p) for pair in zip(*values, strict=True))
+                for i, pair in enumerate(zip(*values, strict=True), start=1):
+                    options[f"beta{i}"] = self._number(name, list(pair), shape, p)
             elif name == "lr":  # a tensor also if it is the same for all, since a schedule changes it
                 options[name] = torch.tensor(values, dtype=torch.float64, device=p.device).to(p.dtype).view(shape)
             else:
@@ -245,11 +267,13 @@ class ReplicaOptimizer(LocalOptimizer):
             states.append(
                 next(torch_optimizer.state.get(p, {}) for other, p, _ in self._named(index, key) if other == name)
             )
-        return {
-            k: v.double().clone() if k == "step" else torch.stack([state[k] for state in states])
-            for k, v in states[0].items()
-            if v is not None
+        stacked = {
+            k: torch.stack([state[k] for state in states]) for k, v in states[0].items() if isinstance(v, Tensor)
         }
+        if "step" in stacked:
+            average = stacked["exp_avg"]
+            stacked["step"] = stacked["step"].to(average.device, torch.float64).view(-1, *[1] * (average.dim() - 1))
+        return stacked
 
     def __repr__(self) -> str:
         """Return the constructor call, with the optimizers that differ."""

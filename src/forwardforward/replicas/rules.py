@@ -48,10 +48,10 @@ def adam(p: Tensor, gradient: Tensor, state: dict[str, Tensor], options: Mapping
     """Update by Adam or AdamW, see :class:`torch.optim.Adam`."""
     gradient = -gradient if options["maximize"] else gradient
     if "step" not in state:
-        state["step"] = torch.zeros((), dtype=torch.float64, device=p.device)
+        state["step"] = torch.zeros(len(p), *[1] * (p.dim() - 1), dtype=torch.float64, device=p.device)
         names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if options["amsgrad"] else ()))
         state.update({name: torch.zeros_like(p) for name in names})
-    beta1, beta2 = options["betas"]
+    beta1, beta2 = options["beta1"], options["beta2"]
     state["step"] += 1
     if _is_used(options["weight_decay"]):
         if options["decoupled_weight_decay"]:
