@@ -341,7 +341,7 @@ def test_a_layer_that_changes_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) 
         return function
 
     monkeypatch.setattr(torch, "compile", compiler)
-    monkeypatch.setattr("forwardforward.step.whole.HAS_GUARD_FILTER", True)
+    monkeypatch.setattr("forwardforward._utils.compilation.HAS_GUARD_FILTER", True)
     model = deep(learned_label=False)
     optimizer, whole = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, momentum=0.9), WholeStep(compile=True)
     batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3
