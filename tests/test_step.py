@@ -264,7 +264,7 @@ def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
         (torch.optim.SGD, {"momentum": 0.9, "maximize": True}, True),
         (torch.optim.SGD, {"momentum": 0.9, "dampening": 0.5}, False),
         (torch.optim.Adam, {"weight_decay": 0.1}, True),
-        (torch.optim.Adam, {"amsgrad": True}, False),
+        (torch.optim.Adam, {"amsgrad": True}, True),
         (torch.optim.AdamW, {"weight_decay": 0.3, "maximize": True, "betas": [0.8, 0.9]}, True),
         (ff.optimizers.SmoothedSGD, {"weight_cost": 0.1}, True),
         (torch.optim.RMSprop, {}, False),

@@ -576,7 +576,7 @@ def test_a_loader_of_a_stream_trains_and_resumes(tmp_path: Path) -> None:
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"checkpoint_minutes": 0}, "checkpoint_minutes must be positive, got 0"),
         ({"checkpoint_minutes": 1}, "checkpoint must name the file to write every checkpoint_minutes, got None"),
-        ({"precision": "fp8"}, "precision must be 'float32' or 'bf16', got 'fp8'"),
+        ({"precision": "fp8"}, "precision must be 'float32', 'tf32' or 'bf16', got 'fp8'"),
         ({"resume": True}, "checkpoint must name the file"),
     ],
 )

@@ -12,24 +12,9 @@ from forwardforward._utils.arguments import checked
 from forwardforward._utils.compilation import compile_function
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import HasParameterGroups
-from forwardforward.replicas.rules import RULES, Rule
+from forwardforward.optimizers.rules import RULES, Rule, options_of
 
 __all__ = ["ReplicaOptimizer"]
-
-#: The options that the rules read; others choose between implementations of the same formula.
-OPTIONS = (
-    "lr",
-    "momentum",
-    "dampening",
-    "weight_decay",
-    "weight_cost",
-    "nesterov",
-    "maximize",
-    "amsgrad",
-    "eps",
-    "betas",
-    "decoupled_weight_decay",
-)
 
 
 class HasMembers(Protocol):
@@ -39,6 +24,15 @@ class HasMembers(Protocol):
     def members(self) -> Sequence[HasParameterGroups]:
         """The networks."""
         ...
+
+
+class _Entry(NamedTuple):
+    """A parameter of one member in its optimizer."""
+
+    name: str
+    parameter: torch.nn.Parameter
+    optimizer: torch.optim.Optimizer
+    group: Mapping[str, Any]
 
 
 class _Update(NamedTuple):
@@ -178,12 +172,11 @@ class ReplicaOptimizer(LocalOptimizer):
         for key, states in self._states.items():
             for index, optimizer in enumerate(self.members):
                 torch_optimizer = _torch_optimizer(optimizer, key)
-                named = {name: p for name, p, _ in self._named(index, key)}
+                named = {entry.name: entry.parameter for entry in self._entries(index, key)}
                 for name, state in states.items():
                     if torch_optimizer is not None and state:
                         torch_optimizer.state[named[name]] = {
-                            k: v[index].flatten()[0].float() if k == "step" else v[index].clone()
-                            for k, v in state.items()
+                            k: (v[index].flatten()[0] if k == "step" else v[index]).clone() for k, v in state.items()
                         }
         return {str(index): optimizer.state_dict() for index, optimizer in enumerate(self.members)}
 
@@ -217,63 +210,35 @@ class ReplicaOptimizer(LocalOptimizer):
             self._states[key][name] = {k: torch.cat([values[k] for values in parts]) for k in state}
             del self._new_states[key, name]
 
-    def _named(self, index: int, key: tuple[str, ...]) -> list[tuple[str, torch.nn.Parameter, dict[str, Any]]]:
-        """Return name, parameter and options of each parameter of a set of groups, of one member."""
+    def _entries(self, index: int, key: tuple[str, ...]) -> list[_Entry]:
+        """Return the parameters of a set of groups, of one member."""
         optimizer = _torch_optimizer(self.members[index], key)
+        if optimizer is None:
+            return []
         assert self._replicas is not None
         names = {p: name for name, p in self._replicas.members[index].named_parameters()}  # type: ignore[attr-defined]
-        groups = [] if optimizer is None else optimizer.param_groups
-        return [(names[p], p, group) for group in groups for p in group["params"]]
+        return [_Entry(names[p], p, optimizer, group) for group in optimizer.param_groups for p in group["params"]]
 
     def _plan(self, key: tuple[str, ...], parameters: Mapping[str, Tensor]) -> list[_Update]:
         """Return the updates of a set of groups, with the options of all members."""
         if key not in self._plans:
-            members = [self._named(index, key) for index in range(len(self.members))]
+            members = [self._entries(index, key) for index in range(len(self.members))]
             self._plans[key] = [
-                _Update(rows[0][0], self._options([row[2] for row in rows], parameters[rows[0][0]]))
+                _Update(rows[0].name, _stacked_options(rows, parameters[rows[0].name]))
                 for rows in zip(*members, strict=True)
             ]
         return self._plans[key]
 
-    def _options(self, groups: Sequence[Mapping[str, Any]], p: Tensor) -> dict[str, Any]:
-        """Return the options of one parameter: a number that is the same for all members, or a tensor."""
-        shape = (-1, *[1] * (p.dim() - 1))
-        options: dict[str, Any] = {"decoupled_weight_decay": self.factory is torch.optim.AdamW}
-        for name in OPTIONS:
-            values = [group[name] for group in groups if name in group]
-            if not values:
-                continue
-            if name == "betas":
-                for i, pair in enumerate(zip(*values, strict=True), start=1):
-                    options[f"beta{i}"] = self._number(name, list(pair), shape, p)
-            elif name == "lr":  # a tensor also if it is the same for all, since a schedule changes it
-                options[name] = torch.tensor(values, dtype=torch.float64, device=p.device).to(p.dtype).view(shape)
-            else:
-                options[name] = self._number(name, values, shape, p)
-        return options
-
-    def _number(self, name: str, values: list[Any], shape: tuple[int, ...], p: Tensor) -> Any:
-        if all(value == values[0] for value in values):
-            return float(values[0]) if isinstance(values[0], Tensor) else values[0]
-        if any(isinstance(value, bool) for value in values):
-            raise ValueError(f"{name} must be the same for all members, got {values}")
-        return torch.tensor(values, dtype=torch.float64, device=p.device).to(p.dtype).view(shape)
-
     def _restored(self, key: tuple[str, ...], name: str) -> dict[str, Tensor]:
         """Return the stacked state of one parameter that the members' optimizers have, empty before the first step."""
-        states = []
-        for index, optimizer in enumerate(self.members):
-            torch_optimizer = _torch_optimizer(optimizer, key)
-            assert torch_optimizer is not None
-            states.append(
-                next(torch_optimizer.state.get(p, {}) for other, p, _ in self._named(index, key) if other == name)
-            )
+        entries = [entry for index in range(len(self.members)) for entry in self._entries(index, key)]
+        states = [entry.optimizer.state.get(entry.parameter, {}) for entry in entries if entry.name == name]
         stacked = {
             k: torch.stack([state[k] for state in states]) for k, v in states[0].items() if isinstance(v, Tensor)
         }
         if "step" in stacked:
             average = stacked["exp_avg"]
-            stacked["step"] = stacked["step"].to(average.device, torch.float64).view(-1, *[1] * (average.dim() - 1))
+            stacked["step"] = stacked["step"].to(average.device).view(-1, *[1] * (average.dim() - 1))
         return stacked
 
     def __repr__(self) -> str:
@@ -282,6 +247,31 @@ class ReplicaOptimizer(LocalOptimizer):
         if len(names) == 1:
             return f"ReplicaOptimizer([{names[0]}] * {len(self.members)})"
         return f"ReplicaOptimizer([{', '.join(map(repr, self.members))}])"
+
+
+def _stacked_options(rows: Sequence[_Entry], p: Tensor) -> dict[str, Any]:
+    """Return the options of one stacked parameter: numbers that are the same for all members, or tensors.
+
+    Args:
+        rows: The parameter's entry of each member.
+        p: The stacked parameter.
+    """
+
+    def tensor(values: list[Any]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=p.device).view(-1, *[1] * (p.dim() - 1))
+
+    members = [options_of(row.optimizer, row.group, stacked=True) for row in rows]
+    # a tensor also if it is the same for all, since a schedule changes it
+    options: dict[str, Any] = {"lr": tensor([row.group["lr"] for row in rows])}
+    for name in members[0]:
+        values = [member[name] for member in members]
+        if all(value == values[0] for value in values):
+            options[name] = float(values[0]) if isinstance(values[0], Tensor) else values[0]
+        elif any(isinstance(value, bool) for value in values):
+            raise ValueError(f"{name} must be the same for all members, got {values}")
+        else:
+            options[name] = tensor(values)
+    return options
 
 
 def _torch_optimizer(optimizer: LocalOptimizer, groups: Sequence[str]) -> torch.optim.Optimizer | None:
@@ -296,7 +286,10 @@ def _apply(
     numbers: Sequence[Mapping[str, Tensor]],
 ) -> None:
     for ((parameter, gradient), state), plain, tensors in zip(work, constants, numbers, strict=True):
-        rule(parameter, gradient, state, {**plain, **tensors})
+        options = {**plain, **tensors}
+        if not state:
+            state.update(rule.initial_state(parameter, options))
+        rule.update(parameter, gradient, state, options)
 
 
 def _compiled(rule: Rule, constants: Sequence[Mapping[str, Any]]) -> Callable[..., None]:
