@@ -242,8 +242,8 @@ def test_the_bar_shows_that_a_step_is_compiled(monkeypatch: pytest.MonkeyPatch) 
     texts: list[str] = []
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     monkeypatch.setattr("forwardforward.training.progress.Progress.show", lambda self, text: texts.append(text))
-    trained(compile=True)
-    assert texts == ["compiling the training step"]
+    trained(compile=True, schedule=ff.update_schedules.Greedy())
+    assert texts == ["compiling the training step"] * 2  # for each layer
 
 
 def test_an_old_torch_trains_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,7 @@ def test_compiled_scores_equal_the_scores(network: tuple[ff.FFSequential, Tensor
     first = model.layer_goodness(images)[:, 0].topk(2).values
     margin = 1.01 * float((first[:, 0] - first[:, 1]).median())  # rounding does not cross it
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="classification continues")
         for classifier in (SumOverLayers(), Candidates(2), Candidates(3, margin=margin)):
             model.classifier = compiled.classifier = classifier
             for batch in (images, images[:3], images.flip(0)):
@@ -308,7 +308,7 @@ def test_a_compiler_that_fails_gives_one_warning(monkeypatch: pytest.MonkeyPatch
     with pytest.warns(UserWarning, match="^classification continues without torch.compile: no compiler here$"):
         assert torch.equal(model.scores(images), expected)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="classification continues")
         assert torch.equal(model.scores(images), expected)
 
 
@@ -323,6 +323,7 @@ def test_copies_have_compiled_nothing(traced: list[Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_compiled_candidates_predict_the_same(precision: torch.dtype) -> None:
     model, images = dense().float(), torch.rand(50, 8)
@@ -332,6 +333,6 @@ def test_compiled_candidates_predict_the_same(precision: torch.dtype) -> None:
     for classifier in (SumOverLayers(), Candidates(2), Candidates(2, margin=0.05)):
         model.classifier = compiled.classifier = classifier
         with autocast(), warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.filterwarnings("error", message="classification continues")
             same = compiled.predict(images) == model.predict(images)
         assert same.double().mean() > (0.9 if precision == torch.bfloat16 else 0.99)

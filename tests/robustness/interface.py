@@ -254,7 +254,8 @@ ALIASES = {
     "factory": ("optimizer",), "state": ("state_dict",), "groups": ("group",), "windows": ("window",),
     "factors": ("factor",), "callbacks": ("callback",), "path": ("file", "folder"), "folder": ("path", "run"),
     "widths": ("width", "features"), "words": ("word",), "size": ("kernel_size", "input_shape"), "train_": ("texts",),
-    "schedule": ("groups", "group"), "compile": (), "augment": ("augmentation",), "input_shape": ("shape", "inputs"),
+    "schedule": ("groups", "group", "window"), "compile": (), "augment": ("augmentation",),
+    "input_shape": ("shape", "inputs"),
     "name": ("recipe", "data"), "activations": ("activation", "features"), "maps": ("map",), "spec": ("features",),
 }  # fmt: skip
 

@@ -95,4 +95,5 @@ def _reachable(parts: list[nn.Module]) -> list[Collection[Any]] | None:
 def _properties(tensor: Tensor) -> tuple[Any, ...]:
     if is_lazy(tensor):
         return (tensor.requires_grad,)
-    return tensor.requires_grad, tensor.dtype, tensor.device, tensor.shape, tensor.stride()
+    stride = tensor.stride() if tensor.layout == torch.strided else None
+    return tensor.requires_grad, tensor.dtype, tensor.device, tensor.shape, stride

@@ -84,12 +84,13 @@ def probe(
                 classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1)
             classifier.to(device)
         optimizer = torch.optim.Adam(classifier.parameters(), lr=lr)
-        for epoch in range(epochs):
-            order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe"), device="cpu").to(device)
-            for rows in order.split(batch_size):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(classifier(x[rows]), y[rows]).backward()
-                optimizer.step()
+        with torch.device("cpu"):  # where Adam counts its steps, whatever the default device is
+            for epoch in range(epochs):
+                order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe")).to(device)
+                for rows in order.split(batch_size):
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(classifier(x[rows]), y[rows]).backward()
+                    optimizer.step()
         with torch.no_grad():
             errors.append(100 * float((classifier(x_test).argmax(1) != y_test).float().mean()))
     return tuple(errors)

@@ -465,6 +465,8 @@ class FFLayer(nn.Module):
             output: Any = self.block(x, x, x, need_weights=False)
         else:
             output = self.block(x)
+        if isinstance(output, Tensor):  # torch 2.6 cannot compile the checks of other types
+            return output
         if isinstance(output, Mapping):
             output = next(iter(output.values()), None)
         elif isinstance(output, tuple | list):

@@ -37,45 +37,24 @@ def goodness_of(layers: Sequence[FFLayer], x: Tensor | LabeledInput) -> Tensor:
         >>> goodness_of([layer], torch.zeros(4, 3)).shape
         torch.Size([1, 4])
     """
-    return Segment(tuple(layers))(x, {})[1]
+    return _run(layers, range(len(layers)), x, {})[1]
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Some neighboring layers of a network.
-
-    Attributes:
-        layers: All layers of the network, in order.
-        start: Index of the first layer of the segment.
-        stop: Index after its last layer; default: that of the network.
-    """
-
-    layers: tuple[FFLayer, ...]
-    start: int = 0
-    stop: int | None = None
-
-    def __call__(
-        self, x: Tensor | LabeledInput, skipped: dict[int, Tensor]
-    ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-        """Return the output, the goodness of every row in every layer, and the outputs that later layers read.
-
-        Args:
-            x: Input of the first layer of the segment.
-            skipped: Outputs of earlier layers that skip connections read, by layer.
-        """
-        skips = skip_tensors(self.layers)
-        skips.outputs.update(skipped)
-        values = []
-        for index in range(len(self.layers))[self.start : self.stop]:
-            x, goodness = self.layers[index].output_and_goodness(x, skips.get(index))
-            if goodness is None:
-                raise ValueError(
-                    f"every layer must have a per-class goodness, got only a batch objective in layer {index}"
-                )
-            skips.store(index, x)
-            values.append(goodness)
-        assert isinstance(x, Tensor)
-        return x, torch.stack(values), skips.outputs
+def _run(
+    layers: Sequence[FFLayer], indices: range, x: Tensor | LabeledInput, skipped: dict[int, Tensor]
+) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
+    """Run neighboring layers, and return the output, the goodness in each layer, and what later layers read."""
+    skips = skip_tensors(layers)
+    skips.outputs.update(skipped)
+    values = []
+    for index in indices:
+        x, goodness = layers[index].output_and_goodness(x, skips.get(index))
+        if goodness is None:
+            raise ValueError(f"every layer must have a per-class goodness, got only a batch objective in layer {index}")
+        skips.store(index, x)
+        values.append(goodness)
+    assert isinstance(x, Tensor)
+    return x, torch.stack(values), skips.outputs
 
 
 @dataclass(frozen=True)
@@ -143,15 +122,37 @@ class LabelGoodness:
 
 
 @dataclass(frozen=True)
-class _LabeledSegment:
+class _FirstLayers:
     """The first layers of a network, on images under every label."""
 
-    segment: Segment
+    layers: tuple[FFLayer, ...]
+    stop: int
     encoder: LabelEncoder
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-        """Return the segment's results, with the rows of all images under the first label first."""
-        return self.segment(self.encoder.candidates(images), {})
+        """Return the output, the goodness and what later layers read; rows of all images under the first label first.
+
+        Args:
+            images: ``(batch, ...)``.
+        """
+        return _run(self.layers, range(self.stop), self.encoder.candidates(images), {})
+
+
+@dataclass(frozen=True)
+class _LaterLayers:
+    """The later layers of a network."""
+
+    layers: tuple[FFLayer, ...]
+    start: int
+
+    def __call__(self, x: Tensor, skipped: dict[int, Tensor]) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
+        """Return the output, the goodness and what later layers read, which is nothing.
+
+        Args:
+            x: Output of the layer before.
+            skipped: Outputs of earlier layers that skip connections read, by layer.
+        """
+        return _run(self.layers, range(self.start, len(self.layers)), x, skipped)
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,10 @@ class CandidateGoodness:
             compiled: Runs compiled forms of the first and of the later layers; default: they run directly.
         """
         after, depth = self.candidates.after, len(self.layers)
-        first = _LabeledSegment(Segment(self.layers, 0, after), self.encoder)
-        x, goodness, skipped = first(images) if compiled is None else compiled(first, images)
+        if compiled is None:  # torch 2.6 cannot compile what makes objects
+            x, goodness, skipped = _run(self.layers, range(after), self.encoder.candidates(images), {})
+        else:
+            x, goodness, skipped = compiled(_FirstLayers(self.layers, after, self.encoder), images)
         early = goodness.view(after, -1, len(images)).permute(2, 0, 1)
         labels, remains = self.candidates.select(early)
         rows = (labels * len(images) + torch.arange(len(images), device=images.device)[:, None]).T
@@ -205,10 +208,12 @@ class CandidateGoodness:
             rows = rows.flatten()
         late = goodness.new_zeros(depth - after, goodness.shape[1])
         if len(rows):
-            later, x = Segment(self.layers, after), x[rows]
-            skipped = {index: output[rows] for index, output in skipped.items()}
-            results = later(x, skipped) if compiled is None else compiled(later, x, skipped, any_rows=True)
-            late = late.index_copy(1, rows, results[1].to(late.dtype))
+            x, skipped = x[rows], {index: output[rows] for index, output in skipped.items()}
+            if compiled is None:
+                _, goodness, _ = _run(self.layers, range(after, depth), x, skipped)
+            else:
+                _, goodness, _ = compiled(_LaterLayers(self.layers, after), x, skipped, any_rows=True)
+            late = late.index_copy(1, rows, goodness.to(late.dtype))
         return torch.cat([early, late.view(depth - after, -1, len(images)).permute(2, 0, 1)], dim=1)
 
 

@@ -41,6 +41,9 @@ class WholeStep:
     those at compilation; once something has changed, functions are compiled anew, with guards. Values that a plug-in
     reads from globals or from a function's closure must not change.
 
+    Attributes:
+        on_compile: Called before a step that is compiled first, which takes seconds.
+
     Raises:
         CompilationError: On a step with ``compile``, if the compiler fails.
 
@@ -57,12 +60,8 @@ class WholeStep:
 
     def __init__(self, compile: bool = False) -> None:
         self.compile = compile
+        self.on_compile: Callable[[], None] = lambda: None
         self._plans: dict[Any, _Plan] = {}
-
-    @property
-    def has_compiled(self) -> bool:
-        """Whether a step has been compiled already."""
-        return any(by_shape for plan in self._plans.values() for by_shape in plan.compiled.values())
 
     def run(
         self,
@@ -151,6 +150,7 @@ class WholeStep:
         repeated = plan.last_shape.get(key) == shape
         plan.last_shape[key] = shape
         if shape not in by_shape and (not by_shape or (repeated and len(by_shape) == 1)):
+            self.on_compile()
             with _compiler_errors():
                 by_shape[shape] = compile_function(function, plan.guarded)
         return by_shape.get(shape)
@@ -290,7 +290,7 @@ def _detached(tensors: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]
 
 def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
     """Return a gradient in the memory layout of its parameter, as autograd does; fused optimizers need it."""
-    if gradient.stride() == parameter.stride():
+    if gradient.layout != torch.strided or gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
 

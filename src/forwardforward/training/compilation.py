@@ -50,11 +50,6 @@ class CompiledStep:
         if reason is not None:
             self._fall_back(reason)
 
-    @property
-    def is_compiling(self) -> bool:
-        """Whether the next step is likely to be compiled first, which takes seconds."""
-        return self.whole_step is not None and not self.whole_step.has_compiled
-
     def __call__(
         self,
         batch: tuple[Tensor, Tensor | None],

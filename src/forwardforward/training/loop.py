@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -191,6 +192,8 @@ def fit(
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
         with Progress(data.steps, epochs, steps, progress) as shown:
+            if isinstance(step, CompiledStep) and step.whole_step is not None:
+                step.whole_step.on_compile = partial(shown.show, "compiling the training step")
             # A signal waits for the end of a step, and also after the last one, until the epoch is saved.
             state.running = True
             try:
@@ -311,8 +314,6 @@ class _Epoch:
         state.model.train()
         progress.begin_epoch(epoch)
         for batch in self._until_interrupted(running.batches(data)):
-            if isinstance(self.step, CompiledStep) and self.step.is_compiling:
-                progress.show("compiling the training step")
             result = self._step(running, epoch, *batch)
             for callback in state.callbacks:
                 callback.on_step_end(state, result)
