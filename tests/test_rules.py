@@ -27,7 +27,12 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, list[Any]]]] = [
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-13), (torch.float32, 1e-6)], ids=str)
 @pytest.mark.parametrize(("kind", "options", "differing"), CASES)
 def test_rules_equal_torchs_optimizers(
-    kind: Any, options: dict[str, Any], differing: dict[str, list[Any]], dtype: Any, error: float, shape: tuple[int, ...]
+    kind: Any,
+    options: dict[str, Any],
+    differing: dict[str, list[Any]],
+    dtype: Any,
+    error: float,
+    shape: tuple[int, ...],
 ) -> None:
     torch.manual_seed(0)
     rule, rates = RULES[kind], [0.1, 0.03, 0.01]

@@ -107,7 +107,11 @@ def _sgd(parameter: Tensor, gradient: Tensor, state: State, options: Options) ->
         gradient = _plus(gradient, options["weight_decay"], parameter)
     if _is_used(momentum):
         if "momentum_buffer" in state:
-            damped = _cast(1 - dampening, gradient) * gradient if _is_used(dampening) else gradient
+            damped = gradient
+            if isinstance(momentum, Tensor):  # dampening has no effect on a member without momentum
+                dampening = dampening * (momentum != 0).double()
+            if _is_used(dampening):
+                damped = _cast(1 - dampening, gradient) * gradient
             state["momentum_buffer"].mul_(_cast(momentum, gradient)).add_(damped)
         else:
             state["momentum_buffer"] = gradient.clone()
