@@ -176,8 +176,28 @@ def test_augmentation_draws_from_each_members_generator() -> None:
     assert difference(replicas.member(2), model) < 1e-8
 
 
+def test_an_augmentation_that_loses_images_is_refused() -> None:
+    replicas = ff.replicate(per_class, SEEDS)
+    with pytest.raises(TypeError, match=r"augment must return one image per image of the batch, got .*7"):
+        ff.fit(replicas, data("per_class"), batch_size=8, augment=lambda images, generator: images[1:], progress=False)
+
+
+def test_only_batches_of_the_full_size_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def batched(self: Any, function: Any, state: Any, batch: Any, training: bool, compile: bool) -> Any:
+        shapes.append((batch["labels"].shape[1], compile))
+        return torch.vmap(function)(state, batch)
+
+    monkeypatch.setattr(network.Batched, "__call__", batched)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    replicas = ff.replicate(per_class, SEEDS)
+    ff.fit(replicas, data("per_class", 20), epochs=2, batch_size=8, compile=True, progress=False)
+    assert shapes[1:] == [(8, True), (8, True), (4, False)] * 2  # the first is the attempt on zeros
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pair", "per_class"])
+@pytest.mark.parametrize("name", ["pair", "per_class", "learned_label"])
 def test_a_compiled_training_is_equal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = torch.compile
     calls = itertools.count()

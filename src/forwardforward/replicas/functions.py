@@ -22,7 +22,7 @@ from forwardforward.step import Stack
 from forwardforward.step.function import WholeFunction
 from forwardforward.update_schedules import Group
 
-__all__ = ["Batched", "Gradients", "Scores", "figures_of", "goodness", "local_figures", "logits"]
+__all__ = ["Batched", "Call", "MemberGradients", "MemberScores", "figures_of", "goodness", "local_figures", "logits"]
 
 #: A member's tensors by their names in the network.
 State = Mapping[str, Tensor]
@@ -60,7 +60,7 @@ def part_of(state: State, name: str) -> dict[str, Tensor]:
     return {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
-class Gradients:
+class MemberGradients:
     """The gradients, new buffers and figures of one member's step: the whole step's function, and the head's.
 
     Args:
@@ -170,7 +170,7 @@ class Gradients:
         return gradients, {"loss": value.detach(), "accuracy": (scores.argmax(1) == labels).float().mean()}
 
 
-class Scores:
+class MemberScores:
     """The features of one member's head under labels without class information, and the scores for hard negatives.
 
     Args:
@@ -248,15 +248,25 @@ def figures_of(values: Mapping[str, Any]) -> LocalLoss:
 
 
 class Batched:
-    """Functions of one member's state and batch, computed for all members at once, and compiled if possible."""
+    """Functions of one member's state and batch, computed for all members at once, and compiled if possible.
+
+    Attributes:
+        on_compile: Called before a function is compiled, which takes seconds.
+    """
 
     def __init__(self) -> None:
+        self.on_compile: Callable[[], None] = lambda: None
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._last_shape: dict[Any, Any] = {}
         self._fails = False
 
     def __call__(
-        self, function: Gradients | Scores, state: State, batch: Mapping[str, Any], training: bool, compile: bool
+        self,
+        function: MemberGradients | MemberScores,
+        state: State,
+        batch: Mapping[str, Any],
+        training: bool,
+        compile: bool,
     ) -> Any:
         """Return the results of all members, ``(members, ...)``.
 
@@ -277,6 +287,7 @@ class Batched:
         self._last_shape[key] = shape
         known = [shapes for other, shapes in self._compiled if other == key]
         if (key, shape) not in self._compiled and (not known or (repeated and len(known) == 1)):
+            self.on_compile()
             self._compiled[key, shape] = compile_function(batched)
         try:
             return self._compiled.get((key, shape), batched)(state, batch)

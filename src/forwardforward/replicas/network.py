@@ -25,8 +25,8 @@ from forwardforward.replicas.blocks import MeanOfVectors
 from forwardforward.replicas.functions import (
     Batched,
     Call,
-    Gradients,
-    Scores,
+    MemberGradients,
+    MemberScores,
     figures_of,
     goodness,
     local_figures,
@@ -344,6 +344,8 @@ class Replicas(Network):
             updates.attach(self)
         checked_groups = check_groups(Joint()(len(self), 0, 0, 1) if groups is None else groups, len(self))
         compiles = whole_step is not None and whole_step.compile
+        if whole_step is not None:
+            self._batched.on_compile = whole_step.on_compile
         images, labels = self._prepared(batch, validate)
         names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
         if "label_encoder" in self.parameter_groups():
@@ -407,7 +409,7 @@ class Replicas(Network):
         """Return gradients, new buffers and figures of some members."""
         template, stacked = self._template, {name: value[part] for name, value in self._stacked.items()}
         batch, has_negatives = self._samples(images, labels, generator, part, autocast, compile)
-        function = Gradients(template, groups, has_negatives, autocast)
+        function = MemberGradients(template, groups, has_negatives, autocast)
         inactive = [layer for index, layer in enumerate(template.stack) if index not in function.whole.updated]
         if 0 in function.whole.updated and self.training:
             batch = without_dropped(self.members[part], batch, dropout)
@@ -445,7 +447,7 @@ class Replicas(Network):
             labels = [template.scorer.head_labels(x, g) for x, g in zip(images, generators, strict=True)]
             if labels[0] is not None:
                 batch["labels"] = torch.stack([label for label in labels if label is not None])
-        function = Scores(template, template.needed_scores, autocast)
+        function = MemberScores(template, template.needed_scores, autocast)
         with eval_mode(template), torch.no_grad():
             stacked = {name: value[part] for name, value in self._stacked.items()}
             values: dict[str, Tensor] = self._batched(function, stacked, batch, False, compile)

@@ -28,7 +28,7 @@ from forwardforward.training.divergence import StopOnDivergence, check_convergen
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
 from forwardforward.training.history import History
-from forwardforward.training.members import check_replicas, compiled_step, new_epoch, record_validation
+from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
 from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.progress import Progress
 from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
@@ -192,7 +192,7 @@ def fit(
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
         with Progress(data.steps, epochs, steps, progress) as shown:
-            if isinstance(step, CompiledStep) and step.whole_step is not None:
+            if isinstance(step, CompiledStep | CompiledMembers) and step.whole_step is not None:
                 step.whole_step.on_compile = partial(shown.show, "compiling the training step")
             # A signal waits for the end of a step, and also after the last one, until the epoch is saved.
             state.running = True
@@ -280,7 +280,7 @@ def _evaluate(state: FitState, record: dict[str, Any], validation: Data) -> None
 def _step(network: Network, batch_size: int | None, compile: bool) -> Callable[..., StepResult]:
     """Return the function of a training step."""
     if isinstance(network, Replicas):
-        return compiled_step(network, batch_size) if compile else network.step
+        return CompiledMembers(network, batch_size) if compile else network.step
     return CompiledStep(network, batch_size) if compile else network.step
 
 

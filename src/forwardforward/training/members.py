@@ -19,7 +19,7 @@ from forwardforward.training.evaluation import Evaluation, ReplicaEvaluation, me
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, seed_global_generators
 
-__all__ = ["MemberEpoch", "check_replicas", "compiled_step", "new_epoch", "record_validation"]
+__all__ = ["CompiledMembers", "MemberEpoch", "check_replicas", "new_epoch", "record_validation"]
 
 
 def check_replicas(seed: int, data: Source) -> None:
@@ -55,8 +55,8 @@ def new_epoch(model: Network, seed: int, epoch: int, device: torch.device) -> Ep
     return EpochState(seed, epoch, device)
 
 
-def compiled_step(model: Replicas, batch_size: int | None) -> Callable[..., StepResult]:
-    """Return the function of a compiled training step.
+class CompiledMembers:
+    """Compiled training steps of replicas.
 
     Args:
         model: The replicas.
@@ -64,13 +64,16 @@ def compiled_step(model: Replicas, batch_size: int | None) -> Callable[..., Step
             :class:`~forwardforward.training.CompiledStep`, a batch of another size is not compiled, so that which form
             a step takes depends on the step alone, and a resumed run takes the same forms.
     """
-    whole_step = WholeStep(compile=True)
 
-    def step(batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any) -> StepResult:
-        compiles = batch[0].shape[1] == batch_size
-        return model.step(batch, *arguments, whole_step=whole_step if compiles else None, **options)
+    def __init__(self, model: Replicas, batch_size: int | None) -> None:
+        self.model = model
+        self.batch_size = batch_size
+        self.whole_step = WholeStep(compile=True)
 
-    return step
+    def __call__(self, batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any) -> StepResult:
+        """Run one step, with the arguments of :meth:`~forwardforward.replicas.Replicas.step`."""
+        whole_step = self.whole_step if batch[0].shape[1] == self.batch_size else None
+        return self.model.step(batch, *arguments, whole_step=whole_step, **options)
 
 
 class MemberMeter(EpochMeter):
