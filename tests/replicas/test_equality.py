@@ -79,7 +79,7 @@ def test_one_step_in_float32_agrees_to_five_digits() -> None:
             torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
 def test_members_in_several_parts_are_updated_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     samples, trained = data("per_class", 16), []
     for cache in (2**24, 1):
