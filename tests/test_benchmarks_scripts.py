@@ -132,3 +132,17 @@ def test_words_that_another_tokenizer_found(tmp_path: Path) -> None:
     counts = json.loads(out.read_text())
     assert [counts[name] for name in ("reviews", "different_reviews", "words")] == [4, 1, 10]
     assert [counts[name] for name in ("different_words", "words_in_their_place")] == [2, 1]
+
+
+def test_replicas(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    replicas, out = script("replicas"), tmp_path / "found.json"
+    monkeypatch.setattr(replicas, "INPUTS", 12)
+    words = ["--widths", "5", "--depths", "1,2", "--seeds", "3", "--batch-size", "4", "--rounds", "1", "--threads", "1"]
+    replicas.main([*words, "--samples", "8", "--epochs", "3", "--out", str(out)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["12-1x5", "12-2x5"]
+    cells = json.loads(out.read_text(encoding="utf-8"))["cells"]
+    assert [cell["depth"] for cell in cells] == [1, 2]
+    for row in cells[0]["kinds"].values():  # 2 steps per epoch
+        assert row["networks_per_minute"] == pytest.approx(60_000 / (6 * row["milliseconds_per_network"]))

@@ -264,7 +264,7 @@ def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
         (torch.optim.SGD, {"momentum": 0.9, "maximize": True}, True),
         (torch.optim.SGD, {"momentum": 0.9, "dampening": 0.5}, False),
         (torch.optim.Adam, {"weight_decay": 0.1}, True),
-        (torch.optim.Adam, {"amsgrad": True}, False),
+        (torch.optim.Adam, {"amsgrad": True}, True),
         (torch.optim.AdamW, {"weight_decay": 0.3, "maximize": True, "betas": [0.8, 0.9]}, True),
         (ff.optimizers.SmoothedSGD, {"weight_cost": 0.1}, True),
         (torch.optim.RMSprop, {}, False),
@@ -341,7 +341,7 @@ def test_a_layer_that_changes_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) 
         return function
 
     monkeypatch.setattr(torch, "compile", compiler)
-    monkeypatch.setattr("forwardforward.step.whole.HAS_GUARD_FILTER", True)
+    monkeypatch.setattr("forwardforward._utils.compilation.HAS_GUARD_FILTER", True)
     model = deep(learned_label=False)
     optimizer, whole = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, momentum=0.9), WholeStep(compile=True)
     batch = torch.rand(8, 16, dtype=torch.float64), torch.arange(8) % 3

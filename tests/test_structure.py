@@ -34,6 +34,7 @@ ORDER = (
     "network",
     "scoring",
     "sequential",
+    "replicas",
     "training",
     "baselines",
     "diagnostics",

@@ -22,6 +22,7 @@ from forwardforward import (
     pooling,
     preprocessing,
     recipes,
+    replicas,
     runs,
     sequential,
     specs,
@@ -33,6 +34,7 @@ from forwardforward.batches import Batch
 from forwardforward.data import TensorData
 from forwardforward.layers import FFConv2d, FFLayer, FFLinear
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.replicas import Replicas, replicate
 from forwardforward.runs import load
 from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
@@ -44,6 +46,7 @@ __all__ = [
     "FFLinear",
     "FFSequential",
     "LocalOptimizer",
+    "Replicas",
     "TensorData",
     "baselines",
     "batches",
@@ -67,6 +70,8 @@ __all__ = [
     "pooling",
     "preprocessing",
     "recipes",
+    "replicas",
+    "replicate",
     "runs",
     "sequential",
     "specs",

@@ -205,7 +205,7 @@ class FFSequential(Network):
     def _new_head(self, head: LinearHead | None) -> LinearHead | None:
         if head is None:
             needed = not self.layers_classify and self.num_classes is not None
-            if self._needed_scores != "head" and not needed:
+            if self.needed_scores != "head" and not needed:
                 return None
             if self.num_classes is None:
                 raise ValueError("num_classes must be given for a network with a head, got None")
@@ -217,7 +217,7 @@ class FFSequential(Network):
 
     def _checked_classifier(self, classifier: Classifier | None) -> Classifier:
         if classifier is None:
-            return SumOverLayers(self._classifying_layers()) if self.layers_classify else "head"
+            return SumOverLayers(self.classifying_layers()) if self.layers_classify else "head"
         if classifier == "head" and self.head is None:
             raise ValueError("head must be given for classifier='head', got None")
         if classifier != "head" and not self.layers_classify:
@@ -355,16 +355,18 @@ class FFSequential(Network):
     def _objectives(self) -> list[Objective]:
         return [layer.objective for layer in self.stack if layer.objective is not None]
 
-    def _classifying_layers(self) -> slice:
+    def classifying_layers(self) -> slice:
         """Return all layers but the first, which finds the label in its input too easily, as in Hinton's program."""
         return slice(1, None) if self.uses_negatives and len(self) > 1 else slice(None)
 
     @property
-    def _needed_scores(self) -> str | None:
+    def needed_scores(self) -> str | None:
+        """The scores that the negatives need: None, ``"head"`` or ``"goodness"``."""
         return self.negatives.scores if isinstance(self.negatives, Negatives) else None
 
     @property
-    def _needs_labels(self) -> bool:
+    def needs_labels(self) -> bool:
+        """Whether a training step needs labels."""
         if not self.uses_negatives:
             return True
         return self.negatives.needs_labels if isinstance(self.negatives, Negatives) else self.label_encoder is not None
@@ -434,7 +436,7 @@ class FFSequential(Network):
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool = True) -> tuple[Tensor, Tensor | None]:
         images, labels = self._checked_batch(batch, validate)
-        if labels is None and self._needs_labels:
+        if labels is None and self.needs_labels:
             raise ValueError("labels must be given for this network's objectives, got None")
         return images, labels
 
@@ -442,15 +444,16 @@ class FFSequential(Network):
         self, images: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the head's features under the neutral label, and the scores that the negatives need."""
-        if self.label_encoder is None or (self.head is None and self._needed_scores is None):
+        if self.label_encoder is None or (self.head is None and self.needed_scores is None):
             return None, None
-        scorer = replace(self._scorer, compiled=None)
         with eval_mode(self), torch.no_grad():
-            features = None if self.head is None else scorer.head_features(images, generator)
-            if self._needed_scores == "head" and self.head is not None and features is not None:
+            features = None
+            if self.head is not None:
+                features = self.scorer.head_features(images, self.scorer.head_labels(images, generator))
+            if self.needed_scores == "head" and self.head is not None and features is not None:
                 return features, self.head(features)
-            if self._needed_scores == "goodness":
-                return features, SumOverLayers(self._classifying_layers())(scorer.layer_goodness(images))
+            if self.needed_scores == "goodness":
+                return features, SumOverLayers(self.classifying_layers())(self.scorer.layer_goodness(images))
             return features, None
 
     def _make_batch(
@@ -537,8 +540,14 @@ class FFSequential(Network):
             return check_finite(self._scorer.layer_goodness(x))
 
     @property
+    def scorer(self) -> Scorer:
+        """Goodness and features of prepared images as functions of the layers, which expect evaluation mode."""
+        return Scorer(tuple(self.stack), self.label_encoder, self.head, self.chunk_size)
+
+    @property
     def _scorer(self) -> Scorer:
-        return Scorer(tuple(self.stack), self.label_encoder, self.head, self.chunk_size, self._compiled_scoring)
+        """The same, compiled if :meth:`compile_scoring` was called."""
+        return replace(self.scorer, compiled=self._compiled_scoring)
 
     def compile_scoring(self) -> None:
         """Compile classification with ``torch.compile``: predictions, scores, goodness of layers and the head's logits.
@@ -596,7 +605,8 @@ class FFSequential(Network):
         if generator is None and self.head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)
         with eval_mode(self), self._naming_shape(x):
-            return check_finite(self.head(self._scorer.head_features(x, generator)))
+            scorer = self._scorer
+            return check_finite(self.head(scorer.head_features(x, scorer.head_labels(x, generator))))
 
     def _head_rows(self, count: int, output: Tensor) -> Tensor:
         """Return the head's features of the first ``count`` rows of a layer's output."""

@@ -362,6 +362,15 @@ def source(
     )
 
 
+def tensors_of(data: Source) -> TensorData | None:
+    """Return the tensors of a source, on its device; None for a loader.
+
+    Args:
+        data: The source.
+    """
+    return data.data if isinstance(data, _Tensors) else None
+
+
 def class_names_of(data: Any) -> tuple[str, ...] | None:
     """Return the class names of data, such as those of torchvision's ``ImageFolder``; None if they have none.
 

@@ -44,9 +44,17 @@ class IndexLayer(FFLayer):
         if isinstance(x, LabeledInput) or x.is_floating_point():
             raise TypeError("inputs of an embedding layer must be whole numbers without labels, got another input")
         x = x.flatten(1)
-        if self.training and self.dropout:
-            x = x.masked_fill(torch.rand(x.shape, device=x.device) < self.dropout, 0)
-        return x
+        return self.drop(x) if self.training and self.dropout else x
+
+    def drop(self, indices: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return rows of indices in which a random share is replaced by padding.
+
+        Args:
+            indices: ``(rows, ...)``.
+            generator: Source of randomness; default: the global one.
+        """
+        left_out = torch.rand(indices.shape, device=indices.device, generator=generator) < self.dropout
+        return indices.masked_fill(left_out, 0)
 
 
 @checked

@@ -61,9 +61,30 @@ class _Pool(torch.autograd.Function):
             return None, None
         channels_last = places.dim() == 4 and places.is_contiguous(memory_format=torch.channels_last)
         if channels_last and not torch.are_deterministic_algorithms_enabled():  # keeps the memory layout
-            return F.max_unpool2d(grad, places, ctx.size, output_size=ctx.shape), None
-        spread = grad.new_zeros(*grad.shape[:-2], ctx.shape.numel())
-        return spread.scatter(-1, places.flatten(-2), grad.flatten(-2)).unflatten(-1, ctx.shape), None
+            return _unpool(grad, places, ctx.size, ctx.shape), None
+        zeros = grad.new_zeros(*grad.shape[:-2], ctx.shape.numel())
+        return zeros.scatter(-1, places.flatten(-2), grad.flatten(-2)).unflatten(-1, ctx.shape), None
 
 
+class _Unpool(torch.autograd.Function):
+    """``max_unpool2d``, for which torch.vmap has no rule: members become rows."""
+
+    @staticmethod
+    def forward(grad: Tensor, places: Tensor, size: Any, shape: torch.Size) -> Tensor:
+        return F.max_unpool2d(grad, places, size, output_size=shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        rows = [
+            (x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
+            for x, dim in zip(inputs[:2], in_dims[:2], strict=True)
+        ]
+        return _unpool(*rows, *inputs[2:]).unflatten(0, (info.batch_size, -1)), 0
+
+
+_unpool: Callable[..., Tensor] = _Unpool.apply
 _apply: Callable[[Tensor, Any], tuple[Tensor, Tensor]] = _Pool.apply

@@ -134,7 +134,8 @@ class BatchNorm(Normalization):
 
     def _update(self, mean: Tensor, var: Tensor) -> None:
         for average, value in zip(self._averages(), (mean, var), strict=True):
-            average.lerp_(value.detach().to(average.dtype), self.momentum)
+            # lerp_ has no batching rule for torch.vmap
+            average.add_((value.detach().to(average.dtype) - average) * self.momentum)
 
     def _check_batch(self, count: int) -> None:
         if count < 2:

@@ -74,7 +74,8 @@ class PeerNormalization(nn.Module):
         with torch.no_grad():
             batch_means = activations.mean(rest, dtype=self.means.dtype)
             if self.training:
-                self.means.lerp_(batch_means, 1 - self.decay)
+                # lerp_ has no batching rule for torch.vmap
+                self.means.add_((batch_means - self.means) * (1 - self.decay))
             pull = 2 * self.strength * (self.means - self.means.mean())
         return (pre_activations.mean(rest, dtype=self.means.dtype) * pull).sum()
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from forwardforward._utils.compilation import compile_function
+
 __all__ = ["CompiledFunctions"]
 
 
@@ -82,12 +84,7 @@ class CompiledFunctions:
 
 
 def _compile(function: Callable[..., Any], any_rows: bool) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
-        return function(*arguments)
-
-    # torch gives up after eight versions of one code object: one object for each function
-    call.__code__ = call.__code__.replace(co_name=f"scoring_{id(call)}")
-    compiled: Callable[..., Any] = torch.compile(call, fullgraph=True)
+    compiled = compile_function(function)
     if not any_rows:
         return compiled
 

@@ -90,20 +90,28 @@ class Scorer:
             return _in_chunks(lambda chunk: function(chunk, compiled), rows, images)
         return self._run(function, rows, images)
 
-    def head_features(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def head_labels(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
+        """Return random labels under which the head reads features, ``(batch,)``; None for the neutral label.
+
+        Args:
+            images: ``(batch, ...)``.
+            generator: Source of randomness.
+        """
+        if self.encoder is None or self.head is None or self.head.label != "random":
+            return None
+        size = (len(images),)
+        return torch.randint(self.encoder.num_classes, size, generator=generator, device=images.device)
+
+    def head_features(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Return the head's features, ``(batch, features)``.
 
         Args:
             images: ``(batch, ...)``.
-            generator: Draws the labels of a head that reads features under random labels.
+            labels: The labels under which they are read, see :meth:`head_labels`; None for the neutral label.
         """
         assert self.head is not None
         function = HeadFeatures(self.layers, self.head, self.encoder)
-        labels = []
-        if self.encoder is not None and self.head.label == "random":
-            size = (len(images),)
-            labels = [torch.randint(self.encoder.num_classes, size, generator=generator, device=images.device)]
-        return self._run(function, self._rows(images), images, *labels)
+        return self._run(function, self._rows(images), images, *([] if labels is None else [labels]))
 
     def _rows(self, images: Tensor) -> int:
         """Return the number of rows per chunk, so that no layer computes more than ``chunk_size`` activations."""

@@ -7,9 +7,8 @@ freed before the next layer runs. Memory does not grow with depth.
 losses of all layers, composed of :mod:`torch.func` transforms. ``torch.compile(fullgraph=True)`` compiles it as one
 graph. A graph is freed after the last group that contains its layer, as in the layerwise form; compiled, the whole
 graph is scheduled at once. The update is part of the compiled function for :class:`torch.optim.SGD` without dampening,
-:class:`torch.optim.Adam` and :class:`torch.optim.AdamW` without ``amsgrad``, and
-:class:`~forwardforward.optimizers.SmoothedSGD`, each without hooks. The step of another optimizer, or of a network with
-a learned label encoder, follows the function.
+:class:`torch.optim.Adam`, :class:`torch.optim.AdamW` and :class:`~forwardforward.optimizers.SmoothedSGD`, each without
+hooks. The step of another optimizer, or of a network with a learned label encoder, follows the function.
 
 In both forms every layer runs once per step, also if groups overlap, so buffers are updated once and random numbers
 drawn once; and every layer reads the outputs of the layers before from before their update.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.objectives import LocalLoss
-from forwardforward.optimizers.rules import Rule, rule_of
+from forwardforward.optimizers.rules import Rule, options_of, rule_of
 from forwardforward.step.function import WholeFunction
 
 __all__ = ["Updates", "UpdatingFunction"]
@@ -19,9 +19,10 @@ Named = dict[str, Tensor]
 
 
 class _Slot(NamedTuple):
-    """The rule of one parameter, and the number of its param group."""
+    """The rule of one parameter, its options, and the number of its param group."""
 
     rule: Rule
+    options: dict[str, Any]
     group: int
 
 
@@ -61,13 +62,17 @@ class Updates:
             for name, p in named.items():
                 number = numbers.get(id(p))
                 rule = None if number is None else rules[number]
-                state = None if number is None or rule is None else _state(owners[number], p, rule)
-                if number is None or rule is None or state is None:
+                if number is None or rule is None:
                     self.are_known = False
                     return
-                self.slots[index][name], self.states[index][name] = _Slot(rule, number), state
+                options = options_of(owners[number], self._groups[number])
+                state = _state(owners[number], p, rule.initial_state(p, options))
+                if state is None:
+                    self.are_known = False
+                    return
+                self.slots[index][name], self.states[index][name] = _Slot(rule, options, number), state
         self.key = tuple(
-            (index, name, slot.group, slot.rule.options)
+            (index, name, slot.group, slot.rule, *sorted(slot.options.items()))
             for index, slots in enumerate(self.slots)
             for name, slot in slots.items()
         )
@@ -118,20 +123,17 @@ class UpdatingFunction:
         for index, gradients in result.parameters.items():
             norms[index] = _norm(gradients)
             for name, gradient in gradients.items():
-                parameter, state, slot = parameters[index][name], states[index][name], self.slots[index][name]
-                updated, new_state = slot.rule.update(parameter, gradient, state, rates[slot.group])
-                parameter.copy_(updated)
-                for entry, value in new_state.items():
-                    state[entry].copy_(value)
+                slot = self.slots[index][name]
+                options = {**slot.options, "lr": rates[slot.group]}
+                slot.rule.update(parameters[index][name], gradient, states[index][name], options)
         for index, new_buffers in result.buffers.items():
             for name, value in new_buffers.items():
                 buffers[index][name].copy_(value)
         return result.losses, result.outputs, norms
 
 
-def _state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rule: Rule) -> Named | None:
-    """Return the optimizer's state of a parameter, initialized before the first step; None for one of another form."""
-    initial = rule.initial_state(parameter)
+def _state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, initial: Named) -> Named | None:
+    """Return the optimizer's state of a parameter, ``initial`` before the first step; None for one of another form."""
     state: Named = optimizer.state.get(parameter, {})
     if not any(isinstance(value, Tensor) for value in state.values()):
         state.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.compilation import compile_function
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
@@ -21,13 +21,6 @@ from forwardforward.step.updates import Updates, UpdatingFunction
 from forwardforward.update_schedules import Group, Groups
 
 __all__ = ["CompilationError", "Gradients", "WholeStep"]
-
-
-#: Numbers of compiled functions, for their names.
-NUMBERS = itertools.count()
-
-#: Whether this torch can compile without guards, as versions since 2.8 can.
-HAS_GUARD_FILTER = hasattr(torch.compiler, "skip_guard_on_globals_unsafe")
 
 
 class CompilationError(RuntimeError):
@@ -159,7 +152,7 @@ class WholeStep:
         if shape not in by_shape and (not by_shape or (repeated and len(by_shape) == 1)):
             self.on_compile()
             with _compiler_errors():
-                by_shape[shape] = _compile(function, plan.guarded)
+                by_shape[shape] = compile_function(function, plan.guarded)
         return by_shape.get(shape)
 
 
@@ -300,29 +293,6 @@ def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
     if gradient.layout != torch.strided or gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
-
-
-def _compile(function: Callable[..., Any], guarded: bool) -> Callable[..., Any]:
-    """Return the compiled function.
-
-    Args:
-        function: The function.
-        guarded: Whether torch checks before each call that everything the function read is unchanged, which takes
-            longer than the other work on the host. Without, :class:`Snapshot` and the plan's key have checked it.
-    """
-
-    def call(*arguments: Any) -> Any:
-        return function(*arguments)
-
-    # torch gives up after eight versions of one code object, and schedules have more sets of groups: one object each
-    call.__code__ = call.__code__.replace(co_name=f"whole_step_{next(NUMBERS)}")
-    options: Any = None if guarded or not HAS_GUARD_FILTER else {"guard_filter_fn": _no_guards}
-    compiled: Callable[..., Any] = torch.compile(call, fullgraph=True, options=options)
-    return compiled
-
-
-def _no_guards(guards: Sequence[Any]) -> list[bool]:
-    return [False] * len(guards)
 
 
 def _learned_codebook(batch: Batch) -> bool:

@@ -5,7 +5,7 @@ from forwardforward.training.checkpoints import CheckpointError, load_checkpoint
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.divergence import StopOnDivergence, TrainingDiverged
 from forwardforward.training.epoch import EpochState
-from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
+from forwardforward.training.evaluation import Evaluation, ReplicaEvaluation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.logs import CSVLog, JSONLog
 from forwardforward.training.loop import fit
@@ -26,6 +26,7 @@ __all__ = [
     "History",
     "Interrupted",
     "JSONLog",
+    "ReplicaEvaluation",
     "StopOnDivergence",
     "StopOnSignal",
     "TrainingDiverged",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Pair, Source
+from forwardforward.network import Network
+from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, global_state, seed_global_generators, set_global_state
 
@@ -54,6 +59,28 @@ class EpochState:
         order = derive_generator(self.seed, self.epoch, "order")
         return data.batches(order, self.steps, self._restore_global_state)
 
+    def augmented(self, images: Tensor, augment: Callable[[Tensor, torch.Generator | None], Tensor]) -> Tensor:
+        """Return the augmented images of one batch.
+
+        Args:
+            images: Raw images.
+            augment: The augmentation.
+        """
+        return checked_augmentation(augment, images, self.augmentation)
+
+    def draws(self) -> dict[str, Any]:
+        """Return the generators of a step, by the names of its arguments."""
+        return {"generator": self.negatives}
+
+    def record(self, model: Network, optimizer: LocalOptimizer) -> dict[str, Any]:
+        """Return the figures of the epoch for the history.
+
+        Args:
+            model: The network.
+            optimizer: Its local optimizers.
+        """
+        return figures_of_epoch(self.meter, model, optimizer)
+
     def _restore_global_state(self) -> None:
         if self._saved_global_state is not None:
             set_global_state(self._saved_global_state, self.device)
@@ -86,3 +113,45 @@ class EpochState:
         self.augmentation.set_state(state["augmentation"].cpu())
         self._saved_global_state = state["global"]
         set_global_state(state["global"], self.device)  # also to find faults; it is set again after the loader's draws
+
+
+def checked_augmentation(
+    augment: Callable[[Tensor, torch.Generator | None], Tensor], images: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Return the images of an augmentation, one per image of the batch.
+
+    Args:
+        augment: The augmentation.
+        images: Raw images.
+        generator: Source of randomness.
+
+    Raises:
+        TypeError: If the augmentation does not accept its arguments, or returns something else.
+    """
+    with calling("augment", augment, "(images, generator) -> images"):
+        augmented = augment(images, generator)
+    if not isinstance(augmented, Tensor) or len(augmented) != len(images):
+        raise TypeError(f"augment must return one image per image of the batch, got {describe(augmented)}")
+    return augmented
+
+
+def figures_of_epoch(meter: EpochMeter, model: Network, optimizer: LocalOptimizer) -> dict[str, Any]:
+    """Return the records of a network's layers and head.
+
+    Args:
+        meter: The means of the epoch.
+        model: The network.
+        optimizer: Its local optimizers.
+    """
+    rates = optimizer.learning_rates()
+    layers = [meter.layer(index) for index in range(len(model))]
+    for index, record in enumerate(layers):
+        if record is not None:
+            record["largest_weight"] = _largest_weight(model.layers[index])
+            record["learning_rate"] = rates.get(str(index))
+    return {"layers": layers, "head": meter.head()}
+
+
+def _largest_weight(layer: nn.Module) -> float | None:
+    sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
+    return float(torch.stack(sizes).max()) if sizes else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +13,7 @@ from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite, check_labels
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
+from forwardforward.replicas import Replicas
 from forwardforward.training.arguments import check_same_classes, checked_model, move_to
 from forwardforward.training.randomness import derive_generator
 
@@ -61,6 +63,38 @@ class Evaluation:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
+@dataclass(frozen=True)
+class ReplicaEvaluation(Evaluation):
+    """Errors of :class:`~forwardforward.Replicas` in percent: means over the members, and each member's.
+
+    Attributes:
+        members: The errors of each member.
+
+    Example:
+        >>> errors = [Evaluation(error, None, None, None, None, samples=400) for error in (2.0, 3.0)]
+        >>> print(ReplicaEvaluation.of(errors))
+        error 2.50 %
+    """
+
+    members: tuple[Evaluation, ...] = ()
+
+    @classmethod
+    def of(cls, members: Sequence[Evaluation]) -> ReplicaEvaluation:
+        """Return the means over the members.
+
+        Args:
+            members: The errors of each member.
+        """
+        means = mean_record([asdict(member) for member in members])
+        means = {name: tuple(value) if isinstance(value, list) else value for name, value in means.items()}
+        return cls(**{**means, "samples": members[0].samples}, members=tuple(members))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures in a form that JSON can represent."""
+        figures = {key: value for key, value in super().to_dict().items() if key != "members"}
+        return {**figures, "members": [member.to_dict() for member in self.members]}
+
+
 @checked
 @torch.no_grad()
 def evaluate(
@@ -69,14 +103,14 @@ def evaluate(
     """Measure a model on labeled data.
 
     Args:
-        model: An :class:`~forwardforward.FFSequential` or a baseline.
+        model: An :class:`~forwardforward.FFSequential`, a baseline or :class:`~forwardforward.Replicas`.
         data: Raw labeled data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data set
             or a ``DataLoader``, of any number of samples.
         batch_size: Samples per batch; the errors do not depend on it.
         device: Device that the model is moved to; default: the model stays where it is.
 
     Returns:
-        The errors in percent.
+        The errors in percent; of replicas a :class:`~forwardforward.training.ReplicaEvaluation`.
 
     Raises:
         TypeError: If the model or the data are of another kind.
@@ -93,13 +127,12 @@ def evaluate(
     """
     network = checked_model(model)
     batch_size = max(2, batch_size)
-    target = move_to(network, device)
-    counts = _Counts(network)
-    generator = derive_generator(0, 0, "evaluation", target)
+    move_to(network, device)
+    counts = _counts(network)
     batches = network.batches(data, batch_size)
     check_same_classes(network, batches.class_names)
     for images, labels in batches.batches(None):
-        counts.add(images, labels, generator)
+        counts.add(images, labels)
     return counts.result()
 
 
@@ -117,7 +150,7 @@ def check_validation(model: Network, data: Data) -> None:
         if labels is not None:
             check_labels(labels, model.num_classes)
             labels = labels[: len(images)]
-        _Counts(model).add(images, labels, derive_generator(0, 0, "evaluation", images.device))
+        _counts(model).add(images, labels)
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ValueError(f"validation must be labeled data that the model can score: {error}") from error
 
@@ -146,6 +179,10 @@ def choose_layers(model: nn.Module, data: Data, *, batch_size: PositiveInt = 100
         ValueError: If the data have no labels, a label is out of range, or a goodness is NaN or infinite.
     """
     network = checked_model(model)
+    if isinstance(network, Replicas):
+        for member in network.members:
+            choose_layers(member, data, batch_size=batch_size)
+        return
     if not isinstance(network.classifier, ChoosesLayers):
         return
     parts: list[tuple[Tensor, Tensor]] = []
@@ -162,6 +199,7 @@ class _Counts:
 
     def __init__(self, model: Network) -> None:
         self.model = model
+        self.generator = derive_generator(0, 0, "evaluation", model.device)
         self.samples = 0
         self.wrong: Tensor | int = 0
         self.layers: Tensor | None = None
@@ -169,29 +207,50 @@ class _Counts:
         self.head: Tensor | None = None
         self.local: list[tuple[int, list[Tensor | None]]] = []
 
-    def add(self, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> None:
+    def add(self, images: Tensor, labels: Tensor | None) -> None:
         """Add one batch."""
-        if labels is None:
-            raise ValueError("data must have labels to be evaluated on, got none")
-        model = self.model
-        labels = model.check_labels(images, labels)
-        self.samples += len(images)
-        goodness: Tensor | None = None
-        if model.layers_classify:
-            goodness = check_finite(model.layer_goodness(images))
+        model, labels = self.model, _checked_labels(self.model, images, labels)
+        goodness = check_finite(model.layer_goodness(images)) if model.layers_classify else None
+        logits = None if model.head is None else model.head_logits(images)
+        accuracies: list[Tensor | None] | None = None
+        scores = None
+        if not callable(model.classifier):
+            scores = model.scores(images) if model.classifier != "head" or logits is None else logits
+        if model.uses_negatives and len(images) > 1:
+            accuracies = [loss.accuracy for loss in model.local_losses((images, labels), self.generator)]
+        self.count(labels, goodness, logits, accuracies, scores)
+
+    def count(
+        self,
+        labels: Tensor,
+        goodness: Tensor | None,
+        logits: Tensor | None,
+        accuracies: list[Tensor | None] | None,
+        scores: Tensor | None = None,
+    ) -> None:
+        """Add the figures of one batch.
+
+        Args:
+            labels: Class indices.
+            goodness: Of every layer; None if layers cannot classify.
+            logits: Of the head; None if there is none.
+            accuracies: Each layer's accuracy by its loss; None if it is not measured.
+            scores: Of the classes; default: what the classifier returns for the goodness.
+        """
+        self.samples += len(labels)
+        if goodness is not None:
             wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
             self.layers = wrong if self.layers is None else self.layers + wrong
             largest = goodness.amax((0, 2))
             self.largest = largest if self.largest is None else self.largest.maximum(largest)
-        reusable = goodness if callable(model.classifier) else None
-        scores = model.scores(images) if reusable is None else model.classify(reusable)
+            scores = self.model.classify(goodness) if scores is None else scores
+        assert scores is not None
         self.wrong = self.wrong + (scores.argmax(1) != labels).sum()
-        if model.head is not None:
-            wrong = (model.head_logits(images).argmax(1) != labels).sum()
+        if logits is not None:
+            wrong = (logits.argmax(1) != labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
-        if model.uses_negatives and len(images) > 1:
-            local = model.local_losses((images, labels), generator)
-            self.local.append((len(images), [loss.accuracy for loss in local]))
+        if accuracies is not None:
+            self.local.append((len(labels), accuracies))
 
     def result(self) -> Evaluation:
         """Return the errors."""
@@ -219,3 +278,56 @@ class _Counts:
             return None
         total = sum(count * float(value) for count, value in parts if value is not None)
         return round(100 * total / sum(count for count, _ in parts), 4)  # float32 represents a share to 6e-8
+
+
+class _MemberCounts:
+    """The wrong answers of every member of replicas, which read each batch at once."""
+
+    def __init__(self, model: Replicas) -> None:
+        self.model = model
+        self.members = [_Counts(member) for member in model.members]
+
+    def add(self, images: Tensor, labels: Tensor | None) -> None:
+        """Add one batch."""
+        labels = _checked_labels(self.model, images, labels)
+        measured = self.model.measure(images, labels, [counts.generator for counts in self.members])
+        for index, counts in enumerate(self.members):
+            logits = None if measured.logits is None else measured.logits[index]
+            accuracies = measured.accuracies
+            counts.count(
+                labels,
+                None if measured.goodness is None else measured.goodness[index],
+                logits,
+                None if accuracies is None else [None if a is None else a[index] for a in accuracies],
+                None if callable(counts.model.classifier) else logits,
+            )
+
+    def result(self) -> ReplicaEvaluation:
+        """Return the errors."""
+        return ReplicaEvaluation.of([counts.result() for counts in self.members])
+
+
+def _counts(model: Network) -> _Counts | _MemberCounts:
+    return _MemberCounts(model) if isinstance(model, Replicas) else _Counts(model)
+
+
+def _checked_labels(model: Network, images: Tensor, labels: Tensor | None) -> Tensor:
+    if labels is None:
+        raise ValueError("data must have labels to be evaluated on, got none")
+    return model.check_labels(images, labels)
+
+
+def mean_record(records: Sequence[Any]) -> Any:
+    """Return the means of records of equal structure; None where one of them has none.
+
+    Args:
+        records: Numbers, or nested dictionaries and lists of them.
+    """
+    first = records[0]
+    if any(record is None for record in records):
+        return None
+    if isinstance(first, Mapping):
+        return {key: mean_record([record[key] for record in records]) for key in first}
+    if isinstance(first, list | tuple):
+        return [mean_record(values) for values in zip(*records, strict=True)]
+    return sum(records) / len(records)

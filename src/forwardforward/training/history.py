@@ -20,7 +20,8 @@ class History:
     ``learning_rate``, and ``parts``, the terms of a summed loss by name), ``head`` (``loss`` and ``accuracy`` of the
     one-pass head, of a baseline those of the network, or None) and ``validation`` (see
     :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and ``separation`` are in units
-    of goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent.
+    of goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent. Figures of
+    :class:`~forwardforward.Replicas` are means over the members, whose own are in ``members``.
 
     Args:
         epochs: Records to begin with.
@@ -45,6 +46,16 @@ class History:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Iterate over the records."""
         return iter(self.epochs)
+
+    @property
+    def members(self) -> list[History]:
+        """The history of each member of :class:`~forwardforward.Replicas`; empty for a network."""
+        count = max((len(record.get("members", ())) for record in self), default=0)
+        shared = ("epoch", "seconds")
+        return [
+            History([{**{name: record[name] for name in shared}, **record["members"][i]} for record in self])
+            for i in range(count)
+        ]
 
     @checked
     def layer(self, index: int, key: str) -> list[float | None]:

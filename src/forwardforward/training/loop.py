@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Data, Pair, Source, source
+from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import to_float
+from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult, check_groups
 from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
 from forwardforward.training.callbacks import Callback, FitState
@@ -27,7 +28,7 @@ from forwardforward.training.divergence import StopOnDivergence, check_convergen
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
 from forwardforward.training.history import History
-from forwardforward.training.meters import EpochMeter
+from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
 from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.progress import Progress
 from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
@@ -75,7 +76,7 @@ def fit(
     another order and other negatives in each call. Pass the same ``optimizer`` to keep its state.
 
     Args:
-        model: An :class:`~forwardforward.FFSequential` or a baseline.
+        model: An :class:`~forwardforward.FFSequential`, a baseline or :class:`~forwardforward.Replicas`.
         train: Raw training data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data
             set, or a ``DataLoader`` (which keeps its own batches and order). Tensors are moved to the device once. If
             the model's preprocessing standardizes and is not fitted yet, it is fitted on these data.
@@ -87,7 +88,7 @@ def fit(
         optimizer: Local optimizers; default: Adam with a learning rate of 0.001.
         schedule: The layers that are updated in each step, see :mod:`forwardforward.update_schedules`; default: all.
         seed: Random seed for shuffling, sampling and augmentation. Weights are initialized by the model: call
-            ``torch.manual_seed`` before making it.
+            ``torch.manual_seed`` before making it. Replicas have their own seeds.
         device: Device of the training; default: the model's.
         precision: Precision of the products; weights and goodness are in float32. ``"float32"``; ``"tf32"``, which
             rounds factors to 10 bits after the point on GPUs with TF32 units, NVIDIA's since Ampere
@@ -146,6 +147,9 @@ def fit(
     if data.class_names is not None:
         network.class_names = checked_class_names(network, data.class_names)
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
+    if isinstance(network, Replicas):
+        check_replicas(seed, data)
+        optimizer = network.local_optimizer(optimizer)
     compared = {
         "precision": precision,
         "compile": compile,
@@ -180,15 +184,15 @@ def fit(
             unevaluated = restore(state, checkpoint, target, data.steps)
             network.epochs_trained = state.first_epoch + len(state.history)
             if validation is not None and state.history and state.history[-1]["validation"] is None:
-                state.history[-1]["validation"] = _evaluated(state, validation)
+                _evaluate(state, state.history[-1], validation)
         for callback in state.callbacks:
             callback.on_fit_begin(state)
-        step = CompiledStep(network, data.batch_size) if compile else network.step
+        step = _step(network, data.batch_size, compile)
         epoch = _Epoch(state, step, target, AUTOCAST[precision], augment, monitor_every)
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
         with Progress(data.steps, epochs, steps, progress) as shown:
-            if isinstance(step, CompiledStep) and step.whole_step is not None:
+            if isinstance(step, CompiledStep | CompiledMembers) and step.whole_step is not None:
                 step.whole_step.on_compile = partial(shown.show, "compiling the training step")
             # A signal waits for the end of a step, and also after the last one, until the epoch is saved.
             state.running = True
@@ -225,7 +229,7 @@ def _finish(state: FitState, record: dict[str, Any], validation: Data | None, pr
     if validation is not None:
         try:
             with _interruptible(state):
-                record["validation"] = _evaluated(state, validation)
+                _evaluate(state, record, validation)
         except BaseException:  # also an interruption, since the epoch is not saved yet
             _save(state, finished=False)
             raise
@@ -266,11 +270,18 @@ def _interruptible(state: FitState) -> Iterator[None]:
         state.running = True
 
 
-def _evaluated(state: FitState, validation: Data) -> dict[str, Any]:
-    """Return the record of the validation data; layers are chosen by them first, if the classifier chooses layers."""
+def _evaluate(state: FitState, record: dict[str, Any], validation: Data) -> None:
+    """Add the validation data's figures to a record; layers are chosen by them first, if the classifier does so."""
     seed_global_generators(state.seed, state.first_epoch + len(state.history), "validation")
     choose_layers(state.model, validation)
-    return evaluate(state.model, validation).to_dict()
+    record_validation(record, evaluate(state.model, validation))
+
+
+def _step(network: Network, batch_size: int | None, compile: bool) -> Callable[..., StepResult]:
+    """Return the function of a training step."""
+    if isinstance(network, Replicas):
+        return CompiledMembers(network, batch_size) if compile else network.step
+    return CompiledStep(network, batch_size) if compile else network.step
 
 
 class _Epoch:
@@ -297,7 +308,7 @@ class _Epoch:
         """Train for one epoch, or for the rest of an unfinished one, and return its record."""
         state, epoch = self.state, len(self.state.history)
         if state.unfinished is None:
-            state.unfinished = EpochState(state.seed, state.first_epoch + epoch, self.device)
+            state.unfinished = new_epoch(state.model, state.seed, state.first_epoch + epoch, self.device)
         running = state.unfinished
         self._set_progress((epoch + 0.5) / state.epochs)
         state.model.train()
@@ -309,12 +320,10 @@ class _Epoch:
             progress.update(result)
         _raise_interruption(state)
         state.unfinished = None
-        depth = len(state.model)
         return {
             "epoch": epoch + 1,
             "seconds": running.seconds,
-            "layers": [self._layer_record(running.meter, index) for index in range(depth)],
-            "head": running.meter.head(),
+            **running.record(state.model, state.optimizer),
             "validation": None,
         }
 
@@ -340,16 +349,12 @@ class _Epoch:
         monitor = running.steps % self.monitor_every == 0 or name not in running.measured
         running.measured.add(name)
         if self.augment is not None:
-            with calling("augment", self.augment, "(images, generator) -> images"):
-                augmented = self.augment(_floating(images), running.augmentation)
-            if not isinstance(augmented, Tensor) or len(augmented) != len(images):
-                raise TypeError(f"augment must return one image per image of the batch, got {describe(augmented)}")
-            images = augmented
+            images = running.augmented(_floating(images), self.augment)
         result = self.step(
             (images, labels),
             state.optimizer,
             groups=groups,
-            generator=running.negatives,
+            **running.draws(),
             autocast=self.autocast,
             monitor=monitor,
             # the source has checked all values, but not the indices that an augmentation returns
@@ -364,13 +369,6 @@ class _Epoch:
             if isinstance(plugin, HasProgress):
                 plugin.set_progress(progress)
 
-    def _layer_record(self, meter: EpochMeter, index: int) -> dict[str, Any] | None:
-        record = meter.layer(index)
-        if record is not None:
-            record["largest_weight"] = _largest_weight(self.state.model.layers[index])
-            record["learning_rate"] = self.state.optimizer.learning_rates().get(str(index))
-        return record
-
 
 @runtime_checkable
 class HasProgress(Protocol):
@@ -383,8 +381,3 @@ class HasProgress(Protocol):
 
 def _floating(images: Tensor) -> Tensor:
     return to_float(images) if images.dtype == torch.uint8 else images
-
-
-def _largest_weight(layer: nn.Module) -> float | None:
-    sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
-    return float(torch.stack(sizes).max()) if sizes else None

@@ -14,11 +14,15 @@ FLUSH = 256  # steps between reductions: rare enough to cost nothing, often enou
 
 
 class EpochMeter:
-    """Collects step results and averages them."""
+    """Collects step results and averages them.
 
-    def __init__(self) -> None:
+    Args:
+        sums: Sum and number of the steps before, by figure.
+    """
+
+    def __init__(self, sums: dict[str, tuple[Any, int]] | None = None) -> None:
         self._pending: dict[str, list[Tensor]] = {}
-        self._sums: dict[str, tuple[float, int]] = {}
+        self._sums: dict[str, tuple[Any, int]] = {} if sums is None else sums
         self._steps = 0
 
     def update(self, result: StepResult) -> None:
@@ -57,7 +61,7 @@ class EpochMeter:
         if key not in self._sums:
             return None
         total, count = self._sums[key]
-        return total / count
+        return float(total / count)
 
     def layer(self, index: int) -> dict[str, Any] | None:
         """Return a layer's means, None if it was not updated."""

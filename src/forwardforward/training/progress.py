@@ -87,7 +87,8 @@ class Progress:
 
 
 def _figures(local: LocalLoss) -> dict[str, float | None]:
-    return {"loss": float(local.loss), "accuracy": None if local.accuracy is None else float(local.accuracy)}
+    shown = {"loss": local.loss, "accuracy": local.accuracy}
+    return {name: None if value is None else float(value.mean()) for name, value in shown.items()}  # over replicas
 
 
 def _text(layers: Mapping[int, Mapping[str, Any]], head: Mapping[str, Any] | None) -> str:

@@ -23,6 +23,7 @@ from forwardforward.training.checkpoints import (
 from forwardforward.training.divergence import check_convergence
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
+from forwardforward.training.members import new_epoch
 from forwardforward.training.settings import described, differences, model_settings
 
 __all__ = ["Checkpoint", "restore"]
@@ -134,7 +135,7 @@ def restore(state: FitState, path: StrPath, device: torch.device, steps: int | N
     first_epoch = content.get("first_epoch", 0)
     try:
         if content.get("unfinished") is not None:
-            unfinished = EpochState(state.seed, first_epoch + len(records), device)
+            unfinished = new_epoch(state.model, state.seed, first_epoch + len(records), device)
             unfinished.load_state_dict(content["unfinished"])
             if steps is not None and unfinished.steps > steps:
                 raise ValueError(f"unfinished.steps must be at most {steps}, got {unfinished.steps}")

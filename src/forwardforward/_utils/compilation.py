@@ -1,0 +1,41 @@
+"""One way to compile a function."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+#: Numbers of compiled functions, for their names.
+NUMBERS = itertools.count()
+
+#: Whether this torch can compile without guards, as versions since 2.8 can.
+HAS_GUARD_FILTER = hasattr(torch.compiler, "skip_guard_on_globals_unsafe")
+
+
+def compile_function(
+    function: Callable[..., Any], guarded: bool = True, dynamic: bool | None = None
+) -> Callable[..., Any]:
+    """Return a compiled function, as one graph.
+
+    Args:
+        function: The function.
+        guarded: Whether torch checks before each call that everything the function read is unchanged, which takes
+            longer than the other work on the host. Without, the caller has to check it.
+        dynamic: Whether shapes are variables; default: after a second shape.
+    """
+
+    def call(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    # torch gives up after eight versions of one code object: one object for each function
+    call.__code__ = call.__code__.replace(co_name=f"compiled_{next(NUMBERS)}")
+    options: Any = None if guarded or not HAS_GUARD_FILTER else {"guard_filter_fn": _no_guards}
+    compiled: Callable[..., Any] = torch.compile(call, fullgraph=True, dynamic=dynamic, options=options)
+    return compiled
+
+
+def _no_guards(guards: Sequence[Any]) -> list[bool]:
+    return [False] * len(guards)

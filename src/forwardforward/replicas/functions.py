@@ -1,0 +1,300 @@
+"""The computations of one member as pure functions of its state, and their batched and compiled forms."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from forwardforward._utils.compilation import compile_function
+from forwardforward._utils.modes import autocast_to
+from forwardforward.batches import Batch, LabeledInput
+from forwardforward.classifiers import SumOverLayers
+from forwardforward.layers.chain import run_layers
+from forwardforward.objectives import LocalLoss
+from forwardforward.sequential import FFSequential
+from forwardforward.step import Stack
+from forwardforward.step.function import WholeFunction
+from forwardforward.update_schedules import Group
+
+__all__ = ["Batched", "Call", "MemberGradients", "MemberScores", "figures_of", "goodness", "local_figures", "logits"]
+
+#: A member's tensors by their names in the network.
+State = Mapping[str, Tensor]
+
+
+class Call(nn.Module):
+    """A network's methods, computed with other tensors than the network's own.
+
+    Args:
+        network: The network, or a part of it.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return ``function(network, *arguments)``; ``functional_call`` calls a module's ``forward``."""
+        return function(self.network, *arguments)
+
+    def with_state(self, state: State, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return ``function(network, *arguments)`` with other tensors.
+
+        Args:
+            state: The tensors, by their names in the network.
+            function: The function.
+            *arguments: Its arguments after the network.
+        """
+        named = {f"network.{name}": value for name, value in state.items()}
+        return torch.func.functional_call(self, named, (function, *arguments))
+
+
+def part_of(state: State, name: str) -> dict[str, Tensor]:
+    """Return the tensors of one part of a network, such as ``"layers.0"``, by their names in it."""
+    return {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+class MemberGradients:
+    """The gradients, new buffers and figures of one member's step: the whole step's function, and the head's.
+
+    Args:
+        template: The network whose modules are used.
+        groups: The groups to update.
+        has_negatives: Whether the batch has negatives.
+        autocast: Compute precision; None for that of the weights.
+    """
+
+    def __init__(
+        self, template: FFSequential, groups: Sequence[Group], has_negatives: bool, autocast: torch.dtype | None
+    ) -> None:
+        self.template = template
+        self.autocast = autocast
+        encoder, head = template.label_encoder, template.head
+        self.learned_codes = encoder is not None and any(p.requires_grad for p in encoder.parameters())
+        depth = len(template)
+        observed = frozenset(head.indices(depth)) if head is not None and encoder is None else frozenset()
+        stack = Stack(template.stack, [(str(i),) for i in range(depth)], observed)
+        # a compiled function cannot create modules
+        self._encoder = None if encoder is None else Call(encoder)
+        self._classifier = None if head is None else Call(head)
+        self.whole = WholeFunction(stack, groups, has_negatives, autocast, self.learned_codes)
+
+    @property
+    def key(self) -> Any:
+        """What the function depends on beside its arguments."""
+        return tuple(self.whole.groups), self.whole.has_negatives, self.autocast
+
+    def __call__(self, state: State, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return gradients and new buffers by name, and figures by layer.
+
+        Args:
+            state: The member's tensors.
+            batch: ``images`` and ``wrong`` labels, or the ``inputs`` that a sampler made; ``labels`` and ``features``
+                of the head, if there are any.
+        """
+        pull_codes: Callable[..., Any] | None = None
+        inputs: Tensor | LabeledInput
+        if "inputs" in batch:
+            inputs = batch["inputs"]
+        else:
+            inputs, pull_codes = self._joined(state, batch)
+        parameters: list[dict[str, Tensor]] = []
+        constants: list[dict[str, Tensor]] = []
+        buffers: list[dict[str, Tensor]] = []
+        for index, layer in enumerate(self.template.stack):
+            tensors = part_of(state, f"layers.{index}")
+            trained = {
+                name for name, p in layer.named_parameters() if p.requires_grad and self.whole.trains(index, name)
+            }
+            names = dict(layer.named_parameters())
+            parameters.append({name: tensors[name] for name in names if name in trained})
+            constants.append({name: tensors[name] for name in names if name not in trained})
+            buffers.append({name: tensors[name] for name, _ in layer.named_buffers()})
+        step = self.whole(parameters, constants, buffers, inputs, batch.get("labels"))
+        gradients = {f"layers.{i}.{k}": v for i, values in step.parameters.items() for k, v in values.items()}
+        if pull_codes is not None and step.codebook is not None:
+            gradients |= {f"label_encoder.{k}": v for k, v in pull_codes(step.codebook)[0].items()}
+        figures = {str(index): _flat(local) for index, local in step.losses.items()}
+        head = self.template.head
+        if head is not None and "labels" in batch:
+            features = batch.get("features")
+            if features is None:
+                with autocast_to(self.autocast, batch["labels"].device):
+                    count = len(batch["labels"])
+                    features = head.read({i: head.rows(output[:count]) for i, output in step.outputs.items()})
+            of_head, figures["head"] = self._head(part_of(state, "head"), features, batch["labels"])
+            gradients |= {f"head.{k}": v for k, v in of_head.items()}
+        new_buffers = {f"layers.{i}.{k}": v for i, values in step.buffers.items() for k, v in values.items()}
+        return {"gradients": gradients, "buffers": new_buffers, "figures": figures}
+
+    def _joined(self, state: State, batch: Mapping[str, Any]) -> tuple[LabeledInput, Callable[..., Any] | None]:
+        """Return the images with their labels, and the function of the gradients of learned codes."""
+        encoder, call = self.template.label_encoder, self._encoder
+        assert encoder is not None
+        assert call is not None
+        tensors = part_of(state, "label_encoder")
+        labels = torch.stack([batch["labels"], batch["wrong"]])
+
+        def join(trainable: dict[str, Tensor]) -> tuple[Tensor, LabeledInput]:
+            labeled = call.with_state({**tensors, **trainable}, type(encoder).join, batch["images"], labels)
+            return labeled.codebook, labeled
+
+        if not self.learned_codes:
+            return join({})[1], None
+        trainable = {name: tensors[name] for name, p in encoder.named_parameters() if p.requires_grad}
+        codebook, pullback, labeled = torch.func.vjp(join, trainable, has_aux=True)  # type: ignore[misc]
+        return replace(labeled, codebook=codebook.detach()), pullback
+
+    def _head(self, tensors: State, features: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the gradients and figures of the head, see :meth:`~forwardforward.heads.LinearHead.step`."""
+        head, call = self.template.head, self._classifier
+        assert head is not None
+        assert call is not None
+
+        def loss(trainable: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            result: Tensor = call.with_state({**tensors, **trainable}, type(head).forward, features)
+            return F.cross_entropy(result, labels), result.detach()
+
+        trainable = {name: tensors[name] for name, p in head.named_parameters() if p.requires_grad}
+        gradients: dict[str, Tensor] = {}
+        if trainable:
+            gradients, (value, scores) = torch.func.grad_and_value(loss, has_aux=True)(trainable)
+        else:
+            value, scores = loss({})
+        return gradients, {"loss": value.detach(), "accuracy": (scores.argmax(1) == labels).float().mean()}
+
+
+class MemberScores:
+    """The features of one member's head under labels without class information, and the scores for hard negatives.
+
+    Args:
+        template: The network whose modules are used.
+        kind: The scores that the negatives need: None, ``"head"`` or ``"goodness"``.
+        autocast: Compute precision; None for that of the weights.
+    """
+
+    def __init__(self, template: FFSequential, kind: str | None, autocast: torch.dtype | None) -> None:
+        self.template = template
+        self.kind = kind
+        self.autocast = autocast
+        self._network = Call(template)
+
+    @property
+    def key(self) -> Any:
+        """What the function depends on beside its arguments."""
+        return "scores", self.kind, self.autocast
+
+    def __call__(self, state: State, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return ``features`` and ``scores``, if they are needed.
+
+        Args:
+            state: The member's tensors.
+            batch: ``images``, and the ``labels`` of a head that reads features under random labels.
+        """
+        with autocast_to(self.autocast, batch["images"].device):
+            result: dict[str, Tensor] = self._network.with_state(state, self._compute, batch)
+        return result
+
+    def _compute(self, network: FFSequential, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        images = batch["images"]
+        result: dict[str, Tensor] = {}
+        if network.head is not None:
+            result["features"] = network.scorer.head_features(images, batch.get("labels"))
+            if self.kind == "head":
+                result["scores"] = network.head(result["features"])
+        if self.kind == "goodness":
+            result["scores"] = SumOverLayers(network.classifying_layers())(network.scorer.layer_goodness(images))
+        return result
+
+
+def goodness(network: FFSequential, images: Tensor) -> Tensor:
+    """Return a network's goodness of prepared images under every label, ``(batch, layers, classes)``."""
+    return network.scorer.layer_goodness(images)
+
+
+def logits(network: FFSequential, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Return the one-pass head's logits of prepared images, ``(batch, classes)``."""
+    assert network.head is not None
+    result: Tensor = network.head(network.scorer.head_features(images, labels))
+    return result
+
+
+def local_figures(network: FFSequential, batch: Mapping[str, Any], has_negatives: bool) -> dict[str, dict[str, Tensor]]:
+    """Return every layer's local loss of one batch in evaluation mode, by layer."""
+    inputs = batch.get("inputs")
+    if inputs is None:
+        assert network.label_encoder is not None
+        inputs = network.label_encoder.join(batch["images"], torch.stack([batch["labels"], batch["wrong"]]))
+    samples = Batch(inputs, batch.get("labels"), has_negatives)
+    losses = run_layers(network.stack, inputs, lambda layer, x, skip: layer.local_loss(x, samples, skip))
+    return {str(index): _flat(local) for index, local in enumerate(losses)}
+
+
+def _flat(local: LocalLoss) -> dict[str, Any]:
+    """Return the figures that exist: torch.vmap accepts tensors only."""
+    figures = {name: value for name, value in local.detach()._asdict().items() if value is not None}
+    return {**figures, "parts": dict(local.detach().parts)}
+
+
+def figures_of(values: Mapping[str, Any]) -> LocalLoss:
+    """Return the local losses of all members, with tensors ``(members,)``."""
+    return LocalLoss(**values)
+
+
+class Batched:
+    """Functions of one member's state and batch, computed for all members at once, and compiled if possible.
+
+    Attributes:
+        on_compile: Called before a function is compiled, which takes seconds.
+    """
+
+    def __init__(self) -> None:
+        self.on_compile: Callable[[], None] = lambda: None
+        self._compiled: dict[Any, Callable[..., Any]] = {}
+        self._last_shape: dict[Any, Any] = {}
+        self._fails = False
+
+    def __call__(
+        self,
+        function: MemberGradients | MemberScores,
+        state: State,
+        batch: Mapping[str, Any],
+        training: bool,
+        compile: bool,
+    ) -> Any:
+        """Return the results of all members, ``(members, ...)``.
+
+        Args:
+            function: The function of one member.
+            state: Stacked tensors, ``(members, ...)``.
+            batch: Stacked tensors of the batch.
+            training: Mode of the network.
+            compile: Whether to compile. A batch of another shape than the first is not compiled, unless it occurs twice
+                in succession; if the compiler fails, one warning is issued and nothing more is compiled.
+        """
+        batched: Callable[..., Any] = torch.vmap(function)
+        if not compile or self._fails:
+            return batched(state, batch)
+        key = (function.key, training, tuple(batch))
+        shape = next(iter(batch.values())).shape
+        repeated = self._last_shape.get(key) == shape
+        self._last_shape[key] = shape
+        known = [shapes for other, shapes in self._compiled if other == key]
+        if (key, shape) not in self._compiled and (not known or (repeated and len(known) == 1)):
+            self.on_compile()
+            self._compiled[key, shape] = compile_function(batched)
+        try:
+            return self._compiled.get((key, shape), batched)(state, batch)
+        except Exception as error:  # compilers fail with exceptions of many types; nothing has been updated
+            result = batched(state, batch)  # raises errors of the batch
+            self._fails = True
+            lines = [line.strip() for line in str(error).splitlines()]
+            reason = next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
+            warnings.warn(f"training continues without torch.compile: {reason}", stacklevel=4)
+            return result
