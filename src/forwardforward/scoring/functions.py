@@ -174,8 +174,8 @@ class CandidateGoodness:
         >>> plugins = {"goodness": ff.goodness.SumOfSquares(), "loss": ff.losses.SymBa()}
         >>> layers = ff.FFLinear(8, 6, **plugins), ff.FFLinear(6, 5, **plugins)
         >>> function = CandidateGoodness(layers, ff.label_encoders.Overlay(3), ff.classifiers.Candidates(2))
-        >>> (function(torch.rand(4, 8))[:, 1] == 0).sum(1)
-        tensor([1, 1, 1, 1])
+        >>> function(torch.rand(4, 8)).shape
+        torch.Size([4, 2, 3])
     """
 
     layers: tuple[FFLayer, ...]
