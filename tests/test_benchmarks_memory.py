@@ -120,6 +120,7 @@ def test_checkpointing_gives_the_gradients_of_backpropagation() -> None:
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.slow
 def test_the_command_and_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "DEEP", command.DEEP.replace(widths=(10, 10)))
     out = tmp_path / "memory.json"

@@ -147,6 +147,7 @@ def test_the_label_is_laid_over_the_first_pixels() -> None:
     assert torch.equal(script.overlay(images, torch.tensor([3, 0])), expected)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_replaces_what_it_measures_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], small_product: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

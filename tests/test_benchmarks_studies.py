@@ -192,6 +192,7 @@ def test_the_study_of_thresholds(
     assert all(0.9 < share < 1.1 and share != 1 for share in ends["learned-uniform1"])
 
 
+@pytest.mark.slow
 def test_the_studies_of_activations(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     bench = Bench("benchmarks.activations", activations.BENCH.studies, activations.measure)

@@ -649,7 +649,8 @@ def test_a_full_disk_behind_standard_error_changes_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
-@pytest.mark.parametrize("closed", [">&- 2>&- <&-", pytest.param("2>&1 | true", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&- 2>&- <&-", "2>&1 | true"])
 def test_closed_standard_streams_end_cleanly(closed: str, trained: str) -> None:
     data = Path(trained).with_name("own.npz")
     command = f"{sys.executable} -m forwardforward train {data} {' '.join(QUICK[:-1])} --out run {closed}"

@@ -35,11 +35,12 @@ if not EXAMPLES:
     pytest.skip("this copy contains no examples", allow_module_level=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "examples",
     [
         pytest.param([path for path in EXAMPLES if path.stem in FAST], id="fast"),
-        *(pytest.param([path], id=path.stem, marks=pytest.mark.slow) for path in EXAMPLES if path.stem not in FAST),
+        *(pytest.param([path], id=path.stem) for path in EXAMPLES if path.stem not in FAST),
     ],
 )
 def test_examples_run_from_the_root_and_save_their_figures(examples: list[Path], tmp_path: Path) -> None:
