@@ -174,7 +174,7 @@ def test_the_command_measures_and_replaces_what_it_measures_again(
     }  # fmt: skip
     assert "operations" not in dense
     assert sum(again["operations"]["pair layerwise"].values()) == pytest.approx(1, abs=0.01)
-    assert again["operations"]["product"]["products"] > 0.5
+    assert again["operations"]["product"]["products"] > 0
     assert again["command"].startswith("python -m benchmarks.speed --stacks 20-3x8@4 --precision bf16 --kinds ")
     rendered = {name: render(entries) for name, render in tables.TABLES.items()}
     assert all("20-3x8@4" in rendered[f"speed-{name}"] for name in ("fastest", "eager", "script", "floors"))

@@ -289,8 +289,9 @@ def test_a_second_interrupt_ends_at_once(workers: int) -> None:
     time.sleep(0.3)
     assert process.poll() is None  # the first one waits for the step
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=10)
-    _, errors = process.communicate(timeout=10)
+    # far below the 60 seconds that the data set waits, and enough for a slow machine
+    process.wait(timeout=40)
+    _, errors = process.communicate(timeout=40)
     assert process.returncode == 130
     assert errors == b""
 

@@ -184,6 +184,7 @@ class MemberScores:
         self.kind = kind
         self.autocast = autocast
         self._network = Call(template)
+        self._classifier = SumOverLayers(template.classifying_layers())  # a compiled function makes no objects
 
     @property
     def key(self) -> Any:
@@ -209,7 +210,7 @@ class MemberScores:
             if self.kind == "head":
                 result["scores"] = network.head(result["features"])
         if self.kind == "goodness":
-            result["scores"] = SumOverLayers(network.classifying_layers())(network.scorer.layer_goodness(images))
+            result["scores"] = self._classifier(network.scorer.layer_goodness(images))
         return result
 
 
