@@ -201,6 +201,7 @@ LEFT_OUT = {
     "Representation": "an abstract base", "LabelEncoder": "an abstract base, tested by its subclasses",
     "PerClassGoodness": "an abstract base, tested by its subclasses", "LabelNegatives": "an abstract base",
     "Augmentation": "an abstract base", "Affine": "a result", "LayerOutput": "a result", "Evaluation": "a result",
+    "ReplicaEvaluation": "a result",
     "EpochState": "made by fit", "Interrupted": "an exception",
     "LabeledInput": "made by label encoders in every step", "Documents": "made by Lexicon", "Stack": "made by step",
     "LayerwiseStep": "made by step", "LocalLoss": "a result",
@@ -233,7 +234,7 @@ CALLED_BY_LIBRARY = {
     "Embedding",
     "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "SpatialPool", "SequencePool",
     "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble", "BestInterval",
-    "GoodnessReadout", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps", "FromTorch", "Joint", "Greedy",
+    "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps", "FromTorch", "Joint", "Greedy",
     "Overlapping", "Staggered", "EndToEnd", "FFLayer", "LocalOptimizer",
 }  # fmt: skip
 PUBLIC_METHODS = {"GoodnessReadout.fit", "LocalOptimizer.step", "LocalOptimizer.zero_grad", "FFLayer.setup"}
@@ -249,7 +250,7 @@ ALIASES = {
     "layer": ("block",), "targets": ("labels",),
     "labels": ("targets",),
     "block": ("layer", "layers"), "x": ("images", "inputs", "input"), "loss": ("objective",),
-    "goodness": ("objective",),
+    "goodness": ("objective", "num_classes"),
     "superclasses": ("targets",), "augmentations": ("augmentation", "augment"), "objectives": ("objective",),
     "factory": ("optimizer",), "state": ("state_dict",), "groups": ("group",), "windows": ("window",),
     "factors": ("factor",), "callbacks": ("callback",), "path": ("file", "folder"), "folder": ("path", "run"),

@@ -395,7 +395,7 @@ class FFLayer(nn.Module):
         values = self.outputs(x, skip)
         local: LocalLoss = self.objective(values.goodness_input, batch)
         if not isinstance(local.loss, Tensor) or local.loss.dim():
-            got = f"shape {tuple(local.loss.shape)}" if isinstance(local.loss, Tensor) else repr(local.loss)
+            got = f"shape {tuple(local.loss.shape)}" if isinstance(local.loss, Tensor) else describe(local.loss)
             raise ValueError(
                 f"loss must be one number per batch, such as a mean, got {got} in the layer of {describe(self.block)}"
             )

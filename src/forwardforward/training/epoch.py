@@ -130,8 +130,10 @@ def checked_augmentation(
     """
     with calling("augment", augment, "(images, generator) -> images"):
         augmented = augment(images, generator)
-    if not isinstance(augmented, Tensor) or len(augmented) != len(images):
-        raise TypeError(f"augment must return one image per image of the batch, got {describe(augmented)}")
+    if not isinstance(augmented, Tensor) or augmented.shape != images.shape:
+        raise TypeError(
+            f"augment must return images of the same shape {tuple(images.shape)}, got {describe(augmented)}"
+        )
     return augmented
 
 
