@@ -226,7 +226,7 @@ class Network(nn.Module):
         """
         if not callable(self.classifier):
             raise ValueError(f"classifier must be a function of the goodness, got {describe(self.classifier)}")
-        with calling("classifier", self.classifier, "goodness -> scores"):
+        with calling("classifier", self.classifier, "goodness -> scores", names_parts=True):
             scores = self.classifier(check_finite(goodness))
         if not isinstance(scores, Tensor) or scores.shape != goodness[:, 0].shape:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else describe(scores)

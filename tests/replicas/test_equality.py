@@ -178,7 +178,7 @@ def test_augmentation_draws_from_each_members_generator() -> None:
 
 def test_an_augmentation_that_loses_images_is_refused() -> None:
     replicas = ff.replicate(per_class, SEEDS)
-    with pytest.raises(TypeError, match=r"augment must return one image per image of the batch, got .*7"):
+    with pytest.raises(TypeError, match=r"augment must return images of the same shape .*, got .*7"):
         ff.fit(replicas, data("per_class"), batch_size=8, augment=lambda images, generator: images[1:], progress=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 
@@ -35,4 +36,8 @@ def _memory() -> float:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     except (ImportError, AttributeError, ValueError, OSError):
         return math.inf
-    return memory if limit == resource.RLIM_INFINITY else min(memory, limit)
+    if limit == resource.RLIM_INFINITY:
+        return memory
+    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:  # Linux only
+        limit -= int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    return min(memory, limit)

@@ -16,16 +16,17 @@ ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeE
 
 
 @contextlib.contextmanager
-def calling(name: str, plugin: object, form: str) -> Iterator[None]:
+def calling(name: str, plugin: object, form: str, names_parts: bool = False) -> Iterator[None]:
     """Context manager around a plug-in's call, whose errors name the argument and the form that it must have.
 
     Args:
         name: Name of the argument.
         plugin: The plug-in.
         form: The call and its result, such as ``"(images, generator) -> images"``.
+        names_parts: Whether a ValueError of this library's own plug-ins is unchanged, since it names their argument.
 
     Raises:
-        ValueError: If the call raises one; those of this library's plug-ins are unchanged.
+        ValueError: If the call raises one.
         TypeError: If it fails otherwise.
     """
     try:
@@ -33,7 +34,7 @@ def calling(name: str, plugin: object, form: str) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except ValueError as error:
-        if type(plugin).__module__.startswith("forwardforward."):  # whose errors name an argument of their own
+        if names_parts and type(plugin).__module__.startswith("forwardforward."):
             raise
         raise ValueError(f"{name} {describe(plugin)}: {one_line(error)}") from error
     except ERRORS as error:

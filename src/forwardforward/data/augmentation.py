@@ -140,7 +140,11 @@ class RandomCrop(Augmentation):
         torch.Size([8, 1, 28, 28])
     """
 
-    def __init__(self, padding: Annotated[int, Range(0, 2**12)], fill: float | Literal["mean"] = 0.0) -> None:
+    def __init__(
+        self,
+        padding: Annotated[int, Range(0, 2**12)],
+        fill: Annotated[float, Range(-3e38, 3e38)] | Literal["mean"] = 0.0,
+    ) -> None:
         self.padding = padding
         self.fill = fill
 

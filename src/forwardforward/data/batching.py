@@ -275,9 +275,9 @@ def _warn_of_absent(counts: Tensor) -> None:
 
     Label negatives draw them too: without negatives, an absent class could have the highest goodness in a prediction.
     """
-    absent = (counts == 0).nonzero().flatten().tolist()
-    if absent:
-        listed = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+    absent = (counts == 0).nonzero().flatten()
+    if len(absent):
+        listed = ", ".join(map(str, absent[:10].tolist())) + (", ..." if len(absent) > 10 else "")
         warnings.warn(
             f"train has no samples of {len(absent)} of the {len(counts)} classes ({listed}), which are drawn as wrong "
             "labels too and raise the error; a network of the classes that occur needs labels numbered by "

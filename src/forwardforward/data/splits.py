@@ -70,7 +70,8 @@ class Splits:
                 raise ValueError(f"{part} must have at most {self.num_classes} classes, got {data.num_classes}")
         count = len(self.train) + len(self.validation)
         indices = torch.arange(count, device="cpu")
-        if self.file_order is not None and not torch.equal(self.file_order.cpu().sort().values, indices):
+        order = self.file_order
+        if order is not None and (order.is_meta or not torch.equal(order.cpu().sort().values, indices)):
             raise ValueError(f"file_order must contain each of 0..{count - 1} once, got {describe(self.file_order)}")
         self._share_class_names()
 

@@ -289,7 +289,7 @@ def check_class_names(class_names: Sequence[str] | NDArray[Any], num_classes: in
     """
     names = () if isinstance(class_names, (str, bytes)) else tuple(class_names)
     if isinstance(class_names, (str, bytes)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names must be a sequence of strings, got {class_names!r}")
+        raise TypeError(f"class_names must be a sequence of strings, got {describe(class_names)}")
     names = tuple(str(name) for name in names)  # numpy's strings become Python's
     if not names or "" in names:
         raise ValueError(f"class_names must not be empty, got {names}")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
 from forwardforward._utils.plugins import ERRORS, one_line
 from forwardforward.batches import Batch, LabeledInput
@@ -288,6 +289,7 @@ class FFLayer(nn.Module):
         """
         if not shape:
             raise ValueError("input_shape must have at least one dimension, got ()")
+        check_memory("input_shape", *shape)
         weight = next((p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)), torch.zeros(()))
         zeros = torch.zeros(1, *shape, device=weight.device, dtype=torch.int64 if self.takes_indices else weight.dtype)
         skip = None if skip_shape is None else zeros.new_zeros(1, *skip_shape, dtype=weight.dtype)

@@ -346,7 +346,7 @@ class Recipe:
     def _layers(self, input_shape: tuple[int, ...], num_classes: int, encoder: LabelEncoder | None) -> list[FFLayer]:
         if encoder is not None:  # the first layer receives images with their labels
             input_shape = tuple(encoder.neutral(torch.zeros(1, *input_shape)).shape[1:])
-        with calling("architecture", self.architecture, "(input_shape, widths, num_classes) -> layers"):
+        with calling("architecture", self.architecture, "(input_shape, widths, num_classes) -> layers", True):
             layers = list(self.architecture(input_shape, self.widths, num_classes))
         if not all(isinstance(layer, FFLayer) for layer in layers):
             raise TypeError(f"architecture must return layers, instances of FFLayer, got {describe(layers)}")

@@ -341,7 +341,7 @@ class _Epoch:
 
     def _step(self, running: EpochState, epoch: int, images: Tensor, labels: Tensor | None) -> StepResult:
         state, depth = self.state, len(self.state.model)
-        with calling("schedule", state.schedule, "(depth, epoch, step, epochs) -> groups"):
+        with calling("schedule", state.schedule, "(depth, epoch, step, epochs) -> groups", names_parts=True):
             groups = check_groups(state.schedule(depth, epoch, running.steps, state.epochs), depth)
         name = self.group_names.get(tuple(groups))
         if name is None:
