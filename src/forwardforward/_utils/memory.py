@@ -38,6 +38,6 @@ def _memory() -> float:
         return math.inf
     if limit == resource.RLIM_INFINITY:
         return memory
-    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:  # Linux only
+    with contextlib.suppress(OSError), open("/proc/self/statm", "rb") as file:  # Linux only
         limit -= int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     return min(memory, limit)

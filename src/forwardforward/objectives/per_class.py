@@ -12,7 +12,6 @@ from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, PairLoss
-from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives.base import LocalLoss, Objective, checked_goodness, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
@@ -40,7 +39,7 @@ class ClassObjective(Objective):
         super().__init__()
         if isinstance(goodness, Goodness | GoodnessByPosition):
             raise ValueError(f"goodness must be per class for the loss {describe(loss)}, got {describe(goodness)}")
-        if isinstance(loss, PairLoss | BatchLoss | Objective | PeerNormalization):
+        if isinstance(loss, PairLoss | BatchLoss | Objective):
             raise ValueError(
                 f"loss must compare per-class goodness with labels for a class objective, got {describe(loss)}"
             )
