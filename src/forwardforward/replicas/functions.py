@@ -83,12 +83,12 @@ class MemberGradients:
         # a compiled function cannot create modules
         self._encoder = None if encoder is None else Call(encoder)
         self._classifier = None if head is None else Call(head)
-        self.whole = WholeFunction(stack, groups, has_negatives, autocast, self.learned_codes)
+        self.step_function = WholeFunction(stack, groups, has_negatives, autocast, self.learned_codes)
 
     @property
     def key(self) -> Any:
         """What the function depends on beside its arguments."""
-        return tuple(self.whole.groups), self.whole.has_negatives, self.autocast
+        return tuple(self.step_function.groups), self.step_function.has_negatives, self.autocast
 
     def __call__(self, state: State, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return gradients and new buffers by name, and figures by layer.
@@ -110,13 +110,15 @@ class MemberGradients:
         for index, layer in enumerate(self.template.stack):
             tensors = part_of(state, f"layers.{index}")
             trained = {
-                name for name, p in layer.named_parameters() if p.requires_grad and self.whole.trains(index, name)
+                name
+                for name, p in layer.named_parameters()
+                if p.requires_grad and self.step_function.trains(index, name)
             }
             names = dict(layer.named_parameters())
             parameters.append({name: tensors[name] for name in names if name in trained})
             constants.append({name: tensors[name] for name in names if name not in trained})
             buffers.append({name: tensors[name] for name, _ in layer.named_buffers()})
-        step = self.whole(parameters, constants, buffers, inputs, batch.get("labels"))
+        step = self.step_function(parameters, constants, buffers, inputs, batch.get("labels"))
         gradients = {f"layers.{i}.{k}": v for i, values in step.parameters.items() for k, v in values.items()}
         if pull_codes is not None and step.codebook is not None:
             gradients |= {f"label_encoder.{k}": v for k, v in pull_codes(step.codebook)[0].items()}

@@ -212,8 +212,8 @@ class Replicas(Network):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies, without what is made again."""
-        made = ("_template", "_batched", "_stacked")
-        return {**{k: v for k, v in self.__dict__.items() if k not in made}, "_optimizer": None}
+        derived = ("_template", "_batched", "_stacked")
+        return {**{k: v for k, v in self.__dict__.items() if k not in derived}, "_optimizer": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore copied or pickled replicas."""
@@ -410,8 +410,8 @@ class Replicas(Network):
         template, stacked = self._template, {name: value[part] for name, value in self._stacked.items()}
         batch, has_negatives = self._samples(images, labels, generator, part, autocast, compile)
         function = MemberGradients(template, groups, has_negatives, autocast)
-        inactive = [layer for index, layer in enumerate(template.stack) if index not in function.whole.updated]
-        if 0 in function.whole.updated and self.training:
+        inactive = [layer for index, layer in enumerate(template.stack) if index not in function.step_function.updated]
+        if 0 in function.step_function.updated and self.training:
             batch = without_dropped(self.members[part], batch, dropout)
         with eval_mode(*inactive):
             result: dict[str, Any] = self._batched(function, stacked, batch, self.training, compile)
