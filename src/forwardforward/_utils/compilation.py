@@ -37,5 +37,11 @@ def compile_function(
     return compiled
 
 
+def compiler_reason(error: Exception) -> str:
+    """Return the first line of a compiler's error that is not a heading, such as "backend='inductor' raised:"."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
+
+
 def _no_guards(guards: Sequence[Any]) -> list[bool]:
     return [False] * len(guards)

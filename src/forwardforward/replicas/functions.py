@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forwardforward._utils.compilation import compile_function
+from forwardforward._utils.compilation import compile_function, compiler_reason
 from forwardforward._utils.modes import autocast_to
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.classifiers import SumOverLayers
@@ -297,7 +297,5 @@ class Batched:
         except Exception as error:  # compilers fail with exceptions of many types; nothing has been updated
             result = batched(state, batch)  # raises errors of the batch
             self._fails = True
-            lines = [line.strip() for line in str(error).splitlines()]
-            reason = next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
-            warnings.warn(f"training continues without torch.compile: {reason}", stacklevel=4)
+            warnings.warn(f"training continues without torch.compile: {compiler_reason(error)}", stacklevel=4)
             return result

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from forwardforward._utils.compilation import compile_function
+from forwardforward._utils.compilation import compile_function, compiler_reason
 
 __all__ = ["CompiledFunctions"]
 
@@ -51,8 +51,7 @@ class CompiledFunctions:
         except Exception as error:  # compilers fail with exceptions of many types
             result = function(x, *arguments)  # raises errors of the images
             self._works = False
-            reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
-            warnings.warn(f"classification continues without torch.compile: {reason}", stacklevel=2)
+            warnings.warn(f"classification continues without torch.compile: {compiler_reason(error)}", stacklevel=2)
             return result
 
     def _function(self, function: Callable[..., Any], x: Tensor, any_rows: bool) -> Callable[..., Any] | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.compilation import compiler_reason
 from forwardforward.network import Network
 from forwardforward.step import CompilationError, StepResult, WholeStep
 
@@ -70,18 +71,12 @@ class CompiledStep:
             if generator is not None and state is not None:
                 generator.set_state(state)
             result = step()  # raises errors of the batch
-            self._fall_back(_reason(error))
+            self._fall_back(compiler_reason(error))
             return result
 
     def _fall_back(self, reason: str) -> None:
         self.whole_step = None
         warnings.warn(f"training continues layer by layer, without torch.compile: {reason}", stacklevel=3)
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error that is not a heading, such as "backend='inductor' raised:"."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
 
 
 def _unsupported_torch() -> str | None:
