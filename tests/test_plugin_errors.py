@@ -107,7 +107,7 @@ def test_a_checkpoint_is_not_started_anew_behind_a_link_to_a_missing_file(tmp_pa
     assert link.is_symlink()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 def test_traced_and_scripted_modules_are_blocks_and_modules_without_an_initialization_are_not() -> None:
     for block in (torch.jit.trace(nn.Linear(6, 5), torch.rand(1, 6)), torch.jit.script(nn.Linear(6, 5))):
         assert ff.FFLayer(block)(torch.rand(2, 6)).shape == (2, 5)
@@ -118,3 +118,24 @@ def test_traced_and_scripted_modules_are_blocks_and_modules_without_an_initializ
 
     with pytest.raises(TypeError, match=r"^block must call super\(\).__init__\(\) in its constructor"):
         ff.FFLayer(Uninitialized())
+
+
+@pytest.mark.parametrize(
+    ("objective", "form"),
+    [
+        (ff.objectives.ClassObjective(ff.goodness.ClassGroups(3), ff.normalization.PeerNormalization()), "targets"),
+        (ff.objectives.PairObjective(ff.goodness.SumOfSquares(), nn.functional.cosine_similarity), "negative"),
+    ],
+)
+def test_a_loss_of_another_kind_is_refused_when_the_layer_is_set_up(objective: nn.Module, form: str) -> None:
+    with pytest.raises(TypeError, match=rf"loss must be callable as \(\w+, {form}\) -> loss, got .* which raised"):
+        ff.FFLinear(6, 6, objective=objective).setup((6,))
+
+
+def test_learned_maps_are_refused_if_they_do_not_fit_into_memory_with_gradient_and_momentum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("forwardforward._utils.memory._memory", lambda: 4 * 3 * 10 * 8 * 8 - 1)
+    with pytest.raises(ValueError, match=r"^num_classes and size must lead to tensors that fit"):
+        ff.label_encoders.LearnedChannel(10, size=8)
+    assert ff.label_encoders.RandomChannel(10, size=8).codebook.shape == (10, 1, 8, 8)

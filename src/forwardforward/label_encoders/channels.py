@@ -101,6 +101,7 @@ class LearnedChannel(LabelChannel):
     """
 
     def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
+        check_memory("num_classes and size", 3, num_classes, *_pair(size))  # maps, gradient and momentum
         super().__init__(_random_maps(num_classes, size), learned=True, scale=scale)
 
 

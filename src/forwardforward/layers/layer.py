@@ -326,7 +326,7 @@ class FFLayer(nn.Module):
                         self.objective.check_goodness(goodness)
         except (ValueError, *ERRORS) as error:
             name, reason = PLUGINS.get(operations[-1]), one_line(error)
-            if name is None:
+            if name is None or (isinstance(error, TypeError) and error.__cause__ is not None):  # names its argument
                 raise
             if isinstance(error, ValueError):
                 if name in reason or name == "goodness":  # an objective names its parts

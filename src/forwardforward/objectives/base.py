@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.plugins import calling
 from forwardforward.batches import Batch
 from forwardforward.specs import LayerSpec, Plugin
 
@@ -208,6 +209,22 @@ def checked_goodness(goodness: object, function: object) -> Tensor:
     if not isinstance(goodness, Tensor):
         raise TypeError(f"goodness must return a tensor, got {describe(goodness)} from {describe(function)}")
     return goodness
+
+
+def check_loss(loss: Callable[..., Tensor], form: str, *arguments: Tensor) -> None:
+    """Try a loss of unknown kind, so that one of another kind is refused when the layer is set up.
+
+    Args:
+        loss: The loss.
+        form: Form of the call, for the message.
+        *arguments: Goodness and, for a class loss, labels.
+
+    Raises:
+        TypeError: If the loss fails.
+        ValueError: If the loss raises one.
+    """
+    with torch.no_grad(), calling("loss", loss, form):
+        loss(*arguments)
 
 
 def loss_name(loss: object) -> str:

@@ -13,7 +13,14 @@ from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, checked_goodness, is_cross_entropy, loss_name
+from forwardforward.objectives.base import (
+    LocalLoss,
+    Objective,
+    check_loss,
+    checked_goodness,
+    is_cross_entropy,
+    loss_name,
+)
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
@@ -82,6 +89,8 @@ class PairObjective(Objective):
                 f"goodness must have shape (rows,), or (rows, ...) by position, for a pair objective, "
                 f"got {tuple(goodness.shape)} for one row"
             )
+        if not isinstance(self.loss, PairLoss):
+            check_loss(self.loss, "(positive, negative) -> loss", goodness.repeat(2), goodness.repeat(2))
 
     @property
     def term_name(self) -> str:

@@ -11,8 +11,8 @@ from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
-from forwardforward.losses import BatchLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, checked_goodness, loss_name
+from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
+from forwardforward.objectives.base import LocalLoss, Objective, check_loss, checked_goodness, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
@@ -74,6 +74,9 @@ class ClassObjective(Objective):
         if goodness.shape[1] < 2:
             raise ValueError(f"num_classes must be at least 2, got {goodness.shape[1]}")
         self.num_classes = goodness.shape[1]
+        if not isinstance(self.loss, ClassLoss):
+            targets = torch.tensor([0, 1], device=goodness.device)
+            check_loss(self.loss, "(goodness, targets) -> loss", goodness.repeat(2, 1), targets)
 
     @property
     def term_name(self) -> str:
