@@ -326,10 +326,12 @@ class FFLayer(nn.Module):
                         self.objective.check_goodness(goodness)
         except (ValueError, *ERRORS) as error:
             name, reason = PLUGINS.get(operations[-1]), one_line(error)
-            if name is None or (isinstance(error, TypeError) and error.__cause__ is not None):  # names its argument
+            if name is None:
                 raise
+            if name == "goodness" and (isinstance(error, ValueError) or error.__cause__ is not None):
+                raise  # an objective names its parts
             if isinstance(error, ValueError):
-                if name in reason or name == "goodness":  # an objective names its parts
+                if name in reason:
                     raise
                 raise ValueError(f"{name}: {reason}") from error
             raise TypeError(f"{name} does not accept what this layer passes to it: {reason}") from error
