@@ -331,6 +331,25 @@ def test_the_penalty_of_a_goodness_by_position_is_the_norm_of_each_positive_samp
         TwoThreshold(0, 1, penalty=(0.1, -1))
 
 
+@pytest.mark.parametrize(
+    "loss", [Threshold(theta=0.0), SymBa(alpha=1.0), SwishSymBa(alpha=1.0), TwoThreshold(0.0, 0.0)], ids=str
+)
+def test_the_slope_at_separated_pairs_is_zero_before_it_is_a_subnormal_number(loss):
+    half = torch.linspace(0, 120, 481)
+    positive, negative = half.clone().requires_grad_(), (-half).requires_grad_()
+    slopes = torch.autograd.grad(loss(positive, negative), (positive, negative))
+    exact = [x.double().detach().requires_grad_() for x in (positive, negative)]
+    margin = exact[0] - exact[1]
+    plain = {
+        "SymBa": lambda: torch.log1p(torch.exp(-margin)),
+        "SwishSymBa": lambda: -margin / (1 + torch.exp(margin)),
+    }.get(type(loss).__name__, lambda: torch.log1p(torch.exp(-exact[0])) + torch.log1p(torch.exp(exact[1])))
+    expected = torch.autograd.grad(plain().mean(), exact)
+    for slope, value in zip(slopes, expected, strict=True):
+        assert not ((slope != 0) & (slope.abs() < 1e-30)).any()
+        torch.testing.assert_close(slope.double(), value, rtol=1e-5, atol=1e-20)
+
+
 @given(seed=st.integers(0, 2**16))
 def test_pair_losses_do_not_depend_on_the_order_of_pairs(seed):
     generator = torch.Generator().manual_seed(seed)

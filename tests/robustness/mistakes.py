@@ -90,8 +90,8 @@ MISTAKES = (
     # Losses
     Mistake(
         "losses/pair.py",
-        "F.softplus((theta - positive) / t).mean() + F.softplus((negative - theta) / t).mean()",
-        "F.softplus((theta - positive) / t).mean() + F.softplus(negative - theta).mean()",
+        "_softplus((theta - positive) / t).mean() + _softplus((negative - theta) / t).mean()",
+        "_softplus((theta - positive) / t).mean() + _softplus(negative - theta).mean()",
         "the temperature applies to positive samples only",
     ),
     Mistake(

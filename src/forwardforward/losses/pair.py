@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveFloat, checked
+from forwardforward._utils.numerics import saturated
 from forwardforward._utils.plugins import calling
 from forwardforward.losses.base import PairLoss
 from forwardforward.losses.thresholds import LayerTheta, Theta, layer_value, needs_scale, threshold_value
@@ -101,7 +102,7 @@ class Threshold(PairLoss):
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch, ...)``."""
         theta, t = self.threshold, self.temperature
-        return F.softplus((theta - positive) / t).mean() + F.softplus((negative - theta) / t).mean()
+        return _softplus((theta - positive) / t).mean() + _softplus((negative - theta) / t).mean()
 
     def accuracy(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the share of samples on their side of the threshold, Adamson's layer accuracy (arXiv 2504.11229)."""
@@ -139,7 +140,7 @@ class SymBa(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch, ...)``."""
-        return F.softplus(-self.alpha * (positive - negative)).mean()
+        return _softplus(-self.alpha * (positive - negative)).mean()
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
@@ -164,7 +165,7 @@ class SwishSymBa(SymBa):
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch, ...)``."""
-        return F.silu(-self.alpha * (positive - negative)).mean()
+        return F.silu(saturated(-self.alpha * (positive - negative))).mean()
 
 
 @checked
@@ -219,7 +220,7 @@ class TwoThreshold(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch, ...)``."""
-        loss = F.softplus(self._positive - positive).mean() + F.softplus(negative - self._negative).mean()
+        loss = _softplus(self._positive - positive).mean() + _softplus(negative - self._negative).mean()
         if self._penalty:
             loss = loss + self._penalty * positive.reshape(len(positive), -1).norm(dim=1).mean()
         return loss
@@ -232,3 +233,7 @@ class TwoThreshold(PairLoss):
         """Return the constructor's arguments."""
         thetas = f"theta_positive={self.theta_positive}, theta_negative={self.theta_negative}"
         return f"{thetas}, penalty={self.penalty}"
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return F.softplus(saturated(x))
