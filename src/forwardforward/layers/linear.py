@@ -18,6 +18,9 @@ from forwardforward.normalization import Affine, Normalization
 
 __all__ = ["FFLinear"]
 
+#: Images are padded to the joined input's width if the code adds at most 1 / PADDED_SHARE of their width.
+PADDED_SHARE = 8
+
 
 @checked
 class FFLinear(SharedInput):
@@ -108,8 +111,12 @@ class FFLinear(SharedInput):
         """
         weight, bias = self.block.weight, self.block.bias
         scaled = weight if affine.column_scale is None else weight * affine.column_scale
-        width = x.images.shape[1]
-        z = F.linear(x.images, scaled if width == x.features else scaled[:, :width])
+        missing = x.features - x.images.shape[1]
+        if missing <= x.images.shape[1] // PADDED_SHARE:
+            # the gradient of a part of the weights would be copied into zeros of the size of all weights
+            z = F.linear(F.pad(x.images, (0, missing)) if missing else x.images, scaled)
+        else:
+            z = F.linear(x.images, scaled[:, :-missing])
         code = F.linear(x.codes.to(z.dtype), scaled[:, x.columns])
         if affine.column_shift is not None:
             code = code + F.linear(affine.column_shift.to(weight.dtype), weight)

@@ -7,6 +7,7 @@ operation acts on each element by itself, so no member depends on another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -140,11 +141,20 @@ def _adam(parameter: Tensor, gradient: Tensor, state: State, options: Options) -
     square.mul_(_cast(beta2, square)).addcmul_(_cast(1 - beta2, gradient) * gradient, gradient)
     if options["amsgrad"]:
         square = state["max_exp_avg_sq"].copy_(square.maximum(state["max_exp_avg_sq"]))
-    # in float64, as Python's numbers are: 1 - 0.999 has four digits in float32
-    precise = count.double()
-    size = _cast(rate / (1 - beta1**precise), parameter)
-    correction = _cast((1 - beta2**precise).sqrt(), parameter)
+    first, second = _bias_corrections(count, beta1, beta2)
+    size = _cast(rate / first, parameter)
+    correction = _cast(second.sqrt(), parameter)
     parameter.addcdiv_(size * mean, square.sqrt().div_(correction).add_(_cast(options["eps"], parameter)), value=-1)
+
+
+def _bias_corrections(count: Tensor, *betas: Any) -> Tensor:
+    """Return ``1 - beta ** count`` for each beta, in float64: 1 - 0.999 has four digits in float32.
+
+    The compiler computes an exponential that is used twice once per parameter, and a power once per few elements, which
+    would take longer than the rest of the update.
+    """
+    logarithms = [beta.log() if isinstance(beta, Tensor) else math.log(beta) if beta else -math.inf for beta in betas]
+    return 1 - torch.stack([count.double() * logarithm for logarithm in logarithms]).exp()
 
 
 def _is_used(number: Any) -> bool:
