@@ -107,7 +107,7 @@ class FFSequential(Network):
         num_classes: NumClasses | None = None,
         preprocessing: Preprocessing | None = None,
         input_shape: Sequence[PositiveInt] | None = None,
-        chunk_size: PositiveInt = 2**23,
+        chunk_size: PositiveInt = 2**22,
     ) -> None:
         super().__init__(preprocessing)
         if objective is not None and (goodness is not None or loss is not None):

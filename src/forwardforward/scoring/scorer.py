@@ -39,7 +39,7 @@ class Scorer:
     layers: tuple[FFLayer, ...]
     encoder: LabelEncoder | None = None
     head: LinearHead | None = None
-    chunk_size: int = 2**23
+    chunk_size: int = 2**22
     compiled: CompiledFunctions | None = None
 
     def goodness(self, images: Tensor, labels: Tensor) -> Tensor:
