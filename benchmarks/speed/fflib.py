@@ -64,7 +64,7 @@ def training_step(stack: Stack, workload: Workload) -> Callable[[], Any]:
 
 
 def classifications(stack: Stack, workload: Workload, images: Tensor) -> dict[str, Callable[[], Any]]:
-    """Return the classification of images by fflib and by a network of this library with a pair objective.
+    """Return the classification of images by fflib and by a compiled network of this library with a pair objective.
 
     Args:
         stack: Its stack.
@@ -73,6 +73,7 @@ def classifications(stack: Stack, workload: Workload, images: Tensor) -> dict[st
     """
     device = workload.images.device
     network, model = _network(stack, device), stack.pair().to(device)
+    model.compile_scoring()
     probes = importlib.import_module("fflib.probes.one_hot")
     probe = probes.TryAllClasses(lambda x, y: network(torch.cat((x, y), 1)), CLASSES)
 
