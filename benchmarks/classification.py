@@ -22,8 +22,8 @@ import contextlib
 import itertools
 import json
 import math
-import os
-import platform
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from torch import Tensor
 
 import forwardforward as ff
 from benchmarks.command_line import Parser, bounded, one_line_errors, several
+from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT, write
 from benchmarks.timing import compare
 from forwardforward.classifiers import Candidates, SumOverLayers
@@ -261,6 +262,7 @@ def trained_on_mnist(
         epochs=options.epochs,
         batch_size=options.batch_size,
         precision=options.training_precision,
+        compile=True,
         progress=not options.no_progress,
     )
     goodness = torch.cat([pair.layer_goodness(images) for images in validation.inputs.split(BATCH_SIZE)])
@@ -301,28 +303,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--training-precision", choices=tuple(PRECISIONS), default="float32")
     parser.add_argument("--no-progress", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "classification.json")
-    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(words)
     for name, choices in (("dense", {*DENSE, "none"}), ("precisions", set(PRECISIONS))):
         if unknown := set(getattr(options, name)) - choices:
             parser.error(f"argument --{name}: must be of {', '.join(sorted(choices))}, got {', '.join(unknown)}")
     with one_line_errors(parser.prog, "--images or --dense-images"):
-        measure(options)
+        measure(options, shlex.join(["python", "-m", "benchmarks.classification", *words]))
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Measure every network, and print and write the results."""
+def measure(options: argparse.Namespace, command: str) -> None:
+    """Measure every network, and print and write the results.
+
+    Args:
+        options: Options of the command line.
+        command: The command, for the file of results.
+    """
     torch.set_num_threads(options.threads)
     convolutional = {name: measure_convolutions(name, options) for name in NETWORKS}
     dense = {name: measure_dense(name, options) for name in options.dense if name != "none"}
     content = {
-        "command": "python -m benchmarks.classification"
-        + (f" --images {options.images}" if options.images else "")
-        + (f" --data-dir DIR --epochs {options.epochs}" if options.data_dir else ""),
+        "command": command,
         "rounds": options.rounds,
-        "threads": options.threads,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "torch": torch.__version__,
+        "machine": describe_machine("cpu"),
         "bound": BOUND,
         "networks": convolutional,
         "dense": dense,
