@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_classification(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(lines) == 2
     assert all("  3 images with 10 labels: " in line for line in lines)
     content = json.loads(out.read_text(encoding="utf-8"))
-    assert content["command"] == "python -m benchmarks.classification --images 3"
+    assert content["command"] == shlex.join(["python", "-m", "benchmarks.classification", "--images", "3", *words])
     assert list(content["networks"]) == list(classification.NETWORKS)
     assert {row["images"] for row in content["networks"].values()} == {3}
     assert [usual for _, _, usual in classification.NETWORKS.values()] == [20, 20]
