@@ -428,6 +428,7 @@ BENCH = Bench(
             measured_images,
         ),
     ),
+    paper="2307.04205",
     measure=measure,
     page=ROOT / "docs" / "papers" / "activations.md",
     about=__doc__ or "",

@@ -199,6 +199,7 @@ def draw(folder: Path, settings: Mapping[Setting, Cells]) -> list[Path]:
 BENCH = Bench(
     "benchmarks.thresholds",
     (Study("thresholds", "Thresholds", ROWS, ("mnist", "imdb"), draw=draw, quick=QUICK, remark=remark),),
+    paper="2307.04205",
     measure=measure,
     page=ROOT / "docs" / "papers" / "thresholds.md",
     about=__doc__ or "",

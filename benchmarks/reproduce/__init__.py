@@ -10,7 +10,7 @@ and is listed in :data:`~benchmarks.reproduce.registry.MODULES`; a listed module
     class Mine:
         name = "mine"                          # `reproduce mine`; folder of the cells below benchmarks/results
         paper = "2504.11229"                   # arXiv number
-        studies = {"delay": "Delay by depth"}  # `reproduce mine/delay`, and a title
+        titles = {"delay": "Delay by depth"}   # `reproduce mine/delay`, and a title
 
         def jobs(self, place):                 # every cell, finished or not, in the order in which to run them
             for setting in self.settings(place.tiny):
@@ -22,10 +22,11 @@ and is listed in :data:`~benchmarks.reproduce.registry.MODULES`; a listed module
                         goal=f"depth {depth}, width {width}",  # equal for the paper's setting and smaller ones
                         setting=setting.description(),         # differences from the paper's setting, "" if none
                         data="mnist",
-                        work=setting.epochs * setting.images * setting.seeds * multiply_adds(depth, width),
+                        work=2 * multiply_adds(depth, width) * setting.epochs * setting.images * setting.seeds,
                         kind="dense",          # trainings of a kind have about the same seconds per unit of work
                         steps=...,             # optimizer steps, whose overhead counts in small networks
                         is_finished=(place.results / "mine" / f"{name}.json").exists(),
+                        seconds=..., device=...,               # of a finished cell: what it took, and where
                         key=(depth, width, setting),           # anything that `run` needs
                     )
 

@@ -28,6 +28,7 @@ class Place:
         device: Device to train on.
         deadline: Time at which to stop, as ``time.monotonic`` measures it.
         progress: Whether to show progress bars.
+        precision: Compute precision of cells with the paper's setting, ``"float32"`` or ``"bf16"``.
         tiny: Whether to train a few tiny cells on scikit-learn's digits in place of the studies' own.
     """
 
@@ -38,7 +39,12 @@ class Place:
     device: str = "cpu"
     deadline: float = math.inf
     progress: bool = False
+    precision: str = "float32"
     tiny: bool = False
+
+    def page(self, path: Path) -> Path:
+        """Return a page of the repository's documentation as a page of the folder ``docs``."""
+        return self.docs / path.relative_to(ROOT / "docs") if path.is_relative_to(ROOT / "docs") else path
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,14 @@ class Job:
             the paper's setting and cells with smaller ones.
         setting: Differences from the paper's setting in words; "" if there are none.
         data: Name of the data set.
-        work: Multiply-adds of one forward pass, times the samples of all epochs that remain after earlier stages.
+        work: Multiply-adds of the forward passes of all steps, positive and negative samples counted apart. For a
+            finished cell, all that took ``seconds``; otherwise what remains after the earlier stages of the training.
         kind: Trainings of a kind take about the same time per unit of work: ``"dense"`` or ``"convolutional"``, with
             ``", bf16"`` in this precision.
-        steps: Number of optimizer steps after earlier stages.
+        steps: Number of optimizer steps, counted in the same way.
         is_finished: Whether the cell's file exists.
         seconds: Measured duration of a finished cell.
-        device: Device that measured it, as ``machine.device_name`` names it.
+        device: Device that measured it, as :func:`benchmarks.machine.device_name` names it.
         training: Name of the training of which the cell is a stage; default: the cell's name.
         stage: Position among the stages of the training.
         key: What the studies' ``run`` needs; not used by the runner.
@@ -93,7 +100,7 @@ class Studies(Protocol):
         """Number of the paper on arXiv."""
 
     @property
-    def studies(self) -> Mapping[str, str]:
+    def titles(self) -> Mapping[str, str]:
         """Title of each study, by its name."""
 
     def jobs(self, place: Place) -> Iterable[Job]:

@@ -1,0 +1,148 @@
+"""The state of every table, figure and claim, as text for the terminal and as tables for the page of commands."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.markdown import table
+from benchmarks.pages import filled, write
+from benchmarks.reproduce.interface import Job, Studies, states
+from benchmarks.reproduce.order import Entry
+from benchmarks.reproduce.papers import PAPERS, Item, Paper
+from benchmarks.reproduce.registry import shown_by
+
+__all__ = ["cell_lines", "duration", "item_lines", "jobs_of", "state_of", "write_page"]
+
+#: Page of commands, below the folder of pages.
+PAGE = Path("papers") / "from_paper_to_code.md"
+
+#: Jobs of every module of studies, with the studies.
+Jobs = Mapping[str, tuple[Studies, Sequence[Job]]]
+
+
+def jobs_of(item: Item, jobs: Jobs) -> list[Job]:
+    """Return an item's cells."""
+    name, _, study = item.studies.partition("/")
+    if name not in jobs:
+        return []
+    studies, every = jobs[name]
+    return [
+        job
+        for job in shown_by(every, [study] if study else list(studies.titles))
+        if any(fnmatch.fnmatchcase(job.name, pattern) for pattern in item.cells)
+    ]
+
+
+def state_of(item: Item, jobs: Jobs, results: Path) -> str:
+    """Return an item's state in words.
+
+    Args:
+        item: The item.
+        jobs: Jobs of every module of studies, by name.
+        results: Folder of the finished cells and of summaries of runs.
+    """
+    if item.studies:
+        counts = Counter(states(jobs_of(item, jobs)).values())
+        total = sum(counts.values())
+        if not total:
+            return "no study"
+        if counts["done"] == total:
+            return f"done ({_cells(total)})"
+        parts = [f"{counts[state]} {state}" for state in ("done", "reduced") if counts[state]]
+        return f"{', '.join(parts)}, of {_cells(total)}" if parts else f"not run ({_cells(total)})"
+    if item.runs:
+        if count := len(list(results.glob(item.runs))):
+            return f"done ({count} seed{'' if count == 1 else 's'})"
+        is_reduced = bool(item.smaller_runs) and any(results.glob(item.smaller_runs))
+        return "reduced (fewer epochs)" if is_reduced else "not run"
+    return ""
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
+
+
+def command_of(item: Item) -> str:
+    """Return the command that reproduces an item, "" for those without a training."""
+    return item.command or (f"python -m benchmarks reproduce {item.studies}" if item.studies else "")
+
+
+def item_lines(jobs: Jobs, results: Path, seconds: Callable[[Iterable[Job]], float]) -> list[str]:
+    """Return the lines of `--list`: each paper's items with their states and estimates.
+
+    Args:
+        jobs: Jobs of every module of studies, by name.
+        results: Folder of the finished cells and of summaries of runs.
+        seconds: Estimated duration of what is missing of some cells with the papers' settings.
+    """
+    lines = []
+    for paper in PAPERS:
+        lines += ["", f"{paper.title.replace('*', '')}, arXiv {paper.number}"]
+        for item in paper.items:
+            state = state_of(item, jobs, results) or f"({item.remark})"
+            missing = [job for job in jobs_of(item, jobs) if not job.is_finished and not job.setting]
+            estimate = duration(seconds(missing)) if missing else ""
+            lines.append(f"  {item.name:<14}  {state:<34} {estimate:>10}  {item.shows}")
+            if command := command_of(item):
+                lines.append(f"  {'':<14}  {command}")
+    return lines
+
+
+def cell_lines(
+    jobs: Jobs, order: Sequence[Entry], seconds: Callable[[Job], float], is_available: Callable[[str], bool]
+) -> list[str]:
+    """Return one line per cell: the unfinished ones in the order in which they run, then the finished ones.
+
+    Args:
+        jobs: Jobs of every selected module of studies, by name.
+        order: The unfinished cells in their order.
+        seconds: Estimated duration of a cell.
+        is_available: Whether the files of a data set are at hand.
+    """
+    goals = {name: states(every) for name, (_, every) in jobs.items()}
+    lines = []
+    for number, (studies, job) in enumerate(order, start=1):
+        state = goals[studies.name][job.goal] if is_available(job.data) else "data not available"
+        lines.append(f"{number:>4}  {state:<8}  {duration(seconds(job)):>9}  {studies.name}/{job.name}")
+    for name, (_, every) in jobs.items():
+        for job in every:
+            if job.is_finished:
+                state = "reduced" if job.setting else "done"
+                took = "" if job.seconds is None else duration(job.seconds)
+                lines.append(f"{'':>4}  {state:<8}  {took:>9}  {name}/{job.name}")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, such as 34 min or 12 h."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{max(seconds, 0):.0f} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:,.0f} h"
+
+
+def write_page(jobs: Jobs, results: Path, docs: Path) -> None:
+    """Write the tables of the page of commands.
+
+    Args:
+        jobs: Jobs of every module of studies, by name.
+        results: Folder of the finished cells and of summaries of runs.
+        docs: Folder of the pages.
+    """
+    for paper in PAPERS:
+        text = filled(docs / PAGE, f"items-{paper.name}", item_table(paper, jobs, results))
+        if text != (docs / PAGE).read_text(encoding="utf-8"):
+            write(docs / PAGE, text)
+
+
+def item_table(paper: Paper, jobs: Jobs, results: Path) -> str:
+    """Return the Markdown table of a paper's items."""
+    rows = []
+    for item in paper.items:
+        command = f"`{command_of(item)}`" if command_of(item) else ""
+        here = "; ".join(filter(None, (command, item.remark)))
+        rows.append((item.name, item.shows, here, state_of(item, jobs, results) or "not a training"))
+    return table(("in the paper", "what it shows", "here", "state"), rows, numbers=False)
