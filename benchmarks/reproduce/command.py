@@ -16,11 +16,12 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import results_table
 from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors
 from benchmarks.pages import ROOT
 from benchmarks.reproduce.available import is_available
 from benchmarks.reproduce.interface import Job, Place, Studies
-from benchmarks.reproduce.listing import Jobs, cell_lines, duration, item_lines, write_page
+from benchmarks.reproduce.listing import Jobs, cell_lines, duration, item_lines, write_pages
 from benchmarks.reproduce.order import Entry, ordered
 from benchmarks.reproduce.registry import load_studies, names, selected, shown_by
 from benchmarks.reproduce.speed import Speed
@@ -187,4 +188,6 @@ def _render(chosen: Sequence[Studies], place: Place) -> None:
         studies.render(place)
         print(f"rendered {studies.name}", flush=True)
     everything = [(studies, tuple(studies.titles)) for studies in load_studies()]
-    write_page(_jobs(everything, place), place.results, place.docs)
+    write_pages(_jobs(everything, place), place.results, place.docs)
+    if place.docs == ROOT / "docs":
+        results_table.main([])

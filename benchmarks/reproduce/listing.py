@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.markdown import table
 from benchmarks.pages import filled, write
-from benchmarks.reproduce.interface import Job, Studies, states
+from benchmarks.reproduce.interface import Job, State, Studies, states
 from benchmarks.reproduce.order import Entry
-from benchmarks.reproduce.papers import PAPERS, Item, Paper
+from benchmarks.reproduce.papers import ABSENT, PAPERS, Item, Paper
 from benchmarks.reproduce.registry import shown_by
 
-__all__ = ["cell_lines", "duration", "item_lines", "jobs_of", "state_of", "write_page"]
+__all__ = ["cell_lines", "duration", "item_lines", "jobs_of", "state_of", "write_pages"]
 
-#: Page of commands, below the folder of pages.
-PAGE = Path("papers") / "from_paper_to_code.md"
+#: Page of commands and index of the papers, below the folder of pages.
+COMMANDS, INDEX = Path("papers") / "from_paper_to_code.md", Path("papers") / "index.md"
 
 #: Jobs of every module of studies, with the studies.
 Jobs = Mapping[str, tuple[Studies, Sequence[Job]]]
@@ -45,20 +46,25 @@ def state_of(item: Item, jobs: Jobs, results: Path) -> str:
         results: Folder of the finished cells and of summaries of runs.
     """
     if item.studies:
-        counts = Counter(states(jobs_of(item, jobs)).values())
-        total = sum(counts.values())
-        if not total:
-            return "no study"
-        if counts["done"] == total:
-            return f"done ({_cells(total)})"
-        parts = [f"{counts[state]} {state}" for state in ("done", "reduced") if counts[state]]
-        return f"{', '.join(parts)}, of {_cells(total)}" if parts else f"not run ({_cells(total)})"
+        state = _counted(Counter(states(jobs_of(item, jobs)).values()))
+        return f"{state}: data not available" if item.data in ABSENT and state.startswith("not run") else state
     if item.runs:
         if count := len(list(results.glob(item.runs))):
             return f"done ({count} seed{'' if count == 1 else 's'})"
         is_reduced = bool(item.smaller_runs) and any(results.glob(item.smaller_runs))
         return "reduced (fewer epochs)" if is_reduced else "not run"
     return ""
+
+
+def _counted(counts: Counter[State]) -> str:
+    """Return the state of several goals in words."""
+    total = sum(counts.values())
+    if not total:
+        return "no study"
+    if counts["done"] == total:
+        return f"done ({_cells(total)})"
+    parts = [f"{number} {state}" for state, number in counts.items() if state != "missing"]
+    return f"{', '.join(parts)}, of {_cells(total)}" if parts else f"not run ({_cells(total)})"
 
 
 def _cells(count: int) -> str:
@@ -82,13 +88,17 @@ def item_lines(jobs: Jobs, results: Path, seconds: Callable[[Iterable[Job]], flo
     for paper in PAPERS:
         lines += ["", f"{paper.title.replace('*', '')}, arXiv {paper.number}"]
         for item in paper.items:
-            state = state_of(item, jobs, results) or f"({item.remark})"
             missing = [job for job in jobs_of(item, jobs) if not job.is_finished and not job.setting]
             estimate = duration(seconds(missing)) if missing else ""
-            lines.append(f"  {item.name:<14}  {state:<34} {estimate:>10}  {item.shows}")
-            if command := command_of(item):
-                lines.append(f"  {'':<14}  {command}")
+            parts = (state_of(item, jobs, results), estimate, command_of(item), _plain(item.remark))
+            lines += [f"  {item.name}: {item.shows}", f"      {'; '.join(filter(None, parts))}"]
     return lines
+
+
+def _plain(text: str) -> str:
+    """Return Markdown as plain text: names of objects without their module, text of links."""
+    text = re.sub(r"\{\w+\}`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("`", "")
 
 
 def cell_lines(
@@ -124,18 +134,19 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:,.0f} h"
 
 
-def write_page(jobs: Jobs, results: Path, docs: Path) -> None:
-    """Write the tables of the page of commands.
+def write_pages(jobs: Jobs, results: Path, docs: Path) -> None:
+    """Write the tables of the page of commands and of the papers' index.
 
     Args:
         jobs: Jobs of every module of studies, by name.
         results: Folder of the finished cells and of summaries of runs.
         docs: Folder of the pages.
     """
-    for paper in PAPERS:
-        text = filled(docs / PAGE, f"items-{paper.name}", item_table(paper, jobs, results))
-        if text != (docs / PAGE).read_text(encoding="utf-8"):
-            write(docs / PAGE, text)
+    tables = [(docs / COMMANDS, f"items-{paper.name}", item_table(paper, jobs, results)) for paper in PAPERS]
+    for page, marker, content in (*tables, (docs / INDEX, "papers", paper_table(jobs, docs))):
+        text = filled(page, marker, content)
+        if text != page.read_text(encoding="utf-8"):
+            write(page, text)
 
 
 def item_table(paper: Paper, jobs: Jobs, results: Path) -> str:
@@ -146,3 +157,16 @@ def item_table(paper: Paper, jobs: Jobs, results: Path) -> str:
         here = "; ".join(filter(None, (command, item.remark)))
         rows.append((item.name, item.shows, here, state_of(item, jobs, results) or "not a training"))
     return table(("in the paper", "what it shows", "here", "state"), rows, numbers=False)
+
+
+def paper_table(jobs: Jobs, docs: Path) -> str:
+    """Return the Markdown table of the papers, with a link to each page that exists."""
+    rows = []
+    for paper in PAPERS:
+        of_paper = {name: every for name, (studies, every) in jobs.items() if studies.paper == paper.number}
+        page = f"{paper.page}.md"
+        title = f"[{paper.title}]({page})" if (docs / "papers" / page).exists() else paper.title
+        commands = [f"`python -m benchmarks reproduce {name}`" for name in of_paper]
+        counts = Counter(state for every in of_paper.values() for state in states(every).values())
+        rows.append((f"{title}, arXiv {paper.number}", paper.question, "<br>".join(commands), _counted(counts)))
+    return table(("paper", "question", "studies", "state"), rows, numbers=False)
