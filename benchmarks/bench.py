@@ -7,8 +7,8 @@ A bench is a module:
     if __name__ == "__main__":
         BENCH.main()
 
-A training that is part of several tables runs once. `python -m benchmarks reproduce` runs the cells of every bench in one
-order of worth; the protocol of :mod:`benchmarks.reproduce` is implemented here.
+A training that is part of several tables runs once. A bench has what the runner of all studies needs, see
+:mod:`benchmarks.reproduce`.
 """
 
 from __future__ import annotations

@@ -80,9 +80,11 @@ def _trained(study: Study) -> list[Row]:
 
 
 def _planned(study: Study, place: Place) -> Iterator[Cell]:
-    """Return the cells of a study's own setting and of its smaller ones."""
-    settings = [(setting, study.seeds) for setting in (Setting(precision=place.precision), *study.reduced)]
-    if study.quick is not None:
+    """Return the cells of a study's own setting, and of its reduced setting or else of its quick one."""
+    settings = [(Setting(precision=place.precision), study.seeds)]
+    if study.reduced is not None:
+        settings.append((study.reduced, study.seeds))
+    elif study.quick is not None:
         settings.append((study.quick, study.seeds[:1]))
     for setting, seeds in settings:
         for seed, data, row in itertools.product(seeds, study.data, _trained(study)):
@@ -130,7 +132,8 @@ def _job(cell: Cell, studies: Sequence[Study], content: Content | None, previous
         setting=replace(cell.setting, precision="float32").description() if _is_smaller(cell.setting) else "",
         data=cell.data,
         work=float(passes * epochs * images * work),
-        kind=("convolutional" if is_convolutional else "dense") + (", bf16" if cell.setting.precision == "bf16" else ""),
+        kind=("convolutional" if is_convolutional else "dense")
+        + (", bf16" if cell.setting.precision == "bf16" else ""),
         steps=epochs * -(-images // recipe.batch_size),
         is_finished=content is not None,
         seconds=None if content is None else content["seconds"],
@@ -171,7 +174,7 @@ class _Layers:
         return hash(self.key)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _multiply_adds(
     layers: _Layers, widths: tuple[int, ...], input_shape: tuple[int, ...], num_classes: int
 ) -> tuple[int, bool]:

@@ -20,9 +20,9 @@ from benchmarks import results_table
 from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors
 from benchmarks.pages import ROOT
 from benchmarks.reproduce.available import is_available
-from benchmarks.reproduce.interface import Job, Place, Studies
+from benchmarks.reproduce.interface import Place, Studies
 from benchmarks.reproduce.listing import Jobs, cell_lines, duration, item_lines, write_pages
-from benchmarks.reproduce.order import Entry, ordered
+from benchmarks.reproduce.order import ordered
 from benchmarks.reproduce.registry import load_studies, names, selected, shown_by
 from benchmarks.reproduce.speed import Speed
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line
@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="see --list (default: all)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--list", action="store_true", help="list every table and figure with its state; with STUDY, every cell in order"
+        "--list",
+        action="store_true",
+        help="list every table and figure with its state; with STUDY, every cell in order",
     )
     what.add_argument("--render", action="store_true", help="train nothing, write what follows from the finished cells")
     parser.add_argument("--minutes", type=bounded(float, 0), default=math.inf, help="stop after this many minutes")

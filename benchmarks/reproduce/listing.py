@@ -26,15 +26,20 @@ Jobs = Mapping[str, tuple[Studies, Sequence[Job]]]
 
 def jobs_of(item: Item, jobs: Jobs) -> list[Job]:
     """Return an item's cells."""
-    name, _, study = item.studies.partition("/")
+    return [
+        job
+        for job in _of_studies(item.studies, jobs)
+        if any(fnmatch.fnmatchcase(job.name, pattern) for pattern in item.cells)
+    ]
+
+
+def _of_studies(word: str, jobs: Jobs) -> list[Job]:
+    """Return the cells of studies that are named as on the command line."""
+    name, _, study = word.partition("/")
     if name not in jobs:
         return []
     studies, every = jobs[name]
-    return [
-        job
-        for job in shown_by(every, [study] if study else list(studies.titles))
-        if any(fnmatch.fnmatchcase(job.name, pattern) for pattern in item.cells)
-    ]
+    return shown_by(every, [study] if study else list(studies.titles))
 
 
 def state_of(item: Item, jobs: Jobs, results: Path) -> str:
@@ -47,7 +52,12 @@ def state_of(item: Item, jobs: Jobs, results: Path) -> str:
     """
     if item.studies:
         state = _counted(Counter(states(jobs_of(item, jobs)).values()))
-        return f"{state}: data not available" if item.data in ABSENT and state.startswith("not run") else state
+        if state.startswith("not run"):
+            if any(job.is_finished for job in _of_studies(item.smaller, jobs)):
+                return f"reduced (in {item.smaller})"
+            if item.data in ABSENT:
+                return f"{state}: data not available"
+        return state
     if item.runs:
         if count := len(list(results.glob(item.runs))):
             return f"done ({count} seed{'' if count == 1 else 's'})"

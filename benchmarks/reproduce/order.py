@@ -12,37 +12,42 @@ __all__ = ["ORDER", "Entry", "ordered"]
 #: A cell with the studies that it belongs to.
 Entry = tuple[Studies, Job]
 
-#: Patterns of ``NAME/STUDY/CELL``, the most useful first, by type of device. On a GPU the papers' settings are
-#: affordable, and one seed of each result is worth more than three seeds of one; on a CPU they are smaller settings, and
-#: the narrow networks of the training dynamics.
+#: Patterns of ``own NAME/STUDY/CELL`` for cells with the paper's setting and ``smaller NAME/STUDY/CELL`` for others, the
+#: most useful first, by type of device. On a GPU the papers' settings are affordable, and one seed of each result is
+#: worth more than three seeds of one; on a CPU they are smaller settings and the narrow networks of training dynamics.
 ORDER: Mapping[str, tuple[str, ...]] = {
     "cuda": (
-        "trifecta/table2/tff-s_cifar10_*seed0*",
-        "dynamics/*",
-        "trifecta/table1/symba*seed0*",
-        "trifecta/table1/ftl10*seed0*",
-        "trifecta/table1/ftl2*seed0*",
-        "trifecta/table1/*",
-        "trifecta/table3/tff-d_cifar10_*seed0*",
-        "thresholds/*seed0*",
-        "activations/*seed0*",
-        "self_supervision/*",
-        "trifecta/*_cifar10_*seed0*",
-        "trifecta/*_mnist_*seed0*",
-        "trifecta/*_fashion-mnist_*seed0*",
+        "own trifecta/table2/tff-s_cifar10_*seed0*",
+        "own dynamics/*",
+        "own trifecta/table1/symba*seed0*",
+        "own trifecta/table1/ftl10*seed0*",
+        "own trifecta/table1/ftl2*seed0*",
+        "own trifecta/table1/*",
+        "own trifecta/table3/tff-d_cifar10_*seed0*",
+        "own thresholds/*seed0*",
+        "own activations/*seed0*",
+        "own self_supervision/*",
+        "own trifecta/*_cifar10_*seed0*",
+        "own trifecta/*_mnist_*seed0*",
+        "own trifecta/*_fashion-mnist_*seed0*",
     ),
     "cpu": (
-        "seven_percent/*",
-        "thresholds/*_width*",
-        "activations/*_width*",
-        "dynamics/*_width100_*",
-        "trifecta/table1/*_width*",
-        "trifecta/*_width*",
-        "self_supervision/*",
-        "dynamics/*",
-        "trifecta/table2/tff-s_mnist_*epochs10",
-        "thresholds/*seed0*",
-        "activations/*seed0*",
+        "* seven_percent/*",
+        "* dynamics/*_width100_*",
+        "smaller trifecta/table1/*",
+        "smaller trifecta/mnist10/*",
+        "smaller self_supervision/pretexts/*_mnist_*",
+        "smaller thresholds/*seed0*",
+        "smaller activations/*seed0*",
+        "* dynamics/*_width400_*",
+        "smaller trifecta/*",
+        "smaller self_supervision/*",
+        "smaller *",
+        "* dynamics/*",
+        "own trifecta/table2/tff-s_mnist_*epochs10",
+        "own thresholds/*seed0*",
+        "own activations/*seed0*",
+        "own self_supervision/*",
     ),
 }
 
@@ -50,8 +55,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
 def ordered(entries: Iterable[Entry], device: str, order: Mapping[str, Sequence[str]] = ORDER) -> list[Entry]:
     """Return the unfinished cells in the order in which to run them.
 
-    Smaller settings of goals that are done are left out. Cells without a pattern come last: on a GPU those with the
-    paper's setting first, elsewhere those with smaller settings. Earlier stages of a training precede later ones.
+    Smaller settings of goals that are done are left out. Cells without a pattern come last, with smaller settings before
+    the paper's on a CPU and after them on a GPU, as do cells that match the same pattern. Earlier stages of a training
+    precede later ones.
 
     Args:
         entries: Cells in the order of their studies.
@@ -66,13 +72,16 @@ def ordered(entries: Iterable[Entry], device: str, order: Mapping[str, Sequence[
         (studies, job) for studies, job in every if not job.is_finished and done[studies.name][job.goal] != "done"
     ]
 
-    def rank(entry: Entry) -> int:
+    def rank(entry: Entry) -> tuple[int, bool]:
         studies, job = entry
-        paths = [f"{studies.name}/{study}/{job.name}" for study in job.studies]
-        for number, pattern in enumerate(patterns):
-            if any(fnmatch.fnmatchcase(path, pattern) for path in paths):
-                return number
-        return len(patterns) + int(bool(job.setting) == is_gpu)
+        kind = "smaller" if job.setting else "own"
+        paths = [f"{kind} {studies.name}/{study}/{job.name}" for study in job.studies]
+        matching = (
+            number
+            for number, pattern in enumerate(patterns)
+            if any(fnmatch.fnmatchcase(path, pattern) for path in paths)
+        )
+        return next(matching, len(patterns)), (job.setting != "") == is_gpu
 
     result: dict[tuple[str, str], Entry] = {}
     for studies, job in sorted(waiting, key=rank):

@@ -10,10 +10,10 @@ from benchmarks.reproduce.interface import Job, Studies
 
 __all__ = ["MODULES", "load_studies", "names", "selected", "shown_by"]
 
-#: Modules with a name ``STUDIES`` or ``BENCH``, in the order of worth of what no pattern of the order mentions.
+#: Modules with a name ``BENCH`` or ``STUDIES``, in the order of worth of what no pattern of the order mentions.
 MODULES = (
     "benchmarks.trifecta",
-    "benchmarks.dynamics",
+    "benchmarks.dynamics.study",
     "benchmarks.thresholds",
     "benchmarks.activations",
     "benchmarks.self_supervision",
@@ -31,9 +31,9 @@ def load_studies(modules: Sequence[str] = MODULES) -> list[Studies]:
     for name in modules:
         if _exists(name):
             module = importlib.import_module(name)
-            entry = getattr(module, "STUDIES", None) or getattr(module, "BENCH", None)
+            entry = getattr(module, "BENCH", None) or getattr(module, "STUDIES", None)
             if not isinstance(entry, Studies):
-                raise TypeError(f"{name} must have STUDIES or BENCH with name, paper, titles, jobs, run and render")
+                raise TypeError(f"{name} must have BENCH or STUDIES with name, paper, titles, jobs, run and render")
             objects.append(entry)
     return objects
 
