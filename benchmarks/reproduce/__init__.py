@@ -3,9 +3,9 @@
 It trains what is missing, the most useful cells first, one result file per cell, stops when the time is up, resumes
 later, and renders every table, figure and page from the finished cells.
 
-A module takes part if it is listed in :data:`~benchmarks.reproduce.registry.MODULES` and has a name `BENCH` or `STUDIES`
-that satisfies :class:`~benchmarks.reproduce.interface.Studies`; a listed module that does not exist is left out.
-:class:`benchmarks.bench.Bench` satisfies it. Others need one attribute and three methods more than their names:
+A module takes part if it is listed in :data:`~benchmarks.reproduce.registry.MODULES` and has a name `BENCH` or
+`STUDIES` that satisfies :class:`~benchmarks.reproduce.interface.Studies`; a listed module that does not exist is left
+out. :class:`benchmarks.bench.Bench` satisfies it. Others need two attributes and three methods beside their name:
 
     class Mine:
         name = "mine"                          # `reproduce mine`; folder of the cells below benchmarks/results
@@ -44,8 +44,8 @@ test of everything in `.ci/run`; results and pages are then in a temporary folde
 finished cell has the paper's setting, `reduced` if only cells with smaller settings are finished, `missing` otherwise.
 
 **Order.** :data:`~benchmarks.reproduce.order.ORDER` has one list of patterns per type of device, of cells with the
-papers' settings and of others. Cells that match an earlier pattern run first; the others follow in the order of `jobs`, smaller
-settings first on a CPU. Earlier stages of a training always come before later ones.
+papers' settings and of others. Cells that match an earlier pattern run first; the others follow in the order of `jobs`,
+smaller settings first on a CPU. Earlier stages of a training always come before later ones.
 
 **Estimates.** A cell takes `steps * overhead + work / rate` seconds. Both constants come from a short measurement on
 this machine, of small networks of the kind (:mod:`~benchmarks.reproduce.speed`). If finished cells of the kind were

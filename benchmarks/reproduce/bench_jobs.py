@@ -124,6 +124,7 @@ def _job(cell: Cell, studies: Sequence[Study], content: Content | None, previous
     images = cell.setting.images or train + (0 if cell.row.validation else validation)
     epochs = cell.epochs - (previous if content is None else 0)
     work, is_convolutional = multiply_adds(recipe, shape, num_classes)
+    suffix = ", bf16" if cell.setting.precision == "bf16" else ""
     passes = 1 if recipe.negatives is None and recipe.label_encoder is None else 2
     return Job(
         name=cell.name,
@@ -132,8 +133,7 @@ def _job(cell: Cell, studies: Sequence[Study], content: Content | None, previous
         setting=replace(cell.setting, precision="float32").description() if _is_smaller(cell.setting) else "",
         data=cell.data,
         work=float(passes * epochs * images * work),
-        kind=("convolutional" if is_convolutional else "dense")
-        + (", bf16" if cell.setting.precision == "bf16" else ""),
+        kind=("convolutional" if is_convolutional else "dense") + suffix,
         steps=epochs * -(-images // recipe.batch_size),
         is_finished=content is not None,
         seconds=None if content is None else content["seconds"],

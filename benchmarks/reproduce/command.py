@@ -32,7 +32,7 @@ __all__ = ["main"]
 PROGRAM = "python -m benchmarks reproduce"
 
 DESCRIPTION = """\
-Run the studies of all papers: train what is missing, the most useful cells first, and write every table, figure and page.
+Run the studies of all papers: train what is missing, the most useful cells first, and write tables, figures and pages.
 
 A STUDY is NAME, or NAME/STUDY for one of its tables; none select everything. Each finished cell is one file. The same
 command resumes what was stopped by --minutes or interrupted. Smaller settings come first on a CPU, the papers' own
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--list",
         action="store_true",
-        help="list every table and figure with its state; with STUDY, every cell in order",
+        help="list tables and figures with their state; with STUDY, the cells in their order",
     )
     what.add_argument("--render", action="store_true", help="train nothing, write what follows from the finished cells")
     parser.add_argument("--minutes", type=bounded(float, 0), default=math.inf, help="stop after this many minutes")

@@ -12,9 +12,9 @@ __all__ = ["ORDER", "Entry", "ordered"]
 #: A cell with the studies that it belongs to.
 Entry = tuple[Studies, Job]
 
-#: Patterns of ``own NAME/STUDY/CELL`` for cells with the paper's setting and ``smaller NAME/STUDY/CELL`` for others, the
-#: most useful first, by type of device. On a GPU the papers' settings are affordable, and one seed of each result is
-#: worth more than three seeds of one; on a CPU they are smaller settings and the narrow networks of training dynamics.
+#: Patterns of ``own NAME/STUDY/CELL`` for cells with the paper's setting and ``smaller NAME/STUDY/CELL`` for others,
+#: the most useful first, by type of device. On a GPU the papers' settings are affordable, and one seed of each result
+#: is worth more than three seeds of one. On a CPU, smaller settings and narrow networks are affordable.
 ORDER: Mapping[str, tuple[str, ...]] = {
     "cuda": (
         "own trifecta/table2/tff-s_cifar10_*seed0*",
@@ -55,9 +55,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
 def ordered(entries: Iterable[Entry], device: str, order: Mapping[str, Sequence[str]] = ORDER) -> list[Entry]:
     """Return the unfinished cells in the order in which to run them.
 
-    Smaller settings of goals that are done are left out. Cells without a pattern come last, with smaller settings before
-    the paper's on a CPU and after them on a GPU, as do cells that match the same pattern. Earlier stages of a training
-    precede later ones.
+    Smaller settings of goals that are done are left out. Cells without a pattern come last. Among them, and among cells
+    that match the same pattern, smaller settings come before the paper's on a CPU and after them on a GPU. Earlier
+    stages of a training precede later ones.
 
     Args:
         entries: Cells in the order of their studies.

@@ -1,10 +1,10 @@
 """How long a cell takes on this machine.
 
 A training takes ``steps * overhead + work / rate`` seconds. Both constants are measured once per kind of network,
-device and number of threads, by the steps of a narrow and of a wide network, and are kept in a file. Where finished cells
-of the kind were trained on the same device, the median of their measured over their estimated seconds is a factor on
-the estimates. Reading data and measuring the trained network are not part of an estimate, nor is the longer gradient of
-overlapping updates, so that it is right within a factor of about two.
+device and number of threads, by the steps of a narrow and of a wide network, and are kept in a file. Where finished
+cells of the kind were trained on the same device, the median of their measured over their estimated seconds is a factor
+on the estimates. Reading data and measuring the trained network are not part of an estimate, nor is the longer gradient
+of overlapping updates, so that it is right within a factor of about two.
 """
 
 from __future__ import annotations

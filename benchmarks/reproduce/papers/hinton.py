@@ -35,7 +35,7 @@ HINTON = Paper(
         Item(
             "jittered images, MNIST",
             "shifts of up to two pixels, 500 epochs: error 0.64 %",
-            remark="a recipe with `augment=ff.data.RandomCrop(2)`, see [Hinton's Forward-Forward](../methods/hinton.md)",
+            remark="`augment=ff.data.RandomCrop(2)`, see [Hinton's Forward-Forward](../methods/hinton.md)",
         ),
         Item(
             "local receptive fields, MNIST and CIFAR-10",

@@ -13,7 +13,8 @@ BOTH_NORMS = ("f-layer_*", "f-batch_*")
 DOOMS = Paper(
     "2311.18130",
     "trifecta",
-    "Dooms, Tsang and Oramas, *The Trifecta: Three simple techniques for training deeper Forward-Forward networks* (2023)",
+    "Dooms, Tsang and Oramas, *The Trifecta: Three simple techniques for training deeper Forward-Forward networks* "
+    "(2023)",
     "trifecta",
     "What does Forward-Forward need to train deeper networks?",
     (
