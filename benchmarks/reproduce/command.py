@@ -138,7 +138,7 @@ def _list(chosen: Sequence[tuple[Studies, tuple[str, ...]]], place: Place, in_de
         lines += ["", f"Names of studies: {', '.join(name for studies, _ in chosen for name in names(studies))}"]
     total = sum(speed.seconds(job) for _, job in order)
     finished = sum(job.is_finished for _, job in entries)
-    print("\n".join(lines).strip())
+    print("\n".join(lines).strip("\n"))
     kinds = dict.fromkeys(job.kind for _, job in order)
     print(f"\n{finished} cells finished, {len(order)} to run in about {duration(total)} on {speed.name}.")
     if kinds:
