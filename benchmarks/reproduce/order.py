@@ -18,7 +18,7 @@ Entry = tuple[Studies, Job]
 ORDER: Mapping[str, tuple[str, ...]] = {
     "cuda": (
         "own trifecta/table2/tff-s_cifar10_*seed0*",
-        "own dynamics/*",
+        "* dynamics/*",
         "own trifecta/table1/symba*seed0*",
         "own trifecta/table1/ftl10*seed0*",
         "own trifecta/table1/ftl2*seed0*",
