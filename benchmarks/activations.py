@@ -428,10 +428,10 @@ BENCH = Bench(
             measured_images,
         ),
     ),
-    paper="2307.04205",
     measure=measure,
     page=ROOT / "docs" / "papers" / "activations.md",
     about=__doc__ or "",
+    paper="2307.04205",
 )
 
 if __name__ == "__main__":

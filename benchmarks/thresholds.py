@@ -199,10 +199,10 @@ def draw(folder: Path, settings: Mapping[Setting, Cells]) -> list[Path]:
 BENCH = Bench(
     "benchmarks.thresholds",
     (Study("thresholds", "Thresholds", ROWS, ("mnist", "imdb"), draw=draw, quick=QUICK, remark=remark),),
-    paper="2307.04205",
     measure=measure,
     page=ROOT / "docs" / "papers" / "thresholds.md",
     about=__doc__ or "",
+    paper="2307.04205",
 )
 
 if __name__ == "__main__":

@@ -465,10 +465,10 @@ BENCH = Bench(
         Study("sweep-tau", "Section 6 and appendix C: the threshold", TAU, CIFAR),
         Study("sweep-decay", "Appendix D: weight decay", DECAY, CIFAR),
     ),
-    paper="2311.18130",
     measure=measure,
     page=ROOT / "docs" / "papers" / "trifecta.md",
     about=__doc__ or "",
+    paper="2311.18130",
 )
 
 if __name__ == "__main__":
