@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 import types
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks.pages import filled, write
+from benchmarks.pages import ROOT, filled, write
 from benchmarks.reproduce import command, listing, speed
 from benchmarks.reproduce.bench_jobs import multiply_adds
 from benchmarks.reproduce.interface import Job, Place, Studies, states
@@ -381,6 +382,11 @@ def test_every_study_is_an_item_of_a_paper_and_every_item_has_a_study() -> None:
     assert titles - words - {"seven_percent/fixes"} == set()
 
 
+def test_every_module_names_its_paper() -> None:
+    pytest.importorskip("sklearn")
+    assert {studies.paper for studies in load_studies()} <= {paper.number for paper in PAPERS}
+
+
 def test_every_pattern_of_the_order_names_a_module() -> None:
     known = {name.removesuffix(".study").rpartition(".")[2] for name in MODULES}
     for pattern in (pattern for patterns in ORDER.values() for pattern in patterns):
@@ -412,3 +418,17 @@ def test_every_study_at_a_tiny_setting(tmp_path: Path, capsys: pytest.CaptureFix
         assert jobs
         assert all(job.is_finished for job in jobs)
         assert {study for job in jobs for study in job.studies} == set(studies.titles)
+
+
+@pytest.mark.slow
+def test_the_pages_show_the_finished_cells(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    place = Place(docs=tmp_path)
+    shutil.copytree(ROOT / "docs" / "papers", tmp_path / "papers")
+    modules = load_studies()
+    listing.write_pages(
+        {studies.name: (studies, list(studies.jobs(place))) for studies in modules}, place.results, tmp_path
+    )
+    for page in (listing.COMMANDS, listing.INDEX):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert (tmp_path / page).read_text(encoding="utf-8") == text, "run python -m benchmarks reproduce --render"

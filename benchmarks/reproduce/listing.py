@@ -15,7 +15,7 @@ from benchmarks.reproduce.order import Entry
 from benchmarks.reproduce.papers import ABSENT, PAPERS, Item, Paper
 from benchmarks.reproduce.registry import shown_by
 
-__all__ = ["cell_lines", "duration", "item_lines", "jobs_of", "state_of", "write_pages"]
+__all__ = ["COMMANDS", "INDEX", "cell_lines", "duration", "item_lines", "jobs_of", "state_of", "write_pages"]
 
 #: Page of commands and index of the papers, below the folder of pages.
 COMMANDS, INDEX = Path("papers") / "from_paper_to_code.md", Path("papers") / "index.md"
