@@ -228,7 +228,7 @@ class Fixes:
         write(page, filled(page, "table", render(self._read(place)["cells"])))
 
     def _read(self, place: Place) -> dict[str, Any]:
-        return read(place.results / RESULTS.name, *(((8, 8), 1) if place.tiny else (WIDTHS, EPOCHS)))
+        return read(place.results / RESULTS.name, *(((8, 8), 2) if place.tiny else (WIDTHS, EPOCHS)))
 
 
 @functools.lru_cache(maxsize=1)
