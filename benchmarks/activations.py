@@ -431,6 +431,7 @@ BENCH = Bench(
     measure=measure,
     page=ROOT / "docs" / "papers" / "activations.md",
     about=__doc__ or "",
+    paper="2307.04205",
 )
 
 if __name__ == "__main__":

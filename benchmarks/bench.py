@@ -7,7 +7,8 @@ A bench is a module:
     if __name__ == "__main__":
         BENCH.main()
 
-A training that is part of several tables runs once.
+A training that is part of several tables runs once. A bench has what the runner of all studies needs, see
+:mod:`benchmarks.reproduce`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,8 @@ import forwardforward as ff
 from benchmarks.cells import Cell, Measure, Options, Row, Setting, read_cell
 from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several
 from benchmarks.pages import ROOT, filled, relative, write
+from benchmarks.reproduce.bench_jobs import bench_jobs
+from benchmarks.reproduce.interface import Job, Place
 from benchmarks.tables import Study, by_setting, render
 
 __all__ = ["Bench"]
@@ -50,6 +53,7 @@ class Bench:
         page: Page of the documentation with the tables between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``, and
             the figures between the same markers of ``NAME-figures``; default: none.
         about: Description for ``--help``.
+        paper: Number of the paper on arXiv.
     """
 
     module: str
@@ -57,11 +61,45 @@ class Bench:
     measure: Measure | None = None
     page: Path | None = None
     about: str = ""
+    paper: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the module without its package."""
+        return self.module.rpartition(".")[2]
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """Title of each study, by its name."""
+        return {study.name: study.title for study in self.studies}
 
     @property
     def folder(self) -> Path:
         """Default folder of finished cells."""
-        return ROOT / "benchmarks" / "results" / self.module.rpartition(".")[2]
+        return ROOT / "benchmarks" / "results" / self.name
+
+    def jobs(self, place: Place) -> list[Job]:
+        """Return the cells of all studies, stages of one training in order."""
+        return bench_jobs(self, place)
+
+    def run(self, job: Job, place: Place) -> bool:
+        """Train a cell and return whether it is finished."""
+        study, cell = job.key
+        options = Options(
+            out=place.results / self.name,
+            work=place.work / self.name,
+            data_dir=place.data_dir,
+            device=place.device,
+            deadline=place.deadline,
+            progress=place.progress,
+        )
+        return (cell.read(options.out) or cell.run(options, self.measure, self._command(study, cell))) is not None
+
+    def render(self, place: Place) -> None:
+        """Write the tables and figures of all studies to the folder of finished cells and to the page."""
+        page = None if self.page is None else place.page(self.page)
+        for study in self.studies:
+            self._write(study, place.results / self.name, page)
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Train the missing cells of a study, or of all studies, then show it.
@@ -102,7 +140,7 @@ class Bench:
         parser.add_argument("--threads", type=bounded(int, 1, 4096), help="CPU threads (default: torch's number)")
         parser.add_argument("--data-dir", help="folder of the data sets' files (default: downloaded to a cache)")
         parser.add_argument("--out", type=Path, help=f"folder of finished cells (default: {relative(self.folder)})")
-        parser.add_argument("--work", type=Path, help=f"folder of run folders (default: runs/{self.folder.name})")
+        parser.add_argument("--work", type=Path, help=f"folder of run folders (default: runs/{self.name})")
         parser.add_argument("--render", action="store_true", help="train nothing, show the finished cells")
         return parser
 
@@ -144,7 +182,7 @@ class Bench:
             torch.set_num_threads(options.threads)
         place = Options(
             out=options.out or self.folder,
-            work=options.work or Path("runs") / self.folder.name,
+            work=options.work or Path("runs") / self.name,
             data_dir=options.data_dir,
             device=choose_device(options.device),
             deadline=time.monotonic() + 60 * options.minutes,
@@ -169,20 +207,24 @@ class Bench:
         return f"python -m {self.module} {' '.join(map(str, words))}"
 
     def _show(self, study: Study, options: argparse.Namespace) -> None:
-        """Print the table, and write it and the figures to the folder of finished cells and to the page."""
-        out: Path = options.out or self.folder
-        contents = [read_cell(path) for path in sorted(out.glob("*_seed*.json"))]
-        table = render(study, contents, f"`python -m {self.module} {study.name} --render`")
+        """Write a study's table and figures, and print the table and the figures' paths."""
+        table, figures = self._write(study, options.out or self.folder, self.page if options.out is None else None)
         print(table)
-        write(out / f"{study.name}.md", table)
-        figures = study.draw(out, by_setting(study, contents)) if study.draw is not None else []
         for path in figures:
             print(f"figure: {relative(path)}")
-        if self.page is not None and options.out is None:
-            write(self.page, filled(self.page, study.name, table))
+
+    def _write(self, study: Study, out: Path, page: Path | None) -> tuple[str, list[Path]]:
+        """Write a study's table and figures to a folder and to a page, and return them."""
+        contents = [read_cell(path) for path in sorted(out.glob("*_seed*.json"))]
+        table = render(study, contents, f"`python -m {self.module} {study.name} --render`")
+        write(out / f"{study.name}.md", table)
+        figures = study.draw(out, by_setting(study, contents)) if study.draw is not None else []
+        if page is not None:
+            write(page, filled(page, study.name, table))
             if figures:
-                links = [f"![{study.title}]({os.path.relpath(path, self.page.parent)})\n" for path in figures]
-                write(self.page, filled(self.page, f"{study.name}-figures", "\n".join(links)))
+                links = [f"![{study.title}]({os.path.relpath(path, page.parent)})\n" for path in figures]
+                write(page, filled(page, f"{study.name}-figures", "\n".join(links)))
+        return table, figures
 
 
 def _is_quick(options: argparse.Namespace) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 import forwardforward as ff
+from benchmarks.machine import device_name
 from benchmarks.pages import write
 from forwardforward.network import Network
 from forwardforward.recipes import Recipe
@@ -297,7 +298,7 @@ class Cell:
             "parameters": sum(p.numel() for p in model.parameters()),
             "result": result,
             "seconds": round(history.seconds, 1),
-            "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else options.device,
+            "device": device_name(options.device),
             "threads": run.config.threads,
             "torch": torch.__version__,
             "history": summarized(history),

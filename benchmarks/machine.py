@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_machine", "empty_compiler_cache", "start_compiler"]
+__all__ = ["describe_machine", "device_name", "empty_compiler_cache", "start_compiler"]
 
 #: Units for products in bfloat16 of x86 processors, as Linux names them. On ARM, Linux names them "bf16".
 BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
@@ -36,6 +36,18 @@ def describe_machine(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def device_name(device: str) -> str:
+    """Return the name of a GPU or another accelerator, or that of the CPU with the number of threads.
+
+    Args:
+        device: Device of the measurement.
+    """
+    machine = describe_machine(device)
+    if not device.startswith("cpu"):
+        return str(machine["device"]) if device.startswith("cuda") else device
+    return f"{machine['cpu']} ({machine['threads']} thread{'' if machine['threads'] == 1 else 's'})"
 
 
 def _cpu() -> tuple[str, list[str] | None]:

@@ -10,8 +10,11 @@ finished, and the table in docs/why_7_percent.md is written from that file.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
+import math
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,12 @@ from torch import Tensor, nn
 import forwardforward as ff
 from benchmarks.command_line import Parser, bounded, one_line_errors, widths
 from benchmarks.pages import ROOT, filled, write
+from benchmarks.reproduce.interface import Job, Place
 
 RESULTS = ROOT / "benchmarks" / "results" / "seven_percent.json"
 PAGE = ROOT / "docs" / "why_7_percent.md"
+
+WIDTHS, EPOCHS = (500, 500), 5
 
 
 class UnitLength(nn.Module):
@@ -84,7 +90,7 @@ def fixes() -> list[tuple[str, dict[str, Any]]]:
 def measure(settings: dict[str, Any], hidden: Sequence[int], epochs: int, data: ff.data.Splits) -> dict[str, Any]:
     """Train a network and return its validation error."""
     torch.manual_seed(0)
-    sizes = itertools.pairwise([784, *hidden])
+    sizes = itertools.pairwise([math.prod(data.input_shape), *hidden])
     model = ff.FFSequential(
         *(ff.FFLinear(*size) for size in sizes),
         **{name: settings[name] for name in ("goodness", "loss", "normalization", "negatives")},
@@ -118,12 +124,20 @@ def render(cells: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def settings_until(number: int) -> dict[str, Any]:
+    """Return the settings with all fixes up to one."""
+    settings: dict[str, Any] = {}
+    for _, changes in fixes()[: number + 1]:
+        settings |= changes
+    return settings
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the missing cells, then write the page's table."""
     parser = Parser(prog="python -m benchmarks.seven_percent", description=__doc__)
     parser.add_argument("--data-dir", help="folder of the data set's files (default: downloaded to a cache)")
-    parser.add_argument("--epochs", type=bounded(int, 1), default=5)
-    parser.add_argument("--widths", type=widths, default=(500, 500), metavar="W,W,...")
+    parser.add_argument("--epochs", type=bounded(int, 1), default=EPOCHS)
+    parser.add_argument("--widths", type=widths, default=WIDTHS, metavar="W,W,...")
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of the results; the page shows the default one")
     options = parser.parse_args(arguments)
     with one_line_errors(parser.prog, "--widths"):
@@ -137,24 +151,92 @@ def train(options: argparse.Namespace) -> None:
         ValueError: If the file contains cells with other settings.
     """
     out: Path = options.out
-    setting = {"widths": list(options.widths), "epochs": options.epochs}
-    content: dict[str, Any] = {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
-    if out.exists():
-        content = json.loads(out.read_text(encoding="utf-8"))
-        if content["setting"] != setting:
-            raise ValueError(f"--out {out} contains cells of other settings, {content['setting']}; give another --out")
-    cells, data = content["cells"], None
-    settings: dict[str, Any] = {}
-    for name, changes in fixes():
-        settings |= changes
-        if name not in cells:
+    content = read(out, options.widths, options.epochs)
+    data = None
+    for number, (name, _) in enumerate(fixes()):
+        if name not in content["cells"]:
             data = data or ff.data.load("mnist", options.data_dir)
-            cells[name] = measure(settings, setting["widths"], setting["epochs"], data)
-            write(out, json.dumps(content, indent=2) + "\n")
-        print(f"{cells[name]['error']:6.2f} %  {name}", flush=True)
+            train_cell(out, content, number, data)
+        print(f"{content['cells'][name]['error']:6.2f} %  {name}", flush=True)
     if out == RESULTS:
-        write(PAGE, filled(PAGE, "table", render(cells)))
+        write(PAGE, filled(PAGE, "table", render(content["cells"])))
 
+
+def read(out: Path, hidden: Sequence[int], epochs: int) -> dict[str, Any]:
+    """Return the content of the file of results, without cells if it does not exist.
+
+    Raises:
+        ValueError: If the file contains cells with other settings.
+    """
+    setting = {"widths": list(hidden), "epochs": epochs}
+    if not out.exists():
+        return {"command": "python -m benchmarks.seven_percent", "setting": setting, "cells": {}}
+    content: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    if content["setting"] != setting:
+        raise ValueError(f"--out {out} contains cells of other settings, {content['setting']}; give another --out")
+    return content
+
+
+def train_cell(out: Path, content: dict[str, Any], number: int, data: ff.data.Splits) -> None:
+    """Train one cell and write the file with it."""
+    setting, (name, _) = content["setting"], fixes()[number]
+    content["cells"][name] = measure(settings_until(number), setting["widths"], setting["epochs"], data)
+    write(out, json.dumps(content, indent=2) + "\n")
+
+
+class Fixes:
+    """The study for the runner. Its cells take minutes and have one file together."""
+
+    name = "seven_percent"
+    paper = "2212.13345"
+    titles = types.MappingProxyType({"fixes": "Why networks stop at 7 %"})
+
+    def jobs(self, place: Place) -> list[Job]:
+        """Return one job per fix."""
+        content = self._read(place)
+        hidden, epochs = content["setting"].values()
+        inputs, images = (64, 1077) if place.tiny else (784, 50_000)
+        multiply_adds = sum(a * b for a, b in itertools.pairwise([inputs, *hidden]))
+        jobs = []
+        for number, (name, _) in enumerate(fixes()):
+            settings = settings_until(number)
+            passes = epochs * settings.get("epochs", 1) * images
+            cell = content["cells"].get(name)
+            jobs.append(
+                Job(
+                    name=f"fix{number}",
+                    studies=tuple(self.titles),
+                    goal=name,
+                    data="digits" if place.tiny else "mnist",
+                    work=2.0 * passes * multiply_adds,
+                    steps=passes / settings["batch_size"],
+                    is_finished=cell is not None,
+                    seconds=None if cell is None else cell["seconds"],
+                    key=number,
+                )
+            )
+        return jobs
+
+    def run(self, job: Job, place: Place) -> bool:
+        """Train a cell, which is not interrupted at the deadline."""
+        train_cell(place.results / RESULTS.name, self._read(place), job.key, _load(job.data, place.data_dir))
+        return True
+
+    def render(self, place: Place) -> None:
+        """Write the page's table."""
+        page = place.page(PAGE)
+        write(page, filled(page, "table", render(self._read(place)["cells"])))
+
+    def _read(self, place: Place) -> dict[str, Any]:
+        return read(place.results / RESULTS.name, *(((8, 8), 2) if place.tiny else (WIDTHS, EPOCHS)))
+
+
+@functools.lru_cache(maxsize=1)
+def _load(data: str, data_dir: str | None) -> ff.data.Splits:
+    return ff.data.load(data, data_dir)
+
+
+STUDIES = Fixes()
 
 if __name__ == "__main__":
     main()

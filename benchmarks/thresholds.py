@@ -202,6 +202,7 @@ BENCH = Bench(
     measure=measure,
     page=ROOT / "docs" / "papers" / "thresholds.md",
     about=__doc__ or "",
+    paper="2307.04205",
 )
 
 if __name__ == "__main__":

@@ -468,6 +468,7 @@ BENCH = Bench(
     measure=measure,
     page=ROOT / "docs" / "papers" / "trifecta.md",
     about=__doc__ or "",
+    paper="2311.18130",
 )
 
 if __name__ == "__main__":
