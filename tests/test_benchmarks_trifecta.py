@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import bench as benches
-from benchmarks import cells
+from benchmarks import cells, claims
 from benchmarks.bench import Bench
 from benchmarks.cells import Cell, Options, Row, Setting
 from benchmarks.recorders import Histograms, StepNorms
@@ -300,22 +300,39 @@ def test_every_study_of_the_trifecta_trains_and_draws(tmp_path: Path, capsys: py
     smaller = ["--images", "40", "--batch-size", "20"]
     trifecta.BENCH.main([*words, *smaller, "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")])
     out = capsys.readouterr().out
-    assert "| SymBa → SymBa + BN | BN | +9.29 | " in out
+    assert "| SymBa + BN is better than SymBa | digits | +9.29 | " in out
     drawn = {path.name.removesuffix("_digits.png") for path in (tmp_path / "out" / "figures").rglob("*.png")}
     assert {"figure1", "figure4", "figure3", "figure5", "figure6", "table1", "sweep-tau", "gradcam"} <= drawn
     neutral = json.loads(next((tmp_path / "out").glob("tff-s-neutral_*.json")).read_text(encoding="utf-8"))["result"]
     assert {"frozen_neutral_linear", "frozen_random_hidden", "head_error"} <= set(neutral)
 
 
-def test_the_gain_of_a_part_has_the_standard_error_of_a_difference() -> None:
+def test_a_verdict_needs_two_standard_errors() -> None:
     first, second = tables.BY_LOSS["symba"][:2]
-    cells = {
-        (row.name, "cifar10"): [{"result": {"accuracy": value}} for value in values]
-        for row, values in ((first, (50.0, 51.0, 52.0)), (second, (60.0, 60.0, 63.0)))
-    }
+
+    def shown(better: tuple[float, ...]) -> str:
+        values = ((first, (50.0, 51.0, 52.0)), (second, better))
+        cells = {
+            (row.name, "cifar10"): [{"result": {"accuracy": value}} for value in accuracies]
+            for row, accuracies in values
+        }
+        text = claims.remark(tables.claims_of_table1())(cells)
+        assert text.count("| SymBa + BN is better than SymBa |") == 1  # the other rows have no cells
+        return text.splitlines()[2]
+
     error = (1 / 3 + 3 / 3) ** 0.5
-    assert f"| SymBa → SymBa + BN | BN | +9.29 | +10.00 ± {error:.2f} |" in tables.order_of_table1(cells)
-    assert tables.order_of_table1({}) == ""
+    claim = "| SymBa + BN is better than SymBa | CIFAR-10 | +9.29 |"
+    assert shown((60.0, 60.0, 63.0)) == f"{claim} +10.00 ± {error:.2f} | confirmed |"
+    assert shown((40.0, 40.0, 43.0)) == f"{claim} -10.00 ± {error:.2f} | refuted |"
+    assert shown((52.0, 52.0, 55.0)) == f"{claim} +2.00 ± {error:.2f} | undecided |"
+    assert shown((60.0,)) == f"{claim} +9.00 | undecided: one seed |"
+    assert claims.remark(tables.claims_of_table1())({}) == ""
+    equal = claims.Claim("equal", "a", "b", tolerance=1.0)
+    assert [claims.verdict(equal, mean, 0.2) for mean in (0.5, -0.5, 0.8, 1.5, -1.5)] == [
+        *["confirmed"] * 2,
+        "undecided",
+        *["refuted"] * 2,
+    ]
 
 
 def test_the_reduced_setting_runs_every_seed_and_unavailable_data_are_named(

@@ -41,11 +41,20 @@ paper. Appendix C's symmetry needs no training: python -m benchmarks.trifecta.sy
 from __future__ import annotations
 
 from benchmarks.bench import Bench
+from benchmarks.claims import remark
 from benchmarks.pages import ROOT
 from benchmarks.tables import Study
 from benchmarks.trifecta import appendices, drawing, tables
 from benchmarks.trifecta.measures import measure
-from benchmarks.trifecta.parts import DENSE_REDUCED, MNIST_REDUCED, QUICK, REDUCED, SHORT_REDUCED, SMALL_BATCHES
+from benchmarks.trifecta.parts import (
+    DENSE_REDUCED,
+    MNIST_REDUCED,
+    QUICK,
+    REDUCED,
+    RESIDUAL_REDUCED,
+    SHORT_REDUCED,
+    SMALL_BATCHES,
+)
 
 __all__ = ["BENCH"]
 
@@ -65,7 +74,7 @@ BENCH = Bench(
             draw=drawing.draw_table1,
             quick=QUICK,
             reduced=REDUCED,
-            remark=tables.order_of_table1,
+            remark=remark(tables.claims_of_table1()),
         ),
         Study("table2", "Table 2: networks on several data sets", tables.TABLE_2, tables.FIVE, unavailable=UNAVAILABLE),
         Study(
@@ -117,6 +126,7 @@ BENCH = Bench(
             appendices.NORMALIZATION,
             CIFAR,
             reduced=REDUCED,
+            remark=remark(appendices.CLAIMS["normalization"]),
         ),
         Study("init", "Appendix B: initial weights", appendices.INIT, CIFAR, reduced=REDUCED),
         Study(
@@ -125,6 +135,8 @@ BENCH = Bench(
             appendices.ROLLING,
             CIFAR,
             reduced=SMALL_BATCHES,
+            columns=appendices.TIME,
+            remark=remark(appendices.CLAIMS["rolling"]),
         ),
         Study(
             "overlap",
@@ -133,8 +145,16 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=appendices.TIME,
+            remark=remark(appendices.CLAIMS["overlap"]),
         ),
-        Study("residual", "Appendix I: residual connections", appendices.RESIDUAL, CIFAR, reduced=REDUCED),
+        Study(
+            "residual",
+            "Appendix I: residual connections",
+            appendices.RESIDUAL,
+            CIFAR,
+            reduced=RESIDUAL_REDUCED,
+            remark=remark(appendices.CLAIMS["residual"]),
+        ),
         Study(
             "evaluation",
             "Appendix H: ways to classify",
@@ -142,6 +162,7 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=appendices.WAYS_TO_CLASSIFY,
+            remark=remark(appendices.CLAIMS["evaluation"]),
         ),
         Study(
             "sweep-alpha",
@@ -150,6 +171,7 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=appendices.SEPARATION,
+            remark=remark(appendices.CLAIMS["alpha"]),
         ),
         Study(
             "sweep-tau",
@@ -159,6 +181,7 @@ BENCH = Bench(
             draw=drawing.draw_tau,
             reduced=REDUCED,
             columns=appendices.BY_LAYER,
+            remark=remark(appendices.CLAIMS["tau"]),
         ),
         Study(
             "sweep-decay",
@@ -167,6 +190,7 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=appendices.LARGEST_WEIGHT,
+            remark=remark(appendices.CLAIMS["decay"]),
         ),
         Study(
             "outlook",

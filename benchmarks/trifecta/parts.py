@@ -32,6 +32,9 @@ DENSE_REDUCED = Setting(epochs=40, width=0.25, images=10_000, precision="bf16")
 #: The deep network, whose rows have fewer epochs themselves.
 SHORT_REDUCED = Setting(width=0.25, images=10_000, batch_size=64, precision="bf16", lr_factor=0.5)
 
+#: The rows of residual connections are measured after 30 and 100 epochs, which here are as many steps on fewer images.
+RESIDUAL_REDUCED = Setting(width=0.25, images=5_000, batch_size=64, precision="bf16", lr_factor=0.5)
+
 #: The rows of rolling averages have batches of their own.
 SMALL_BATCHES = Setting(epochs=10, width=0.25, images=10_000, precision="bf16")
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-
-from benchmarks.cells import Content, Row
-from benchmarks.tables import Cells
+from benchmarks.cells import Row
+from benchmarks.claims import Claim
 from benchmarks.trifecta.parts import BACKPROP, DEEP, FEEDBACK, LOSSES, PEPITA, SHALLOW, shallow, without
 
 FIVE = ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")
@@ -47,45 +45,23 @@ TABLE_1 = tuple(
 BY_LOSS = {loss: TABLE_1[4 * number : 4 * number + 4] for number, loss in enumerate(ABLATION)}
 
 
-def order_of_table1(cells: Cells) -> str:
-    """Return for each of the paper's comparisons the difference here and in the paper, with its standard error."""
-    pairs = [
-        (row, BY_LOSS["symba"][part], "SymBa") for loss in ("ftl2", "ftl10") for part, row in enumerate(BY_LOSS[loss])
-    ]
-    for rows in BY_LOSS.values():
-        alone, norm, overlap, both = rows
-        pairs += [(alone, norm, "BN"), (alone, overlap, "OLU"), (norm, both, "OLU"), (overlap, both, "BN")]
-    lines = []
-    for before, after, part in pairs:
-        contents = [cells.get((row.name, "cifar10"), []) for row in (before, after)]
-        if all(contents):
-            lines.append(
-                f"| {before.label} → {after.label} | {part} | {_published(before, after)} | {_gain(*contents)} |"
-            )
-    if not lines:
-        return ""
-    head = "| from → to | part added | paper, points | here, points ± standard error |\n|---|---|---|---|\n"
-    return head + "\n".join(lines)
-
-
-def _published(before: Row, after: Row) -> str:
+def step(before: Row, after: Row, text: str) -> Claim:
+    """Return the claim that a row is better than another, with the paper's difference."""
     low, high = (float(row.paper["cifar10"].split()[0]) for row in (before, after))
-    return f"{high - low:+.2f}"
+    return Claim(text, after.name, before.name, paper=f"{high - low:+.2f}")
 
 
-def _gain(before: list[Content], after: list[Content]) -> str:
-    """Return the difference of the means over the seeds, with its standard error if there are several."""
-    values = [
-        [content["result"]["accuracy"] for content in contents if "accuracy" in content["result"]]
-        for contents in (before, after)
+def claims_of_table1() -> list[Claim]:
+    """Return what the paper concludes from Table 1, part by part."""
+    claims = [
+        step(before, after, f"{after.label} is better than {before.label}")
+        for loss in ("ftl2", "ftl10")
+        for before, after in zip(BY_LOSS[loss], BY_LOSS["symba"], strict=True)
     ]
-    if not all(values):
-        return "diverged"
-    difference = f"{statistics.mean(values[1]) - statistics.mean(values[0]):+.2f}"
-    if min(map(len, values)) < 2:
-        return f"{difference} (1 seed)"
-    error = sum(statistics.variance(value) / len(value) for value in values) ** 0.5
-    return f"{difference} ± {error:.2f}"
+    for alone, norm, overlap, both in BY_LOSS.values():
+        for before, after in ((alone, norm), (alone, overlap), (norm, both), (overlap, both)):
+            claims.append(step(before, after, f"{after.label} is better than {before.label}"))
+    return claims
 
 
 # Tables 2 and 3
