@@ -44,7 +44,8 @@ from benchmarks.bench import Bench
 from benchmarks.claims import remark
 from benchmarks.pages import ROOT
 from benchmarks.tables import Study
-from benchmarks.trifecta import appendices, drawing, tables
+from benchmarks.trifecta import appendices, columns, drawing, tables
+from benchmarks.trifecta.claims import CLAIMS
 from benchmarks.trifecta.measures import measure
 from benchmarks.trifecta.parts import (
     DENSE_REDUCED,
@@ -83,7 +84,7 @@ BENCH = Bench(
             tables.MNIST_10,
             ("mnist",),
             reduced=MNIST_REDUCED,
-            columns=appendices.TIME,
+            columns=columns.TIME,
         ),
         Study(
             "table3",
@@ -101,7 +102,7 @@ BENCH = Bench(
             draw=drawing.draw_dense,
             quick=QUICK,
             reduced=DENSE_REDUCED,
-            columns=appendices.LARGEST_WEIGHT,
+            columns=columns.LARGEST_WEIGHT,
         ),
         Study(
             "figures-deep",
@@ -126,7 +127,7 @@ BENCH = Bench(
             appendices.NORMALIZATION,
             CIFAR,
             reduced=REDUCED,
-            remark=remark(appendices.CLAIMS["normalization"]),
+            remark=remark(CLAIMS["normalization"]),
         ),
         Study("init", "Appendix B: initial weights", appendices.INIT, CIFAR, reduced=REDUCED),
         Study(
@@ -135,8 +136,8 @@ BENCH = Bench(
             appendices.ROLLING,
             CIFAR,
             reduced=SMALL_BATCHES,
-            columns=appendices.TIME,
-            remark=remark(appendices.CLAIMS["rolling"]),
+            columns=columns.TIME,
+            remark=remark(CLAIMS["rolling"]),
         ),
         Study(
             "overlap",
@@ -144,8 +145,8 @@ BENCH = Bench(
             appendices.OVERLAP,
             CIFAR,
             reduced=REDUCED,
-            columns=appendices.TIME,
-            remark=remark(appendices.CLAIMS["overlap"]),
+            columns=columns.TIME,
+            remark=remark(CLAIMS["overlap"]),
         ),
         Study(
             "residual",
@@ -153,7 +154,7 @@ BENCH = Bench(
             appendices.RESIDUAL,
             CIFAR,
             reduced=RESIDUAL_REDUCED,
-            remark=remark(appendices.CLAIMS["residual"]),
+            remark=remark(CLAIMS["residual"]),
         ),
         Study(
             "evaluation",
@@ -161,8 +162,8 @@ BENCH = Bench(
             appendices.EVALUATION,
             CIFAR,
             reduced=REDUCED,
-            columns=appendices.WAYS_TO_CLASSIFY,
-            remark=remark(appendices.CLAIMS["evaluation"]),
+            columns=columns.WAYS_TO_CLASSIFY,
+            remark=remark(CLAIMS["evaluation"]),
         ),
         Study(
             "sweep-alpha",
@@ -170,8 +171,8 @@ BENCH = Bench(
             appendices.ALPHA,
             CIFAR,
             reduced=REDUCED,
-            columns=appendices.SEPARATION,
-            remark=remark(appendices.CLAIMS["alpha"]),
+            columns=columns.SEPARATION,
+            remark=remark(CLAIMS["alpha"]),
         ),
         Study(
             "sweep-tau",
@@ -180,8 +181,8 @@ BENCH = Bench(
             CIFAR,
             draw=drawing.draw_tau,
             reduced=REDUCED,
-            columns=appendices.BY_LAYER,
-            remark=remark(appendices.CLAIMS["tau"]),
+            columns=columns.BY_LAYER,
+            remark=remark(CLAIMS["tau"]),
         ),
         Study(
             "sweep-decay",
@@ -189,8 +190,8 @@ BENCH = Bench(
             appendices.DECAY,
             CIFAR,
             reduced=REDUCED,
-            columns=appendices.LARGEST_WEIGHT,
-            remark=remark(appendices.CLAIMS["decay"]),
+            columns=columns.LARGEST_WEIGHT,
+            remark=remark(CLAIMS["decay"]),
         ),
         Study(
             "outlook",
@@ -199,7 +200,7 @@ BENCH = Bench(
             CIFAR,
             draw=drawing.draw_maps,
             reduced=REDUCED,
-            columns=appendices.TIME,
+            columns=columns.TIME,
         ),
     ),
     measure=measure,
