@@ -75,22 +75,28 @@ def verdict(claim: Claim, mean: float, error: float) -> str:
     return "refuted" if low > claim.tolerance or high < -claim.tolerance else "undecided"
 
 
-def remark(claims: Sequence[Claim]) -> Callable[[Cells], str]:
-    """Return a study's remark: a table of claims with their differences and verdicts, for rows that have cells."""
+def remark(claims: Sequence[Claim], first: Callable[[Cells], str] | None = None) -> Callable[[Cells], str]:
+    """Return a study's remark: a table of claims with their differences and verdicts, for rows that have cells.
+
+    Args:
+        claims: The claims.
+        first: Another remark, above the table.
+    """
 
     def text(cells: Cells) -> str:
-        lines = []
+        above, lines = "" if first is None else first(cells), []
         for data in dict.fromkeys(data for _, data in cells):
             for claim in claims:
                 measured = difference(claim, cells, data)
                 if measured is not None:
                     mean, error = measured
-                    here = f"{mean:+.2f}" + ("" if math.isinf(error) else f" ± {error:.2f}")
+                    here = f"{mean:+.3g}" + ("" if math.isinf(error) else f" ± {error:.2g}")
                     values = (claim.text, DATA.get(data, data), claim.paper, here, verdict(claim, mean, error))
                     lines.append("| " + " | ".join(values) + " |")
         if not lines:
-            return ""
+            return above
         head = "| claim | data | paper | difference here ± standard error | verdict |\n|---|---|---|---|---|\n"
-        return f"{head}{chr(10).join(lines)}\n\nA verdict needs a difference of more than two standard errors."
+        table = head + "\n".join(lines) + "\n\nA verdict needs a difference of more than two standard errors."
+        return f"{above}\n\n{table}" if above else table
 
     return text

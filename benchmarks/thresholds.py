@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import claims
 from benchmarks.bench import Bench
 from benchmarks.cells import Content, Row, Setting
 from benchmarks.pages import ROOT
@@ -170,6 +171,22 @@ def remark(cells: Cells) -> str:
 LABELS = {row.name: row.label for row in ROWS}
 
 
+def claim(text: str, line: str, other: str) -> claims.Claim:
+    """Return the claim that one row is better than another."""
+    return claims.Claim(text, f"{line}-{EPOCHS}", f"{other}-{EPOCHS}")
+
+
+CLAIMS = (
+    claim("growing with depth is better than uniform with the same mean", "pyramidal0.4", "uniform1"),
+    claim("growing with depth is better than falling with the same mean", "pyramidal0.4", "reversed0.4"),
+    claim("pyramidal is better than uniform, both with k = 0.3", "pyramidal0.3", "uniform0.3"),
+    claim("pyramidal: k = 0.4 is better than 0.1", "pyramidal0.4", "pyramidal0.1"),
+    claim("pyramidal: k = 0.4 is better than 0.9", "pyramidal0.4", "pyramidal0.9"),
+    claim("with learning rate 0.01, inputs of length 1 train better", "own-pyramidal0.4", "pyramidal0.4-lr0.01"),
+    claim("with inputs of length 1, k = 0.4 is better than uniform k = 1", "own-pyramidal0.4", "own-uniform1"),
+)
+
+
 def against_size(title: str, sizes: tuple[tuple[int, int], ...], data: str, cells: Cells) -> Panel:
     """Return a panel of accuracy against depth or width, with one line per threshold."""
 
@@ -266,7 +283,7 @@ BENCH = Bench(
             draw=draw,
             quick=QUICK,
             reduced=REDUCED,
-            remark=remark,
+            remark=claims.remark(CLAIMS, remark),
         ),
         Study(
             "sizes",

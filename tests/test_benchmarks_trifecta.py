@@ -322,10 +322,10 @@ def test_a_verdict_needs_two_standard_errors() -> None:
 
     error = (1 / 3 + 3 / 3) ** 0.5
     claim = "| SymBa + BN is better than SymBa | CIFAR-10 | +9.29 |"
-    assert shown((60.0, 60.0, 63.0)) == f"{claim} +10.00 ± {error:.2f} | confirmed |"
-    assert shown((40.0, 40.0, 43.0)) == f"{claim} -10.00 ± {error:.2f} | refuted |"
-    assert shown((52.0, 52.0, 55.0)) == f"{claim} +2.00 ± {error:.2f} | undecided |"
-    assert shown((60.0,)) == f"{claim} +9.00 | undecided: one seed |"
+    assert shown((60.0, 60.0, 63.0)) == f"{claim} +10 ± {error:.2g} | confirmed |"
+    assert shown((40.0, 40.0, 43.0)) == f"{claim} -10 ± {error:.2g} | refuted |"
+    assert shown((52.0, 52.0, 55.0)) == f"{claim} +2 ± {error:.2g} | undecided |"
+    assert shown((60.0,)) == f"{claim} +9 | undecided: one seed |"
     assert claims.remark(tables.claims_of_table1())({}) == ""
     equal = claims.Claim("equal", "a", "b", tolerance=1.0)
     assert [claims.verdict(equal, mean, 0.2) for mean in (0.5, -0.5, 0.8, 1.5, -1.5)] == [

@@ -24,9 +24,12 @@ from collections.abc import Callable, Mapping
 
 from benchmarks import inspection, robustness
 from benchmarks.activations.columns import (
+    ACTIVATION_CLAIMS,
+    CONVOLUTION_CLAIMS,
     CORRUPTED,
     GOODNESS_COLUMNS,
     ROBUSTNESS_COLUMNS,
+    WEIGHT_CLAIMS,
     WEIGHT_COLUMNS,
     measured_images,
     ratios,
@@ -35,6 +38,7 @@ from benchmarks.activations.drawing import DRAW
 from benchmarks.activations.rows import BACKWARD_ROW, BOTH, CONVOLUTIONAL, FORWARD_ROW, QUICK, REDUCED, ROWS
 from benchmarks.bench import Bench
 from benchmarks.cells import Content, Row
+from benchmarks.claims import remark
 from benchmarks.pages import ROOT
 from benchmarks.tables import Cells, Study
 from forwardforward import FFSequential
@@ -82,8 +86,8 @@ def study(
 BENCH = Bench(
     "benchmarks.activations",
     (
-        study("activations", "Activations", ROWS, GOODNESS_COLUMNS),
-        study("weights", "Weights", BOTH, WEIGHT_COLUMNS, ratios),
+        study("activations", "Activations", ROWS, GOODNESS_COLUMNS, remark(ACTIVATION_CLAIMS)),
+        study("weights", "Weights", BOTH, WEIGHT_COLUMNS, remark(WEIGHT_CLAIMS, ratios)),
         study(
             "robustness",
             "Corrupted images and images of another data set",
@@ -96,7 +100,7 @@ BENCH = Bench(
             "One convolutional network, two ways to train it",
             CONVOLUTIONAL,
             {**WEIGHT_COLUMNS, **ROBUSTNESS_COLUMNS},
-            measured_images,
+            remark(CONVOLUTION_CLAIMS, measured_images),
         ),
     ),
     measure=measure,

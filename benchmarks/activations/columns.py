@@ -8,6 +8,7 @@ from collections.abc import Callable
 from benchmarks import inspection, robustness
 from benchmarks.activations.rows import EPOCHS, PAPER_RATIO, SHOWN
 from benchmarks.cells import Content
+from benchmarks.claims import Claim
 from benchmarks.pictures import lowest_seed
 from benchmarks.tables import Cells
 from benchmarks.thresholds import data_sets
@@ -105,3 +106,39 @@ def measured_images(cells: Cells) -> str:
         "corruptions for every row. AUROC: how often an image of the data set scores above one of another, MNIST and "
         "Fashion-MNIST; 0.5 is chance."
     )
+
+
+# Claims
+
+ACTIVATION_CLAIMS = (
+    *(
+        Claim(f"ReLU is better than {label}, both with θ = width", f"relu-{EPOCHS}", f"{line}-{EPOCHS}")
+        for line, label in (("leaky", "leaky ReLU"), ("gelu", "GELU"), ("tanh", "tanh"), ("sigmoid", "sigmoid"))
+    ),
+    *(
+        Claim(f"ReLU is better than {label}", f"relu-{EPOCHS}", f"{line}-{EPOCHS}")
+        for line, label in (
+            ("tanh-half", "tanh with half the threshold"),
+            ("tanh-scaled", "2 tanh, whose range contains the threshold"),
+            ("sigmoid-half", "sigmoid with half the threshold"),
+            ("sigmoid-centered", "4 sigmoid - 2, whose range contains the threshold"),
+        )
+    ),
+    Claim("tanh trains once it can reach the threshold", f"tanh-scaled-{EPOCHS}", f"tanh-{EPOCHS}"),
+    Claim("sigmoid trains once it can reach the threshold", f"sigmoid-centered-{EPOCHS}", f"sigmoid-{EPOCHS}"),
+)
+
+WEIGHT_CLAIMS = tuple(
+    Claim(
+        f"Forward-Forward's mean absolute weight is larger. {condition}",
+        forward,
+        backward,
+        f"{PAPER_RATIO} times",
+        figure=mean_weight("mean"),
+    )
+    for forward, backward, condition in PAIRS
+)
+
+CONVOLUTION_CLAIMS = (
+    Claim("backpropagation is more accurate in the same convolutions", f"conv-bp-{EPOCHS}", f"conv-{EPOCHS}"),
+)
