@@ -46,7 +46,7 @@ class Recorder(Callback):
 class StepNorms(Recorder):
     """The norm of every layer's gradient in single steps: those in which ``fit`` measures it, one of 17.
 
-    Records are lists of the step's index, from 0, and one norm per layer.
+    Records are lists of the step's index, from 0, and one norm per layer, None for one that was not updated.
 
     Args:
         run: The run, which is not used.
@@ -67,8 +67,9 @@ class StepNorms(Recorder):
 
     def on_epoch_end(self, state: FitState) -> None:
         """Add the epoch's norms to the records."""
+        layers = range(len(state.model))
         for step, norms in self._norms:
-            self.records.append([step, *(_rounded(norms[layer]) for layer in sorted(norms))])
+            self.records.append([step, *(_rounded(norms[layer]) if layer in norms else None for layer in layers)])
         self._norms.clear()
 
     def state_dict(self) -> dict[str, Any]:
