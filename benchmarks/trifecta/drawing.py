@@ -19,7 +19,7 @@ from forwardforward.normalization import BatchNorm, RMSNorm
 
 NORMS: dict[str, tuple[str, nn.Module | None]] = {
     "none": ("no normalization", None),
-    "length": ("length normalization", RMSNorm()),
+    "layer": ("layer normalization, reduced form", RMSNorm()),
     "batch": ("batch normalization", BatchNorm(affine=True)),
 }
 
