@@ -14,6 +14,7 @@ from forwardforward._utils.modes import eval_mode
 from forwardforward.network import Network
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SpatialPool
+from forwardforward.preprocessing import to_float
 from forwardforward.runs import Run
 
 __all__ = ["frozen_heads", "largest_weights", "maps", "measure"]
@@ -140,7 +141,7 @@ def maps(run: Run, model: Network) -> Content:
     test = run.splits().test[:MAPS]
     assert test.targets is not None
     images = test.inputs.to(model.device)
-    entries: dict[str, Any] = {"labels": test.targets.tolist(), "images": _digits(images.float().cpu())}
+    entries: dict[str, Any] = {"labels": test.targets.tolist(), "images": _digits(to_float(images).cpu())}
     for name, labels in (("true", test.targets), ("wrong", (test.targets + 1) % test.num_classes)):
         found = ff.diagnostics.grad_cam(model, images, labels)
         entries[name] = [_digits(found[layer].cpu()) for layer in sorted(found)]
