@@ -130,10 +130,13 @@ class Bench:
         smaller = parser.add_argument_group("smaller cells, in tables separate from the study's own")
         if any(study.quick is not None for study in self.studies):
             smaller.add_argument("--quick", action="store_true", help="the study's quick setting, one seed")
+        if any(study.reduced is not None for study in self.studies):
+            smaller.add_argument("--reduced", action="store_true", help="the study's reduced setting, all seeds")
         smaller.add_argument("--epochs", type=bounded(int, 1), default=0, help="length of each training")
         smaller.add_argument("--width", type=bounded(float, 1e-3), default=1.0, help="factor on the layers' widths")
         smaller.add_argument("--images", type=bounded(int, 2), default=0, help="number of training images")
         smaller.add_argument("--batch-size", type=bounded(int, 1), default=0, help="images per step")
+        smaller.add_argument("--lr-factor", type=bounded(float, 1e-6), default=1.0, help="factor on the learning rate")
         smaller.add_argument("--precision", choices=("float32", "bf16"), default="float32", help="compute precision")
         parser.add_argument("--minutes", type=bounded(float, 0), default=math.inf, help="stop after this many minutes")
         parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
@@ -156,7 +159,7 @@ class Bench:
             cell.name: (study, cell)
             for study in studies
             for seed in options.seeds or (study.seeds[:1] if _is_quick(options) else study.seeds)
-            for data in options.data or study.data
+            for data in options.data or [name for name in study.data if name not in study.unavailable]
             for row in study.rows
             if row.recipe is not None and (not options.rows or {row.line, row.name} & set(options.rows))
             for cell in [Cell(row, data, seed, self._setting(study, row, data, options))]
@@ -168,12 +171,13 @@ class Bench:
 
     @staticmethod
     def _setting(study: Study, row: Row, data: str, options: argparse.Namespace) -> Setting:
-        setting = Setting(options.epochs, options.width, options.images, options.batch_size, options.precision)
-        if _is_quick(options):
-            if study.quick is None or setting != Setting():
-                quick = "it has no quick setting" if study.quick is None else study.quick.description()
-                raise ValueError(f"--quick must be given without other sizes, for {study.name}: {quick}")
-            setting = study.quick
+        setting = Setting(**{name: getattr(options, name) for name in vars(Setting())})
+        for kind, named in study.named_settings().items():
+            if getattr(options, kind, False):
+                if named is None or setting != Setting():
+                    words = f"it has no {kind} setting" if named is None else named.description()
+                    raise ValueError(f"--{kind} must be given without other sizes, for {study.name}: {words}")
+                setting = named
         return replace(setting, epochs=0) if setting.epochs == row.epochs_on(data) else setting
 
     def _train(self, cells: list[tuple[Study, Cell]], options: argparse.Namespace, command: str) -> bool:

@@ -24,6 +24,7 @@ import torch
 import forwardforward as ff
 from benchmarks.machine import device_name
 from benchmarks.pages import write
+from benchmarks.recorders import Recorder
 from forwardforward.network import Network
 from forwardforward.recipes import Recipe
 from forwardforward.runs import Run, RunConfig, differences
@@ -62,6 +63,8 @@ class Row:
         metric: The entry of the result that the row shows.
         validation: Whether the validation images are held out and measured after each epoch, for curves.
         epochs_by_data: Other numbers of epochs, by data set.
+        measure: Makes entries of the row's results in addition to the bench's.
+        recorders: Functions of the run that make callbacks, whose records become part of the cell.
     """
 
     line: str
@@ -73,6 +76,8 @@ class Row:
     metric: str = "accuracy"
     validation: bool = False
     epochs_by_data: Mapping[str, int] = field(default_factory=dict)
+    measure: Measure | None = None
+    recorders: tuple[Callable[[Run], Recorder], ...] = ()
 
     @property
     def name(self) -> str:
@@ -99,6 +104,7 @@ class Setting:
         images: Number of training images, with equal shares of the classes; default: all.
         batch_size: Images per step, so that fewer images need not mean fewer steps; default: the recipe's.
         precision: Compute precision, ``"float32"`` or ``"bf16"``.
+        lr_factor: Factor on the learning rate, for batches of another size.
     """
 
     epochs: int = 0
@@ -106,6 +112,7 @@ class Setting:
     images: int = 0
     batch_size: int = 0
     precision: str = "float32"
+    lr_factor: float = 1.0
 
     def description(self) -> str:
         """Return the differences in words, "" if there are none."""
@@ -115,6 +122,7 @@ class Setting:
             f"{self.images:,} training images" if self.images else "",
             f"batches of {self.batch_size}" if self.batch_size else "",
             f"precision {self.precision}" if self.precision != "float32" else "",
+            f"{self.lr_factor:g} times the learning rate" if self.lr_factor != 1 else "",
         ]
         return ", ".join(filter(None, parts))
 
@@ -203,6 +211,7 @@ class Cell:
             f"images{self.setting.images}" if self.setting.images else "",
             f"batch{self.setting.batch_size}" if self.setting.batch_size else "",
             self.setting.precision if self.setting.precision != "float32" else "",
+            f"lr{self.setting.lr_factor:g}" if self.setting.lr_factor != 1 else "",
         ]
         parts = [self.row.line, self.data, *filter(None, reduced), f"seed{self.seed}", f"of{self.total_epochs}"]
         return "_".join(parts)
@@ -220,6 +229,7 @@ class Cell:
             widths=tuple(max(1, round(width * self.setting.width)) for width in recipe.widths),
             epochs=self.total_epochs,
             batch_size=self.setting.batch_size or recipe.batch_size,
+            lr=recipe.lr * self.setting.lr_factor,
         )
 
     def config(self, **options: Any) -> RunConfig:
@@ -272,8 +282,9 @@ class Cell:
         if (done := run.epochs_done) > self.epochs:
             raise ValueError(f"{run.folder} is at epoch {done}, past {self.name}; remove it to train again")
         result: Content
+        recorders = [make(run) for make in self.row.recorders]
         try:
-            model, history = run.fit([StopAtStage(self.epochs, options.deadline)], options.progress)
+            model, history = run.fit([StopAtStage(self.epochs, options.deadline), *recorders], options.progress)
         except TrainingDiverged as error:
             model, history, result = run.model(), History(), {"diverged": str(error)}
         else:
@@ -283,7 +294,8 @@ class Cell:
                 model.chunk_size = GPU_CHUNK_SIZE
             evaluation = ff.evaluate(model, run.splits().test)
             result = {"accuracy": evaluation.accuracy, **evaluation.to_dict()}
-            result |= {} if measure is None else measure(run, model)
+            for further in (measure, self.row.measure):
+                result |= {} if further is None else further(run, model)
         content: Content = {
             "name": self.name,
             "line": self.row.line,
@@ -302,6 +314,7 @@ class Cell:
             "threads": run.config.threads,
             "torch": torch.__version__,
             "history": summarized(history),
+            **({"records": {recorder.name: recorder.content() for recorder in recorders}} if recorders else {}),
         }
         entries = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
         write(options.out / f"{self.name}.json", f"{{\n{entries}\n}}\n")

@@ -20,25 +20,36 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @torch.no_grad()
-def weights(model: Network) -> Content:
-    """Return the sizes of each dense layer's weights, without its bias, as lists with one entry per layer.
+def weights(model: Network, initial: Network) -> Content:
+    """Return the sizes of each layer's weights, without its bias, as lists with one entry per layer.
 
     ``mean``, ``rms``, ``largest`` and ``quantiles`` describe the absolute values; ``growth`` is the root mean square
-    divided by that of the initial weights, whose variance is one over the number of inputs.
+    divided by that of the initial weights.
 
     Args:
-        model: A network of dense layers, or a baseline of them.
+        model: A network of dense layers or convolutions, or a baseline of them.
+        initial: The same network before its training.
     """
-    layers: list[Any] = list(model.layers)
-    sizes = [layer.block.weight.abs().double() for layer in layers]
-    rms = [size.square().mean().sqrt() for size in sizes]
+    sizes = _sizes(model)
+    rms = [_root_mean_square(size) for size in sizes]
+    before = [_root_mean_square(size) for size in _sizes(initial)]
     return {
         "mean": _rounded(size.mean() for size in sizes),
         "rms": _rounded(rms),
-        "growth": _rounded(value * size.shape[1] ** 0.5 for value, size in zip(rms, sizes, strict=True)),
+        "growth": _rounded(value / start for value, start in zip(rms, before, strict=True)),
         "largest": _rounded(size.max() for size in sizes),
         "quantiles": [_quantiles(size) for size in sizes],
     }
+
+
+def _sizes(model: Network) -> list[Tensor]:
+    """Return the absolute weights of every layer."""
+    layers: list[Any] = list(model.layers)
+    return [layer.block.weight.abs().double().cpu() for layer in layers]
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    return values.square().mean().sqrt()
 
 
 @torch.no_grad()
@@ -46,7 +57,7 @@ def goodness(model: FFSequential, data: TensorData, seed: int = 0) -> Content:
     """Return quantiles of each layer's goodness under the correct and a wrong label, and its scale and threshold.
 
     Args:
-        model: A network of dense layers with a pair objective and a threshold.
+        model: A network with a pair objective and a threshold.
         data: Labeled images.
         seed: Random seed of the wrong labels, which are uniform.
     """
@@ -62,7 +73,7 @@ def goodness(model: FFSequential, data: TensorData, seed: int = 0) -> Content:
     return {
         "positive": [_quantiles(positive) for positive, _ in values],
         "negative": [_quantiles(negative) for _, negative in values],
-        "scale": [layer.objective.goodness.scale(layer.block.out_features) for layer in layers],
+        "scale": [layer.objective.goodness.scale(len(layer.block.weight)) for layer in layers],
         "threshold": _rounded(layer.objective.loss.threshold for layer in layers),
     }
 

@@ -155,6 +155,60 @@ def test_residual_convolutions_add_their_input() -> None:
     torch.testing.assert_close(network[2](x), wider.relu())
 
 
+def test_architectures_pass_on_the_initial_weights() -> None:
+    for architecture, ends in (
+        (architectures.Convolutions(init="he_uniform"), (6 / 27, 6 / 36)),
+        (architectures.Convolutions(), (1 / 27, 1 / 36)),
+    ):
+        largest = [float(layer.block.weight.detach().square().max()) for layer in architecture((3, 8, 8), (4, 400), 10)]
+        assert all(value <= end for value, end in zip(largest, ends, strict=True))
+        assert largest[1] > 0.98 * ends[1]
+    [dense] = architectures.Dense(init="he_uniform")((1, 4, 4), (300,), 10)
+    assert 0.98 * 6 / 16 < float(dense.block.weight.detach().square().max()) <= 6 / 16
+    assert repr(architectures.Dense(init="he_uniform")) == "Dense(init='he_uniform')"
+
+
+def test_random_feedback_replaces_the_kernel_in_the_gradient_of_the_layer_before() -> None:
+    torch.manual_seed(0)
+    architecture = architectures.Convolutions(random_feedback=True)
+    model = ff.FFSequential(
+        *architecture((2, 5, 5), (3, 6), 3), goodness=ff.goodness.ClassGroups(3), loss=ff.losses.CrossEntropy()
+    )
+    first, second = (layer.block for layer in model)
+    x, y = torch.rand(4, 2, 5, 5), torch.tensor([0, 1, 2, 0])
+    weight = first.weight.detach().clone().requires_grad_()
+    h = nn.functional.conv2d(x, weight, padding=1).relu()
+    z = nn.functional.conv2d(h.detach(), second.weight.detach(), padding=1).requires_grad_()
+    goodness = z.relu().square().unflatten(1, (3, 2)).mean((2, 3, 4))
+    [of_z] = torch.autograd.grad(nn.functional.cross_entropy(goodness, y), z)
+    of_h = nn.functional.conv_transpose2d(of_z, second.feedback, padding=1)
+    [expected] = torch.autograd.grad(h, weight, of_h)
+    assert isinstance(second.feedback, torch.Tensor)
+    assert "feedback" not in first.state_dict()
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=1.0)
+    before = first.weight.detach().clone()
+    model.step((x, y), optimizer, groups=ff.update_schedules.Blocks(2)(2, 0, 0, 1))
+    torch.testing.assert_close(before - first.weight.detach(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_inverted_bottlenecks_expand_filter_and_project() -> None:
+    network = architectures.InvertedBottlenecks(pools=(1,), expansion=3)((2, 6, 6), (4, 5), 10)
+    x = torch.randn(3, 4, 6, 6)
+    expand, _, depthwise, _, project = network[1].block
+    assert (expand.weight.shape, depthwise.weight.shape, project.weight.shape) == (
+        (12, 4, 1, 1),
+        (12, 1, 3, 3),
+        (5, 12, 1, 1),
+    )
+    wide = nn.functional.conv2d(x, expand.weight).relu()
+    filtered = nn.functional.conv2d(wide, depthwise.weight, padding=1, groups=12).relu()
+    out = nn.functional.conv2d(filtered, project.weight).relu()
+    torch.testing.assert_close(network[1](x), nn.functional.max_pool2d(out, 2))
+    assert network[0].pool is None
+    with pytest.raises(ValueError, match="large enough for 2 pools"):
+        architectures.InvertedBottlenecks(pools=(0, 1))((2, 3, 3), (4, 5), 10)
+
+
 @pytest.mark.parametrize(
     ("network", "kinds"),
     [

@@ -241,8 +241,10 @@ def test_finished_cells_have_the_settings_of_their_rows(bench: Bench) -> None:
 
 
 def test_no_bench_is_left_out_here() -> None:
-    modules = Path(benches.__file__).parent.glob("*.py")
-    found = {f"benchmarks.{path.stem}" for path in modules if "\nBENCH = " in path.read_text(encoding="utf-8")}
+    root = Path(benches.__file__).parent
+    files = {path: f"benchmarks.{path.stem}" for path in root.glob("*.py")}
+    files |= {path: f"benchmarks.{path.parent.name}" for path in root.glob("*/__init__.py")}
+    found = {module for path, module in files.items() if "\nBENCH = " in path.read_text(encoding="utf-8")}
     assert found == {bench.module for bench in BENCHES}
 
 
@@ -269,13 +271,16 @@ def quantile(values: list[float], share: float) -> float:
 
 def test_sizes_of_weights() -> None:
     model = stack()
-    found = inspection.weights(model)
-    for number, inputs in enumerate((12, 5)):
+    initial = stack()
+    with torch.no_grad():
+        model[1].block.weight *= 3
+    found = inspection.weights(model, initial)
+    for number, growth in enumerate((1, 3)):
         sizes = [abs(w) for row in model[number].block.weight.tolist() for w in row]
         rms = math.sqrt(sum(w * w for w in sizes) / len(sizes))
         assert found["mean"][number] == pytest.approx(sum(sizes) / len(sizes), rel=1e-3)
         assert found["rms"][number] == pytest.approx(rms, rel=1e-3)
-        assert found["growth"][number] == pytest.approx(rms * math.sqrt(inputs), rel=1e-3)
+        assert found["growth"][number] == pytest.approx(growth, rel=1e-3)
         assert found["largest"][number] == pytest.approx(max(sizes), rel=1e-3)
         expected = [quantile(sizes, share) for share in inspection.QUANTILES]
         assert found["quantiles"][number] == pytest.approx(expected, rel=1e-3)

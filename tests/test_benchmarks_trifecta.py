@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import pytest
 import torch
 
 from benchmarks import bench as benches
-from benchmarks import cells
+from benchmarks import cells, claims
 from benchmarks.bench import Bench
 from benchmarks.cells import Cell, Options, Row, Setting
+from benchmarks.recorders import Histograms, StepNorms
 from benchmarks.tables import Study, render
 from forwardforward.recipes import get
 
 pytest.importorskip("sklearn")
 trifecta = pytest.importorskip("benchmarks.trifecta")
+tables = pytest.importorskip("benchmarks.trifecta.tables")
+symmetry = pytest.importorskip("benchmarks.trifecta.symmetry")
 
 TINY = get("trifecta-fcn").replace(widths=(6, 6), batch_size=40)
 SMALL = Setting(images=80)
@@ -64,7 +69,8 @@ def test_a_cell_is_written_and_read_back(place: Options) -> None:
 
 
 def test_a_cell_killed_between_epochs_goes_on(place: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = Cell(ROW, "digits", 1, SMALL)
+    recorders = (StepNorms, lambda run: Histograms(run, epochs=(1,), images=20, bins=4))
+    cell = Cell(replace(ROW, recorders=recorders), "digits", 1, SMALL)
     whole = cell.run(place, None, "")
     other = Options(tmp_path / "out2", tmp_path / "work2")
 
@@ -77,6 +83,13 @@ def test_a_cell_killed_between_epochs_goes_on(place: Options, tmp_path: Path, mo
             cell.run(other, None, "")
     assert cell.read(other.out) is None
     assert timeless(cell.run(other, None, "")) == timeless(whole)
+    assert whole is not None
+    norms = whole["records"]["step_norms"]
+    assert [step for step, *_ in norms] == [0, 1, 2, 3, 4, 5]  # two steps per epoch, with other layers in each
+    assert [record["epoch"] for record in whole["records"]["histograms"]] == [1]
+    [record] = whole["records"]["histograms"]
+    assert [sum(layer["shares"]) for layer in record["weights"]] == pytest.approx([1, 1], abs=1e-3)
+    assert [len(layer["shares"]) for layer in record["activations"]] == [4, 4]
 
 
 def test_a_damaged_cell_is_named(
@@ -117,6 +130,10 @@ def test_a_setting_changes_sizes_and_schedules_shrink_with_the_epochs() -> None:
     assert Cell(row, "digits", 0, Setting(width=0.5)).recipe().widths == (3, 3)
     assert Cell(row, "digits", 0).recipe().batch_size == 40
     assert Cell(row, "digits", 0, Setting(batch_size=7)).recipe().batch_size == 7
+    slow = Cell(row, "digits", 0, Setting(lr_factor=0.5))
+    assert slow.recipe().lr == pytest.approx(0.5 * TINY.lr)
+    assert slow.name == "line_digits_lr0.5_seed0_of200_epochs100"
+    assert slow.setting.description() == "0.5 times the learning rate"
 
 
 def test_another_recipe_under_the_same_name_is_refused(place: Options) -> None:
@@ -237,7 +254,7 @@ def test_lines_mean_the_same_in_all_studies() -> None:
 
 
 def test_the_papers_figures() -> None:
-    table1, table2, table3 = (trifecta.TABLE_1, trifecta.TABLE_2, trifecta.TABLE_3)
+    table1, table2, table3 = (tables.TABLE_1, tables.TABLE_2, tables.TABLE_3)
     assert len(table1) == 12
     assert all(row.paper.keys() == {"cifar10"} and row.epochs == 100 for row in table1)
     assert {row.label: row.paper["cifar10"] for row in table1}["threshold 10 + BN"] == "37.31 ± 3.01"
@@ -251,25 +268,97 @@ def test_the_papers_figures() -> None:
 
 
 def test_the_ablation_leaves_out_what_it_says() -> None:
-    parts = {row.line: row.recipe.table() for row in trifecta.TABLE_1}
-    assert (parts["symba"]["normalization"], parts["symba"]["schedule"]) == ("LayerNorm(eps=1e-05)", "Joint()")
+    parts = {row.line: row.recipe.table() for row in tables.TABLE_1}
+    assert (parts["symba"]["normalization"], parts["symba"]["schedule"]) == ("RMSNorm(eps=1e-08)", "Joint()")
     assert parts["symba-olu"]["label_encoder"] == parts["tff-s"]["label_encoder"] == "LearnedChannel"
     assert parts["symba-bn"]["label_encoder"] == "RandomChannel"
     assert parts["ftl10"]["loss"].startswith("Threshold(theta=10.0")
 
 
-def test_figures_are_drawn_from_finished_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_figures_of_the_dense_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    words = ["figures", "--data", "digits", "--rows", "symba,f-none,f-layer,f-batch", "--epochs", "1"]
+    words = ["figures-dense", "--data", "digits", "--epochs", "1"]
     smaller = ["--width", "0.02", "--images", "40", "--batch-size", "20"]
     folders = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     trifecta.BENCH.main([*words, *smaller, *folders])
     drawn = {path.name for path in (tmp_path / "out" / "figures").rglob("*.png")}
-    assert drawn == {f"figure{number}_digits.png" for number in ("1", "2", "7_left", "7_right", "8", "9", "10")}
+    assert drawn == {f"figure{number}_digits.png" for number in ("2", "7_left", "7_right", "8", "9", "10")}
     cell = json.loads(next((tmp_path / "out").glob("f-batch*.json")).read_text(encoding="utf-8"))
     assert len(cell["result"]["largest_goodness"]) == len(cell["result"]["largest_weight"]) == 6
     assert 0 <= cell["result"]["last_three_accuracy"] <= 100
+    assert cell["result"]["all_accuracy"] >= 0
     assert len(cell["result"]["probe_accuracy"]) == 6
     assert all(0 <= accuracy <= 100 for accuracy in cell["result"]["probe_accuracy"])
+    assert [len(record) for record in cell["records"]["step_norms"]] == [7]  # the first of two steps, six layers
     assert cell["command"].endswith(f"--rows f-batch-100 --data digits --seeds 0 --epochs 1 {' '.join(smaller)}")
-    assert "not run" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_study_of_the_trifecta_trains_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    words = ["all", "--data", "digits", "--seeds", "0", "--epochs", "1", "--width", "0.03"]
+    smaller = ["--images", "40", "--batch-size", "20"]
+    trifecta.BENCH.main([*words, *smaller, "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")])
+    out = capsys.readouterr().out
+    assert "| SymBa + BN is better than SymBa | digits | +9.29 | " in out
+    drawn = {path.name.removesuffix("_digits.png") for path in (tmp_path / "out" / "figures").rglob("*.png")}
+    assert {"figure1", "figure4", "figure3", "figure5", "figure6", "table1", "sweep-tau", "gradcam"} <= drawn
+    neutral = json.loads(next((tmp_path / "out").glob("tff-s-neutral_*.json")).read_text(encoding="utf-8"))["result"]
+    assert {"frozen_neutral_linear", "frozen_random_hidden", "head_error"} <= set(neutral)
+
+
+def test_a_verdict_needs_two_standard_errors() -> None:
+    first, second = tables.BY_LOSS["symba"][:2]
+
+    def shown(better: tuple[float, ...]) -> str:
+        values = ((first, (50.0, 51.0, 52.0)), (second, better))
+        cells = {
+            (row.name, "cifar10"): [{"result": {"accuracy": value}} for value in accuracies]
+            for row, accuracies in values
+        }
+        text = claims.remark(tables.claims_of_table1())(cells)
+        assert text.count("| SymBa + BN is better than SymBa |") == 1  # the other rows have no cells
+        return text.splitlines()[2]
+
+    error = (1 / 3 + 3 / 3) ** 0.5
+    claim = "| SymBa + BN is better than SymBa | CIFAR-10 | +9.29 |"
+    assert shown((60.0, 60.0, 63.0)) == f"{claim} +10 ± {error:.2g} | confirmed |"
+    assert shown((40.0, 40.0, 43.0)) == f"{claim} -10 ± {error:.2g} | refuted |"
+    assert shown((52.0, 52.0, 55.0)) == f"{claim} +2 ± {error:.2g} | undecided |"
+    assert shown((60.0,)) == f"{claim} +9 | undecided: one seed |"
+    assert claims.remark(tables.claims_of_table1())({}) == ""
+    equal = claims.Claim("equal", "a", "b", tolerance=1.0)
+    assert [claims.verdict(equal, mean, 0.2) for mean in (0.5, -0.5, 0.8, 1.5, -1.5)] == [
+        *["confirmed"] * 2,
+        "undecided",
+        *["refuted"] * 2,
+    ]
+
+
+def test_the_reduced_setting_runs_every_seed_and_unavailable_data_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reduced = Setting(epochs=1, images=40, lr_factor=0.5)
+    study = Study("one", "One", (ROW,), ("digits", "svhn"), seeds=(0, 1), reduced=reduced, unavailable=("svhn",))
+    place = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    Bench("benchmarks.mine", (study,)).main(["one", "--reduced", *place])
+    out = capsys.readouterr().out
+    assert len(list((tmp_path / "out").glob("tiny_digits_images40_lr0.5_seed*.json"))) == 2
+    assert "| tiny net | 3 | 97.00 ± 0.10 | not run; reduced below | data not available |" in out
+    assert "### One, reduced: 1 epoch, 40 training images, 0.5 times the learning rate" in out
+    with pytest.raises(SystemExit):
+        Bench("benchmarks.mine", (study,)).main(["one", "--reduced", "--epochs", "2", *place])
+    assert "--reduced must be given without other sizes" in capsys.readouterr().err
+
+
+def test_the_symmetry_of_the_losses() -> None:
+    def softplus(x: float) -> float:
+        return math.log(1 + math.exp(x))
+
+    for positive, negative in symmetry.ERRORS:
+        found = symmetry.comparisons(symmetry.LOSSES["threshold 2"], positive, negative)
+        assert found[0] == pytest.approx(softplus(-positive) + softplus(negative))
+        assert found[1] == pytest.approx(softplus(positive) + softplus(-negative))
+        assert found[2:4] == pytest.approx([1 / (1 + math.exp(-negative)), 1 / (1 + math.exp(-positive))])
+        assert symmetry.comparisons(symmetry.LOSSES["SymBa, alpha 1"], positive, negative)[4] == pytest.approx(1)

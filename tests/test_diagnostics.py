@@ -12,7 +12,7 @@ from torch import nn
 
 import forwardforward as ff
 from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
-from forwardforward.diagnostics import goodness_distributions, layer_errors, probe
+from forwardforward.diagnostics import goodness_distributions, grad_cam, layer_errors, probe
 
 pytest.importorskip("matplotlib")
 
@@ -191,3 +191,46 @@ def test_a_probe_reads_sequences() -> None:
     words, labels = torch.randint(1, 9, (12, 8)), torch.arange(12) % 3
     samples = ff.TensorData(words, labels, num_embeddings=9)
     assert len(probe(model, samples, samples, epochs=1)) == 2
+
+
+def test_the_map_of_every_layer_weighs_channels_by_the_gradient_of_its_goodness() -> None:
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        ff.FFConv2d(2, 4, 3, padding=1, pool=2),
+        ff.FFConv2d(4, 3, 3),
+        ff.FFLinear(12, 5),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        normalization=ff.normalization.RMSNorm(),
+        label_encoder=ff.label_encoders.RandomChannel(3, size=8),
+    )
+    images, labels = torch.rand(2, 1, 8, 8), torch.tensor([2, 0])
+    found = grad_cam(model, images, labels)
+    activations = model.activations(images, labels)
+    assert set(found) == {0, 1}  # the last layer has rows, not maps
+    for layer, maps in found.items():
+        h = activations[layer].detach()
+        channels, positions = h.shape[1], h.shape[2] * h.shape[3]
+        for image in range(2):
+            total = torch.zeros(h.shape[2:])
+            for channel in range(channels):
+                slope = sum(2 * value / (channels * positions) for value in h[image, channel].flatten().tolist())
+                total += slope / positions * h[image, channel]
+            torch.testing.assert_close(maps[image], total.clamp(min=0), rtol=1e-4, atol=1e-8)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_maps_of_goodness_per_class_and_networks_without_maps() -> None:
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        ff.FFConv2d(1, 6, 3), goodness=ff.goodness.ClassGroups(3), loss=ff.losses.CrossEntropy(), input_shape=(1, 6, 6)
+    )
+    images = torch.rand(2, 1, 6, 6)
+    h = model.activations(images)[0].detach()
+    maps = grad_cam(model, images, torch.tensor([1, 0]))[0]
+    slopes = 2 * h[0, 2:4].mean((1, 2)) / (2 * 16)  # the group of class 1
+    torch.testing.assert_close(maps[0], (slopes[:, None, None] * h[0, 2:4]).sum(0).relu(), rtol=1e-4, atol=1e-8)
+    assert grad_cam(pairs(), torch.rand(2, 6), torch.tensor([1, 0])) == {}
+    unlabeled = pairs(label_encoder=None, negatives=ff.negatives.SelfContrast(), num_classes=3)
+    with pytest.raises(ValueError, match="^model must have layers with a goodness of every class"):
+        grad_cam(unlabeled, torch.rand(2, 6), torch.tensor([1, 0]))

@@ -1,4 +1,5 @@
 import copy
+import math
 from functools import partial
 
 import pytest
@@ -123,6 +124,22 @@ def test_initial_weights_have_the_standard_deviation_of_the_fan_in_and_biases_ar
     assert layer.block.weight.std().item() == pytest.approx(0.05, rel=0.02)
     assert not layer.block.bias.any()
     assert FFLinear(4, 3, bias=False).block.bias is None
+
+
+def test_hes_uniform_weights_end_at_the_root_of_six_over_the_fan_in_and_biases_are_zero():
+    for block, inputs in (
+        (FFLinear(150, 400, init="he_uniform").block, 150),
+        (ff.FFConv2d(8, 300, 5, init="he_uniform").block, 8 * 25),
+        (ff.FFConv2d(8, 600, 5, groups=4, init="he_uniform").block, 2 * 25),
+    ):
+        end = math.sqrt(6 / inputs)
+        weights = block.weight.detach().flatten()
+        assert 0.999 * end < weights.max().item() <= end
+        assert -end <= weights.min().item() < -0.999 * end
+        ordered = weights.sort().values[:: len(weights) // 100]  # uniform: quantiles on a line
+        torch.testing.assert_close(ordered, torch.linspace(-end, end, len(ordered)), rtol=0, atol=0.05 * end)
+        assert not block.bias.any()
+    assert FFLinear(4, 3, bias=False, init="he_uniform").block.bias is None
 
 
 def test_a_wrong_number_of_features_is_refused():

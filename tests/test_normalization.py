@@ -16,6 +16,7 @@ from forwardforward.normalization import (
     LayerNorm,
     PeerNormalization,
     RMSNorm,
+    UnitLength,
 )
 from forwardforward.specs import LayerSpec
 
@@ -26,6 +27,7 @@ def set_up(plugin, *shape):
     return plugin
 
 
+PER_SAMPLE = [RMSNorm(), UnitLength(), LayerNorm(), GroupNorm(2), Identity()]
 shapes = pytest.mark.parametrize("shape", [(5, 8), (3, 4, 5), (2, 4, 3, 3)], ids=str)
 
 
@@ -37,6 +39,16 @@ def test_rms_norm(shape):
     for before, after in zip(x, result, strict=True):
         values = before.flatten().tolist()
         length = math.sqrt(sum(v * v for v in values) / len(values) + 1e-3)
+        expected = torch.tensor([v / length for v in values], dtype=torch.float64)
+        torch.testing.assert_close(after.flatten(), expected, rtol=1e-12, atol=0)
+
+
+@shapes
+def test_unit_length(shape):
+    x = 3 * torch.randn(shape, dtype=torch.float64)
+    for before, after in zip(x, UnitLength(eps=1e-3)(x), strict=True):
+        values = before.flatten().tolist()
+        length = math.sqrt(sum(v * v for v in values) + 1e-3)
         expected = torch.tensor([v / length for v in values], dtype=torch.float64)
         torch.testing.assert_close(after.flatten(), expected, rtol=1e-12, atol=0)
 
@@ -60,7 +72,7 @@ def test_the_length_of_the_activity_vector_has_no_effect(seed, factor):
     torch.testing.assert_close(RMSNorm(eps=1e-12)(x).square().mean(1), torch.ones(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(), GroupNorm(2), Identity()], ids=repr)
+@pytest.mark.parametrize("norm", PER_SAMPLE, ids=repr)
 def test_dead_samples_stay_finite_forward_and_backward(norm):
     x = torch.zeros(2, 6, requires_grad=True)
     result = norm(x)
@@ -69,7 +81,9 @@ def test_dead_samples_stay_finite_forward_and_backward(norm):
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(), GroupNorm(2), BatchNorm(), Identity()], ids=repr)
+@pytest.mark.parametrize(
+    "norm", [RMSNorm(), UnitLength(), LayerNorm(), GroupNorm(2), BatchNorm(), Identity()], ids=repr
+)
 def test_bfloat16_stays_bfloat16(norm):
     x = torch.randn(4, 6).bfloat16()
     result = norm(x)
@@ -267,6 +281,7 @@ def apply(affine, joined, copies):
 NORMS = {
     "rms": lambda: RMSNorm(),
     "rms, large eps": lambda: RMSNorm(eps=0.5),
+    "unit": lambda: UnitLength(),
     "layer": lambda: LayerNorm(),
     "none": lambda: Identity(),
     "batch": lambda: BatchNorm(),
@@ -403,6 +418,7 @@ def test_peer_means_keep_float32_beside_bfloat16_activations():
         (PeerNormalization(0.1), "PeerNormalization(strength=0.1, decay=0.9)"),
         (GroupNorm(3), "GroupNorm(num_groups=3, eps=1e-05)"),
         (RMSNorm(1e-6), "RMSNorm(eps=1e-06)"),
+        (UnitLength(1e-6), "UnitLength(eps=1e-06)"),
         (LayerNorm(), "LayerNorm(eps=1e-05)"),
         (
             BatchNorm(statistics="running"),

@@ -17,7 +17,7 @@ from forwardforward.recipes.recipe import derive
 
 RECIPES = {name: recipe for name, recipe in ALL.items() if recipe.representation is None}  # on images
 SHAPE = (1, 8, 8)
-PAIRS = ("hinton", "hinton-2000", "symba", "unsupervised", "best-mlp", "backprop-goodness")
+PAIRS = ("hinton", "hinton-2000", "gandhi", "symba", "unsupervised", "best-mlp", "backprop-goodness")
 TRIFECTA = ("trifecta-s", "trifecta-d", "trifecta-fcn")
 BASELINES = [name for name, recipe in ALL.items() if recipe.baseline is not None]
 GROUPED = {"class-groups": (20, 20), "cwcomp": (20, 20, 20, 20), "deeperforward": (10, 20), "hcl-ff": (10, 20)}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwardforward import update_schedules
-from forwardforward.update_schedules import EndToEnd, Greedy, Group, Groups, Joint, Overlapping, Staggered
+from forwardforward.update_schedules import Blocks, EndToEnd, Greedy, Group, Groups, Joint, Overlapping, Staggered
 
 depths = st.integers(1, 12)
 epochs = st.integers(1, 30)
@@ -93,6 +93,16 @@ def test_overlapping_without_alternation_returns_one_group_per_layer(
     groups = Overlapping(size, None)(depth, epoch, step, 10)
     assert layers(groups) == [list(range(max(0, last - size + 1), last + 1)) for last in range(depth)]
     assert [list(group.objectives) for group in groups] == [[last] for last in range(depth)]  # type: ignore[union-attr]
+
+
+@given(depth=depths, size=st.integers(1, 6), epoch=st.integers(0, 9), step=st.integers(0, 9))
+def test_blocks_divide_the_layers_and_only_their_last_objective_counts(
+    depth: int, size: int, epoch: int, step: int
+) -> None:
+    groups = Blocks(size)(depth, epoch, step, 10)
+    expected = [[layer for layer in range(depth) if layer // size == block] for block in range(-(-depth // size))]
+    assert layers(groups) == expected
+    assert [list(group.objectives) for group in groups] == [block[-1:] for block in expected]  # type: ignore[union-attr]
 
 
 @given(depth=depths, epochs=epochs, seed=st.integers(0, 2**16))

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from forwardforward._utils.arguments import Fraction, PositiveFraction, PositiveInt, checked
 
-__all__ = ["EndToEnd", "Greedy", "Group", "Groups", "Joint", "Overlapping", "Schedule", "Staggered"]
+__all__ = ["Blocks", "EndToEnd", "Greedy", "Group", "Groups", "Joint", "Overlapping", "Schedule", "Staggered"]
 
 
 class Group(NamedTuple):
@@ -197,6 +197,39 @@ class Overlapping:
     def __repr__(self) -> str:
         """Return the constructor call."""
         return f"Overlapping(size={self.size}, alternate={self.alternate!r})"
+
+
+@checked
+class Blocks:
+    """Blocks of several layers, each trained as one unit by the objective of its last layer.
+
+    Gradients flow through all layers of a block and stop at its border; blocks do not overlap. If the depth is not a
+    multiple of ``size``, the last block is smaller. With ``size=1`` this is :class:`Joint`.
+
+    Args:
+        size: Number of layers per block.
+
+    Raises:
+        ValueError: If ``size`` is not positive.
+
+    Source: named as future work in appendix G of Dooms et al., The Trifecta (2023), arXiv 2311.18130.
+
+    Example:
+        >>> [list(group.layers) for group in Blocks(size=2)(depth=5, epoch=0, step=0, epochs=1)]
+        [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, size: PositiveInt = 2) -> None:
+        self.size = size
+
+    def __call__(self, depth: int, epoch: int, step: int, epochs: int) -> Groups:
+        """Return one group per block."""
+        blocks = [range(first, min(first + self.size, depth)) for first in range(0, depth, self.size)]
+        return [Group(block, block[-1:]) for block in blocks]
+
+    def __repr__(self) -> str:
+        """Return the constructor call."""
+        return f"Blocks(size={self.size})"
 
 
 class EndToEnd:

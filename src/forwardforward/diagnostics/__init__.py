@@ -4,7 +4,8 @@ Plots need matplotlib and do not change its global state.
 """
 
 from forwardforward.diagnostics.distributions import goodness_distributions
+from forwardforward.diagnostics.grad_cam import grad_cam
 from forwardforward.diagnostics.panels import curves
 from forwardforward.diagnostics.probes import layer_errors, probe
 
-__all__ = ["curves", "goodness_distributions", "layer_errors", "probe"]
+__all__ = ["curves", "goodness_distributions", "grad_cam", "layer_errors", "probe"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
+from forwardforward.layers.initialization import Init, he_uniform
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
@@ -39,10 +40,13 @@ class FFConv2d(SharedInput):
         padding: Zeros around the input, or ``"same"``.
         dilation: Spacing of the kernel's elements.
         groups: Number of blocked connections from input to output channels.
-        bias: Whether there is a bias. Weights are initialized as by :class:`torch.nn.Conv2d`.
+        bias: Whether there is a bias.
         padding_mode: As for :class:`torch.nn.Conv2d`.
         activation: Default: ReLU.
         pool: Size of a max-pool, or any module; default: none.
+        init: Initial weights. ``"default"``: those of :class:`torch.nn.Conv2d`, :math:`U(-n^{-1/2}, n^{-1/2})` for
+            :math:`n` inputs per output, also of the bias. ``"he_uniform"``: He et al.'s,
+            :math:`U(-\sqrt{6 / n}, \sqrt{6 / n})`, and biases of 0.
         **plugins: Those of :class:`FFLayer`, such as ``order`` and ``normalization``.
 
     Raises:
@@ -74,6 +78,7 @@ class FFConv2d(SharedInput):
         padding_mode: PaddingMode = "zeros",
         activation: Callable[[Tensor], Tensor] | None = None,
         pool: Size | Callable[[Tensor], Tensor] | None = None,
+        init: Init = "default",
         **plugins: Any,
     ) -> None:
         if in_channels % groups or out_channels % groups:
@@ -89,6 +94,8 @@ class FFConv2d(SharedInput):
             pool=MaxPool2d(pool) if isinstance(pool, int | tuple) else pool,
             **plugins,
         )
+        if init == "he_uniform":
+            he_uniform(self.block)
 
     def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
         """Check the number of channels, and return maps in the faster memory layout.

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
+from forwardforward.layers.initialization import Init, he_uniform
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine, Normalization
 
@@ -34,7 +35,9 @@ class FFLinear(SharedInput):
         in_features: Number of inputs, with the label's.
         out_features: Number of units.
         activation: Default: ReLU.
-        bias: Whether there is a bias, which starts at 0; the weights start as :math:`N(0, 1/in\_features)`.
+        bias: Whether there is a bias, which starts at 0.
+        init: Initial weights, for :math:`n` inputs: ``"default"``, :math:`N(0, 1/n)`, or ``"he_uniform"``, He et al.'s
+            :math:`U(-\sqrt{6 / n}, \sqrt{6 / n})`.
         **plugins: Those of :class:`FFLayer`.
 
     Raises:
@@ -57,6 +60,7 @@ class FFLinear(SharedInput):
         out_features: PositiveInt,
         activation: Callable[[Tensor], Tensor] | None = None,
         bias: bool = True,
+        init: Init = "default",
         **plugins: Any,
     ) -> None:
         check_memory("in_features and out_features", out_features, in_features)
@@ -65,6 +69,9 @@ class FFLinear(SharedInput):
             activation=nn.ReLU() if activation is None else activation,
             **{"input_shape": (in_features,), **plugins},
         )
+        if init == "he_uniform":
+            he_uniform(self.block)
+            return
         nn.init.normal_(self.block.weight, std=in_features**-0.5)
         if bias:
             nn.init.zeros_(self.block.bias)

@@ -9,7 +9,7 @@ image's labels.
 from forwardforward.normalization.affine import Affine, Identity, Normalization
 from forwardforward.normalization.batch_norm import BatchNorm
 from forwardforward.normalization.peer_normalization import PeerNormalization
-from forwardforward.normalization.per_sample import GroupNorm, LayerNorm, RMSNorm
+from forwardforward.normalization.per_sample import GroupNorm, LayerNorm, RMSNorm, UnitLength
 
 __all__ = [
     "Affine",
@@ -20,4 +20,5 @@ __all__ = [
     "Normalization",
     "PeerNormalization",
     "RMSNorm",
+    "UnitLength",
 ]

@@ -41,13 +41,51 @@ class RMSNorm(Normalization):
 
     def row_scale(self, x: Tensor) -> Tensor:
         """Return the factor of each sample, ``(batch, 1, ...)``."""
-        rest = tuple(range(1, x.dim()))  # not flattened: maps whose channels come last would be copied
-        norm: Tensor = torch.linalg.vector_norm(x, dim=rest, keepdim=True, dtype=accumulator(x))
-        return (norm.square() / x[0].numel() + self.eps).rsqrt().to(x.dtype)
+        return (_squared_length(x) / x[0].numel() + self.eps).rsqrt().to(x.dtype)
 
     def as_affine(self, x: LabeledInput) -> Affine:
         """Return the row scales of a labeled input."""
-        return Affine(row_scale=(_row_mean(x, torch.square) + self.eps).rsqrt())
+        return Affine(row_scale=(_row_sum(x, torch.square) / _row_size(x) + self.eps).rsqrt())
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"eps={self.eps}"
+
+
+@checked
+class UnitLength(Normalization):
+    r"""Normalization to length one, :math:`\hat v = v / \sqrt{\sum_j v_j^2 + \epsilon}`.
+
+    Without parameters. In a layer of :math:`N` inputs, activations are :math:`\sqrt N` times smaller than after
+    :class:`RMSNorm`: a threshold that grows with the width is reached by larger weights, and one step of Adam, which
+    changes every weight by up to the learning rate :math:`\eta`, changes a pre-activation by at most
+    :math:`\eta \sqrt N` instead of :math:`\eta N`.
+
+    Args:
+        eps: :math:`\epsilon`, in units of squared activation.
+
+    Source: the normalization of most public programs, after Hinton (2022), arXiv 2212.13345.
+
+    Example:
+        >>> UnitLength()(torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
+    """
+
+    def __init__(self, eps: PositiveFloat = 1e-8) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with a sum of squares of one per sample, of the same shape."""
+        return x * self.row_scale(x)
+
+    def row_scale(self, x: Tensor) -> Tensor:
+        """Return the factor of each sample, ``(batch, 1, ...)``."""
+        return (_squared_length(x) + self.eps).rsqrt().to(x.dtype)
+
+    def as_affine(self, x: LabeledInput) -> Affine:
+        """Return the row scales of a labeled input."""
+        return Affine(row_scale=(_row_sum(x, torch.square) + self.eps).rsqrt())
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
@@ -80,8 +118,9 @@ class LayerNorm(Normalization):
 
     def as_affine(self, x: LabeledInput) -> Affine:
         """Return the row scales and shifts of a labeled input."""
-        mean = _row_mean(x, torch.positive)
-        factor = (_row_mean(x, torch.square) - mean.square() + self.eps).clamp(min=self.eps).rsqrt()
+        mean = _row_sum(x, torch.positive) / _row_size(x)
+        variance = _row_sum(x, torch.square) / _row_size(x) - mean.square()
+        factor = (variance + self.eps).clamp(min=self.eps).rsqrt()
         return Affine(row_scale=factor, row_shift=-mean * factor)
 
     def extra_repr(self) -> str:
@@ -123,7 +162,19 @@ class GroupNorm(Normalization):
         return f"num_groups={self.num_groups}, eps={self.eps}"
 
 
-def _row_mean(x: LabeledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the mean of ``function`` over the entries of each joined row, ``(copies, batch, 1)``."""
+def _squared_length(x: Tensor) -> Tensor:
+    """Return the sum of squares of each sample, ``(batch, 1, ...)``."""
+    rest = tuple(range(1, x.dim()))  # not flattened: maps whose channels come last would be copied
+    norm: Tensor = torch.linalg.vector_norm(x, dim=rest, keepdim=True, dtype=accumulator(x))
+    return norm.square()
+
+
+def _row_sum(x: LabeledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the sum of ``function`` over the entries of each joined row, ``(copies, batch, 1)``."""
     images, codes = (function(part).flatten(1).sum(1) for part in (x.images, x.codebook))
-    return ((images + codes[x.index]) / (x.features * x.images[0, 0].numel())).unsqueeze(-1)
+    return (images + codes[x.index]).unsqueeze(-1)
+
+
+def _row_size(x: LabeledInput) -> int:
+    """Return the number of entries of each joined row."""
+    return x.features * x.images[0, 0].numel()

@@ -10,10 +10,12 @@ from torch import nn
 
 from forwardforward._utils.arguments import NonNegativeInt, NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import InputShapeError, check_image_shape
-from forwardforward.layers import NORMALIZE_FIRST, FFConv2d, FFLayer, Residual, SkipConnection
+from forwardforward.layers import NORMALIZE_FIRST, FFConv2d, FFLayer, MaxPool2d, Residual, SkipConnection
+from forwardforward.layers.feedback import use_random_feedback
+from forwardforward.layers.initialization import Init, he_uniform
 from forwardforward.normalization import GroupNorm, LayerNorm
 
-__all__ = ["Convolutions", "DeeperForward"]
+__all__ = ["Convolutions", "DeeperForward", "InvertedBottlenecks"]
 
 
 @checked
@@ -32,6 +34,10 @@ class Convolutions:
         grouped: Indices of the layers whose convolution has one group of channels per class.
         residual: Whether each layer but the first adds its input to its convolution's output (the Trifecta's
             appendix I).
+        init: Initial weights, ``"default"`` or ``"he_uniform"``, see :class:`~forwardforward.FFConv2d`.
+        random_feedback: Whether each convolution but the first passes gradients to its input through fixed random
+            kernels, as in :class:`~forwardforward.baselines.FeedbackAlignment`; it matters in groups of several layers
+            only (suggested in the Trifecta's appendix F). ``fit(compile=True)`` does not support it.
 
     Example:
         >>> [layer.block.out_channels for layer in Convolutions(pools=(0, 2))((3, 32, 32), (16, 16, 32), 10)]
@@ -44,6 +50,8 @@ class Convolutions:
     bias: bool = False
     grouped: tuple[NonNegativeInt, ...] = ()
     residual: bool = False
+    init: Init = "default"
+    random_feedback: bool = False
 
     @checked
     def __call__(
@@ -66,8 +74,9 @@ class Convolutions:
                     f"widths must be multiples of the {num_classes} classes around layer {index}, which has one group "
                     f"of channels per class, got {tuple(widths)}"
                 )
-        return [
-            FFConv2d(
+        layers: list[FFLayer] = []
+        for index, (in_channels, out_channels) in enumerate(channels):
+            layer = FFConv2d(
                 in_channels,
                 out_channels,
                 self.kernel_size,
@@ -75,11 +84,64 @@ class Convolutions:
                 groups=num_classes if index in self.grouped else 1,
                 bias=self.bias,
                 pool=2 if index in self.pools else None,
+                init=self.init,
                 residual=Residual() if self.residual and index > 0 else None,
                 order=self.order,
             )
-            for index, (in_channels, out_channels) in enumerate(channels)
-        ]
+            if self.random_feedback and index > 0:
+                use_random_feedback(layer.block)
+            layers.append(layer)
+        return layers
+
+
+@checked
+@dataclass(frozen=True)
+class InvertedBottlenecks:
+    """One convolution, then inverted bottlenecks, each a layer with one objective.
+
+    A block expands the channels by a 1x1 convolution, filters each of them by a 3x3 convolution, and projects them by
+    a 1x1 convolution, with ReLU after each. The initial weights are He et al.'s, uniform.
+
+    Args:
+        pools: Indices of the layers that end with a 2x2 max-pool.
+        expansion: Factor from a block's input channels to those of its 3x3 convolution.
+
+    Source: Sandler et al., MobileNetV2 (2018), arXiv 1801.04381, which has no activation after the projection;
+    proposed for Forward-Forward by Dooms et al., The Trifecta (2023), arXiv 2311.18130.
+
+    Example:
+        >>> layers = InvertedBottlenecks(pools=(0,), expansion=2)((3, 8, 8), widths=(4, 6), num_classes=10)
+        >>> [convolution.out_channels for convolution in layers[1].block[::2]]
+        [8, 8, 6]
+    """
+
+    pools: tuple[NonNegativeInt, ...] = ()
+    expansion: PositiveInt = 4
+
+    @checked
+    def __call__(
+        self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
+    ) -> list[FFLayer]:
+        """Return one layer per width, which is its number of output channels.
+
+        Raises:
+            ValueError: If ``input_shape`` is not (channels, height, width) or too small for the pools.
+        """
+        stem = Convolutions(self.pools, init="he_uniform")
+        layers = stem(input_shape, widths, num_classes)[:1]
+        for index, (in_channels, out_channels) in enumerate(itertools.pairwise(widths), start=1):
+            expanded = self.expansion * in_channels
+            block = nn.Sequential(
+                nn.Conv2d(in_channels, expanded, 1, bias=False),
+                nn.ReLU(),
+                nn.Conv2d(expanded, expanded, 3, padding=1, groups=expanded, bias=False),
+                nn.ReLU(),
+                nn.Conv2d(expanded, out_channels, 1, bias=False),
+            )
+            for convolution in block[::2]:
+                he_uniform(convolution)
+            layers.append(FFLayer(block, activation=nn.ReLU(), pool=MaxPool2d(2) if index in self.pools else None))
+        return layers
 
 
 @checked

@@ -12,6 +12,7 @@ from torch import nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward.layers import FFLayer, FFLinear
+from forwardforward.layers.initialization import Init
 
 __all__ = ["Architecture", "Dense"]
 
@@ -26,6 +27,7 @@ class Dense:
 
     Args:
         activation: Activation of every layer, which gets a copy of its own (default: ReLU).
+        init: Initial weights, ``"default"`` or ``"he_uniform"``, see :class:`~forwardforward.FFLinear`.
 
     Example:
         >>> [layer.block for layer in Dense()((1, 28, 28), widths=(500, 100), num_classes=10)]
@@ -33,6 +35,7 @@ class Dense:
     """
 
     activation: nn.Module | None = None
+    init: Init = "default"
 
     @checked
     def __call__(
@@ -40,10 +43,12 @@ class Dense:
     ) -> list[FFLayer]:
         """Return one layer per width."""
         return [
-            FFLinear(in_features, out_features, activation=copy.deepcopy(self.activation))
+            FFLinear(in_features, out_features, activation=copy.deepcopy(self.activation), init=self.init)
             for in_features, out_features in itertools.pairwise([math.prod(input_shape), *widths])
         ]
 
     def __repr__(self) -> str:
         """Return the constructor call."""
-        return "Dense()" if self.activation is None else f"Dense(activation={self.activation!r})"
+        activation = [] if self.activation is None else [f"activation={self.activation!r}"]
+        init = [] if self.init == "default" else [f"init={self.init!r}"]
+        return f"Dense({', '.join([*activation, *init])})"
