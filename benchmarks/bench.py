@@ -50,6 +50,7 @@ class Bench:
         page: Page of the documentation with the tables between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``, and
             the figures between the same markers of ``NAME-figures``; default: none.
         about: Description for ``--help``.
+        paper: Number of the paper on arXiv.
     """
 
     module: str
@@ -57,6 +58,7 @@ class Bench:
     measure: Measure | None = None
     page: Path | None = None
     about: str = ""
+    paper: str = ""
 
     @property
     def folder(self) -> Path:

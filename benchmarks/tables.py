@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.cells import Cell, Content, Row, Setting, count
 
-__all__ = ["DATA", "Cells", "Study", "by_setting", "render"]
+__all__ = ["DATA", "Cells", "Draw", "Study", "by_setting", "render"]
 
 #: Names of the data sets in tables.
 DATA = {
@@ -42,6 +42,7 @@ class Study:
         seeds: The seeds.
         draw: Draws figures of finished cells.
         quick: The setting of ``--quick``, which takes minutes on two cores; it is run for the first seed.
+        reduced: Other smaller settings that `python -m benchmarks reproduce` trains, for all seeds.
         columns: Further columns after each data set's accuracy: a heading and a function from a cell to a number, or to
             None for cells without it.
         remark: A sentence below a table, from its cells.
@@ -54,6 +55,7 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     draw: Draw | None = None
     quick: Setting | None = None
+    reduced: tuple[Setting, ...] = ()
     columns: Mapping[str, Callable[[Content], float | None]] = field(default_factory=dict)
     remark: Callable[[Cells], str] | None = None
 
