@@ -164,6 +164,11 @@ def test_members_of_replicas_draw_the_classes_of_separate_trainings() -> None:
             torch.testing.assert_close(a, b)
 
 
+class Twice(Flip):
+    def sources(self, height: int, width: int) -> torch.Tensor:
+        return super().sources(height, width) // 2 * 2
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -173,6 +178,12 @@ def test_members_of_replicas_draw_the_classes_of_separate_trainings() -> None:
         (lambda: Jigsaw(4), "grid must be"),
         (lambda: Flip()(TensorData(torch.rand(3, 5))), r"images must have shape \(batch, channels.*got \(3, 5\)"),
         (lambda: Flip().transform(torch.rand(3, 5), torch.zeros(3).long()), "images must have shape"),
+        (
+            lambda: Flip().transform(torch.rand(3, 1, 2, 2), torch.zeros(2).long()),
+            r"labels must be one per image, \(3,\)",
+        ),
+        (lambda: Flip().transform(torch.rand(1, 1, 2, 2), torch.tensor([2])), "labels must be in 0..1 for 2 classes"),
+        (lambda: Twice()(images()), r"sources must contain each of the 49 pixels once per class, \(2, 49\), for Twice"),
     ],
 )
 def test_slips(call: object, message: str) -> None:

@@ -27,7 +27,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, Range, checked
+from forwardforward._utils.checks import check_labels
+from forwardforward._utils.plugins import calling
 from forwardforward.data.splits import PARTS, Splits
 from forwardforward.data.tensors import TensorData
 
@@ -75,18 +78,23 @@ class Pretext:
         return len(self.class_names)
 
     @checked
-    def transform(self, images: Tensor, classes: Tensor) -> Tensor:
+    def transform(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return each image rearranged as its class requires.
 
         Args:
             images: ``(batch, channels, height, width)``.
-            classes: Class indices, ``(batch,)``.
+            labels: Class indices, ``(batch,)``.
 
         Raises:
-            ValueError: If the images are not 4-D, or the pretext is not defined for their size.
+            TypeError: If the labels are not integers.
+            ValueError: If the images are not 4-D, there is not one label in range per image, or the pretext is not
+                defined for images of this size.
         """
-        _check_images(tuple(images.shape))
-        return _rearranged(images, self.sources(*images.shape[2:]).to(images.device)[classes])
+        sources = _checked_sources(self, tuple(images.shape))
+        if labels.shape != (len(images),):
+            raise ValueError(f"labels must be one per image, ({len(images)},), got {tuple(labels.shape)}")
+        check_labels(labels, self.num_classes)
+        return _rearranged(images, sources.to(images.device)[labels.to(images.device).long()])
 
     @checked
     def __call__(self, data: TensorData, seed: NonNegativeInt = 0) -> PretextData:
@@ -258,7 +266,7 @@ class PretextData(TensorData):
     """
 
     def __init__(self, data: TensorData, pretext: Pretext, seed: NonNegativeInt = 0) -> None:
-        _check_images((len(data), *data.input_shape))
+        self._sources = _checked_sources(pretext, (len(data), *data.input_shape))
         generator = torch.Generator().manual_seed(seed)
         classes = torch.randperm(len(data), generator=generator, device="cpu") % pretext.num_classes
         targets = classes.to(data.inputs.device)
@@ -274,7 +282,7 @@ class PretextData(TensorData):
 
     def _redrawn(self, parts: list[slice], order: Tensor, classes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         assert self.targets is not None
-        sources = self.pretext.sources(*self.input_shape[1:]).to(order.device)
+        sources = self._sources.to(order.device)
         inverse = sources.argsort(1)  # of every rearrangement, to undo the fixed one
         for part in parts:
             rows, drawn = order[part], classes[part]
@@ -282,9 +290,21 @@ class PretextData(TensorData):
             yield _rearranged(self.inputs[rows], moves), drawn
 
 
-def _check_images(shape: tuple[int, ...]) -> None:
+def _checked_sources(pretext: Pretext, shape: tuple[int, ...]) -> Tensor:
+    """Return a pretext's sources for images of a shape, on the CPU."""
     if len(shape) != 4:
         raise ValueError(f"images must have shape (batch, channels, height, width) for a pretext, got {shape}")
+    height, width = shape[2:]
+    with calling("sources", pretext, "(height, width) -> sources", names_parts=True):
+        sources = pretext.sources(height, width).cpu()
+    pixels = torch.arange(height * width, device="cpu")
+    expected = (pretext.num_classes, height * width)
+    if tuple(sources.shape) != expected or not torch.equal(sources.sort(1).values, pixels.expand(expected)):
+        raise ValueError(
+            f"sources must contain each of the {height * width} pixels once per class, {expected}, for {pretext!r}, "
+            f"got {describe(sources)}"
+        )
+    return sources
 
 
 def _rearranged(images: Tensor, sources: Tensor) -> Tensor:
