@@ -124,7 +124,7 @@ def test_the_page_is_filled_from_the_cells(
     ff, bp = (cells[f"rotation-{method}"]["transfer"] for method in ("ff", "bp"))
     assert f"rotation on digits {bp[-1] - ff[-1]:+.1f}" in shown
     assert "| rotation: Forward-Forward (pair goodness) | " + " | ".join(f"{v:.1f}" for v in ff) + " |" in shown
-    for entry, words in (("untrained", "untrained network (random features)"), ("pixels", "pixels |  |  |  ")):
+    for entry, words in (("untrained", "untrained network (random features)"), ("pixels", "pixels |  |  |  | ")):
         assert f"| {words} | " + " | ".join(f"{v:.1f}" for v in cells["hybrid"][entry]) + " |" in shown
     assert "untrained" not in cells["rotation-ff"]
     figures = sorted(path.name for path in bench.folder.rglob("*.png"))

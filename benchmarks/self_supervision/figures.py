@@ -18,8 +18,8 @@ __all__ = ["draw_all", "draw_maps", "draw_transfer", "layer_tables"]
 REFERENCE_NAMES = {"untrained": "untrained network (random features)", "pixels": "pixels"}
 
 
-def layer_means(cells: Cells, data: str, lines: Mapping[str, str], references: str) -> dict[str, list[float]]:
-    """Return the mean transfer over the seeds by layer, with all layers last, by the name in the table.
+def by_method(cells: Cells, data: str, lines: Mapping[str, str], references: str) -> dict[str, list[list[float]]]:
+    """Return the transfer of each layer and of all, one list of seeds each, by the name in tables.
 
     Args:
         cells: The cells.
@@ -29,9 +29,7 @@ def layer_means(cells: Cells, data: str, lines: Mapping[str, str], references: s
     """
     found = {words: by_layer(cells, line, data) for line, words in lines.items()}
     found |= {words: by_layer(cells, references, data, entry) for entry, words in REFERENCE_NAMES.items()}
-    return {
-        words: [statistics.mean(layer) for layer in zip(*seeds, strict=True)] for words, seeds in found.items() if seeds
-    }
+    return {words: [list(layer) for layer in zip(*seeds, strict=True)] for words, seeds in found.items() if seeds}
 
 
 def layer_tables(cells: Cells, lines: Mapping[str, str], references: str) -> str:
@@ -39,32 +37,37 @@ def layer_tables(cells: Cells, lines: Mapping[str, str], references: str) -> str
 
     Args:
         cells: The cells.
-        lines: As for :func:`layer_means`.
-        references: As for :func:`layer_means`.
+        lines: As for :func:`by_method`.
+        references: As for :func:`by_method`.
     """
     parts = []
     for data in data_sets(cells):
-        means = layer_means(cells, data, lines, references)
-        depth = max(map(len, means.values()), default=0) - 1
+        methods = by_method(cells, data, lines, references)
+        depth = max(map(len, methods.values()), default=0) - 1
         if depth < 1:
             continue
         head = [f"transfer on {DATA.get(data, data)}, %", *(f"layer {layer}" for layer in range(depth)), "all layers"]
         rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        for words, values in means.items():
-            shown = [f"{value:.1f}" for value in values]
-            shown = shown if len(shown) > 1 else [*[""] * depth, *shown]  # pixels
+        for words, layers in methods.items():
+            shown = [*[""] * (depth + 1 - len(layers)), *map(spread, layers)]  # pixels are one layer
             rows.append(f"| {words} | {' | '.join(shown)} |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
+
+
+def spread(values: list[float]) -> str:
+    """Return the mean over the seeds, with the standard deviation if there are several."""
+    return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def transfer_panel(cells: Cells, data: str, title: str, lines: Mapping[str, str], references: str) -> Panel:
     """Return a panel of the transfer by each layer and by all, with one line per method."""
 
     def paint(axis: Any, _: Seed) -> None:
-        means = layer_means(cells, data, lines, references)
-        depth = max(map(len, means.values()), default=1) - 1
-        for (words, values), style in zip(means.items(), styles(len(means)), strict=True):
+        methods = by_method(cells, data, lines, references)
+        depth = max(map(len, methods.values()), default=1) - 1
+        for (words, layers), style in zip(methods.items(), styles(len(methods)), strict=True):
+            values = [statistics.mean(seeds) for seeds in layers]
             if len(values) == 1:
                 axis.axhline(values[0], color="black", linestyle=":", linewidth=1, label=words)
             else:
@@ -84,7 +87,7 @@ def draw_transfer(name: str, title: str, groups: Mapping[str, Mapping[str, str]]
         name: Beginning of the files' names.
         title: Beginning of the figures' titles.
         groups: For each panel's title, the names of its rows by their lines.
-        references: As for :func:`layer_means`.
+        references: As for :func:`by_method`.
     """
 
     def draw(folder: Path, settings: Mapping[Setting, Cells]) -> list[Path]:
