@@ -42,7 +42,9 @@ class Study:
         seeds: The seeds.
         draw: Draws figures of finished cells.
         quick: The setting of ``--quick``, which takes minutes on two cores; it is run for the first seed.
-        reduced: Other smaller settings that `python -m benchmarks reproduce` trains, for all seeds.
+        reduced: The setting of ``--reduced``, which takes hours on two cores; it is run for every seed.
+        unavailable: Data sets whose files the kept results were made without; they are trained if ``--data`` names
+            them.
         columns: Further columns after each data set's accuracy: a heading and a function from a cell to a number, or to
             None for cells without it.
         remark: A sentence below a table, from its cells.
@@ -55,9 +57,14 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     draw: Draw | None = None
     quick: Setting | None = None
-    reduced: tuple[Setting, ...] = ()
+    reduced: Setting | None = None
+    unavailable: tuple[str, ...] = ()
     columns: Mapping[str, Callable[[Content], float | None]] = field(default_factory=dict)
     remark: Callable[[Cells], str] | None = None
+
+    def named_settings(self) -> dict[str, Setting | None]:
+        """Return the settings that have an option of the command line, by its name."""
+        return {"quick": self.quick, "reduced": self.reduced}
 
 
 def render(study: Study, contents: Iterable[Content], source: str = "") -> str:
@@ -119,7 +126,8 @@ def _table(
         for name in data:
             contents = cells.get((row.name, name), [])
             line += [row.paper.get(name, "")] if name in published else []
-            line.append(_accuracy(row, name, contents, settings))
+            is_missing = not contents and row.recipe is not None and name in study.unavailable
+            line.append("data not available" if is_missing else _accuracy(row, name, contents, settings))
             line += [_mean(column, contents) for column in study.columns.values()]
         lines.append("| " + " | ".join(line) + " |")
     shown = [content for row in rows for name in data for content in cells.get((row.name, name), [])]

@@ -37,7 +37,8 @@ from forwardforward.recipes import Recipe
 __all__ = ["BENCH"]
 
 PRETEXTS: dict[str, Pretext] = {"rotation": Rotation(), "flip": Flip(), "jigsaw": Jigsaw()}
-DATA = ("mnist", "fashion-mnist", "cifar10")
+DATA = ("mnist", "fashion-mnist", "cifar10", "svhn")
+UNAVAILABLE = ("svhn",)
 
 #: The setting that is affordable on two cores with bf16 units.
 REDUCED = Setting(epochs=10, precision="bf16")
@@ -112,7 +113,8 @@ STUDIES = (
         "Pretexts: accuracy on the pretext, and transfer",
         (*ON_PRETEXTS, HYBRID),
         DATA,
-        reduced=(REDUCED,),
+        unavailable=UNAVAILABLE,
+        reduced=REDUCED,
         columns=COLUMNS,
         remark=remark((*ON_PRETEXTS, HYBRID), HYBRID.line, lambda cells: pretext_claims(cells, tuple(PRETEXTS))),
         draw=draw_all(
@@ -125,7 +127,8 @@ STUDIES = (
         "Supervised training",
         SUPERVISED,
         DATA,
-        reduced=(REDUCED,),
+        unavailable=UNAVAILABLE,
+        reduced=REDUCED,
         columns=COLUMNS,
         remark=remark(SUPERVISED, HYBRID.line, supervised_claim),
     ),
@@ -134,7 +137,8 @@ STUDIES = (
         "Loss or locality",
         (*BY_LOSS, HYBRID),
         DATA,
-        reduced=(REDUCED,),
+        unavailable=UNAVAILABLE,
+        reduced=REDUCED,
         columns=COLUMNS,
         remark=remark((*BY_LOSS, HYBRID), HYBRID.line, lambda cells: loss_or_locality(cells, tuple(PRETEXTS))),
         draw=draw_transfer("losses", "Transfer by layer", panels(BY_LOSS), HYBRID.line),
@@ -144,7 +148,8 @@ STUDIES = (
         "Images without labels",
         WITHOUT_LABELS,
         DATA,
-        reduced=(REDUCED,),
+        unavailable=UNAVAILABLE,
+        reduced=REDUCED,
         columns=COLUMNS,
         remark=remark(WITHOUT_LABELS, HYBRID.line),
     ),
@@ -153,7 +158,7 @@ STUDIES = (
         "A small residual network",
         IN_CONVOLUTIONS,
         ("cifar10",),
-        reduced=(REDUCED_CONVOLUTIONAL,),
+        reduced=REDUCED_CONVOLUTIONAL,
         columns=COLUMNS,
         remark=remark(IN_CONVOLUTIONS, "conv-rotation-bp", lambda cells: loss_or_locality(cells, ("conv-rotation",))),
         draw=draw_transfer(
