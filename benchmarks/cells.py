@@ -25,12 +25,13 @@ import forwardforward as ff
 from benchmarks.machine import device_name
 from benchmarks.pages import write
 from benchmarks.recorders import Recorder
+from forwardforward.data.pretexts import Pretext
 from forwardforward.network import Network
 from forwardforward.recipes import Recipe
 from forwardforward.runs import Run, RunConfig, differences
 from forwardforward.training import Callback, FitState, History, TrainingDiverged
 
-__all__ = ["Cell", "Content", "Measure", "Options", "Row", "Setting", "count", "read_cell"]
+__all__ = ["Cell", "Content", "Measure", "Options", "Row", "Setting", "count", "load_splits", "read_cell"]
 
 #: Some of the keys of every finished cell.
 KEYS = {"name", "data", "seed", "epochs", "setting", "config", "result", "seconds", "device", "torch"}
@@ -65,6 +66,8 @@ class Row:
         epochs_by_data: Other numbers of epochs, by data set.
         measure: Makes entries of the row's results in addition to the bench's.
         recorders: Functions of the run that make callbacks, whose records become part of the cell.
+        pretext: Pretext whose classes the training learns in place of the images' own.
+        compile: Whether the training step is compiled at full width.
     """
 
     line: str
@@ -78,6 +81,8 @@ class Row:
     epochs_by_data: Mapping[str, int] = field(default_factory=dict)
     measure: Measure | None = None
     recorders: tuple[Callable[[Run], Recorder], ...] = ()
+    pretext: Pretext | None = None
+    compile: bool = False
 
     @property
     def name(self) -> str:
@@ -245,8 +250,14 @@ class Cell:
             precision=self.setting.precision,
             validation=self.row.validation,
             train_samples=self.setting.images or None,
+            compile=self.row.compile and self.setting.width == 1,
             **options,
         )
+
+    def settings(self) -> Content:
+        """Return the settings that determine the result, by name."""
+        pretext = {} if self.row.pretext is None else {"pretext": repr(self.row.pretext)}
+        return {**self.config().settings(), **pretext}
 
     def read(self, out: Path) -> Content | None:
         """Return the finished cell, None if it is not finished.
@@ -261,7 +272,7 @@ class Cell:
         if not path.exists():
             return None
         content = read_cell(path)
-        if changed := differences(content["config"], self.config().settings()):
+        if changed := differences(content["config"], self.settings()):
             values = ", ".join(f"{name} (was {before}, is {now})" for name, (before, now) in changed.items())
             raise ValueError(f"the study has changed since the cell {path}: {values}; move it elsewhere")
         return content
@@ -305,7 +316,7 @@ class Cell:
             "total_epochs": self.total_epochs,
             "setting": vars(self.setting),
             "command": command,
-            "config": run.config.settings(),
+            "config": self.settings(),
             "training_images": len(run.training_data()),
             "parameters": sum(p.numel() for p in model.parameters()),
             "result": result,
@@ -326,7 +337,9 @@ class Cell:
         config = self.config(
             data_dir=options.data_dir, device=options.device, threads=torch.get_num_threads(), command=command
         )
-        splits = _load(self.data, options.data_dir, recipe.representation)
+        splits = load_splits(self.data, options.data_dir, recipe.representation)
+        if self.row.pretext is not None:
+            splits = self.row.pretext.splits(splits)
         run = Run(options.work / self.training, config, recipe=recipe, splits=splits)
         try:
             run.training_data()
@@ -336,7 +349,14 @@ class Cell:
 
 
 @functools.lru_cache(maxsize=1)  # consecutive cells usually share their data
-def _load(data: str, data_dir: str | None, representation: Any) -> ff.data.Splits:
+def load_splits(data: str, data_dir: str | None, representation: Any = None) -> ff.data.Splits:
+    """Return a data set, which is kept until another one is loaded.
+
+    Args:
+        data: Name of the data set.
+        data_dir: Folder of its files; default: the cache.
+        representation: Representation of texts.
+    """
     return ff.data.load(data, data_dir, representation=representation)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.cells import Cell, Content, Row, Setting, count
 
-__all__ = ["DATA", "Cells", "Study", "by_setting", "render"]
+__all__ = ["DATA", "Cells", "Draw", "Study", "by_setting", "render"]
 
 #: Names of the data sets in tables.
 DATA = {

@@ -13,6 +13,7 @@ from torch import nn
 import forwardforward as ff
 from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
 from forwardforward.diagnostics import goodness_distributions, grad_cam, layer_errors, probe
+from forwardforward.training.randomness import derive_generator
 
 pytest.importorskip("matplotlib")
 
@@ -181,6 +182,85 @@ def test_a_probe_reads_every_kind_of_network(kind: str) -> None:
     errors = probe(NETWORKS[kind](), data(), data(), epochs=30, lr=0.03)
     assert len(errors) == 2
     assert all(error < 60 for error in errors)  # of 67 by chance
+
+
+def convolutions(**plugins: Any) -> ff.FFSequential:
+    return ff.FFSequential(
+        *(ff.FFConv2d(1, 4, 3, padding=1, pool=2), ff.FFConv2d(4, 6, 3)),
+        normalization=ff.normalization.BatchNorm(),
+        input_shape=(1, 8, 8),
+        **plugins,
+    )
+
+
+CONVOLUTIONS: dict[str, Callable[[], ff.network.Network]] = {
+    "pairs with a label channel": lambda: convolutions(
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        label_encoder=ff.label_encoders.LearnedChannel(3, size=(8, 8)),
+    ),
+    "self-contrast by position": lambda: convolutions(
+        goodness=ff.goodness.MeanOfSquaresByPosition(),
+        loss=ff.losses.TwoThreshold(1.0, 2.0),
+        negatives=ff.negatives.SelfContrast(),
+    ),
+    "embeddings": lambda: convolutions(loss=ff.losses.SupervisedContrastive()),
+    "backpropagation": lambda: Backpropagation(ff.FFConv2d(1, 4, 3), ff.FFConv2d(4, 6, 3), num_classes=3),
+    "replicas": lambda: ff.replicate(lambda: network(convolutional=True), [0, 1]),
+}
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_a_probe_reads_every_kind_of_convolutional_network(kind: str) -> None:
+    samples = data(convolutional=True)
+    errors = probe(CONVOLUTIONS[kind](), samples, samples, layers=[[0], [1], [0, 1]], epochs=30, lr=0.03)
+    assert len(errors) == 3
+    assert all(error < 60 for error in errors)  # of 67 by chance
+
+
+def test_the_errors_of_replicas_are_means_over_the_members() -> None:
+    replicas = ff.replicate(network, [3, 5])
+    errors = probe(replicas, data(), data(), epochs=2)
+    members = [probe(replicas.member(index), data(), data(), epochs=2) for index in range(2)]
+    assert errors == pytest.approx([(a + b) / 2 for a, b in zip(*members, strict=True)])
+
+
+@pytest.mark.parametrize("layers", [[[1, 0]], [[0], [1, 0]]], ids=["by itself", "with a layer in common"])
+def test_a_classifier_of_several_layers_and_other_classes_is_that_of_a_loop(layers: list[list[int]]) -> None:
+    model, (x, _) = network(), data()
+    y, (x_test, y_test) = torch.arange(60) % 5, (x[::2] + 0.3, torch.arange(30) % 5)
+    with torch.no_grad():
+        rows, others = (
+            [h / h.square().mean(1, keepdim=True).sqrt() for h in (model.activations(images)[i] for i in (1, 0))]
+            for images in (x, x_test)
+        )
+    torch.manual_seed(7)
+    classifier = nn.Linear(16, 5)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=0.01)
+    for epoch in range(4):
+        order = torch.randperm(60, generator=derive_generator(7, epoch, "probe"))
+        for start in range(0, 60, 25):
+            chosen = order[start : start + 25]
+            optimizer.zero_grad()
+            logits = classifier(torch.cat([h[chosen] for h in rows], 1))
+            nn.functional.cross_entropy(logits, y[chosen]).backward()
+            optimizer.step()
+    wrong = sum(int(a != b) for a, b in zip(classifier(torch.cat(others, 1)).argmax(1), y_test, strict=True))
+    errors = probe(model, (x, y), (x_test, y_test), layers=layers, epochs=4, batch_size=25, lr=0.01, seed=7)
+    assert errors[-1] == pytest.approx(100 * wrong / 30)
+    assert len(errors) == len(layers)
+
+
+@pytest.mark.parametrize("group", [[], [2], [0, 0]])
+def test_a_classifier_needs_layers_of_the_network(group: list[int]) -> None:
+    with pytest.raises(ValueError, match="layers must be different indices from 0 to 1 per classifier, got"):
+        probe(network(), data(), data(), layers=[[0], group])
+
+
+def test_a_probe_refuses_labels_below_0() -> None:
+    x, y = data()
+    with pytest.raises(ValueError, match="labels must be at least 0"):
+        probe(network(), torch.utils.data.DataLoader([(a, b - 1) for a, b in zip(x, y, strict=True)]), (x, y))
 
 
 def test_a_probe_reads_sequences() -> None:

@@ -1,6 +1,6 @@
-"""Data sets as tensors with fixed splits, their sources, augmentation, and texts."""
+"""Data sets as tensors with fixed splits, their sources, augmentation, pretexts, and texts."""
 
-from forwardforward.data import text
+from forwardforward.data import pretexts, text
 from forwardforward.data.augmentation import (
     Augmentation,
     Compose,
@@ -26,6 +26,7 @@ __all__ = [
     "TensorData",
     "available",
     "load",
+    "pretexts",
     "split",
     "text",
 ]

@@ -201,7 +201,7 @@ class TensorData(Dataset[Any]):
             raise ValueError(f"generator must be on the CPU, got one on {generator.device}")
         # The order is sampled on the CPU so that it does not depend on the device of the data.
         order = torch.randperm(len(self), generator=generator, device="cpu").to(self.inputs.device)
-        return self._shuffled(parts, order)
+        return self._shuffled(parts, order, generator)
 
     def _parts(self, batch_size: int, drop_last: bool) -> list[slice]:
         if drop_last and batch_size > len(self):
@@ -212,7 +212,9 @@ class TensorData(Dataset[Any]):
         for part in parts:
             yield self.inputs[part], None if self.targets is None else self.targets[part]
 
-    def _shuffled(self, parts: list[slice], order: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def _shuffled(
+        self, parts: list[slice], order: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
         for part in parts:
             batch = order[part]
             targets = None if self.targets is None else self.targets.index_select(0, batch)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.checks import check_labels
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
 from forwardforward.data.batching import Data
+from forwardforward.data.tensors import batch_slices
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.network import Network
 from forwardforward.normalization import RMSNorm
 from forwardforward.pooling import SequencePool, SpatialPool
+from forwardforward.replicas import Replicas
 from forwardforward.training import Evaluation
 from forwardforward.training.arguments import checked_model
 from forwardforward.training.randomness import derive_generator
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["layer_errors", "probe"]
 
+#: Samples per batch without a gradient.
+EVALUATED = 500
+
 
 @checked
 def probe(
@@ -31,6 +40,7 @@ def probe(
     train: Data,
     test: Data,
     *,
+    layers: Sequence[Sequence[NonNegativeInt]] | None = None,
     epochs: PositiveInt = 10,
     batch_size: PositiveInt = 500,
     lr: PositiveFloat = 1e-3,
@@ -40,13 +50,18 @@ def probe(
 ) -> tuple[float, ...]:
     """Train an auxiliary classifier on each layer's frozen features, and return the errors in percent.
 
-    If labels are part of the input, the features are computed with the neutral label. Each sample's features are scaled
-    to a mean square of one. The features of one layer for all samples are kept in memory.
+    The classes are those of the data, which may differ from the model's: the error of a linear classifier on classes
+    that the model was not trained for is its transfer error. If labels are part of the input, the features are computed
+    with the neutral label. Each sample's features of each layer are scaled to a mean square of one. The features that a
+    classifier reads are kept in memory for all samples, and those of all classifiers if some read the same layer.
 
     Args:
-        model: An :class:`~forwardforward.FFSequential` or a baseline; it is not changed.
+        model: An :class:`~forwardforward.FFSequential`, a baseline or :class:`~forwardforward.Replicas`; it is not
+            changed.
         train: Labeled data, of the kinds that :func:`~forwardforward.training.fit` accepts.
         test: Labeled data to evaluate on.
+        layers: For each classifier, the indices of the layers whose features it reads side by side, such as
+            ``[[0], [1], range(2)]``; default: one classifier for each layer.
         epochs: Passes over the features.
         batch_size: Samples per step.
         lr: Learning rate of Adam.
@@ -56,44 +71,98 @@ def probe(
         seed: Random seed for the order of the samples and the classifier.
 
     Returns:
-        One error per layer.
+        One error per classifier; of replicas the means over the members.
 
     Raises:
-        TypeError: If ``epochs``, ``batch_size`` or ``hidden`` is not an integer.
-        ValueError: If one of them is too small, the data have no labels, or a feature is NaN or infinite.
+        TypeError: If ``epochs``, ``batch_size``, ``hidden`` or a layer's index is not an integer.
+        ValueError: If one of them is out of range, the data have no labels, or a feature is NaN or infinite.
 
-    Source: the auxiliary classifiers of Dooms et al., The Trifecta (2023), arXiv 2311.18130, figure 8.
+    Source: the auxiliary classifiers of Dooms et al., The Trifecta (2023), arXiv 2311.18130, figure 8; the transfer
+    error of A Study of Forward-Forward Algorithm for Self-Supervised Learning (2023), arXiv 2309.11955.
 
     Example:
         >>> import forwardforward as ff
         >>> model = ff.FFSequential(
-        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+        ...     *(ff.FFLinear(8, 6), ff.FFLinear(6, 5)),
+        ...     goodness=ff.goodness.LearnedProjection(2),
+        ...     loss=ff.losses.CrossEntropy(),
         ... )
-        >>> data = torch.rand(20, 8), torch.arange(20) % 2
+        >>> data = torch.rand(20, 8), torch.arange(20) % 4
         >>> len(probe(model, data, data, epochs=1))
+        2
+        >>> len(probe(model, data, data, layers=[range(2)], epochs=1))
         1
     """
     network = checked_model(model)
-    device = network.device
+    groups = [(layer,) for layer in range(len(network))] if layers is None else _checked_groups(layers, len(network))
+    options = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "hidden": hidden, "seed": seed}
+    if isinstance(network, Replicas):
+        members = [probe(member, train, test, layers=groups, pool=pool, **options) for member in network.members]
+        return tuple(statistics.fmean(errors) for errors in zip(*members, strict=True))
+    needed = sorted({layer for group in groups for layer in group})
+    computed: Sequence[_Features] = ()
+    if len(needed) < sum(map(len, groups)):  # a layer that several classifiers read is computed once
+        computed = [_features(network, needed, pool, data) for data in (train, test)]
     errors = []
-    for layer in range(len(network)):
-        (x, y), (x_test, y_test) = (_features(network, layer, pool, data) for data in (train, test))
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            with torch.device("cpu"):  # the same weights for every device
-                classifier = _classifier(x.shape[1], hidden, int(y.max()) + 1)
-            classifier.to(device)
-        optimizer = torch.optim.Adam(classifier.parameters(), lr=lr)
-        with torch.device("cpu"):  # where Adam counts its steps, whatever the default device is
-            for epoch in range(epochs):
-                order = torch.randperm(len(x), generator=derive_generator(seed, epoch, "probe")).to(device)
-                for rows in order.split(batch_size):
-                    optimizer.zero_grad()
-                    nn.functional.cross_entropy(classifier(x[rows]), y[rows]).backward()
-                    optimizer.step()
-        with torch.no_grad():
-            errors.append(100 * float((classifier(x_test).argmax(1) != y_test).float().mean()))
+    for group in groups:
+        samples, others = computed or [_features(network, group, pool, data) for data in (train, test)]
+        errors.append(_error(group, samples, others, **options))
     return tuple(errors)
+
+
+def _checked_groups(layers: Sequence[Sequence[int]], depth: int) -> list[tuple[int, ...]]:
+    groups = [tuple(group) for group in layers]
+    for group in groups:
+        if not group or max(group) >= depth or len(set(group)) < len(group):
+            raise ValueError(f"layers must be different indices from 0 to {depth - 1} per classifier, got {group}")
+    return groups
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The features of some layers for all samples, and the labels."""
+
+    rows: dict[int, Tensor]
+    labels: Tensor
+
+    def batch(self, group: Sequence[int], samples: Tensor | slice) -> Tensor:
+        """Return the features of a group of layers side by side."""
+        return torch.cat([self.rows[layer][samples] for layer in group], dim=1)
+
+
+def _error(
+    group: Sequence[int],
+    train: _Features,
+    test: _Features,
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    hidden: int,
+    seed: int,
+) -> float:
+    """Train a classifier on the features of a group of layers, and return its error in percent."""
+    device = train.labels.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        with torch.device("cpu"):  # the same weights for every device
+            width = sum(train.rows[layer].shape[1] for layer in group)
+            classifier = _classifier(width, hidden, int(train.labels.max()) + 1)
+        classifier.to(device)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=lr)
+    with torch.device("cpu"):  # where Adam counts its steps, whatever the default device is
+        for epoch in range(epochs):
+            order = torch.randperm(len(train.labels), generator=derive_generator(seed, epoch, "probe")).to(device)
+            for samples in order.split(batch_size):
+                optimizer.zero_grad()
+                logits = classifier(train.batch(group, samples))
+                nn.functional.cross_entropy(logits, train.labels[samples]).backward()
+                optimizer.step()
+    wrong = 0
+    with torch.no_grad():
+        for part in batch_slices(len(test.labels), EVALUATED):
+            wrong += int((classifier(test.batch(group, part)).argmax(1) != test.labels[part]).sum())
+    return 100 * wrong / len(test.labels)
 
 
 def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
@@ -104,22 +173,26 @@ def _classifier(features: int, hidden: int, classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _features(model: Network, layer: int, pool: nn.Module | None, data: Data) -> tuple[Tensor, Tensor]:
-    rows: list[Tensor] = []
+def _features(model: Network, layers: Sequence[int], pool: nn.Module | None, data: Data) -> _Features:
+    rows: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     labels: list[Tensor] = []
     normalization = RMSNorm()
     with eval_mode(model):
-        for x, y in model.batches(data, 500).batches(None):
+        for x, y in model.batches(data, EVALUATED).batches(None):
             if y is None:
                 raise ValueError("data must have labels for a probe, got none")
-            rows.append(normalization(_pooled(model.activations(x)[layer], pool)).float())
-            labels.append(model.check_labels(x, y))
-    features = torch.cat(rows)
-    if not bool(features.isfinite().all()):
-        raise ValueError(
-            f"features must be finite, got NaN or infinity in layer {layer}: the data or the weights contain them"
-        )
-    return features, torch.cat(labels)
+            activations = model.activations(x)
+            for layer, values in rows.items():
+                values.append(normalization(_pooled(activations[layer], pool)).float())
+            labels.append(model.check_labels(x, y, validate=False))  # their number may differ from the model's
+    check_labels(every := torch.cat(labels), None)
+    features = {layer: torch.cat(values) for layer, values in rows.items()}
+    for layer, values in features.items():
+        if not bool(values.isfinite().all()):
+            raise ValueError(
+                f"features must be finite, got NaN or infinity in layer {layer}: the data or the weights contain them"
+            )
+    return _Features(features, every)
 
 
 def _pooled(h: Tensor, pool: nn.Module | None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from forwardforward.data.batching import Pair, Source, tensors_of
+from forwardforward.data.pretexts import PretextData
 from forwardforward.data.tensors import batch_slices
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -136,16 +137,20 @@ class MemberEpoch(EpochState):
         """Iterate over the stacked batches ``(members, batch, ...)`` after those of the completed steps."""
         tensors = tensors_of(data)
         assert tensors is not None
+        assert data.batch_size is not None
         seed_global_generators(self.seed, self.epoch, "torch")  # for plug-ins that draw from the global generator
         count = len(tensors)
-        orders = torch.stack(
-            [
-                torch.randperm(count, generator=derive_generator(seed, self.epoch, "order"), device="cpu")
-                for seed in self.seeds
-            ]
-        ).to(tensors.inputs.device)
+        generators = [derive_generator(seed, self.epoch, "order") for seed in self.seeds]
+        if isinstance(tensors, PretextData):  # every member draws its own classes, not only its own order
+            members = [tensors.batches(data.batch_size, generator, skip=self.steps) for generator in generators]
+            self._restore_global_state()
+            for batches in zip(*members, strict=True):
+                images, classes = zip(*batches, strict=True)
+                yield torch.stack(images), torch.stack(classes)
+            return
+        orders = torch.stack([torch.randperm(count, generator=generator, device="cpu") for generator in generators])
+        orders = orders.to(tensors.inputs.device)
         self._restore_global_state()
-        assert data.batch_size is not None
         for part in batch_slices(count, data.batch_size)[self.steps :]:
             rows = orders[:, part]
             shape = (*rows.shape, *tensors.inputs.shape[1:])
