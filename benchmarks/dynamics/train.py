@@ -25,7 +25,7 @@ from benchmarks.pages import write
 from forwardforward.data import TensorData
 from forwardforward.training import Callback, FitState, GrowNetwork, TrainingDiverged
 
-__all__ = ["Options", "Recorder", "run", "training_data"]
+__all__ = ["AUTOCAST", "Options", "Recorder", "run", "splits_of", "training_data"]
 
 #: Largest number of parameters that are trained together.
 GROUP = 2**26
@@ -134,13 +134,14 @@ def _units(shares: torch.Tensor) -> Any:
 
 
 @functools.lru_cache(maxsize=1)  # consecutive cells usually share their data
-def _splits(data: str, data_dir: str | None) -> ff.data.Splits:
+def splits_of(data: str, data_dir: str | None) -> ff.data.Splits:
+    """Return a data set."""
     return ff.data.load(data, data_dir)
 
 
 def training_data(cell: Cell, data_dir: str | None) -> tuple[TensorData, TensorData, int]:
     """Return the training images with those of the validation split, the test images, and the number of classes."""
-    splits = _splits(cell.setting.data, data_dir)
+    splits = splits_of(cell.setting.data, data_dir)
     train = splits.train_and_validation
     return train[: cell.images] if cell.images else train, splits.test, splits.num_classes
 
