@@ -106,21 +106,22 @@ def correlation_over_epochs(layers: Array, model: Array, correlation: Correlatio
 
 
 def correlation_over_seeds(layers: Array, model: Array, correlation: Correlation = pearson) -> Array:
-    """Return the correlation of layer and model accuracy over seeds after the last epoch, ``(layers,)``.
+    """Return the correlation of layer and model accuracy over seeds after the last epoch, ``(..., layers)``.
 
     Args:
-        layers: Layer accuracies ``(seeds, epochs + 1, layers)``.
-        model: Model accuracies ``(seeds, epochs + 1)``.
+        layers: Layer accuracies ``(..., seeds, epochs + 1, layers)``.
+        model: Model accuracies ``(..., seeds, epochs + 1)``.
         correlation: The correlation.
     """
-    return correlation(layers[:, -1], model[:, -1, None])
+    of_layers, of_model = layers[..., -1, :], model[..., -1, None]
+    return correlation(np.moveaxis(of_layers, -2, 0), np.moveaxis(of_model, -2, 0))
 
 
 def bootstrap(statistic: Statistic, count: int) -> Interval:
     """Return a statistic of all seeds, and its 95 % bootstrap interval over seeds.
 
     Args:
-        statistic: Function of the indices of the drawn seeds.
+        statistic: Function of the indices of drawn seeds, ``(..., seeds)``.
         count: Number of seeds.
     """
     return _interval(statistic(np.arange(count)), _draws(statistic, count, 0))
@@ -130,7 +131,7 @@ def bootstrap_difference(statistics: tuple[Statistic, Statistic], counts: tuple[
     """Return the second statistic minus the first, of different seeds, and its 95 % bootstrap interval.
 
     Args:
-        statistics: Functions of the indices of the drawn seeds.
+        statistics: Functions of the indices of drawn seeds, ``(..., seeds)``.
         counts: Numbers of seeds.
     """
     first, second = (statistic(np.arange(count)) for statistic, count in zip(statistics, counts, strict=True))
@@ -140,7 +141,7 @@ def bootstrap_difference(statistics: tuple[Statistic, Statistic], counts: tuple[
 
 def _draws(statistic: Statistic, count: int, seed: int) -> Array:
     generator = np.random.default_rng(seed)
-    return np.array([statistic(generator.integers(count, size=count)) for _ in range(DRAWS)], dtype=np.float64)
+    return statistic(generator.integers(count, size=(DRAWS, count)))
 
 
 def _interval(estimate: Array, draws: Array) -> Interval:

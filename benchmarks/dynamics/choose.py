@@ -1,7 +1,7 @@
 """The sweep on validation images by which optimizer, learning rate and threshold were chosen; the paper states none.
 
-All settings of one optimizer are trained together, as members with their own learning rates and thresholds. The test set
-is not read.
+All settings of one optimizer are trained together, as members with their own learning rates and thresholds. The test
+set is not read.
 """
 
 from __future__ import annotations
@@ -110,6 +110,6 @@ def choice_table(folder: Path) -> str:
     head = ("optimizer", "learning rate", "threshold / width", "model accuracy, %")
     text = table((*head, "first layer, %", "mean of the layers, %", "last layer, %"), rows)
     return (
-        f"{text}\n\nDepth {content['depth']}, width {content['width']}, {content['epochs']} epochs of the training split "
-        f"in batches of {content['batch_size']}, {len(SEEDS)} seeds, accuracy on the validation split."
+        f"{text}\n\nDepth {content['depth']}, width {content['width']}, {content['epochs']} epochs of the training "
+        f"split in batches of {content['batch_size']}, {len(SEEDS)} seeds, accuracy on the validation split."
     )

@@ -192,15 +192,15 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "The correlation becomes weaker with depth.",
-        "it is smaller in the last layer than in the first in every cell of depth 4 or more; refuted if larger in every "
-        "cell",
+        "it is smaller in the last layer than in the first in every cell of depth 4 or more; refuted if larger in "
+        "every cell",
         drops,
         unit="fall of Pearson",
     ),
     Claim(
         "The correlation is weaker in wider networks.",
-        "its mean over layers is smaller in the widest than in the narrowest network at every depth; refuted if larger at "
-        "every depth",
+        "its mean over layers is smaller in the widest than in the narrowest network at every depth; refuted if larger "
+        "at every depth",
         weaker_by_width,
         unit="fall of Pearson",
     ),
@@ -211,7 +211,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="epochs per layer",
     ),
     Claim(
-        "The delay does not depend on peer normalization, learning rate, activation, goodness or threshold (open question).",
+        "The delay remains with other peer normalization, learning rate, activation, goodness and threshold (open question).",
         "the slope is above 0 in every variant; refuted if below 0 in every variant",
         slopes_of(*ABLATIONS),
         unit="epochs per layer",
@@ -229,9 +229,9 @@ CLAIMS: tuple[Claim, ...] = (
         unit="epochs per layer",
     ),
     Claim(
-        "A network that gets layers when its last layer is ready loses no accuracy against fixed depth (open question).",
-        f"at equal cost it loses less than {100 * TOLERANCE:g} points against the fixed network of its final depth, under "
-        "both conditions; refuted if it loses more under both",
+        "A network that grows when its last layer is ready loses no accuracy against fixed depth (open question).",
+        f"at equal cost it loses less than {100 * TOLERANCE:g} points against the fixed network of its final depth, "
+        "under both conditions; refuted if it loses more under both",
         growth_gaps,
         -TOLERANCE,
         "difference of accuracies",

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 def costs(curves: Curves) -> Array:
-    """Return the multiply-adds per training image up to each epoch, ``(epochs + 1,)``, with the layers of each epoch."""
+    """Return the multiply-adds per training image up to each epoch, ``(epochs + 1,)``, with each epoch's layers."""
     cell = curves.cell
     depths = np.isfinite(curves.layers[0]).sum(1)[1:]
     inputs = 3072 if cell.setting.data.startswith("cifar") else 784

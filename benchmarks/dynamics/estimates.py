@@ -10,8 +10,8 @@ __all__ = ["minutes_of", "steps_of", "work_of"]
 #: Test images and labels per image of the measurement after each epoch.
 TEST_ROWS = 10_000
 
-#: Multiply-adds per second, and seconds per step and parameter apart from products: measured on two cores with bf16 units
-#: at width 100, and assumed for a GPU.
+#: Multiply-adds per second, and seconds per step and parameter apart from products: measured on two cores with bf16
+#: units at width 100, and assumed for a GPU.
 RATES = {"cpu": (1e11, 1.5e-9), "cuda": (2e13, 2e-11)}
 
 

@@ -12,7 +12,6 @@ from benchmarks.dynamics.cells import Curves
 from benchmarks.dynamics.cost import costs
 from benchmarks.dynamics.growth import TARGET
 from benchmarks.dynamics.measures import CORRELATIONS, correlation, delay, delay_slope
-from benchmarks.dynamics.settings import VARIANTS
 from benchmarks.pictures import COLORS, Panel, Seed, picture, styles
 
 __all__ = ["FIGURES", "draw"]

@@ -1,9 +1,9 @@
 """Accuracies of all members, of every layer by its threshold and of the model, in one pass over the test images.
 
-One forward pass per image and label serves both: the goodness under the true label is that of the positive sample, the
-goodness under each other label that of a negative sample, and the label with the largest goodness is the prediction. The
-first layer multiplies its weights with an image once for all ten labels. The images come in chunks whose activations fit
-into the processor's cache, and the pass of a chunk, with the counts, is one compiled function.
+One forward pass per image and label serves both: the goodness under the true label is that of the positive sample,
+the goodness under each other label that of a negative sample, and the label with the largest goodness is the
+prediction. The first layer multiplies its weights with an image once for all ten labels. The images come in chunks
+whose activations fit into the processor's cache, and the pass of a chunk, with the counts, is one compiled function.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def mean_of(values: Array) -> Callable[[NDArray[np.int64]], Array]:
     def statistic(seeds: NDArray[np.int64]) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a number
-            return np.asarray(np.nanmean(values[seeds], axis=0))
+            return np.asarray(np.nanmean(values[seeds], axis=seeds.ndim - 1))
 
     return statistic
 
@@ -90,9 +90,8 @@ def correlation(curves: Curves, name: str = "Pearson", over: str = "epochs") -> 
     count = len(curves.cell.seeds)
     if over == "epochs":
         return bootstrap(mean_of(correlation_over_epochs(curves.layers, curves.model, CORRELATIONS[name])), count)
-    return bootstrap(
-        lambda seeds: correlation_over_seeds(curves.layers[seeds], curves.model[seeds], CORRELATIONS[name]), count
-    )
+    layers, model = curves.layers[:, -1:], curves.model[:, -1:]
+    return bootstrap(lambda seeds: correlation_over_seeds(layers[seeds], model[seeds], CORRELATIONS[name]), count)
 
 
 def correlation_drop(curves: Curves) -> Interval:
@@ -103,9 +102,7 @@ def correlation_drop(curves: Curves) -> Interval:
 
 def correlation_change(narrow: Curves, wide: Curves) -> Interval:
     """Return how much larger the correlation over epochs is in a wider network, the mean over layers and seeds."""
-    statistics = [
-        mean_of(np.asarray(mean_of(correlation_over_epochs(c.layers, c.model).T)(np.arange(c.cell.depth))))
-        for c in (narrow, wide)
-    ]
-    return bootstrap_difference((statistics[0], statistics[1]), (len(narrow.cell.seeds), len(wide.cell.seeds)))
-
+    first, second = (
+        mean_of(mean_of(correlation_over_epochs(c.layers, c.model).T)(np.arange(c.cell.depth))) for c in (narrow, wide)
+    )
+    return bootstrap_difference((first, second), (len(narrow.cell.seeds), len(wide.cell.seeds)))

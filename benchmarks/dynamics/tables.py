@@ -40,9 +40,12 @@ def median_epoch(curves: Curves, layer: int) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "never"
 
 
-def at_least(curves: Curves) -> str:
-    """Return a mark for slopes that are lower bounds."""
-    return "at least " if reached(curves) < 1 else ""
+def slope_text(curves: Curves) -> str:
+    """Return the slope of the delay; a lower bound, if some layers never reach the target."""
+    share = reached(curves)
+    if not share:
+        return "no layer reaches it"
+    return ("at least " if share < 1 else "") + written(delay_slope(curves), 3)
 
 
 def delay_table(curves: Sequence[Curves], grid: bool = True) -> str:
@@ -63,7 +66,7 @@ def delay_table(curves: Sequence[Curves], grid: bool = True) -> str:
             rows.append([*row, NOT_RUN, "", "", "", "", ""])
             continue
         row += [str(len(c.cell.seeds)), accuracy(c.model[:, -1].tolist()), f"{100 * reached(c):.0f}"]
-        rows.append([*row, median_epoch(c, 0), median_epoch(c, -1), at_least(c) + written(delay_slope(c), 3)])
+        rows.append([*row, median_epoch(c, 0), median_epoch(c, -1), slope_text(c)])
     heading = (*head, "epoch, first layer", "epoch, last layer", "slope, epochs per layer")
     note = f"Epochs: the first at which the accuracy on the test set reaches {TARGET}, median over the seeds."
     return f"{table(heading, rows)}\n\n{note} Slope: mean over the seeds with a 95 % bootstrap interval."
@@ -87,7 +90,8 @@ def correlation_table(curves: Sequence[Curves]) -> str:
     if not rows:
         return "Not run."
     return table(
-        ("width", "depth", "seeds", "correlation", "", "first layer", "second layer", "middle layer", "last layer"), rows
+        ("width", "depth", "seeds", "correlation", "", "first layer", "second layer", "middle layer", "last layer"),
+        rows,
     )
 
 
@@ -113,7 +117,7 @@ def variants_table(curves: Sequence[Curves]) -> str:
                     str(len(c.cell.seeds)),
                     accuracy(c.model[:, -1].tolist()),
                     f"{100 * reached(c):.0f}",
-                    at_least(c) + written(delay_slope(c), 3),
+                    slope_text(c),
                     change,
                 ]
             )

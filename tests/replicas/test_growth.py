@@ -20,9 +20,7 @@ def grow() -> GrowNetwork:
 
 def test_members_grow_as_networks_that_are_trained_by_themselves() -> None:
     replicas, samples = ff.replicate(per_class, SEEDS), data("per_class")
-    history = ff.fit(
-        replicas, samples, epochs=3, batch_size=8, optimizer=sgd(), callbacks=[grow()], progress=False
-    )
+    history = ff.fit(replicas, samples, epochs=3, batch_size=8, optimizer=sgd(), callbacks=[grow()], progress=False)
     assert [len(record["layers"]) for record in history] == [2, 3, 3]
     for index, seed in enumerate(SEEDS):
         model, _ = alone(per_class, seed, samples, epochs=3, optimizer=sgd(), callbacks=[grow()])
