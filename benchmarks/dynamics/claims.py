@@ -211,7 +211,8 @@ CLAIMS: tuple[Claim, ...] = (
         unit="epochs per layer",
     ),
     Claim(
-        "The delay remains with other peer normalization, learning rate, activation, goodness and threshold (open question).",
+        "The delay remains with another peer normalization, learning rate, activation, goodness or threshold (open "
+        "question).",
         "the slope is above 0 in every variant; refuted if below 0 in every variant",
         slopes_of(*ABLATIONS),
         unit="epochs per layer",

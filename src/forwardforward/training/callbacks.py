@@ -195,8 +195,8 @@ class GrowNetwork(Callback):
     """Append layers to a network while it trains.
 
     The condition depends on the history only, so that a resumed run grows the network to the size that it had.
-    :class:`~forwardforward.Replicas` grow together, by the means in the history; each member's new layer has the weights
-    that it would have in a training by itself.
+    :class:`~forwardforward.Replicas` grow together, by the means in the history; each member's new layer has the
+    weights that it would have in a training by itself.
 
     Args:
         layer: Makes a new layer, ``layer(depth)`` with the current number of layers.
