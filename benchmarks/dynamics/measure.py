@@ -12,7 +12,6 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import forwardforward as ff
 from forwardforward._utils.compilation import compile_function
@@ -82,7 +81,7 @@ class Measurement:
         with autocast_to(self.autocast, images.device):
             values = torch.vmap(self._goodness, (0, None))(state, images).float()
         values = self._by_model(values)
-        is_true = F.one_hot(labels, self.classes).bool()[:, None]
+        is_true = (labels[:, None] == torch.arange(self.classes, device=labels.device))[:, None]
         above = values > self.thresholds
         positive, negative = (above & is_true).sum((1, 3)), (~above & ~is_true).sum((1, 3))
         correct = [(values[:, :, first:].sum(2).argmax(2) == labels).sum(1) for first in (self.first, 0)]
