@@ -29,7 +29,7 @@ OPTIONS = {"precision": "float32", "compile": False}
 # Measurement
 
 
-def labeled(count: int = 30) -> TensorData:
+def labeled(count: int = 24) -> TensorData:
     generator = torch.Generator().manual_seed(0)
     return TensorData(torch.rand(count, 1, 5, 5, generator=generator), torch.arange(count) % 4, num_classes=4)
 
@@ -42,19 +42,18 @@ def members(depth: int, seeds: int = 2, connection: str = "chain") -> ff.Replica
 
 def by_loop(model: ff.FFSequential, data: TensorData) -> list[float]:
     """The layer accuracies of one network, sample by sample."""
-    accuracies = []
+    positive: list[list[bool]] = [[] for _ in model]
+    negative: list[list[bool]] = [[] for _ in model]
     assert data.targets is not None
-    for index, layer in enumerate(model):
-        positive, negative = [], []
-        for image, true in zip(data.inputs, data.targets, strict=True):
-            for label in range(4):
-                goodness = model.goodness(image[None], torch.tensor([label]))[0, index]
+    for image, true in zip(data.inputs, data.targets, strict=True):
+        for label in range(4):
+            values = model.goodness(image[None], torch.tensor([label]))[0].tolist()
+            for index, (layer, value) in enumerate(zip(model, values, strict=True)):
                 if label == true:
-                    positive.append(bool(goodness > layer.objective.loss.threshold))
+                    positive[index].append(value > layer.objective.loss.threshold)
                 else:
-                    negative.append(bool(goodness <= layer.objective.loss.threshold))
-        accuracies.append((np.mean(positive) + np.mean(negative)) / 2)
-    return accuracies
+                    negative[index].append(value <= layer.objective.loss.threshold)
+    return [float(np.mean(a) + np.mean(b)) / 2 for a, b in zip(positive, negative, strict=True)]
 
 
 def test_layer_and_model_accuracies_equal_those_of_a_loop_over_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,8 +295,9 @@ def test_tables_figures_and_page_are_written_from_the_files(tmp_path: Path) -> N
 def test_the_sweep_reads_training_and_validation_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.dynamics.choose.THETAS", (0.5, 1.0))
     options = train.Options(out=tmp_path, work=tmp_path, **OPTIONS)  # type: ignore[arg-type]
+    monkeypatch.setattr("benchmarks.dynamics.choose.RATES", {"adam": (1e-3,), "sgd": (1e-3,)})
     text = choose(options, images=200, epochs=1, width=8, data="digits")
-    assert text.count("| adam |") == text.count("| sgd |") == 6
+    assert text.count("| adam |") == text.count("| sgd |") == 2
 
 
 def test_the_command_lists_trains_and_names_unknown_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,7 @@ class Measurement:
         most = max(1, limit // (width * self.classes * len(replicas.seeds)))
         # equal chunks, so that one form is compiled
         self.rows = max(rows for rows in range(1, len(self.images) + 1) if not len(self.images) % rows and rows <= most)
+        self.goodness = torch.vmap(self._goodness, (0, None))
         self.counts = compile_function(self._counts) if compile else self._counts
 
     def _by_model(self, values: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class Measurement:
     def _counts(self, state: dict[str, Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """Return the numbers of correct positive and negative samples by model and layer, and of predictions."""
         with autocast_to(self.autocast, images.device):
-            values = torch.vmap(self._goodness, (0, None))(state, images).float()
+            values = self.goodness(state, images).float()
         values = self._by_model(values)
         is_true = (labels[:, None] == torch.arange(self.classes, device=labels.device))[:, None]
         above = values > self.thresholds
