@@ -25,6 +25,9 @@ UNIT = 1e-4
 
 Array = NDArray[np.float64]
 
+#: Number of pixels by data set.
+PIXELS = {"mnist": 784, "cifar10": 3072, "digits": 64}
+
 #: Number of seeds in the paper.
 SEEDS = 30
 
@@ -59,6 +62,16 @@ class Cell:
         """The variant, with the cell's data set."""
         setting = VARIANTS[self.variant]
         return dataclasses.replace(setting, data=self.data) if self.data else setting
+
+    @property
+    def pixels(self) -> int:
+        """Number of inputs of the first layer."""
+        return PIXELS.get(self.setting.data, PIXELS["mnist"])
+
+    @property
+    def members_per_model(self) -> int:
+        """Number of one-layer networks that form one model: the depth for layers in parallel, else 1."""
+        return self.depth if self.setting.connection == "parallel" else 1
 
     @property
     def group(self) -> str:
@@ -219,7 +232,7 @@ def _rest_of_grid(begun: Iterable[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: multiply_adds(cell.width, cell.depth) * len(cell.seeds))
 
 
-def multiply_adds(width: int, depth: int, inputs: int = 784) -> float:
+def multiply_adds(width: int, depth: int, inputs: int = PIXELS["mnist"]) -> float:
     """Return the multiply-adds of the products for one image, in a training step: forward, and the gradient of weights.
 
     The first layer multiplies its weights with the image once for the positive and the negative sample.

@@ -16,8 +16,8 @@ def costs(curves: Curves) -> Array:
     """Return the multiply-adds per training image up to each epoch, ``(epochs + 1,)``, with each epoch's layers."""
     cell = curves.cell
     depths = np.isfinite(curves.layers[0]).sum(1)[1:]
-    inputs = 3072 if cell.setting.data.startswith("cifar") else 784
-    return np.concatenate([[0.0], np.cumsum([multiply_adds(cell.width, int(depth), inputs) for depth in depths])])
+    per_epoch = [multiply_adds(cell.width, int(depth), cell.pixels) for depth in depths]
+    return np.concatenate([[0.0], np.cumsum(per_epoch)])
 
 
 def epochs_at(curves: Curves, budget: float) -> int:

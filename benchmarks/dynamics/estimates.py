@@ -27,11 +27,10 @@ def steps_of(cell: Cell) -> float:
 
 def work_of(cell: Cell) -> float:
     """Return the multiply-adds of training and measurement, for all seeds."""
-    inputs = {"cifar10": 3072, "digits": 64}.get(cell.setting.data, 784)
-    parallel = cell.setting.connection == "parallel"
-    members, depth = (cell.depth, 1) if parallel else (1, cell.depth)
-    training = images_of(cell) * multiply_adds(cell.width, depth, inputs)
-    measuring = TEST_ROWS * (inputs * cell.width + 10.0 * (depth - 1) * cell.width**2)
+    members = cell.members_per_model
+    depth = 1 if members > 1 else cell.depth
+    training = images_of(cell) * multiply_adds(cell.width, depth, cell.pixels)
+    measuring = TEST_ROWS * (cell.pixels * cell.width + 10.0 * (depth - 1) * cell.width**2)
     return members * len(cell.seeds) * cell.epochs * (training + measuring)
 
 
@@ -43,6 +42,5 @@ def minutes_of(cell: Cell, device: str = "cpu") -> float:
         device: Device of the training.
     """
     rate, overhead = RATES["cuda" if device.startswith("cuda") else "cpu"]
-    inputs = {"cifar10": 3072, "digits": 64}.get(cell.setting.data, 784)
-    parameters = inputs * cell.width + (cell.depth - 1) * cell.width**2
+    parameters = cell.pixels * cell.width + (cell.depth - 1) * cell.width**2
     return (work_of(cell) / rate + steps_of(cell) * overhead * parameters) / 60

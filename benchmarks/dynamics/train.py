@@ -171,10 +171,9 @@ def run(cell: Cell, options: Options, command: str = "") -> bool:
 
 def _groups(cell: Cell) -> list[Cell]:
     """Return the cell in parts whose seeds are trained together, about equal in size."""
-    members = cell.depth if cell.setting.connection == "parallel" else 1
+    members = cell.members_per_model
     layers = 1 if members > 1 else cell.depth
-    inputs = 3072 if cell.setting.data.startswith("cifar") else 784
-    parameters = members * (inputs * cell.width + (layers - 1) * cell.width**2)
+    parameters = members * (cell.pixels * cell.width + (layers - 1) * cell.width**2)
     most = max(1, GROUP // parameters)
     parts = -(-len(cell.seeds) // most)
     size = -(-len(cell.seeds) // parts)
@@ -196,7 +195,7 @@ def _run_group(part: Cell, options: Options) -> Content | None:
     options.work.mkdir(parents=True, exist_ok=True)
     train, test, classes = training_data(part, options.data_dir)
     setting, shape = part.setting, train.input_shape
-    joined = part.depth if setting.connection == "parallel" else 1
+    joined = part.members_per_model
     depth = first_layers(setting, part.depth)
     # layers in parallel are members of their own, each with its own seed
     seeds = [seed * joined + index for seed in part.seeds for index in range(joined)]
