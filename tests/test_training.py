@@ -747,7 +747,7 @@ def test_a_network_grows_after_a_failed_evaluation_is_repeated(tmp_path: Path) -
 
 def test_a_baseline_cannot_grow() -> None:
     model = ff.baselines.Backpropagation(ff.FFLinear(16, 24), num_classes=3)
-    with pytest.raises(TypeError, match="model must be an FFSequential to grow, got Backpropagation"):
+    with pytest.raises(TypeError, match="model must be an FFSequential or Replicas to grow, got Backpropagation"):
         fit(model, data(), callbacks=[grow()])
 
 

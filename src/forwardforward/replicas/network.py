@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -150,6 +150,44 @@ class Replicas(Network):
         member.class_names, member.epochs_trained = self.class_names, self.epochs_trained
         member.input_shape = self.input_shape
         return member.train(self.training)
+
+    def append(self, layers: Iterable[nn.Module]) -> Replicas:
+        """Append a layer to each member, which may be trained already, and return the replicas.
+
+        Each member is changed as by :meth:`FFSequential.append() <forwardforward.sequential.FFSequential.append>`; an
+        optimizer that follows the replicas keeps its state. :class:`~forwardforward.training.GrowNetwork` appends
+        layers during a training. The changed members are tried on copies first.
+
+        Args:
+            layers: One new layer per member, all of the same architecture; an iterator may seed torch before each.
+
+        Raises:
+            ValueError: If there is not one layer per member, a layer does not fit the last layer's output, or the
+                members could no longer be trained together; nothing is changed then.
+
+        Example:
+            >>> import forwardforward as ff
+            >>> def make_model():
+            ...     return ff.FFSequential(
+            ...         ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+            ...     )
+            >>> replicas = ff.replicate(make_model, seeds=[0, 1, 2])
+            >>> len(replicas.append([ff.FFLinear(6, 5) for _ in range(3)]))
+            2
+        """
+        members = self.members
+        # The random state after each layer was made: weights of its plug-ins are drawn when it is appended.
+        new = [(layer, torch.get_rng_state()) for layer in layers]
+        if len(new) != len(members):
+            raise ValueError(f"layers must be one per member, {len(members)}, got {len(new)}")
+        copies = [copy.deepcopy(member) for member in members]
+        Replicas([network.append(copy.deepcopy(layer)) for network, (layer, _) in zip(copies, new, strict=True)])
+        with torch.random.fork_rng():
+            for member, (layer, state) in zip(members, new, strict=True):
+                torch.set_rng_state(state)
+                member.append(layer)
+        self._prepare_members()
+        return self
 
     def _prepare_members(self) -> None:
         """Stack the members' tensors, and make the network whose modules the batched functions use."""

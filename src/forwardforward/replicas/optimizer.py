@@ -104,6 +104,11 @@ class ReplicaOptimizer(LocalOptimizer):
         self._plans = {}
         for optimizer, member in zip(self.members, model.members, strict=True):
             optimizer.attach(member)
+        shapes = {name: p.shape for name, p in model.members[0].named_parameters()}
+        self._states = {
+            key: {name: state for name, state in states.items() if _fits(state, shapes.get(name))}
+            for key, states in self._states.items()
+        }
         return self
 
     def is_attached(self, model: object) -> bool:
@@ -247,6 +252,11 @@ class ReplicaOptimizer(LocalOptimizer):
         if len(names) == 1:
             return f"ReplicaOptimizer([{names[0]}] * {len(self.members)})"
         return f"ReplicaOptimizer([{', '.join(map(repr, self.members))}])"
+
+
+def _fits(state: Mapping[str, Tensor], shape: torch.Size | None) -> bool:
+    """Return whether a stacked state is that of a parameter of this shape; one that grew starts anew."""
+    return shape is not None and all(v.shape[1:] in (shape, (1,) * len(shape)) for v in state.values())
 
 
 def _stacked_options(rows: Sequence[_Entry], p: Tensor) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.plugins import calling
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.replicas import Replicas
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
+from forwardforward.training.randomness import seed_global_generators
 from forwardforward.update_schedules import Schedule
 
 __all__ = ["Callback", "EarlyStopping", "FitState", "GrowNetwork"]
@@ -193,6 +195,8 @@ class GrowNetwork(Callback):
     """Append layers to a network while it trains.
 
     The condition depends on the history only, so that a resumed run grows the network to the size that it had.
+    :class:`~forwardforward.Replicas` grow together, by the means in the history; each member's new layer has the
+    weights that it would have in a training by itself.
 
     Args:
         layer: Makes a new layer, ``layer(depth)`` with the current number of layers.
@@ -223,9 +227,20 @@ class GrowNetwork(Callback):
             return bool(self.condition(history))
 
     def _append(self, state: FitState) -> None:
-        if not isinstance(state.model, FFSequential):
-            raise TypeError(f"model must be an FFSequential to grow, got {type(state.model).__name__}")
+        model, depth = state.model, len(state.model)
+        if isinstance(model, Replicas):
+            model.append(self._layer_of_seed(state, seed, depth) for seed in model.seeds)
+        elif isinstance(model, FFSequential):
+            model.append(self._new_layer(depth))
+        else:
+            raise TypeError(f"model must be an FFSequential or Replicas to grow, got {type(model).__name__}")
+        state.optimizer.attach(model)
+
+    def _layer_of_seed(self, state: FitState, seed: int, depth: int) -> nn.Module:
+        """Return the new layer of one member, with the weights that a training by itself would give it."""
+        seed_global_generators(seed, state.first_epoch + len(state.history), "callbacks")
+        return self._new_layer(depth)
+
+    def _new_layer(self, depth: int) -> nn.Module:
         with calling("layer", self.layer, "depth -> layer"):
-            layer = self.layer(len(state.model))
-        state.model.append(layer)
-        state.optimizer.attach(state.model)
+            return self.layer(depth)
