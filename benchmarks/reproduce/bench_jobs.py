@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -199,18 +200,22 @@ class _Counter:
     """
 
     def __init__(self, model: Network) -> None:
-        self.model, self.total = model, 0.0
-        layers = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-        self.is_convolutional = any(isinstance(layer, nn.Conv2d) for layer in layers)
-        for layer in layers:
-            layer.register_forward_hook(self._add)
+        self.model = model
+        self.layers = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+        self.is_convolutional = any(isinstance(layer, nn.Conv2d) for layer in self.layers)
+        self.counts: dict[nn.Module, float] = {}
+        for layer in self.layers:
+            layer.register_forward_hook(self._count)
 
     @torch.no_grad()
     def __call__(self, input_shape: tuple[int, ...]) -> float:
         """Return the multiply-adds of one sample."""
-        samples = 2  # batch normalization needs two
-        self.model.activations(torch.zeros(samples, *input_shape))
-        return self.total / samples
+        self.model.activations(torch.zeros(2, *input_shape))  # two samples, for batch normalization
+        # A first layer with a label is not called as a module, since its response to the label is computed apart.
+        for layer in self.layers:
+            positions = math.prod(input_shape[1:]) if isinstance(layer, nn.Conv2d) else 1
+            self.counts.setdefault(layer, positions * layer.weight.numel())
+        return sum(self.counts.values())
 
-    def _add(self, layer: Any, inputs: Any, output: torch.Tensor) -> None:
-        self.total += output.numel() * layer.weight[0].numel()
+    def _count(self, layer: Any, inputs: Any, output: torch.Tensor) -> None:
+        self.counts[layer] = output[0].numel() * layer.weight[0].numel()

@@ -25,7 +25,8 @@ from benchmarks.reproduce.listing import Jobs, cell_lines, duration, item_lines,
 from benchmarks.reproduce.order import ordered
 from benchmarks.reproduce.registry import load_studies, names, selected, shown_by
 from benchmarks.reproduce.speed import Speed
-from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line
+from forwardforward._utils.plugins import one_line
+from forwardforward.cli.errors import USER_ERRORS, memory_errors
 
 __all__ = ["main"]
 
