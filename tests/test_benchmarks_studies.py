@@ -202,7 +202,7 @@ def test_the_studies_of_activations(places: Path, capsys: pytest.CaptureFixture[
     assert "The paper: 10 to 20." in out
     assert "are measured on the first 360 test images" in out
     drawn = {path.name for path in (bench.folder / "figures").rglob("*.png")}
-    assert drawn == {f"{name}_digits.png" for name in ("activations", "weights", "robustness")}
+    assert drawn == {f"{name}_digits.png" for name in ("activations", "histograms", "weights", "robustness")}
     cells = {
         path.name.partition("_")[0]: json.loads(path.read_text(encoding="utf-8"))["result"]
         for path in bench.folder.glob("*.json")
