@@ -67,7 +67,7 @@ def test_lines_mean_the_same_in_all_studies(bench: Bench) -> None:
 
 
 def test_on_imdb_the_rows_read_reviews_as_the_recipe_does() -> None:
-    row = thresholds.KINDS["pyramidal"][3]
+    [row] = [row for row in thresholds.ROWS if row.line == "pyramidal0.4"]
     cell, recipe = Cell(row, "imdb", 0), get("imdb-threshold")
     ours, theirs = cell.recipe().table(), recipe.table()
     assert (cell.epochs, cell.total_epochs, Cell(row, "mnist", 0).epochs) == (6, 6, 60)
@@ -202,7 +202,7 @@ def test_the_studies_of_activations(places: Path, capsys: pytest.CaptureFixture[
     assert "The paper: 10 to 20." in out
     assert "are measured on the first 360 test images" in out
     drawn = {path.name for path in (bench.folder / "figures").rglob("*.png")}
-    assert drawn == {f"{name}_digits.png" for name in ("activations", "weights", "robustness")}
+    assert drawn == {f"{name}_digits.png" for name in ("activations", "histograms", "weights", "robustness")}
     cells = {
         path.name.partition("_")[0]: json.loads(path.read_text(encoding="utf-8"))["result"]
         for path in bench.folder.glob("*.json")

@@ -166,6 +166,9 @@ def histograms(name: str, kind: str) -> Panel:
 
     def paint(axis: Any, cells: Seed) -> None:
         records = cells[name].get("records", {}).get("histograms", []) if name in cells else []
+        if not records:  # a cell that was finished before histograms were recorded
+            axis.set_axis_off()
+            return
         for record, style in zip(records, styles(len(records)), strict=True):
             entry = record[kind][SHOWN]
             low, high = entry["range"]

@@ -4,7 +4,7 @@ Plots need matplotlib and do not change its global state.
 """
 
 from forwardforward.diagnostics.distributions import goodness_distributions
-from forwardforward.diagnostics.grad_cam import grad_cam
+from forwardforward.diagnostics.maps import grad_cam
 from forwardforward.diagnostics.panels import curves
 from forwardforward.diagnostics.probes import layer_errors, probe
 

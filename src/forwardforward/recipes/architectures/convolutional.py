@@ -131,15 +131,15 @@ class InvertedBottlenecks:
         layers = stem(input_shape, widths, num_classes)[:1]
         for index, (in_channels, out_channels) in enumerate(itertools.pairwise(widths), start=1):
             expanded = self.expansion * in_channels
-            block = nn.Sequential(
+            convolutions = (
                 nn.Conv2d(in_channels, expanded, 1, bias=False),
-                nn.ReLU(),
                 nn.Conv2d(expanded, expanded, 3, padding=1, groups=expanded, bias=False),
-                nn.ReLU(),
                 nn.Conv2d(expanded, out_channels, 1, bias=False),
             )
-            for convolution in block[::2]:
+            for convolution in convolutions:
                 he_uniform(convolution)
+            expand, depthwise, project = convolutions
+            block = nn.Sequential(expand, nn.ReLU(), depthwise, nn.ReLU(), project)
             layers.append(FFLayer(block, activation=nn.ReLU(), pool=MaxPool2d(2) if index in self.pools else None))
         return layers
 
