@@ -184,9 +184,9 @@ def test_a_probe_reads_every_kind_of_network(kind: str) -> None:
     assert all(error < 60 for error in errors)  # of 67 by chance
 
 
-def convolutions(**plugins: Any) -> ff.FFSequential:
+def convolutions(channels: int = 1, **plugins: Any) -> ff.FFSequential:
     return ff.FFSequential(
-        *(ff.FFConv2d(1, 4, 3, padding=1, pool=2), ff.FFConv2d(4, 6, 3)),
+        *(ff.FFConv2d(channels, 4, 3, padding=1, pool=2), ff.FFConv2d(4, 6, 3)),
         normalization=ff.normalization.BatchNorm(),
         input_shape=(1, 8, 8),
         **plugins,
@@ -195,6 +195,7 @@ def convolutions(**plugins: Any) -> ff.FFSequential:
 
 CONVOLUTIONS: dict[str, Callable[[], ff.network.Network]] = {
     "pairs with a label channel": lambda: convolutions(
+        channels=2,
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
         label_encoder=ff.label_encoders.LearnedChannel(3, size=(8, 8)),

