@@ -84,6 +84,7 @@ def test_members_in_parallel_are_the_layers_of_one_model() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_trains_and_is_measured_in_compiled_form(variant: str, tmp_path: Path) -> None:
     cell = Cell(variant, 2, 8, (0, 1), epochs=1, images=300, data="digits")
