@@ -217,7 +217,10 @@ def without_times(content: Any) -> Any:
     return {name: value for name, value in content.items() if "seconds" not in name}
 
 
-@pytest.mark.parametrize("variant", ["paper", "grow-plateau", "parallel"])
+@pytest.mark.parametrize(
+    "variant",
+    ["grow-plateau", *(pytest.param(name, marks=pytest.mark.slow) for name in ("paper", "parallel"))],
+)
 def test_a_cell_that_stops_and_resumes_equals_one_that_does_not(
     variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
