@@ -84,6 +84,7 @@ def test_members_in_parallel_are_the_layers_of_one_model() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_trains_and_is_measured_in_compiled_form(variant: str, tmp_path: Path) -> None:
     cell = Cell(variant, 2, 8, (0, 1), epochs=1, images=300, data="digits")
@@ -216,7 +217,10 @@ def without_times(content: Any) -> Any:
     return {name: value for name, value in content.items() if "seconds" not in name}
 
 
-@pytest.mark.parametrize("variant", ["paper", "grow-plateau", "parallel"])
+@pytest.mark.parametrize(
+    "variant",
+    ["grow-plateau", *(pytest.param(name, marks=pytest.mark.slow) for name in ("paper", "parallel"))],
+)
 def test_a_cell_that_stops_and_resumes_equals_one_that_does_not(
     variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from forwardforward.replicas import ReplicaOptimizer, Replicas
 
 __all__ = ["choice_table", "choose"]
 
-RATES = {"adam": (3e-4, 1e-3, 3e-3), "sgd": (1e-4, 1e-3, 1e-2)}
+RATES = {"adam": (1e-4, 3e-4, 1e-3), "sgd": (1e-4, 1e-3, 1e-2)}
 THETAS = (0.3, 0.5, 1.0, 2.0)
 SEEDS = (0, 1)
 DEPTH, WIDTH, EPOCHS = 8, 100, 5

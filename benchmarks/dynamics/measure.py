@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 import forwardforward as ff
-from forwardforward._utils.compilation import compile_function
 from forwardforward._utils.modes import autocast_to
 from forwardforward.data import TensorData
 from forwardforward.replicas.functions import Call, goodness
+from forwardforward.scoring import CompiledFunctions
 
 __all__ = ["Measurement"]
 
@@ -64,7 +64,7 @@ class Measurement:
         # equal chunks, so that one form is compiled
         self.rows = max(rows for rows in range(1, len(self.images) + 1) if not len(self.images) % rows and rows <= most)
         self.goodness = torch.vmap(self._goodness, (0, None))
-        self.counts = compile_function(self._counts) if compile else self._counts
+        self.compiled = CompiledFunctions() if compile else None
 
     def _by_model(self, values: Tensor) -> Tensor:
         """Return ``(models, batch, layers, classes)``, with layers that are members of their own as layers."""
@@ -77,7 +77,7 @@ class Measurement:
         result: Tensor = self.network.with_state(state, goodness, images)
         return result
 
-    def _counts(self, state: dict[str, Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def _counts(self, images: Tensor, labels: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the numbers of correct positive and negative samples by model and layer, and of predictions."""
         with autocast_to(self.autocast, images.device):
             values = self.goodness(state, images).float()
@@ -104,7 +104,10 @@ class Measurement:
             state = {name: v.to(self.autocast) if name.endswith(".weight") else v for name, v in state.items()}
         totals: list[Tensor] = []
         for images, labels in zip(self.images.split(self.rows), self.labels.split(self.rows), strict=True):
-            counts = self.counts(state, images, labels)
+            if self.compiled is None:
+                counts = self._counts(images, labels, state)
+            else:
+                counts = self.compiled(self._counts, images, labels, state)
             totals = [a + b for a, b in zip(totals, counts, strict=True)] if totals else list(counts)
         positive, negative, model, model_all = (total.double().cpu() / len(self.images) for total in totals)
         return (positive + negative / (self.classes - 1)) / 2, model, model_all

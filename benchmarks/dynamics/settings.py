@@ -74,7 +74,7 @@ class Setting:
     goodness: str = "sum of squares"
     theta: float = 1.0
     optimizer: str = "adam"
-    lr: float = 1e-3
+    lr: float = 1e-4  # at larger rates all layers reach an accuracy of 0.7 within the first epoch
     connection: str = "chain"
     grows: str = ""
 
@@ -100,8 +100,8 @@ VARIANTS: dict[str, Setting] = {
     "peer0.3": changed("peer normalization 0.3", peer=0.3),
     "decay0.5": changed("peer normalization with momentum 0.5", decay=0.5),
     "decay0.99": changed("peer normalization with momentum 0.99", decay=0.99),
-    "lr0.3": changed("0.3 times the learning rate", lr=0.3 * PAPER.lr),
-    "lr3": changed("3 times the learning rate", lr=3 * PAPER.lr),
+    "lr3": changed("3 times the learning rate", lr=3e-4),
+    "lr10": changed("10 times the learning rate", lr=1e-3),
     "leaky-relu": changed("leaky ReLU", activation="leaky relu"),
     "gelu": changed("GELU", activation="gelu"),
     "tanh": changed("tanh, half the threshold", activation="tanh", theta=0.5 * PAPER.theta),
