@@ -369,7 +369,6 @@ def test_the_page_of_commands(fake: Fake, place: Place) -> None:
     assert all(paper.question in index for paper in PAPERS)
 
 
-@pytest.mark.xfail(reason="the modules of some studies do not exist yet", strict=False)
 def test_every_study_is_an_item_of_a_paper_and_every_item_has_a_study() -> None:
     pytest.importorskip("sklearn")
     modules = load_studies()

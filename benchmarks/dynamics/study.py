@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.dynamics.cells import Cell, plan, read, tiny_plan
@@ -29,15 +29,13 @@ class Dynamics:
         """Return every cell in the order in which to run them."""
         for cell in tiny_plan() if place.tiny else plan():
             content = read(cell, place.results / self.name)
-            seeds = cell.seeds[-1] + 1
-            of_grid = cell.variant == "paper" and seeds < GRID_SEEDS
-            differences = [cell.reduction, f"{seeds} of {GRID_SEEDS} seeds" if of_grid else ""]
             precision = _options(place).resolved_precision
             yield Job(
                 name=cell.name,
                 studies=self._studies_of(cell),
-                goal=f"{cell.setting.label}, depth {cell.depth}, width {cell.width}",
-                setting=", ".join(filter(None, differences)),
+                # each group of seeds is a result of its own, so that the first group does not stand for the others
+                goal=f"{cell.setting.label}, depth {cell.depth}, width {cell.width}, seeds {_range(cell.seeds)}",
+                setting=cell.reduction,
                 data=cell.setting.data,
                 work=work_of(cell) / 2,  # a training step has about two multiply-adds per one of a forward pass
                 kind="dense" + (", bf16" if precision == "bf16" else ""),
@@ -63,8 +61,8 @@ class Dynamics:
         return ("grid", "growth") if cell.variant == "paper" else ("variants",)
 
 
-#: Number of seeds of the paper's grid.
-GRID_SEEDS = 30
+def _range(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
 
 
 def _options(place: Place) -> Options:
