@@ -335,4 +335,4 @@ def test_the_runner_of_all_studies_runs_the_cells(tmp_path: Path) -> None:
     STUDIES.render(place)
     assert (tmp_path / "results" / "dynamics" / "tables.md").exists()
     setting = {job.goal: job.setting for job in STUDIES.jobs(interface.Place())}
-    assert setting["the paper's setting, depth 4, width 100"] == ""
+    assert setting["the paper's setting, depth 4, width 100, seeds 0 to 29"] == ""

@@ -22,10 +22,11 @@ from forwardforward.recipes import get
 
 pytest.importorskip("sklearn")
 activations = pytest.importorskip("benchmarks.activations")
+self_supervision = pytest.importorskip("benchmarks.self_supervision")
 thresholds = pytest.importorskip("benchmarks.thresholds")
 trifecta = pytest.importorskip("benchmarks.trifecta")
 
-BENCHES = (thresholds.BENCH, activations.BENCH, trifecta.BENCH)
+BENCHES = (thresholds.BENCH, activations.BENCH, trifecta.BENCH, self_supervision.BENCH)
 
 SMALL = ["--data", "digits", "--epochs", "2", "--width", "0.004", "--images", "60", "--seeds", "0"]
 

@@ -15,7 +15,7 @@ from forwardforward._utils.checks import check_labels
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
 from forwardforward.data.batching import Data
-from forwardforward.data.tensors import batch_slices
+from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.network import Network
 from forwardforward.normalization import RMSNorm
@@ -147,7 +147,9 @@ def _error(
         torch.manual_seed(seed)
         with torch.device("cpu"):  # the same weights for every device
             width = sum(train.rows[layer].shape[1] for layer in group)
-            classifier = _classifier(width, hidden, int(train.labels.max()) + 1)
+            # the number of classes is that of the data, which one stray label does not determine
+            classes = TensorData(train.rows[group[0]], train.labels).num_classes
+            classifier = _classifier(width, hidden, classes)
         classifier.to(device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=lr)
     with torch.device("cpu"):  # where Adam counts its steps, whatever the default device is
