@@ -172,8 +172,8 @@ class Twice(Flip):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Rotation()(images(size=(1, 4, 5))), "images must be square for Rotation, got 4 x 5"),
-        (lambda: Jigsaw()(images(size=(1, 2, 9))), "images must be at least 3 x 3 for Jigsaw.*got 2 x 9"),
+        (lambda: Rotation()(images(size=(1, 4, 5))), "height and width must be equal for Rotation, got 4 and 5"),
+        (lambda: Jigsaw()(images(size=(1, 2, 9))), "height and width must be at least 3 for Jigsaw.*got 2 and 9"),
         (lambda: Jigsaw(2, 25), "permutations must be at most the 24 of a grid of 2, got 25"),
         (lambda: Jigsaw(4), "grid must be"),
         (lambda: Flip()(TensorData(torch.rand(3, 5))), r"images must have shape \(batch, channels.*got \(3, 5\)"),

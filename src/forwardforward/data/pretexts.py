@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import NonNegativeInt, Range, checked
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, checked
 from forwardforward._utils.checks import check_labels
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.plugins import calling
 from forwardforward.data.splits import PARTS, Splits
 from forwardforward.data.tensors import TensorData
@@ -153,10 +154,12 @@ class Rotation(Pretext):
         """The angles."""
         return ("0", "90", "180", "270")
 
-    def sources(self, height: int, width: int) -> Tensor:
+    @checked
+    def sources(self, height: PositiveInt, width: PositiveInt) -> Tensor:
         """Return the pixel that moves to each position, for every angle."""
         if height != width:
-            raise ValueError(f"images must be square for Rotation, got {height} x {width}")
+            raise ValueError(f"height and width must be equal for Rotation, got {height} and {width}")
+        check_memory("height and width", self.num_classes, height, width)
         pixels = torch.arange(height * width, device="cpu").view(height, width)
         return torch.stack([pixels.rot90(turns) for turns in range(4)]).flatten(1)
 
@@ -176,8 +179,10 @@ class Flip(Pretext):
         """The two directions."""
         return ("original", "flipped")
 
-    def sources(self, height: int, width: int) -> Tensor:
+    @checked
+    def sources(self, height: PositiveInt, width: PositiveInt) -> Tensor:
         """Return the pixel that moves to each position, without and with the flip."""
+        check_memory("height and width", self.num_classes, height, width)
         pixels = torch.arange(height * width, device="cpu").view(height, width)
         return torch.stack([pixels, pixels.flip(1)]).flatten(1)
 
@@ -229,10 +234,12 @@ class Jigsaw(Pretext):
         """The permutations."""
         return tuple("".join(map(str, permutation)) for permutation in _distant(self.grid**2, self.permutations))
 
-    def sources(self, height: int, width: int) -> Tensor:
+    @checked
+    def sources(self, height: PositiveInt, width: PositiveInt) -> Tensor:
         """Return the pixel that moves to each position, for every permutation."""
         if min(height, width) < self.grid:
-            raise ValueError(f"images must be at least {self.grid} x {self.grid} for {self}, got {height} x {width}")
+            raise ValueError(f"height and width must be at least {self.grid} for {self}, got {height} and {width}")
+        check_memory("height and width", self.num_classes, height, width)
         pixels = torch.arange(height * width, device="cpu").view(height, width)
         rows, columns = height // self.grid, width // self.grid
         top, left = (height - rows * self.grid) // 2, (width - columns * self.grid) // 2
