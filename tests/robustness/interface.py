@@ -235,7 +235,7 @@ CALLED_BY_LIBRARY = {
     "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "SpatialPool", "SequencePool",
     "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble", "BestInterval",
     "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps", "FromTorch",
-    "Joint", "Greedy", "Overlapping", "Staggered", "EndToEnd", "FFLayer", "LocalOptimizer",
+    "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer",
 }  # fmt: skip
 PUBLIC_METHODS = {"GoodnessReadout.fit", "LocalOptimizer.step", "LocalOptimizer.zero_grad", "FFLayer.setup"}
 
@@ -741,6 +741,7 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
             ff.update_schedules.Greedy,
             ff.update_schedules.Overlapping,
             ff.update_schedules.Staggered,
+            ff.update_schedules.Blocks,
             ff.update_schedules.EndToEnd,
         ),
         _groups,
