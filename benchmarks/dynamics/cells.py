@@ -233,7 +233,7 @@ def _rest_of_grid(begun: Iterable[Cell]) -> list[Cell]:
 
 
 def multiply_adds(width: int, depth: int, inputs: int = PIXELS["mnist"]) -> float:
-    """Return the multiply-adds of the products for one image, in a training step: forward, and the gradient of weights.
+    """Return a training step's multiply-adds per image: forward passes and gradients of the weights.
 
     The first layer multiplies its weights with the image once for the positive and the negative sample.
 

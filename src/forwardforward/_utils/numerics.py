@@ -25,6 +25,6 @@ def saturated(x: Tensor) -> Tensor:
     """Return ``x`` with values below -50 as constants, for a function whose slope there is that of ``exp``.
 
     The slope at the pairs that a layer separates well would soon be a subnormal number, below 1.2e-38 in float32, and
-    CPUs multiply matrices with subnormal numbers about ten times slower.
+    CPUs multiply matrices that contain subnormal numbers much more slowly.
     """
     return x.clamp(min=SATURATION)
