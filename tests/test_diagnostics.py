@@ -315,3 +315,8 @@ def test_maps_of_goodness_per_class_and_networks_without_maps() -> None:
     unlabeled = pairs(label_encoder=None, negatives=ff.negatives.SelfContrast(), num_classes=3)
     with pytest.raises(ValueError, match="^model must have layers with a goodness of every class"):
         grad_cam(unlabeled, torch.rand(2, 6), torch.tensor([1, 0]))
+    plain = ff.FFSequential(
+        nn.Linear(6, 5), goodness=ff.goodness.ClassGroups(5), loss=ff.losses.CrossEntropy(), input_shape=(6,)
+    )
+    with pytest.raises(ValueError, match=r"^images must have shape \(6,\), as those of the setup, got \(4,\)$"):
+        grad_cam(plain, torch.rand(2, 4), torch.tensor([1, 0]))

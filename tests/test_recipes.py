@@ -117,6 +117,11 @@ def test_recipes_for_images_refuse_other_inputs(name: str) -> None:
         RECIPES[name].model((16,), 10)
 
 
+def test_an_input_beyond_memory_is_refused_before_its_label_is_joined() -> None:
+    with pytest.raises(ValueError, match="^input_shape must lead to tensors that fit into"):
+        recipes.get("symba").model((10**12, 10**12), 3)
+
+
 def test_kinds_of_models() -> None:
     models = {name: small(name).model(SHAPE, 10) for name in RECIPES}
     uses_negatives = {

@@ -310,7 +310,7 @@ class Network(nn.Module):
             self.setup(tuple(raw.shape[1:]))
 
     @contextlib.contextmanager
-    def _naming_shape(self, images: Tensor) -> Iterator[None]:
+    def naming_shape(self, images: Tensor) -> Iterator[None]:
         """Context manager that names the shape of images in the error of a block that does not accept them."""
         try:
             yield

@@ -478,7 +478,7 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
         """
         x = self.prepare(images)
-        with self._naming_shape(x):
+        with self.naming_shape(x):
             [output] = deque(layer_outputs(self.stack, self._input(x)), maxlen=1)
         return output
 
@@ -490,7 +490,7 @@ class FFSequential(Network):
             labels: Class indices to join to the images; default: the neutral label.
         """
         x = self.prepare(images)
-        with self._naming_shape(x):
+        with self.naming_shape(x):
             return dict(enumerate(layer_outputs(self.stack, self._input(x, labels))))
 
     def _input(self, images: Tensor, labels: Array | None = None) -> Tensor | LabeledInput:
@@ -518,7 +518,7 @@ class FFSequential(Network):
         x = self.prepare(images)
         labels = self.check_labels(x, labels)
         self._check_goodness()
-        with eval_mode(self), self._naming_shape(x):
+        with eval_mode(self), self.naming_shape(x):
             return check_finite(self._scorer.goodness(x, labels))
 
     @torch.no_grad()
@@ -536,7 +536,7 @@ class FFSequential(Network):
         """
         x = self.prepare(images)
         self._check_goodness()
-        with eval_mode(self), self._naming_shape(x):
+        with eval_mode(self), self.naming_shape(x):
             return check_finite(self._scorer.layer_goodness(x))
 
     @property
@@ -604,7 +604,7 @@ class FFSequential(Network):
         x = self.prepare(images)
         if generator is None and self.head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)
-        with eval_mode(self), self._naming_shape(x):
+        with eval_mode(self), self.naming_shape(x):
             scorer = self._scorer
             return check_finite(self.head(scorer.head_features(x, scorer.head_labels(x, generator))))
 
@@ -629,7 +629,7 @@ class FFSequential(Network):
             return self.classify(self.layer_goodness(images))
         x = self.prepare(images)
         self._check_goodness()
-        with eval_mode(self), self._naming_shape(x):
+        with eval_mode(self), self.naming_shape(x):
             return self.classify(self._scorer.candidate_goodness(x, self.classifier))
 
     def _check_goodness(self) -> None:

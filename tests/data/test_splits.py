@@ -48,6 +48,8 @@ def test_split_depends_on_the_seed_alone():
     second = split(data, (60, 20, 20), seed=5)
     assert [numbers(part) for part in first] == [numbers(part) for part in second]
     assert numbers(split(data, (60, 20, 20), seed=6)[2]) != numbers(first[2])
+    with pytest.raises(ValueError, match="^seed must be"):
+        split(data, (60, 20, 20), seed=-1)
 
 
 def test_split_is_stable():

@@ -153,6 +153,10 @@ SPECIAL: dict[str, dict[str, str]] = {
     "CompiledStep": {"model": "pair_model()"}, "BagOfWords.__call__": {"input_shape": "(7,)"},
     "WordConvolutions.__call__": {"input_shape": "(7,)"},
     "Convolutions.__call__": {"input_shape": "(1, 12, 12)"},
+    "Rotation.transform": {"images": "maps()"}, "Rotation.__call__": {"data": "ff.TensorData(maps(), labels())"},
+    "Flip.transform": {"images": "maps()"}, "Flip.__call__": {"data": "ff.TensorData(maps(), labels())"},
+    "Jigsaw.transform": {"images": "maps()"}, "Jigsaw.__call__": {"data": "ff.TensorData(maps(), labels())"},
+    "InvertedBottlenecks.__call__": {"input_shape": "(1, 12, 12)"},
     "SmoothedSGD.add_param_group": {"param_group": "{'params': [nn.Parameter(torch.ones(1))]}"},
     "Pyramidal.__call__": {"scale": "6.0"},
     "Uniform.__call__": {"scale": "6.0"}, "Network.check_labels": {}, "Cosine.__call__": {},
@@ -198,6 +202,7 @@ OBJECTS = {
 LEFT_OUT = {
     "Source": "a protocol", "Schedule": "a protocol", "NeedsSetup": "a protocol", "HasParameterGroups": "a protocol",
     "Network": "an abstract base, tested by its subclasses", "Baseline": "an abstract base, tested by its subclasses",
+    "Pretext": "an abstract base, tested by its subclasses",
     "Representation": "an abstract base", "LabelEncoder": "an abstract base, tested by its subclasses",
     "PerClassGoodness": "an abstract base, tested by its subclasses", "LabelNegatives": "an abstract base",
     "Augmentation": "an abstract base", "Affine": "a result", "LayerOutput": "a result", "Evaluation": "a result",
@@ -218,7 +223,7 @@ LEFT_OUT_METHODS = {
     "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",
     "gradients", "logits", "attach", "augment",
-    "prepare", "check_labels",
+    "prepare", "check_labels", "naming_shape",
 }  # fmt: skip
 
 PLUGIN_METHODS = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward.data.tensors import TensorData, check_class_names
 from forwardforward.data.text import TextEncoder
 
@@ -123,7 +123,7 @@ class Splits:
 
 
 @checked
-def split(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> tuple[TensorData, ...]:
+def split(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: NonNegativeInt) -> tuple[TensorData, ...]:
     """Split a data set at random, stratified by class; unlabeled data are split without stratification.
 
     Sizes are exact. Parts are sampled from the last to the first; in each, the number of samples of a class differs by

@@ -58,14 +58,14 @@ def grad_cam(model: FFSequential, images: Array, labels: Array) -> dict[int, Ten
         raise ValueError("model must have layers with a goodness of every class, got one without")
     x = model.prepare(images)
     classes = model.check_labels(x, labels)
-    inputs: Tensor | LabeledInput = x if model.label_encoder is None else model.label_encoder(x, classes)
 
     def map_of(layer: FFLayer, value: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, Tensor | None]:
         with torch.no_grad():
             outputs = layer.outputs(value, skip)
         return outputs.output, _map(layer, outputs.goodness_input, classes)
 
-    with eval_mode(model), torch.inference_mode(False):
+    with eval_mode(model), model.naming_shape(x), torch.inference_mode(False):
+        inputs: Tensor | LabeledInput = x if model.label_encoder is None else model.label_encoder(x, classes)
         maps = enumerate(run_layers(model.stack, inputs, map_of))
         return {index: value for index, value in maps if value is not None}
 

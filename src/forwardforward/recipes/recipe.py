@@ -18,6 +18,7 @@ from torch import nn
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, StrPath, checked
 from forwardforward._utils.checks import check_image_shape
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.plugins import calling
 from forwardforward.data import Splits, load
 from forwardforward.data.batching import Data
@@ -345,6 +346,7 @@ class Recipe:
 
     def _layers(self, input_shape: tuple[int, ...], num_classes: int, encoder: LabelEncoder | None) -> list[FFLayer]:
         if encoder is not None:  # the first layer receives images with their labels
+            check_memory("input_shape", 1, *input_shape)
             input_shape = tuple(encoder.neutral(torch.zeros(1, *input_shape)).shape[1:])
         with calling("architecture", self.architecture, "(input_shape, widths, num_classes) -> layers", True):
             layers = list(self.architecture(input_shape, self.widths, num_classes))
