@@ -293,8 +293,10 @@ def test_tensors_that_would_not_be_saved_are_refused():
 
 
 def test_a_code_book_has_one_code_per_class():
-    with pytest.raises(ValueError, match="^codebook must have one code per class, got 4 for 3 classes"):
+    with pytest.raises(ValueError, match="^codebook must have one code for each of the 3 classes, got shape"):
         Appended(3, codebook=torch.randn(4, 5))
+    with pytest.raises(ValueError, match=r"^codebook must have one code for each of the 3 classes, got shape \(\)"):
+        Appended(3, codebook=torch.tensor(1.0))
 
 
 # Label channels

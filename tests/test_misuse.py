@@ -95,6 +95,17 @@ def test_a_loss_that_is_not_one_number_is_refused() -> None:
         model.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
 
 
+def test_a_batch_loss_that_returns_no_tensor_is_refused_at_construction() -> None:
+    objective = ff.objectives.BatchObjective(lambda embeddings, targets: 3.0)
+    with pytest.raises(ValueError, match="^layer 0: loss must be a tensor, got 3.0 of the function"):
+        network(goodness=None, loss=None, objective=objective, label_encoder=None, negatives=None, num_classes=3)
+
+
+def test_a_module_of_another_kind_as_goodness_is_refused_by_its_argument() -> None:
+    with pytest.raises(TypeError, match=r"^layer 0: goodness must have setup\(spec\), got LinearHead"):
+        network(goodness=ff.heads.LinearHead(7), loss=ff.losses.CrossEntropy(), label_encoder=None, negatives=None)
+
+
 def test_layers_of_a_classifier_must_be_a_slice() -> None:
     with pytest.raises(TypeError, match="^layers must be a slice"):
         ff.classifiers.SumOverLayers(1)  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ class NeedsSetup(Protocol):
 
 
 @checked
-def setup_plugin(plugin: object, spec: LayerSpec) -> None:
+def setup_plugin(plugin: object, spec: LayerSpec, name: str = "plugin") -> None:
     """Set up a plug-in that depends on its layer; others are unchanged.
 
     Values that a module has from an earlier setup are restored if their shapes are the same, so a layer that was used
@@ -105,6 +105,10 @@ def setup_plugin(plugin: object, spec: LayerSpec) -> None:
     Args:
         plugin: Any plug-in.
         spec: Where it is used.
+        name: Name of the argument that it was passed as, for the message of an error.
+
+    Raises:
+        TypeError: If it has a method ``setup`` of another kind.
     """
     if not isinstance(plugin, NeedsSetup):
         return
@@ -115,7 +119,9 @@ def setup_plugin(plugin: object, spec: LayerSpec) -> None:
     try:
         plugin.setup(spec)
     except TypeError as error:
-        raise TypeError(f"plugin {describe(plugin)} must have setup(spec): {one_line(error)}") from error
+        if type(plugin).__module__.startswith("forwardforward.objectives"):  # the message names its plug-in
+            raise
+        raise TypeError(f"{name} must have setup(spec), got {describe(plugin)}: {one_line(error)}") from error
     plugin.to(spec.device, spec.dtype)
     with torch.no_grad():
         for name, value in plugin.state_dict(keep_vars=True).items():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, StrPath, checked
 from forwardforward._utils.checks import check_labels
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
@@ -43,7 +43,7 @@ def probe(
     layers: Sequence[Sequence[NonNegativeInt]] | None = None,
     epochs: PositiveInt = 10,
     batch_size: PositiveInt = 500,
-    lr: PositiveFloat = 1e-3,
+    lr: Annotated[float, Range(above=0, highest=1e38)] = 1e-3,
     hidden: NonNegativeInt = 0,
     pool: nn.Module | None = None,
     seed: NonNegativeInt = 0,

@@ -95,7 +95,9 @@ class ClassGroups(PerClassGoodness):
             spec: Shape of the activations.
         """
         self._check(spec.features)
-        setup_plugin(self.goodness, replace(spec, shape=(spec.features // self.num_classes, *spec.shape[1:])))
+        setup_plugin(
+            self.goodness, replace(spec, shape=(spec.features // self.num_classes, *spec.shape[1:])), "goodness"
+        )
 
     def _check(self, features: int) -> None:
         if features % self.num_classes:

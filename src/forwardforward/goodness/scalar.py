@@ -262,7 +262,7 @@ class Negated(Goodness):
         Args:
             spec: Shape of the activations.
         """
-        setup_plugin(self.goodness, spec)
+        setup_plugin(self.goodness, spec, "goodness")
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return minus the inner goodness of each sample, ``(batch,)``."""

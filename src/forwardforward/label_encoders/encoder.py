@@ -49,8 +49,10 @@ class LabelEncoder(Plugin, nn.Module):
         self.scale = scale
         if codebook is None:
             check_memory("num_classes", num_classes, num_classes)
-        if codebook is not None and len(codebook) != num_classes:
-            raise ValueError(f"codebook must have one code per class, got {len(codebook)} for {num_classes} classes")
+        if codebook is not None and (codebook.dim() < 2 or len(codebook) != num_classes):
+            raise ValueError(
+                f"codebook must have one code for each of the {num_classes} classes, got shape {tuple(codebook.shape)}"
+            )
         if isinstance(codebook, nn.Parameter):
             self.codebook = codebook
         else:

@@ -217,14 +217,16 @@ def check_loss(loss: Callable[..., Tensor], form: str, *arguments: Tensor) -> No
     Args:
         loss: The loss.
         form: Form of the call, for the message.
-        *arguments: Goodness and, for a class loss, labels.
+        *arguments: Goodness or embeddings and, except for a pair loss, labels.
 
     Raises:
         TypeError: If the loss fails.
-        ValueError: If the loss raises one.
+        ValueError: If the loss raises one or returns no tensor.
     """
     with torch.no_grad(), calling("loss", loss, form):
-        loss(*arguments)
+        value = loss(*arguments)
+    if not isinstance(value, Tensor):
+        raise ValueError(f"loss must be a tensor, got {describe(value)} of {describe(loss)}")
 
 
 def loss_name(loss: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
@@ -11,8 +12,8 @@ from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, check
 from forwardforward._utils.modes import eval_mode
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
-from forwardforward.losses import ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, loss_name
+from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
+from forwardforward.objectives.base import LocalLoss, Objective, check_loss, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
 
 
@@ -127,14 +128,17 @@ class BatchObjective(Objective):
 
     def setup(self, spec: LayerSpec) -> None:
         """Set up embedding and loss."""
-        setup_plugin(self.embedding, spec)
+        setup_plugin(self.embedding, spec, "embedding")
         with eval_mode(self):  # the embedding may normalize over the batch
             rows = self.embedding(spec.zeros())
         if rows.dim() != 2 or len(rows) != 1:
             raise ValueError(
                 f"embedding must return rows of shape (batch, dimensions), got {tuple(rows.shape)} for one row"
             )
-        setup_plugin(self.loss, spec)
+        setup_plugin(self.loss, spec, "loss")
+        if not isinstance(self.loss, BatchLoss):
+            targets = torch.tensor([0, 1], device=rows.device)
+            check_loss(self.loss, "(embeddings, targets) -> loss", rows.repeat(2, 1), targets)
 
     def extra_repr(self) -> str:
         """Return the factor on the loss."""

@@ -99,7 +99,7 @@ class PairObjective(Objective):
 
     def setup(self, spec: LayerSpec) -> None:
         """Set up the goodness, and the loss with the goodness's scale."""
-        setup_plugin(self.goodness, spec)
+        setup_plugin(self.goodness, spec, "goodness")
         scale = None
         # a goodness by position sees the channels of one position
         features = spec.features if isinstance(self.goodness, GoodnessByPosition) else spec.size
@@ -108,4 +108,4 @@ class PairObjective(Objective):
                 scale = float(self.goodness.scale(features))
             except NotImplementedError:
                 scale = None
-        setup_plugin(self.loss, replace(spec, scale=scale))
+        setup_plugin(self.loss, replace(spec, scale=scale), "loss")

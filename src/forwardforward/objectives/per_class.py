@@ -85,5 +85,5 @@ class ClassObjective(Objective):
 
     def setup(self, spec: LayerSpec) -> None:
         """Set up goodness and loss."""
-        setup_plugin(self.goodness, spec)
-        setup_plugin(self.loss, spec)
+        setup_plugin(self.goodness, spec, "goodness")
+        setup_plugin(self.loss, spec, "loss")

@@ -106,6 +106,7 @@ def read_vectors(path: StrPath, keep: Collection[str] | None = None, progress: b
         ...     read_vectors(Path(folder, "vectors.txt")).words
         ('good', 'bad')
     """
+    keep = None if keep is None else frozenset(keep)
     vectors: dict[str, NDArray[np.float32]] = {}
     skipped: dict[str, list[bytes]] = {NOT_UTF8: [], REPEATED: []}
     with contextlib.closing(vector_rows(Path(path), progress)) as rows:

@@ -8,6 +8,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,7 +147,7 @@ class _Sentences:
         self.parts = (corpus.train, corpus.unlabeled())
         self.words = corpus.lexicon.words
         self.progress = corpus.progress
-        self.titles = iter(["Word2Vec: counting", *(f"Word2Vec: epoch {i + 1}/{epochs}" for i in range(epochs))])
+        self.titles = chain(["Word2Vec: counting"], (f"Word2Vec: epoch {i + 1}/{epochs}" for i in range(epochs)))
 
     def __iter__(self) -> Iterator[list[str]]:
         title, total = next(self.titles), sum(map(len, self.parts))
