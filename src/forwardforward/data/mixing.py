@@ -105,8 +105,8 @@ class CutMix(_Mixing):
     r"""A rectangle of each image is replaced by that of another image, and the targets are mixed by its area.
 
     The rectangle has the image's proportions, the share :math:`1 - \lambda` of its area and a uniform center, with
-    :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`. What extends over the border is cut off, and the targets are mixed
-    by the area that remains. For classes, labels and values as of :class:`Mixup`.
+    :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`. What extends over the border is cut off, and the targets are
+    mixed by the area that remains. For classes, labels and values as of :class:`Mixup`.
 
     Args:
         alpha: :math:`\alpha`; 1 for areas with a uniform distribution.

@@ -127,8 +127,8 @@ class TensorData(Dataset[Any]):
         """Number of classes: the constructor's ``num_classes`` or its default.
 
         Raises:
-            ValueError: If neither ``num_classes`` nor ``class_names`` was set, and the data are unlabeled, their targets
-                are real numbers, or their labels leave out most of 1000 or more classes.
+            ValueError: If neither ``num_classes`` nor ``class_names`` was set, and the data are unlabeled, the targets
+                are real numbers, or the labels leave out most of 1000 or more classes.
         """
         if self._num_classes is None and self.targets is not None:
             raise ValueError("num_classes is unknown: the targets are real numbers, not classes")

@@ -27,8 +27,8 @@ class OrdinalCrossEntropy(ClassLoss):
               L = -\frac1B \sum_{ik} t_{ik} \log \mathrm{softmax}(g_i / T)_k
 
     with the distance :math:`d` between bins, so that the goodness of a bin says how near the target is. The prediction
-    is the mean of the centers under :math:`\mathrm{softmax}(g / T)`. A larger ``width`` in early layers is the coarse to
-    fine order of the source.
+    is the mean of the centers under :math:`\mathrm{softmax}(g / T)`. A larger ``width`` in early layers is the coarse
+    to fine order of the source.
 
     Networks scale their targets to mean 0 and standard deviation 1 on the training data
     (:class:`~forwardforward.targets.TargetScaling`), so the bins are in units of the standard deviation. Targets beyond

@@ -40,9 +40,7 @@ class ClassObjective(Objective):
         >>> objective(torch.zeros(1, 5), Batch(torch.zeros(1, 5), torch.tensor([1]))).loss
         tensor(0.6931)
         >>> import forwardforward as ff
-        >>> smooth_l1 = ClassObjective(
-        ...     lambda h: h[:, :1], torch.nn.functional.smooth_l1_loss, ff.targets.RealValues()
-        ... )
+        >>> smooth_l1 = ClassObjective(lambda h: h[:, :1], torch.nn.functional.smooth_l1_loss, ff.targets.RealValues())
     """
 
     def __init__(

@@ -434,7 +434,9 @@ class Replicas(Network):
             raise ValueError(f"batch must contain images (members, batch, ...) of {count} members, got {len(images)}")
         if labels is None and self._template.needs_labels:
             raise ValueError("labels must be given for this network's objectives, got None")
-        rows, flat = self._checked_batch((images.flatten(0, 1), None if labels is None else labels.flatten(0, 1)), validate)
+        rows, flat = self._checked_batch(
+            (images.flatten(0, 1), None if labels is None else labels.flatten(0, 1)), validate
+        )
         return rows.unflatten(0, (count, -1)), None if flat is None else flat.unflatten(0, (count, -1))
 
     def _gradients(

@@ -29,10 +29,10 @@ class Evaluation:
         error: Share of samples that the model classifies incorrectly. For several labels per sample, the share of wrong
             labels; for real values the root mean squared error, in their unit.
         layer_errors: The same for each layer by its own goodness; None if layers cannot classify.
-        layer_accuracies: None for real values. For pair objectives, each layer's share of samples on the right side of its threshold, or of
+        layer_accuracies: For pair objectives, each layer's share of samples on the right side of its threshold, or of
             pairs in the right order if its loss has none; for class objectives 100 minus the error. Rounded to the
             precision of float32, and for pairs over batches of two samples or more, since some negatives need two. None
-            for models without local objectives, or without such a batch.
+            for models without local objectives, without such a batch, or for real values.
         largest_goodness: Each layer's largest goodness of any sample under any label; None if layers cannot classify.
         head_error: The same as ``error`` for the one-pass head; None if there is none.
         samples: Number of samples.
@@ -124,7 +124,8 @@ def evaluate(
         device: Device that the model is moved to; default: the model stays where it is.
 
     Returns:
-        The errors, in percent or, of real values, as root mean squared error; of replicas a :class:`~forwardforward.training.ReplicaEvaluation`.
+        The errors, in percent or, of real values, as root mean squared error; of replicas a
+        :class:`~forwardforward.training.ReplicaEvaluation`.
 
     Raises:
         TypeError: If the model or the data are of another kind.

@@ -245,8 +245,9 @@ def _fit_scaling(state: FitState, scaling: TargetScaling, data: Source) -> None:
     scaling.fit(targets)
     if isinstance(kind, RealValues) and (outside := kind.count_outside(scaling(torch.cat(targets)))):
         warnings.warn(
-            f"train has {outside} of {sum(map(len, targets))} targets beyond the outer bins, {kind.low} and {kind.high} "
-            "standard deviations from the mean, which are predicted as if they were at these; set low= and high=",
+            f"train has {outside} of {sum(map(len, targets))} targets beyond the outer bins, which are {kind.low} and "
+            f"{kind.high} standard deviations from the mean; they are learned as if they were at these: set the loss's "
+            "low= and high=",
             stacklevel=2,
         )
 
