@@ -41,7 +41,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz file (default: digits)")
     add(
         "--recipe",
-        help="see `forwardforward recipes` (default: hinton; imdb: imdb-bag; digit-pairs: multi-label; diabetes: ordinal)",
+        help="see `forwardforward recipes` (default: hinton; imdb-bag, multi-label or ordinal where it does not fit)",
     )
     add(
         "--epochs",
