@@ -195,9 +195,9 @@ def test_parts_that_do_not_fit_the_targets_are_refused_at_construction() -> None
         network(ff.losses.CrossEntropy(), 1)
     with pytest.raises(ValueError, match="^loss must be None for PEPITA"):
         ff.baselines.Pepita(ff.FFLinear(6, 8), num_classes=3, loss=ff.losses.BinaryCrossEntropy())
+    model = several_labels()
+    model.classifier = ff.classifiers.BestInterval()
     with pytest.raises(ValueError, match="^data must have one class per sample to choose layers by"):
-        model = several_labels()
-        model.classifier = ff.classifiers.BestInterval()
         ff.training.choose_layers(model, (X, LABELS))
 
 
@@ -258,7 +258,8 @@ def test_errors_of_values_are_root_mean_squares_in_their_unit() -> None:
         assert predicted.shape == targets.shape
         squares = [(float(a) - float(b)) ** 2 for a, b in zip(predicted.flatten(), targets.flatten(), strict=True)]
         result = ff.evaluate(model, (X, targets), batch_size=7)
-        assert result.error == pytest.approx(math.sqrt(sum(squares) / len(squares)), rel=1e-4)
+        rms = math.sqrt(sum(squares) / len(squares))
+        assert result.error == pytest.approx(rms, rel=1e-4)
         assert result.layer_accuracies is None
         with pytest.raises(ValueError, match="^accuracy is not defined"):
             _ = result.accuracy

@@ -256,7 +256,7 @@ def trainings() -> dict[str, Training]:
     cases |= {f"recipe {name}": in_a_run_folder(_small(name), "imdb") for name in RECIPES if name.startswith("imdb")}
     data = {"multi-label": "digit-pairs", "ordinal": "diabetes"}
     cases |= {
-        f"recipe {name}": in_a_run_folder(_small(name), data.get(name, "digits"))
+        f"recipe {name}": in_a_run_folder(_small(name), data.get(name, "data.npz"))
         for name in RECIPES
         if not name.startswith("imdb")
     }

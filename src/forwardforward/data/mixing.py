@@ -50,9 +50,7 @@ class _Mixing(Augmentation):
         if not images.numel():
             return images, targets
         partner = torch.randperm(len(images), generator=generator, device=images.device)
-        # torch's public Beta distribution draws from the global generator only
-        shares = torch.full((len(images), 2), self.alpha, device=images.device)
-        share = torch._sample_dirichlet(shares, generator)[:, 0].nan_to_num(1.0)
+        share = _beta(len(images), self.alpha, images.device, generator)
         mixed, share = self._mixed(images, images[partner], share, generator)
         share = share.to(targets.dtype).view(-1, *[1] * (targets.dim() - 1))
         return mixed, share * targets + (1 - share) * targets[partner]
@@ -145,3 +143,16 @@ class CutMix(_Mixing):
         first = middle - (length / 2).floor()
         position = torch.arange(size, device=center.device)
         return (position >= first[:, None]) & (position < (first + length)[:, None])
+
+
+def _beta(count: int, alpha: float, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    r"""Sample from Beta(alpha, alpha), ``(count,)``.
+
+    Torch's public Beta distribution draws from the global generator only. A share is :math:`G_1 / (G_1 + G_2)` of two
+    gamma variables, computed from their logarithms :math:`\log G = \log G' + \log(U) / \alpha` with :math:`G'` of
+    parameter :math:`\alpha + 1`, since :math:`G` itself is rounded to 0 for a small parameter.
+    """
+    gamma = torch._standard_gamma(torch.full((2, count), alpha + 1, device=device), generator)
+    uniform = 1 - torch.rand(2, count, generator=generator, device=device)  # not 0
+    first, second = gamma.log() + uniform.log() / alpha
+    return (first - second).sigmoid()
