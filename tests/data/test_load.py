@@ -28,7 +28,10 @@ def test_digit_pairs_share_no_digit_between_splits():
     splits, digits = load("digit-pairs"), load("digits")
     assert (splits.input_shape, splits.num_classes, splits.class_names) == ((1, 8, 16), 10, tuple("0123456789"))
     for pairs, singles in ((splits.train, digits.train), (splits.test, digits.test)):
-        images = {tuple(image.flatten().tolist()): int(label) for image, label in zip(singles.inputs, singles.targets)}
+        images = {
+            tuple(image.flatten().tolist()): int(label)
+            for image, label in zip(singles.inputs, singles.targets, strict=True)
+        }
         for image, labels in zip(pairs.inputs[:50], pairs.targets[:50], strict=True):
             halves = {images[tuple(half.flatten().tolist())] for half in image.split(8, dim=2)}
             assert set(labels.nonzero().flatten().tolist()) == halves
