@@ -155,4 +155,5 @@ def _beta(count: int, alpha: float, device: torch.device, generator: torch.Gener
     gamma = torch._standard_gamma(torch.full((2, count), alpha + 1, device=device), generator)
     uniform = 1 - torch.rand(2, count, generator=generator, device=device)  # not 0
     first, second = gamma.log() + uniform.log() / alpha
-    return (first - second).sigmoid()
+    share: Tensor = (first - second).sigmoid()
+    return share
