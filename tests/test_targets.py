@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 import forwardforward as ff
 from forwardforward.step import WholeStep
-from forwardforward.targets import ClassIndices, ClassProbabilities, MultiLabel, RealValues, TargetScaling, common_kind
+from forwardforward.targets import ClassIndices, ClassProbabilities, MultiLabel, RealValues, TargetScaling
+from forwardforward.targets.kind import common_kind
 from forwardforward.training.callbacks import Callback
 
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))

@@ -34,7 +34,8 @@ from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.scoring import CompiledFunctions, Scorer
 from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
-from forwardforward.targets import ClassIndices, RealValues, TargetKind, common_kind
+from forwardforward.targets import ClassIndices, RealValues, TargetKind
+from forwardforward.targets.kind import common_kind
 from forwardforward.update_schedules import Groups, Joint
 
 __all__ = ["FFSequential"]

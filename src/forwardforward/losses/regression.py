@@ -61,17 +61,11 @@ class OrdinalCrossEntropy(ClassLoss):
         temperature: PositiveFloat = 1.0,
     ) -> None:
         super().__init__()
-        if high <= low:
-            raise ValueError(f"high must be above low={low}, got {high}")
         self.low = low
         self.high = high
         self.width = width
         self.temperature = temperature
-
-    @property
-    def target_kind(self) -> RealValues:  # type: ignore[override]
-        """Real values, predicted as the mean of the bins' centers."""
-        return RealValues(self.low, self.high)
+        self.target_kind = RealValues(low, high)
 
     def soft_targets(self, targets: Tensor, bins: int) -> Tensor:
         """Return the distribution over the bins for each target, ``(batch, bins)``.

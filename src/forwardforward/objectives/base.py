@@ -15,7 +15,8 @@ from forwardforward._utils.arguments import checked
 from forwardforward._utils.plugins import calling
 from forwardforward.batches import Batch
 from forwardforward.specs import LayerSpec, Plugin
-from forwardforward.targets import ClassIndices, TargetKind, common_kind
+from forwardforward.targets import ClassIndices, TargetKind
+from forwardforward.targets.kind import common_kind
 
 
 class LocalLoss(NamedTuple):

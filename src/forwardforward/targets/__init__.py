@@ -20,7 +20,7 @@ A subclass of :class:`TargetKind` defines another kind.
 """
 
 from forwardforward.targets.classes import ClassIndices, ClassProbabilities
-from forwardforward.targets.kind import Figures, TargetKind, common_kind, measured
+from forwardforward.targets.kind import Figures, TargetKind
 from forwardforward.targets.labels import MultiLabel
 from forwardforward.targets.scaling import TargetScaling
 from forwardforward.targets.values import RealValues
@@ -33,6 +33,4 @@ __all__ = [
     "RealValues",
     "TargetKind",
     "TargetScaling",
-    "common_kind",
-    "measured",
 ]

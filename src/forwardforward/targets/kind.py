@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Figures", "TargetKind", "common_kind", "measured"]
+__all__ = ["Figures", "TargetKind"]
 
 
 class Figures(NamedTuple):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from forwardforward._utils.arguments import Range, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.targets.kind import TargetKind
 
 __all__ = ["RealValues"]
 
 
+@checked
 @dataclass(frozen=True)
 class RealValues(TargetKind):
     r"""Real numbers, ``(N,)``, or ``(N, values)`` for several per sample. The error is the root mean squared error.
@@ -27,6 +29,9 @@ class RealValues(TargetKind):
         low: Center of the first bin, in units of the scaled targets; None for scores that are values.
         high: Center of the last bin.
 
+    Raises:
+        ValueError: If only one of them is given, or ``high`` is not above ``low``.
+
     Example:
         >>> RealValues(low=0.0, high=2.0).decide(torch.tensor([[0.0, 9.0, 0.0]]))
         tensor([1.])
@@ -35,12 +40,18 @@ class RealValues(TargetKind):
                 [2.0000]])
     """
 
-    low: float | None = None
-    high: float | None = None
+    low: Annotated[float, Range()] | None = None
+    high: Annotated[float, Range()] | None = None
 
     metric: ClassVar[str] = "RMSE"
     unit: ClassVar[str] = ""
     mixes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"low and high must both be given or both be None, got {self.low} and {self.high}")
+        if self.low is not None and self.high is not None and self.high <= self.low:
+            raise ValueError(f"high must be above low={self.low}, got {self.high}")
 
     def check(self, targets: Tensor, samples: int, outputs: int | None, values: bool = True) -> Tensor:
         """Return the values in single precision or more, ``(N,)`` for bins, else ``(N, outputs)``."""

@@ -14,7 +14,7 @@ from forwardforward._utils.checks import check_finite
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
-from forwardforward.targets import measured
+from forwardforward.targets.kind import measured
 from forwardforward.training.arguments import check_same_classes, checked_model, move_to
 from forwardforward.training.randomness import derive_generator
 

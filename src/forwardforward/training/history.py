@@ -8,7 +8,7 @@ from typing import Any
 
 from forwardforward._utils.arguments import StrPath, checked
 from forwardforward._utils.files import replacing
-from forwardforward.targets import measured
+from forwardforward.targets.kind import measured
 
 __all__ = ["History"]
 
