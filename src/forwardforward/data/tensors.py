@@ -107,12 +107,13 @@ class TensorData(Dataset[Any]):
             ("inputs of the same type", a.inputs.dtype, b.inputs.dtype),
             ("inputs on the same device", a.inputs.device, b.inputs.device),
             ("the same class names", a.class_names, b.class_names),
-            ("targets of the same shape and type", *map(_form, (a.targets, b.targets))),
         ):
             if of_a != of_b:
                 raise ValueError(f"a and b must have {what}, got {of_a} and {of_b}")
         inputs = torch.cat((a.inputs, b.inputs))
         if a.targets is not None and b.targets is not None:
+            if (of_a := _describe(a.targets[0])) != (of_b := _describe(b.targets[0])):
+                raise ValueError(f"a and b must have targets of the same shape and type, got {of_a} and {of_b}")
             joined = a._derive(inputs, torch.cat((a.targets, b.targets)))
         elif a.targets is None and b.targets is None:
             joined = a._derive(inputs, None)
@@ -426,11 +427,6 @@ def _listed_targets(targets: Any, device: torch.device) -> Tensor:
         return torch.tensor(numbers, dtype=None if numbers else torch.int64, device=device)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError("targets must be numbers of one kind, or rows of equal length, got a mixture") from None
-
-
-def _form(targets: Tensor | None) -> str | None:
-    """Return the dtype of targets and the shape of one, None if there are none: unlabeled data are reported apart."""
-    return None if targets is None else _describe(targets[0])
 
 
 def _checked_targets(value: Any, inputs: Tensor) -> Tensor:

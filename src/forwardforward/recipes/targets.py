@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from forwardforward.classifiers import SumOverLayers
 from forwardforward.data import Mixup
 from forwardforward.goodness import LearnedProjection
 from forwardforward.losses import BinaryCrossEntropy, OrdinalCrossEntropy
@@ -41,6 +42,7 @@ ORDINAL = Recipe(
     goodness=LearnedProjection(30),
     loss=OrdinalCrossEntropy(),
     normalization=RMSNorm(),
+    classifier=SumOverLayers(slice(-1, None)),
     optimizer=torch.optim.Adam,
     lr=1e-3,
     lr_schedule=Cooldown(0.5),
