@@ -88,10 +88,10 @@ TASKS = {
         "multi-label",
         lambda: load("digit-pairs"),
         ((BinaryCrossEntropy(), None),),
-        {"widths": (300, 300, 300), "epochs": 20},
+        {"widths": (300, 300, 300), "epochs": 15},
     ),
     "diabetes": Task("regression, diabetes", "ordinal", lambda: load("diabetes"), REGRESSION, {"epochs": 20}),
-    "friedman": Task("regression, Friedman's function", "ordinal", friedman, REGRESSION, {"epochs": 30}),
+    "friedman": Task("regression, Friedman's function", "ordinal", friedman, REGRESSION, {"epochs": 20}),
 }
 
 
