@@ -359,7 +359,7 @@ def test_repr_shows_class_names():
     [
         ({"targets": ["a"]}, ValueError, "targets must have one label for each of the 2 inputs, got 1"),
         ({"targets": []}, ValueError, "targets must have one label for each of the 2 inputs, got 0"),
-        ({"targets": [0, 1.0]}, TypeError, "targets must be integers or strings, got 1.0 for sample 1"),
+        ({"targets": [0, 1.0]}, TypeError, "targets must be all integers or all real numbers, got 1.0 for sample 1"),
         ({"targets": "ab"}, TypeError, "targets must be a tensor, an array, a sequence, .*, got 'ab'"),
         ({"targets": ["a", 1]}, TypeError, "targets must be all strings or all integers, got 1 for sample 1"),
         ({"targets": [None, "a"]}, TypeError, "all strings or all integers, got None for sample 0"),

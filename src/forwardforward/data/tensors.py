@@ -414,14 +414,13 @@ def _listed_targets(targets: Any, device: torch.device) -> Tensor:
     numbers: list[Any] = []
     for sample, label in enumerate(targets):
         try:
-            numbers.append(operator.index(label))
-            continue
+            label = int(operator.index(label))  # also of a boolean
         except TypeError:
-            pass
-        if isinstance(label, Tensor | np.ndarray):
-            label = label.tolist()
-        if not isinstance(label, float | list | tuple):
+            label = label.tolist() if isinstance(label, Tensor | np.ndarray | np.generic) else label
+        if not isinstance(label, int | float | list | tuple):
             raise TypeError(f"targets must be numbers or strings, got {describe(label)} for sample {sample}")
+        if numbers and type(numbers[0]) is not type(label):
+            raise TypeError(f"targets must be all integers or all real numbers, got {label!r} for sample {sample}")
         numbers.append(label)
     try:
         return torch.tensor(numbers, dtype=None if numbers else torch.int64, device=device)
