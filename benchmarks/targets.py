@@ -6,7 +6,7 @@ trains the recipes mono-mixup, multi-label and ordinal, and the same layers with
 data that come with scikit-learn. Learning rates, and the loss of backpropagation where there are two, are chosen by the
 mean error of all seeds on the validation split; of each method, the test set is read once, for the chosen setting. The
 results are written to benchmarks/results/targets.json, and the table in docs/targets.md from that file. It takes about
-two minutes on one core.
+a minute on one idle core.
 """
 
 from __future__ import annotations
@@ -81,17 +81,17 @@ TASKS = {
         "mono-mixup",
         lambda: load("digits"),
         ((CrossEntropy(), None),),
-        {"widths": (300, 300, 300), "epochs": 20, "batch_size": 50},
+        {"widths": (200, 200, 200), "epochs": 15, "batch_size": 50},
     ),
     "multi-label": Task(
         "several labels, pairs of digits",
         "multi-label",
         lambda: load("digit-pairs"),
         ((BinaryCrossEntropy(), None),),
-        {"widths": (300, 300, 300), "epochs": 15},
+        {"widths": (200, 200, 200), "epochs": 10},
     ),
     "diabetes": Task("regression, diabetes", "ordinal", lambda: load("diabetes"), REGRESSION, {"epochs": 20}),
-    "friedman": Task("regression, Friedman's function", "ordinal", friedman, REGRESSION, {"epochs": 20}),
+    "friedman": Task("regression, Friedman's function", "ordinal", friedman, REGRESSION, {"epochs": 15}),
 }
 
 
