@@ -15,6 +15,7 @@ ORDER = (
     "_utils",
     "specs",
     "batches",
+    "targets",
     "pooling",
     "goodness",
     "losses",

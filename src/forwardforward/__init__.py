@@ -26,6 +26,7 @@ from forwardforward import (
     sequential,
     specs,
     step,
+    targets,
     training,
     update_schedules,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "sequential",
     "specs",
     "step",
+    "targets",
     "training",
     "update_schedules",
 ]

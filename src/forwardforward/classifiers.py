@@ -17,7 +17,7 @@ from forwardforward._utils.arguments import NumClasses, PositiveInt, Range, chec
 from forwardforward._utils.checks import check_labels
 from forwardforward._utils.memory import check_memory
 
-__all__ = ["BestInterval", "Candidates", "GoodnessReadout", "LayerEnsemble", "SumOverLayers"]
+__all__ = ["BestInterval", "Candidates", "GoodnessReadout", "LayerEnsemble", "MeanOverLayers", "SumOverLayers"]
 
 
 @checked
@@ -61,6 +61,29 @@ class SumOverLayers:
     def __repr__(self) -> str:
         """Return the constructor call."""
         return f"{type(self).__name__}({self.layers})"
+
+
+class MeanOverLayers(SumOverLayers):
+    """The mean of the goodness over layers, the default for real-valued targets.
+
+    Goodness that is the prediction itself must not be summed; of logits of bins, the mean is the normalized geometric
+    mean of the layers' distributions.
+
+    Args:
+        layers: The layers that count, as for :class:`SumOverLayers`.
+
+    Example:
+        >>> MeanOverLayers()(torch.tensor([[[1.0], [2.0]]]))
+        tensor([[1.5000]])
+    """
+
+    def __call__(self, goodness: Tensor) -> Tensor:
+        """Return the mean goodness, ``(batch, classes)``.
+
+        Args:
+            goodness: ``(batch, layers, classes)``.
+        """
+        return self._selected(goodness).mean(1)
 
 
 class LayerEnsemble(SumOverLayers):

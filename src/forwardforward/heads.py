@@ -14,11 +14,15 @@ from forwardforward.normalization import RMSNorm
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.pooling import SequencePool, SpatialPool
+from forwardforward.targets import ClassIndices, TargetKind
 
 __all__ = ["LinearHead"]
 
 #: The default pools; torch.compile cannot trace their construction.
 SPATIAL, SEQUENTIAL = SpatialPool(2), SequencePool(2)
+
+
+CLASSES = ClassIndices()
 
 
 @checked
@@ -136,21 +140,29 @@ class LinearHead(nn.Module):
         logits: Tensor = self.linear(features.to(self.linear.weight.dtype))
         return logits
 
-    def step(self, features: Tensor, labels: Tensor, optimizer: LocalOptimizer) -> LocalLoss:
-        """Update the head once by cross-entropy, and return its loss and accuracy.
+    def step(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        optimizer: LocalOptimizer,
+        target_kind: TargetKind = CLASSES,
+    ) -> LocalLoss:
+        """Update the head once by cross-entropy, for several labels of each label, and return its loss and accuracy.
 
         Args:
             features: Features of the batch, ``(batch, features)``.
-            labels: Class indices, ``(batch,)``.
+            labels: Class indices, ``(batch,)``, or targets of another kind.
             optimizer: Local optimizers, with a parameter group ``"head"``.
+            target_kind: The kind of the targets.
         """
         optimizer.zero_grad("head")
         logits = self(features)
-        loss = nn.functional.cross_entropy(logits, labels)
+        loss = target_kind.loss(logits, labels)
         if loss.requires_grad:  # the head may be frozen
             loss.backward()
             optimizer.step("head")
-        return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
+        scores = logits.detach()
+        return LocalLoss(loss.detach(), accuracy=target_kind.figures(scores, scores, labels).accuracy)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

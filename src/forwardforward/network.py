@@ -13,13 +13,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
-from forwardforward._utils.checks import (
-    check_finite,
-    check_images,
-    check_label_type,
-    check_labels,
-    label_remedy,
-)
+from forwardforward._utils.checks import check_finite, check_images
 from forwardforward._utils.modes import recordable
 from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Data, Source, source
@@ -30,6 +24,7 @@ from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
 from forwardforward.step import StepResult, WholeStep
+from forwardforward.targets import ClassIndices, RealValues, TargetKind, TargetScaling
 from forwardforward.update_schedules import Groups
 
 __all__ = ["Network"]
@@ -68,6 +63,8 @@ class Network(nn.Module):
         layers_classify: Whether every layer classifies by its own goodness.
         head: The one-pass head, or None.
         classifier: The function from goodness to scores, or ``"head"``; None for a network that scores otherwise.
+        target_kind: The targets that the network is trained on, see :mod:`forwardforward.targets`.
+        target_scaling: Scaling of real-valued targets; None for other kinds.
 
     Example:
         >>> import forwardforward as ff
@@ -77,6 +74,7 @@ class Network(nn.Module):
 
     layers: nn.ModuleList
     uses_negatives: bool = False
+    target_kind: TargetKind = ClassIndices()
 
     def __init__(self, preprocessing: Preprocessing | None = None, num_classes: NumClasses | None = None) -> None:
         super().__init__()
@@ -87,6 +85,7 @@ class Network(nn.Module):
         self.epochs_trained = 0
         self.head: LinearHead | None = None
         self.classifier: Classifier | None = None
+        self.target_scaling: TargetScaling | None = None
 
     def __len__(self) -> int:
         """Return the number of layers."""
@@ -201,7 +200,10 @@ class Network(nn.Module):
         prepared = self.prepare(images, validate).detach()
         if validate and self.num_embeddings is None:
             check_images(prepared)
-        return prepared, None if labels is None else self.check_labels(prepared, labels, validate)
+        if labels is None:
+            return prepared, None
+        targets = self.check_targets(prepared, labels, validate)
+        return prepared, targets if self.target_scaling is None else self.target_scaling(targets)
 
     def scores(self, images: Array) -> Tensor:
         """Return the scores of one batch, ``(batch, classes)``; the largest wins.
@@ -332,17 +334,44 @@ class Network(nn.Module):
             TypeError: If they are not whole numbers.
             ValueError: If there is not one per image, or one is out of range.
         """
-        plain = to_tensor(labels, "labels") if isinstance(labels, Tensor | np.ndarray) else _as_tensor(labels)
-        if plain.shape != (len(images),):
-            shape = tuple(plain.shape)
-            remedy = label_remedy("labels", shape, len(images))
-            raise ValueError(f"labels must be one per image, ({len(images)},), got {shape}{remedy}")
-        check_label_type(plain)
-        if validate:
-            check_labels(plain, self.num_classes)
-        return recordable(plain).long().to(self.device)
+        return self._checked(ClassIndices(), images, labels, validate)
+
+    def check_targets(self, images: Tensor, targets: Any, validate: bool = True) -> Tensor:
+        """Return targets in the form that the objectives use, on the network's device.
+
+        Args:
+            images: The batch that they belong to.
+            targets: Targets of the kind :attr:`target_kind`.
+            validate: Whether to check their values.
+
+        Raises:
+            TypeError: If they have another dtype.
+            ValueError: If they have another shape, or a value is out of range.
+        """
+        return self._checked(self.target_kind, images, targets, validate)
+
+    def _checked(self, kind: TargetKind, images: Tensor, targets: Any, validate: bool) -> Tensor:
+        is_array = isinstance(targets, Tensor | np.ndarray)
+        plain = to_tensor(targets, "labels") if is_array else _as_tensor(targets)
+        checked = kind.check(plain, len(images), self.num_classes, validate)
+        dtype = torch.promote_types(self.dtype, torch.float32)  # as goodness and losses
+        return recordable(checked).to(self.device, dtype if checked.is_floating_point() else None)
+
+    def _set_target_kind(self, kind: TargetKind) -> None:
+        """Set the kind of the targets, and what it needs."""
+        self.target_kind = kind
+        self.target_scaling = TargetScaling() if isinstance(kind, RealValues) else None
 
     # Prediction
+
+    def decide(self, scores: Tensor) -> Tensor:
+        """Return the predictions of scores: classes, labels or values in the units of the targets.
+
+        Args:
+            scores: ``(..., classes)``.
+        """
+        decisions = self.target_kind.decide(scores)
+        return decisions if self.target_scaling is None else self.target_scaling.inverse(decisions)
 
     @checked
     def batches(self, inputs: Data, batch_size: PositiveInt = 1000) -> Source:
@@ -356,7 +385,10 @@ class Network(nn.Module):
 
     @checked
     def predict(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
-        """Return the class of each input, ``(samples,)``.
+        """Return the prediction of each input: its class, ``(samples,)``, for class indices and probabilities.
+
+        Of several labels it is whether each label applies, ``(samples, labels)``; of real values the values in the
+        units of the targets, ``(samples,)`` or ``(samples, values)``.
 
         Args:
             inputs: Raw inputs: a tensor or numpy array, :class:`~forwardforward.TensorData`, a data set or a
@@ -366,11 +398,15 @@ class Network(nn.Module):
         Raises:
             ValueError: If a score is NaN or infinite.
         """
-        return torch.cat([scores.argmax(1) for scores in self._all_scores(inputs, batch_size)])
+        decisions = torch.cat([self.decide(scores) for scores in self._all_scores(inputs, batch_size)])
+        return decisions.squeeze(1) if self.target_scaling is not None and decisions.shape[1:] == (1,) else decisions
 
     @checked
     def predict_proba(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
         """Return the softmax of the scores, ``(samples, classes)``; summed goodness makes them overconfident.
+
+        Of several labels it is the sigmoid of each score; of real values the probability of each bin, if the loss has
+        bins.
 
         Args:
             inputs: As for :meth:`predict`.
@@ -379,7 +415,8 @@ class Network(nn.Module):
         Raises:
             ValueError: If a score is NaN or infinite.
         """
-        return torch.cat([scores.softmax(1) for scores in self._all_scores(inputs, batch_size)])
+        probabilities = self.target_kind.probabilities
+        return torch.cat([probabilities(scores) for scores in self._all_scores(inputs, batch_size)])
 
     def _all_scores(self, inputs: Data, batch_size: int) -> Iterator[Tensor]:
         if isinstance(inputs, Tensor | np.ndarray):

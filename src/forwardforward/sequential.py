@@ -19,7 +19,7 @@ from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_finite, check_saved
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
-from forwardforward.classifiers import Candidates, SumOverLayers
+from forwardforward.classifiers import BestInterval, Candidates, GoodnessReadout, MeanOverLayers, SumOverLayers
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -34,9 +34,14 @@ from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.scoring import CompiledFunctions, Scorer
 from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
+from forwardforward.targets import ClassIndices, RealValues, TargetKind
+from forwardforward.targets.kind import common_kind
 from forwardforward.update_schedules import Groups, Joint
 
 __all__ = ["FFSequential"]
+
+#: Classifiers that choose or learn by the class of each sample.
+NEED_ONE_CLASS = BestInterval | Candidates | GoodnessReadout
 
 #: ``sampler(images, labels, label_encoder, scores, generator)``, as :class:`~forwardforward.negatives.Negatives`.
 Sampler = Callable[[Tensor, Tensor | None, LabelEncoder | None, Tensor | None, torch.Generator | None], Batch]
@@ -64,7 +69,7 @@ class FFSequential(Network):
             scores, or if nothing else can classify and ``num_classes`` is given.
         classifier: Function from the layers' goodness ``(batch, layers, classes)`` to scores, or ``"head"``. Default:
             the goodness summed over all layers but the first for pair objectives, over all layers for class objectives;
-            the head if layers cannot classify.
+            its mean for targets that are real values; the head if layers cannot classify.
         num_classes: Number of classes, if neither label encoder nor goodness define it.
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
             inputs of embedding layers, cannot be standardized.
@@ -150,6 +155,7 @@ class FFSequential(Network):
                 f"would read the label; got {names}"
             )
         self.uses_negatives = kinds.pop()
+        self._set_target_kind(self._common_kind())
         self.negatives = self._checked_negatives(negatives)
         self.num_classes = self._resolved_num_classes(head)
         self.head = self._new_head(head)
@@ -171,6 +177,10 @@ class FFSequential(Network):
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"layer {index}: {error}") from error
         return layer
+
+    def _common_kind(self) -> TargetKind:
+        kind = common_kind(objective.target_kind for objective in self._objectives())
+        return ClassIndices() if kind is None else kind
 
     def _checked_negatives(self, negatives: Sampler | None) -> Callable[..., Batch] | None:
         if not self.uses_negatives:
@@ -203,6 +213,11 @@ class FFSequential(Network):
         return distinct.pop() if distinct else None
 
     def _new_head(self, head: LinearHead | None) -> LinearHead | None:
+        if isinstance(self.target_kind, RealValues) and (head is not None or not self.layers_classify):
+            raise ValueError(
+                "head must be None for targets that are real values, which every layer predicts by its own goodness, "
+                f"got {'layers without a goodness' if head is None else head}"
+            )
         if head is None:
             needed = not self.layers_classify and self.num_classes is not None
             if self.needed_scores != "head" and not needed:
@@ -216,6 +231,8 @@ class FFSequential(Network):
         return head
 
     def _checked_classifier(self, classifier: Classifier | None) -> Classifier:
+        if classifier is None and isinstance(self.target_kind, RealValues):
+            return MeanOverLayers()
         if classifier is None:
             return SumOverLayers(self.classifying_layers()) if self.layers_classify else "head"
         if classifier == "head" and self.head is None:
@@ -224,6 +241,11 @@ class FFSequential(Network):
             raise ValueError(
                 "classifier must be None or 'head' for layers without a goodness of every class, "
                 f"got {describe(classifier)}"
+            )
+        if not self.target_kind.has_one_class and isinstance(classifier, NEED_ONE_CLASS):
+            raise ValueError(
+                f"classifier must score each output by itself for targets of the kind {self.target_kind!r}, as "
+                f"SumOverLayers does, got {describe(classifier)}"
             )
         return copy.deepcopy(classifier)
 
@@ -301,8 +323,13 @@ class FFSequential(Network):
             new.release()
             raise ValueError(f"layer must have the same kind of objective as the others, got {describe(new.objective)}")
         self.layers.append(new)
-        head = self.head
+        head, kind = self.head, self.target_kind
         try:
+            self.target_kind = self._common_kind()
+            if self.target_kind.has_one_class != kind.has_one_class:
+                raise ValueError(
+                    f"layer must accept the targets of the others, {kind!r}, got an objective of {self.target_kind!r}"
+                )
             skip_tensors(self.stack)
             self._check_saved()
             if head is None:
@@ -312,7 +339,7 @@ class FFSequential(Network):
                 self._setup_layers(self._shapes[0])  # of all layers, since one may have been replaced
         except Exception:
             del self.layers[-1]
-            self.head = head
+            self.head, self.target_kind = head, kind
             new.release()
             raise
         if self.classifier is self._default_classifier:
@@ -391,7 +418,8 @@ class FFSequential(Network):
         not grow with depth. Every layer reads the outputs of the layers before from before their update.
 
         Args:
-            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``; labels may be None if nothing needs them.
+            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``, or targets of another kind; they may be None if
+                nothing needs them.
             optimizer: Local optimizers; attached to this network if they are not yet.
             groups: The layers to update, see :mod:`forwardforward.update_schedules`; default: each by itself.
             generator: Source of randomness for the negatives, on the network's device.
@@ -431,7 +459,7 @@ class FFSequential(Network):
                 result, rows = whole_step.run(stack, optimizer, samples, groups, autocast, monitor)
             if self.head is not None and labels is not None:
                 features = self.head.read(rows) if features is None else features
-                result.head = self.head.step(features, labels, optimizer)
+                result.head = self.head.step(features, labels, optimizer, self.target_kind)
         return result
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool = True) -> tuple[Tensor, Tensor | None]:

@@ -10,7 +10,10 @@ from forwardforward.data.sources._official import _OnlyHTTPS, download_file
 
 
 def test_available():
-    assert available() == ("cifar10", "cifar100", "digits", "fashion-mnist", "imdb", "mnist", "svhn")
+    assert available() == (
+        *("cifar10", "cifar100", "diabetes", "digit-pairs", "digits"),
+        *("fashion-mnist", "imdb", "mnist", "svhn"),
+    )
 
 
 def test_unknown_name():
@@ -18,6 +21,30 @@ def test_unknown_name():
         ValueError, match=r"name of the data must be one of cifar10, .*svhn or the path of an .npz file, got 'minst'"
     ):
         load("minst")
+
+
+def test_digit_pairs_share_no_digit_between_splits():
+    pytest.importorskip("sklearn")
+    splits, digits = load("digit-pairs"), load("digits")
+    assert (splits.input_shape, splits.num_classes, splits.class_names) == ((1, 8, 16), 10, tuple("0123456789"))
+    for pairs, singles in ((splits.train, digits.train), (splits.test, digits.test)):
+        images = {
+            tuple(image.flatten().tolist()): int(label)
+            for image, label in zip(singles.inputs, singles.targets, strict=True)
+        }
+        for image, labels in zip(pairs.inputs[:50], pairs.targets[:50], strict=True):
+            halves = {images[tuple(half.flatten().tolist())] for half in image.split(8, dim=2)}
+            assert set(labels.nonzero().flatten().tolist()) == halves
+
+
+def test_diabetes():
+    pytest.importorskip("sklearn")
+    splits = load("diabetes")
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (264, 89, 89)
+    assert (splits.num_classes, splits.input_shape, splits.train.targets.dtype) == (None, (10,), torch.float32)
+    means = [part.targets.mean() for part in (splits.train, splits.validation, splits.test)]
+    assert max(means) - min(means) < 3  # stratified by the target
+    assert len(splits.train_and_validation) == 353
 
 
 def test_digits():

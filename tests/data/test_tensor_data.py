@@ -74,13 +74,23 @@ def test_integer_labels_become_int64(dtype):
         (torch.zeros(2, 3).long(), None, TypeError, "inputs must be floating-point or uint8.*got torch.int64"),
         ([[0.0]], None, TypeError, "inputs must be a tensor or an array, got"),
         (np.array([["a"]]), None, TypeError, "inputs must be an array of numbers, got <U1"),
+        (torch.zeros(2, 3), torch.tensor([0, torch.nan]), ValueError, "targets must be finite, got NaN.*sample 1"),
+        (torch.zeros(2, 3), torch.tensor([[0.0], [torch.inf]]), ValueError, "targets must be finite.*sample 1"),
+        (torch.zeros(2, 3), torch.zeros(2, 1, 1), ValueError, r"targets must be 1-D.*got shape \(2, 1, 1\)"),
         (
             torch.zeros(2, 3),
-            torch.zeros(2),
-            TypeError,
-            "targets must be integer class labels or strings, got torch.float32",
+            torch.tensor([[0, 2], [1, 0]]),
+            ValueError,
+            r"must be 0 and 1 if they are integers.*0\.\.2",
         ),
-        (torch.zeros(2, 3), np.zeros(2), TypeError, "targets must be integer.*got torch.float64"),
+        (torch.zeros(2, 3), torch.zeros(2, 2).to(torch.complex64), TypeError, "targets must be .*got torch.complex64"),
+        (torch.zeros(2, 3), [0.5, "a"], TypeError, "targets must be all strings or all integers, got 0.5"),
+        (
+            torch.zeros(2, 3),
+            [[0.5, 1], [2.0]],
+            TypeError,
+            "targets must be numbers of one kind, or rows of equal length",
+        ),
         (torch.zeros(2, 3), torch.zeros(2).bool(), TypeError, "targets must be integer.*got torch.bool"),
         (
             torch.zeros(2, 3),
@@ -107,6 +117,28 @@ def test_bad_number_of_classes_is_refused():
         TensorData(torch.zeros(3, 1), torch.arange(3), num_classes=2)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         TensorData(torch.zeros(3, 1), num_classes=0)
+
+
+def test_targets_that_are_no_class_indices():
+    inputs = torch.zeros(4, 2)
+    values = TensorData(inputs, np.array([0.5, 1.5, 2.5, 3.5]))
+    assert repr(values) == "TensorData(inputs=float32[4, 2], targets=float32[4], num_classes=None)"
+    assert values[1:3].targets.tolist() == [1.5, 2.5]
+    with pytest.raises(ValueError, match="num_classes is unknown: the targets are real numbers"):
+        _ = values.num_classes
+    with pytest.raises(ValueError, match="num_classes must be None for targets that are real numbers, got 3"):
+        TensorData(inputs, [0.5, 1.5, 2.5, 3.5], num_classes=3)
+    labels = torch.tensor([[True, False, True], [False] * 3, [True] * 3, [False] * 3])
+    several = TensorData(inputs, labels, class_names=("a", "b", "c"))
+    assert several.num_classes == 3
+    assert [len(y) for _, y in several.batches(2, torch.Generator())] == [2, 2]
+    assert torch.equal(TensorData(inputs, labels.long().tolist()).targets, labels.long())
+    with pytest.raises(ValueError, match="targets must have num_classes=2 columns"):
+        TensorData(inputs, labels, num_classes=2)
+    joined = TensorData.concatenate(several, several)
+    assert joined.targets.shape == (8, 3)
+    with pytest.raises(ValueError, match="targets of the same shape and type"):
+        TensorData.concatenate(values, TensorData(inputs, torch.zeros(4, 3)))
 
 
 def test_unlabelled():
@@ -327,7 +359,7 @@ def test_repr_shows_class_names():
     [
         ({"targets": ["a"]}, ValueError, "targets must have one label for each of the 2 inputs, got 1"),
         ({"targets": []}, ValueError, "targets must have one label for each of the 2 inputs, got 0"),
-        ({"targets": [0, 1.0]}, TypeError, "targets must be integers or strings, got 1.0 for sample 1"),
+        ({"targets": [0, 1.0]}, TypeError, "targets must be all integers or all real numbers, got 1.0 for sample 1"),
         ({"targets": "ab"}, TypeError, "targets must be a tensor, an array, a sequence, .*, got 'ab'"),
         ({"targets": ["a", 1]}, TypeError, "targets must be all strings or all integers, got 1 for sample 1"),
         ({"targets": [None, "a"]}, TypeError, "all strings or all integers, got None for sample 0"),

@@ -121,7 +121,7 @@ def close(a: Any, b: Any) -> None:
         for x, y in zip(a, b, strict=True):
             close(x, y)
     else:
-        assert (a is None and b is None) or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+        assert (not isinstance(a, float | int) and a == b) or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
 
 
 @pytest.mark.parametrize("schedule", [Greedy(), Overlapping(), Staggered([(0.0, 0.5), (0.5, 1.0)])], ids=repr)

@@ -87,6 +87,10 @@ SPECIAL: dict[str, dict[str, str]] = {
     "RandomCrop.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
     "RandomFlip.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
     "RandomRotation.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
+    **{f"{name}.mix": {"images": "torch.rand(4, 1, 6, 6)", "targets": "torch.eye(4)"}
+       for name in ("Compose", "Cutout", "RandomCrop", "RandomFlip", "RandomRotation", "Mixup", "CutMix")},
+    "Mixup.__call__": {"images": "torch.rand(4, 1, 6, 6)"}, "CutMix.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
+    "RealValues": {"low": "-3.0", "high": "3.0"},
     "LinearHead.forward": {"features": "torch.rand(12, 4)"},
     "LinearHead.step": {"features": "torch.rand(12, 4)", "optimizer": "adam().attach(head_model())"},
     "HybridMask.__call__": {"images": "maps()", "label_encoder": "None"},
@@ -215,6 +219,7 @@ LEFT_OUT = {
     "check_groups": "called in every step", "CompilationError": "an exception", "CheckpointError": "an exception",
     "TrainingDiverged": "an exception", "Recipe.with_vectors": "the test's recipe uses none",
     "Plugin": "a base without a constructor",
+    "TargetKind": "an abstract base", "Figures": "a result", "TargetScaling": "made by networks",
 }  # fmt: skip
 LEFT_OUT_METHODS = {
     "adopt", "release", "claim", "extra_repr", "on_restore", "on_fit_begin", "on_step_end", "on_epoch_end",
@@ -223,7 +228,7 @@ LEFT_OUT_METHODS = {
     "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",
     "gradients", "logits", "attach", "augment",
-    "prepare", "check_labels", "naming_shape",
+    "prepare", "check_labels", "check_targets", "decide", "naming_shape",
 }  # fmt: skip
 
 PLUGIN_METHODS = {
@@ -240,7 +245,7 @@ CALLED_BY_LIBRARY = {
     "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "SpatialPool", "SequencePool",
     "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble", "BestInterval",
     "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps", "FromTorch",
-    "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer",
+    "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer", "TargetKind",
 }  # fmt: skip
 PUBLIC_METHODS = {"GoodnessReadout.fit", "LocalOptimizer.step", "LocalOptimizer.zero_grad", "FFLayer.setup"}
 
@@ -607,13 +612,20 @@ def use(result: Any) -> Any:
     return None
 
 
-def _trained(model: Any, inputs: Tensor | None = None) -> Any:
+def _values(loss: Any) -> Tensor:
+    """Return real-valued targets of a loss, one per sample or nine."""
+    targets = torch.rand(12, 9, generator=torch.Generator().manual_seed(1))
+    return targets if isinstance(loss, ff.losses.SquaredError) else targets[:, 0]
+
+
+def _trained(model: Any, inputs: Tensor | None = None, targets: Tensor | None = None) -> Any:
     if inputs is None:
         inputs = torch.rand(12, *(model.input_shape or (6,)), generator=torch.Generator().manual_seed(0))
-    history = ff.fit(model, (inputs, values.labels()), epochs=1, batch_size=6, progress=False)
+    targets = values.labels() if targets is None else targets
+    history = ff.fit(model, (inputs, targets), epochs=1, batch_size=6, progress=False)
     outputs: list[Any] = [history[-1]["layers"], [x for x in model.state_dict().values() if isinstance(x, Tensor)]]
     if model.layers_classify or model.head is not None or not isinstance(model, ff.FFSequential):
-        outputs.append(model.predict_proba(inputs))
+        outputs.append(model.predict_proba(inputs) if model.target_scaling is None else model.predict(inputs))
     return outputs
 
 
@@ -686,6 +698,14 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     ),
     (ff.goodness.Goodness, lambda x: _trained(values.pair_model(goodness=x))),
     (ff.losses.PairLoss, lambda x: _trained(values.pair_model(loss=x))),
+    (
+        ff.losses.BinaryCrossEntropy,
+        lambda x: _trained(values.class_model(loss=x), targets=torch.eye(3)[values.labels()]),
+    ),
+    (
+        (ff.losses.OrdinalCrossEntropy, ff.losses.SquaredError),
+        lambda x: _trained(values.class_model(goodness=ff.goodness.LearnedProjection(9), loss=x), targets=_values(x)),
+    ),
     (ff.losses.ClassLoss, lambda x: _trained(values.class_model(loss=x))),
     (ff.losses.BatchLoss, lambda x: _trained(values.class_model(goodness=None, loss=x, num_classes=3))),
     (ff.losses.Pyramidal, lambda x: _trained(values.pair_model(loss=ff.losses.Threshold(x)))),
@@ -734,10 +754,16 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (ff.layers.SkipConnection, lambda x: x(torch.rand(2, 3, 6, 6), torch.rand(2, 3, 6, 6))),
     (ff.classifiers.GoodnessReadout, lambda x: x(torch.rand(4, 2, 3))),
     (
-        (ff.classifiers.SumOverLayers, ff.classifiers.LayerEnsemble, ff.classifiers.BestInterval),
+        (
+            ff.classifiers.SumOverLayers,
+            ff.classifiers.MeanOverLayers,
+            ff.classifiers.LayerEnsemble,
+            ff.classifiers.BestInterval,
+        ),
         lambda x: _trained(values.pair_model(classifier=x)),
     ),
     (ff.preprocessing.Preprocessing, lambda x: _trained(values.pair_model(preprocessing=x))),
+    ((ff.data.Mixup, ff.data.CutMix), lambda x: x.mix(torch.rand(4, 1, 6, 6), torch.eye(4))),
     (ff.data.Augmentation, lambda x: x(torch.rand(4, 1, 6, 6))),
     ((ff.lr_schedules.Cooldown, ff.lr_schedules.Cosine, ff.lr_schedules.Ramp, ff.lr_schedules.Steps), _progress),
     (
@@ -757,7 +783,11 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
         ff.TensorData,
         lambda x: (
             [x.inputs, x.num_classes, ff.evaluate(values.pair_model(), x).error]
-            if x.targets is not None and x.inputs.shape[1:] == (6,) and x.num_classes <= 3
+            if x.targets is not None
+            and x.targets.dtype == torch.int64
+            and x.targets.dim() == 1
+            and x.inputs.shape[1:] == (6,)
+            and x.num_classes <= 3
             else x.inputs
         ),
     ),

@@ -254,7 +254,12 @@ def trainings() -> dict[str, Training]:
     """Return the trainings by name."""
     cases = {"archive of imdb": Training(unpack, write_archive)}
     cases |= {f"recipe {name}": in_a_run_folder(_small(name), "imdb") for name in RECIPES if name.startswith("imdb")}
-    cases |= {f"recipe {name}": in_a_run_folder(_small(name)) for name in RECIPES if not name.startswith("imdb")}
+    data = {"multi-label": "digit-pairs", "ordinal": "diabetes"}
+    cases |= {
+        f"recipe {name}": in_a_run_folder(_small(name), data.get(name, "data.npz"))
+        for name in RECIPES
+        if not name.startswith("imdb")
+    }
     for name in ("hinton", "mono-conv"):
         cases[f"{name}, validation, figure"] = in_a_run_folder(_small(name), validation=True, plot=True)
         cases[f"{name}, bf16"] = in_a_run_folder(_small(name), precision="bf16")

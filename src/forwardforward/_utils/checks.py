@@ -11,6 +11,7 @@ from torch import Tensor
 
 __all__ = [
     "InputShapeError",
+    "TargetKindError",
     "check_device",
     "check_finite",
     "check_image_shape",
@@ -25,6 +26,10 @@ __all__ = [
 
 class InputShapeError(ValueError):
     """A network does not accept inputs of this shape."""
+
+
+class TargetKindError(ValueError):
+    """A recipe does not accept targets of this kind."""
 
 
 def name_of(value: object) -> str:

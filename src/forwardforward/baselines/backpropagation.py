@@ -8,12 +8,13 @@ __all__ = ["Backpropagation"]
 
 
 class Backpropagation(Baseline):
-    """A network trained end to end with the exact gradient of the cross-entropy.
+    """A network trained end to end with the exact gradient of the loss.
 
     Args:
         *layers: See :class:`Baseline`.
-        num_classes: Number of classes.
-        **options: Further arguments of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
+        num_classes: Number of outputs, such as classes.
+        **options: Further arguments of :class:`Baseline`: ``loss``, ``normalization``, ``preprocessing``,
+            ``input_shape``.
 
     Raises:
         ValueError: If there are no layers, or a layer is part of a network already.

@@ -10,19 +10,20 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
+from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to, eval_mode
-from forwardforward._utils.numerics import accumulator
 from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import layer_outputs, setup_layers, skip_tensors
+from forwardforward.losses import ClassLoss, CrossEntropy
 from forwardforward.network import Network, check_step
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.step import StepResult, WholeStep, gradient_norm
+from forwardforward.targets import RealValues
 from forwardforward.update_schedules import Groups
 
 __all__ = ["Baseline"]
@@ -34,7 +35,7 @@ LinearModule = nn.Linear | nn.Conv2d
 class Baseline(Network):
     """Base class of the baselines: the layers' blocks and activations, and a linear output layer that returns logits.
 
-    By default, gradients are those of the cross-entropy, computed by autograd; a subclass with another learning rule
+    By default, gradients are those of the loss, computed by autograd; a subclass with another learning rule
     overrides :meth:`gradients`. Baselines are trained by :func:`~forwardforward.fit` and evaluated by
     :func:`~forwardforward.evaluate`, like every network.
 
@@ -42,14 +43,15 @@ class Baseline(Network):
         *layers: Layers as for :class:`~forwardforward.FFSequential`. Each becomes part of this network and cannot be
             used in another one. Their objectives and ``optimizer_options`` are ignored: the network has one loss and
             one optimizer. Gradients flow through :class:`~forwardforward.layers.SkipConnection`.
-        num_classes: Number of classes.
+        num_classes: Number of outputs: classes, labels, bins, or values, of which there may be one.
+        loss: The loss of the outputs, which states the kind of the targets; default: the cross-entropy.
         normalization: Normalization of layers without their own; every layer gets a copy.
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
             inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input; default: taken from the first layer or the first batch.
 
     Raises:
-        ValueError: If there are no layers, a layer is part of a network already, ``num_classes`` is below 2, or
+        ValueError: If there are no layers, a layer is part of a network already, ``num_classes`` is too small, or
             ``preprocessing`` does not fit the first layer.
 
     Example:
@@ -61,12 +63,19 @@ class Baseline(Network):
     def __init__(
         self,
         *layers: nn.Module,
-        num_classes: NumClasses,
+        num_classes: PositiveInt,
         normalization: nn.Module | None = None,
         preprocessing: Preprocessing | None = None,
         input_shape: Sequence[PositiveInt] | None = None,
+        loss: ClassLoss | None = None,
     ) -> None:
-        super().__init__(preprocessing, num_classes)
+        loss = CrossEntropy() if loss is None else loss
+        if num_classes < 2 and loss.target_kind != RealValues():
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        super().__init__(preprocessing)
+        self.num_classes = num_classes
+        self.loss = copy.deepcopy(loss)
+        self._set_target_kind(loss.target_kind)
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
         self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
@@ -154,12 +163,12 @@ class Baseline(Network):
 
         Args:
             images: Preprocessed images, ``(batch, ...)``.
-            labels: Class indices, ``(batch,)``.
+            labels: Class indices, ``(batch,)``, or other targets of the loss.
             autocast: Compute precision.
         """
         with autocast_to(autocast, images.device):
             logits = self.logits(images)
-        cross_entropy(logits, labels).backward()
+        self.loss(logits, labels).backward()
         return logits.detach()
 
     def step(
@@ -177,7 +186,7 @@ class Baseline(Network):
         """Update the network on one batch.
 
         Args:
-            batch: Raw images ``(batch, ...)`` and class indices ``(batch,)``.
+            batch: Raw images ``(batch, ...)`` and class indices ``(batch,)``, or other targets of the loss.
             optimizer: Optimizer of the network's only group.
             groups: No effect: a baseline has one group.
             generator: No effect: a baseline draws no negative samples.
@@ -193,18 +202,20 @@ class Baseline(Network):
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._checked_batch(batch, validate)
             if labels is None:
-                raise ValueError("labels must be given for cross-entropy, got None")
+                raise ValueError("labels must be given for the loss of a baseline, got None")
             optimizer.attach(self)
             optimizer.zero_grad()
             logits = self.gradients(images, labels, autocast)
             norms = {i: gradient_norm(layer) for i, layer in enumerate(self.layers)} if monitor else {}
             optimizer.step()
-        accuracy = (logits.argmax(1) == labels).float().mean()
-        return StepResult(head=LocalLoss(cross_entropy(logits, labels), accuracy=accuracy), gradient_norms=norms)
+        with torch.no_grad():
+            figures = self.target_kind.figures(logits, self.loss.scores(logits), labels)
+            head = LocalLoss(self.loss(logits, labels), accuracy=figures.accuracy)
+        return StepResult(head=head, gradient_norms=norms)
 
     @torch.no_grad()
     def scores(self, images: Array) -> Tensor:
-        """Return the logits in evaluation mode, ``(batch, classes)``.
+        """Return the logits as the loss's scores, in evaluation mode, ``(batch, classes)``.
 
         Args:
             images: Raw images, ``(batch, ...)``.
@@ -214,12 +225,7 @@ class Baseline(Network):
         """
         x = self.prepare(images)
         with eval_mode(self):
-            return check_finite(self.logits(x))
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy of logits ``(batch, classes)``."""
-    return nn.functional.cross_entropy(logits.to(accumulator(logits)), labels)
+            return check_finite(self.loss.scores(self.logits(x)))
 
 
 def _claim(index: int, layer: FFLayer) -> None:

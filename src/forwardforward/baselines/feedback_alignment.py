@@ -24,7 +24,7 @@ class FeedbackAlignment(Baseline):
 
     For a convolution, :math:`B_l` has the shape of its kernel, and is used with the same stride, padding, dilation and
     groups. All other operations (activations, pooling, normalization) are differentiated exactly. The output layer
-    receives the exact gradient of the cross-entropy.
+    receives the exact gradient of the loss.
 
     :math:`B_l` is drawn once, from a normal distribution with mean 0 and the root mean square of the weights
     :math:`W_l` at that time as its standard deviation, so that errors have the same magnitude as in backpropagation at
@@ -35,8 +35,9 @@ class FeedbackAlignment(Baseline):
     Args:
         *layers: See :class:`Baseline`. The class of their :class:`torch.nn.Linear` and :class:`torch.nn.Conv2d` modules
             is changed in place, to one with feedback weights.
-        num_classes: Number of classes.
-        **options: Further arguments of :class:`Baseline`: ``normalization``, ``preprocessing``, ``input_shape``.
+        num_classes: Number of outputs, such as classes.
+        **options: Further arguments of :class:`Baseline`: ``loss``, ``normalization``, ``preprocessing``,
+            ``input_shape``.
 
     Raises:
         ValueError: If there are no layers, a layer is part of a network already, or a layer has weights in modules

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to
@@ -83,6 +84,10 @@ class Pepita(Baseline):
 
     def __init__(self, *layers: nn.Module, num_classes: int, scale: PositiveFloat = 0.05, **options: Any) -> None:
         self.scale = scale  # before the base class, whose constructor may call setup
+        if options.get("loss") is not None:
+            raise ValueError(
+                f"loss must be None for PEPITA, whose error is that of the softmax, got {describe(options['loss'])}"
+            )
         super().__init__(*layers, num_classes=num_classes, **options)
         for layer in self.stack:
             layer.pool_first = False  # activations are compared before pooling
@@ -121,7 +126,7 @@ class Pepita(Baseline):
 
         Args:
             images: Preprocessed images, ``(batch, ...)``.
-            labels: Class indices, ``(batch,)``.
+            labels: Class indices, ``(batch,)``, or the probabilities of the classes.
             autocast: Compute precision.
         """
         assert self.output is not None
@@ -135,8 +140,8 @@ class Pepita(Baseline):
                 skips.store(i, x)
                 activations.append(values.activation)
             logits: Tensor = self.output(x.flatten(1))
-        is_true = labels[:, None] == torch.arange(self.num_classes, device=labels.device)  # one_hot reads the labels
-        error = logits.to(accumulator(logits)).softmax(1) - is_true.to(accumulator(logits))
+        expected = self.target_kind.soften(labels, self.num_classes)
+        error = logits.to(accumulator(logits)).softmax(1) - expected.to(accumulator(logits))
         x, skips = images + (error.to(images.dtype) @ self.projection.T).view_as(images), skip_tensors(self.stack)
         for i, layer in enumerate(self.stack):
             modules = linear_modules(layer, i, "PEPITA")

@@ -1,4 +1,4 @@
-"""``forwardforward predict``: classify images, arrays or texts with a run."""
+"""``forwardforward predict``: predict the classes, labels or values of images, arrays or texts with a run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from forwardforward.cli.options import bounded, choose_device
 from forwardforward.network import Network
 from forwardforward.runs import Run
 from forwardforward.runs.run import FILES
+from forwardforward.targets import MultiLabel
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
@@ -26,7 +27,8 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         "predict",
         help="classify images, arrays or texts with a run",
         description="Classify inputs with a trained run. Writes CSV: input, label, probability of the label, and the "
-        "probability of each class.",
+        "probability of each class; of several labels per input the labels and the probability of each; of real values "
+        "the value.",
     )
     parser.set_defaults(action=_predict, reduce="--batch-size")
     parser.add_argument("folder", metavar="RUN", help="run folder")
@@ -56,9 +58,33 @@ def _predict(options: argparse.Namespace) -> None:
     names = run.config.class_names or tuple(map(str, range(run.config.num_classes or 0)))
     with _output(options.out) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["input", "label", "probability", *names])
+        if model.target_kind.has_one_class:
+            header, rows = ["input", "label", "probability", *names], _rows
+        elif isinstance(model.target_kind, MultiLabel):
+            header, rows = ["input", "labels", *names], _rows_of_labels
+        else:
+            header, rows = ["input", "value"], _rows_of_values
+        writer.writerow(header)
         for source in inputs:
-            writer.writerows(_rows(model, source, names, options.batch_size))
+            writer.writerows(rows(model, source, names, options.batch_size))
+
+
+def _rows_of_labels(model: Network, inputs: Inputs, names: tuple[str, ...], batch_size: int) -> Iterator[list[str]]:
+    """Yield the labels that apply, separated by semicolons, and the probability of each label, for one input each."""
+    for start in range(0, len(inputs.names), batch_size):
+        part = slice(start, start + batch_size)
+        probabilities = model.predict_proba(inputs.read(part), batch_size).tolist()
+        for name, values in zip(inputs.names[part], probabilities, strict=True):
+            chosen = [label for label, value in zip(names, values, strict=True) if value > 0.5]
+            yield [name, ";".join(chosen), *(f"{value:.6g}" for value in values)]
+
+
+def _rows_of_values(model: Network, inputs: Inputs, names: tuple[str, ...], batch_size: int) -> Iterator[list[str]]:
+    """Yield the predicted value, for one input each."""
+    for start in range(0, len(inputs.names), batch_size):
+        part = slice(start, start + batch_size)
+        values = model.predict(inputs.read(part), batch_size).tolist()
+        yield from ([name, f"{value:.6g}"] for name, value in zip(inputs.names[part], values, strict=True))
 
 
 def _rows(model: Network, inputs: Inputs, names: tuple[str, ...], batch_size: int) -> Iterator[list[str]]:

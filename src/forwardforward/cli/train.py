@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from forwardforward._utils.checks import InputShapeError
+from forwardforward._utils.checks import InputShapeError, TargetKindError
 from forwardforward.cli.options import bounded, choose_device, widths
 from forwardforward.cli.report import print_errors
 from forwardforward.data import available
@@ -24,7 +24,7 @@ from forwardforward.recipes.architectures import Dense
 from forwardforward.runs import Run, RunConfig, differences
 
 #: Default recipes of data sets for which ``hinton`` does not work.
-DEFAULT_RECIPES = {"imdb": "imdb-bag"}
+DEFAULT_RECIPES = {"diabetes": "ordinal", "digit-pairs": "multi-label", "imdb": "imdb-bag"}
 
 #: Options that must match the configuration of a resumed run.
 FIXED = (
@@ -39,7 +39,10 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(action=_train, reduce="--widths or --batch-size")
     add = parser.add_argument
     add("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz file (default: digits)")
-    add("--recipe", help="see `forwardforward recipes` (default: hinton; imdb-bag for imdb)")
+    add(
+        "--recipe",
+        help="see `forwardforward recipes` (default: hinton; imdb-bag, multi-label or ordinal where it does not fit)",
+    )
     add(
         "--epochs",
         type=bounded(int, 1),
@@ -216,7 +219,7 @@ def _check_model(run: Run, origin: str) -> None:
     try:
         model = run.model()
         run.recipe.schedule(len(model.layers), 0, 0, config.epochs)
-    except InputShapeError as error:
+    except (InputShapeError, TargetKindError) as error:
         raise ValueError(f"data {Path(config.data).name} do not fit recipe {config.recipe}: {error}") from error
     except ValueError as error:
         raise ValueError(

@@ -10,6 +10,7 @@ from forwardforward.data.augmentation import (
     RandomRotation,
 )
 from forwardforward.data.batching import Source
+from forwardforward.data.mixing import CutMix, Mixup
 from forwardforward.data.sources import available, load
 from forwardforward.data.splits import Splits, split
 from forwardforward.data.tensors import TensorData
@@ -17,7 +18,9 @@ from forwardforward.data.tensors import TensorData
 __all__ = [
     "Augmentation",
     "Compose",
+    "CutMix",
     "Cutout",
+    "Mixup",
     "RandomCrop",
     "RandomFlip",
     "RandomRotation",

@@ -4,7 +4,8 @@ An augmentation is called as ``augment(images, generator)`` with floating-point 
 width)`` and a generator on their device, and returns new images of the same shape, type and memory format. Any callable
 of this form can be used as an augmentation.
 
-The result for an image depends only on the image and its random numbers, not on the rest of the batch. Random numbers
+The result for an image depends only on the image and its random numbers, not on the rest of the batch, except for
+augmentations that mix images. Random numbers
 are sampled in single precision for images of any type, one row per image.
 """
 
@@ -29,6 +30,9 @@ __all__ = ["Augmentation", "Compose", "Cutout", "RandomCrop", "RandomFlip", "Ran
 class Augmentation:
     """Base class of augmentations; subclasses define :meth:`augment`.
 
+    Attributes:
+        mixes_targets: Whether the targets of a batch are changed with its images, by :meth:`mix`.
+
     Example:
         >>> class Invert(Augmentation):
         ...     def augment(self, images, generator):
@@ -36,6 +40,8 @@ class Augmentation:
         >>> Invert()(torch.zeros(1, 1, 1, 2))
         tensor([[[[1., 1.]]]])
     """
+
+    mixes_targets: bool = False
 
     @abstractmethod
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -69,6 +75,16 @@ class Augmentation:
             return images
         return self.augment(images, generator).contiguous(memory_format=_memory_format(images))
 
+    def mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return augmented images and their targets, which are unchanged unless the augmentation mixes them.
+
+        Args:
+            images: Floating-point tensor, ``(batch, ...)``.
+            targets: Floating-point tensor, ``(batch, ...)``.
+            generator: Random generator on the images' device. Default: torch's global generator.
+        """
+        return self(images, generator), targets
+
     def __repr__(self) -> str:
         """Return the constructor call."""
         arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
@@ -77,7 +93,7 @@ class Augmentation:
 
 @checked
 class Compose(Augmentation):
-    """Applies several augmentations in order.
+    """Applies several augmentations in order; those that mix targets, such as :class:`Mixup`, by :meth:`mix`.
 
     Args:
         augmentations: Callables ``augment(images, generator)``. Without any, images are unchanged.
@@ -96,18 +112,47 @@ class Compose(Augmentation):
     def __init__(self, *augmentations: Callable[[Tensor, torch.Generator | None], Tensor]) -> None:
         self.augmentations = augmentations
 
+    @property
+    def mixes_targets(self) -> bool:  # type: ignore[override]
+        """Whether one of the augmentations mixes targets."""
+        return any(map(mixes_targets, self.augmentations))
+
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the images after the last augmentation."""
         for augmentation in self.augmentations:
-            shape = images.shape
-            with calling("augmentations", augmentation, "(images, generator) -> images"):
-                images = augmentation(images, generator)
-            if not isinstance(images, Tensor) or images.shape != shape:
-                got = tuple(images.shape) if isinstance(images, Tensor) else describe(images)
-                raise ValueError(
-                    f"augmentations must return images of the same shape {tuple(shape)}, got {got} "
-                    f"from {describe(augmentation)}"
-                )
+            images = self._augmented(augmentation, images, generator)
+        return images
+
+    def mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return the images after the last augmentation, and the targets that were mixed with them.
+
+        Args:
+            images: Floating-point tensor, ``(batch, ...)``.
+            targets: Floating-point tensor, ``(batch, ...)``.
+            generator: Random generator on the images' device. Default: torch's global generator.
+        """
+        for augmentation in self.augmentations:
+            if isinstance(augmentation, Augmentation):
+                images, targets = augmentation.mix(images, targets, generator)
+            else:
+                images = self._augmented(augmentation, images, generator)
+        return images, targets
+
+    @staticmethod
+    def _augmented(
+        augmentation: Callable[[Tensor, torch.Generator | None], Tensor],
+        images: Tensor,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        shape = images.shape
+        with calling("augmentations", augmentation, "(images, generator) -> images"):
+            images = augmentation(images, generator)
+        if not isinstance(images, Tensor) or images.shape != shape:
+            got = tuple(images.shape) if isinstance(images, Tensor) else describe(images)
+            raise ValueError(
+                f"augmentations must return images of the same shape {tuple(shape)}, got {got} "
+                f"from {describe(augmentation)}"
+            )
         return images
 
     def __repr__(self) -> str:
@@ -270,6 +315,11 @@ class Cutout(Augmentation):
         first = center[:, None] - self.size // 2
         position = torch.arange(size, device=center.device)
         return (position >= first) & (position < first + self.size)
+
+
+def mixes_targets(augment: object) -> bool:
+    """Return whether an augmentation changes the targets of a batch with its images."""
+    return isinstance(augment, Augmentation) and augment.mixes_targets
 
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

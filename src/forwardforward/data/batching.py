@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.checks import check_images, check_labels
+from forwardforward._utils.checks import check_images
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.plugins import one_line
 from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.preprocessing import to_tensor
+from forwardforward.targets import TargetKind
 
 __all__ = ["Data", "MapStyleDataset", "Pair", "Source", "class_names_of", "source"]
 
@@ -85,15 +86,17 @@ class Source(Protocol):
         """Return a few inputs and all available labels, without an effect on later draws."""
         ...
 
-    def check_labels(self, num_classes: int | None, warn_of_absent: bool = False) -> None:
-        """Check the labels' range: those of tensors now, those of a loader in every later batch.
+    def check_targets(self, kind: TargetKind, outputs: int | None, warn_of_absent: bool = False) -> None:
+        """Check the targets: those of tensors now, those of a loader in every later batch.
 
         Args:
-            num_classes: Number of classes; None for any.
+            kind: The kind of the targets.
+            outputs: Number of classes, labels or values; None for any.
             warn_of_absent: Whether to warn if a class has no sample; of a loader, after the first pass.
 
         Raises:
-            ValueError: If a label is out of range.
+            TypeError: If the targets are of another type.
+            ValueError: If they have another shape, or one is out of range.
         """
         ...
 
@@ -132,13 +135,13 @@ class _Tensors:
     def some(self) -> Pair:
         return self.data.inputs[:2], self.data.targets
 
-    def check_labels(self, num_classes: int | None, warn_of_absent: bool = False) -> None:
+    def check_targets(self, kind: TargetKind, outputs: int | None, warn_of_absent: bool = False) -> None:
         targets = self.data.targets
         if targets is None:
             return
-        check_labels(targets, num_classes)
-        if warn_of_absent and num_classes is not None:
-            _warn_of_absent(torch.bincount(targets, minlength=num_classes))
+        kind.check(targets, len(self.data), outputs)
+        if warn_of_absent and outputs is not None and not targets.is_floating_point():
+            _warn_of_absent(torch.bincount(targets, minlength=outputs))
 
 
 class _Loader:
@@ -160,8 +163,9 @@ class _Loader:
         if isinstance(loader.batch_sampler, _Batches):
             self.batch_size = _full_batch(loader.batch_sampler.count, loader.batch_sampler.batch_size)
         self.class_names = class_names_of(loader)
-        self._checks_labels = self._warns = False
-        self._num_classes: int | None = None
+        self._kind: TargetKind | None = None  # none is checked before a training
+        self._warns = False
+        self._outputs: int | None = None
         if self.steps == 0:
             raise ValueError("data must contain at least one batch, got an empty loader")
 
@@ -185,9 +189,10 @@ class _Loader:
         for batch in _collated(iterator):
             empty = False
             inputs, targets = _pair(batch)
-            images, labels = self._images(inputs), None if targets is None else self._labels(targets)
-            if labels is not None and labels.dim() == 1 and self._warns and self._num_classes is not None:
-                counts = counts + torch.bincount(labels.long(), minlength=self._num_classes)
+            images = self._images(inputs)
+            labels = None if targets is None else self._labels(targets, len(images))
+            if labels is not None and self._warns and self._outputs is not None and not labels.is_floating_point():
+                counts = counts + torch.bincount(labels.long(), minlength=self._outputs)
             yield (
                 images.to(self.device, non_blocking=True),
                 None if labels is None else labels.to(self.device, non_blocking=True),
@@ -206,8 +211,8 @@ class _Loader:
             generator.set_state(state)
         return images[:2], labels
 
-    def check_labels(self, num_classes: int | None, warn_of_absent: bool = False) -> None:
-        self._checks_labels, self._num_classes, self._warns = True, num_classes, warn_of_absent
+    def check_targets(self, kind: TargetKind, outputs: int | None, warn_of_absent: bool = False) -> None:
+        self._kind, self._outputs, self._warns = kind, outputs, warn_of_absent
 
     def _generators(self) -> list[torch.Generator]:
         owners = (self.loader, self.loader.sampler, self.loader.batch_sampler)
@@ -225,7 +230,7 @@ class _Loader:
         except ValueError as error:
             raise ValueError(f"{error} in a batch of the loader") from None
 
-    def _labels(self, batch: Any) -> Tensor:
+    def _labels(self, batch: Any, samples: int) -> Tensor:
         if isinstance(batch, list | tuple):
             if odd := next((label for label in batch if isinstance(label, str)), None):
                 raise TypeError(
@@ -237,8 +242,8 @@ class _Loader:
             except (TypeError, ValueError, RuntimeError):
                 raise TypeError(f"labels must be integers, got {describe(batch)} in a batch of the loader") from None
         labels = to_tensor(batch, "labels")
-        if self._checks_labels and labels.dim() == 1:  # the network refuses other shapes
-            check_labels(labels, self._num_classes)
+        if self._kind is not None:
+            self._kind.check(labels, samples, self._outputs)
         return labels
 
 

@@ -32,7 +32,7 @@ class Splits:
         train: Training samples.
         validation: Samples for choosing settings.
         test: Samples for the final evaluation.
-        num_classes: Number of classes.
+        num_classes: Number of classes or labels; None if the targets are real numbers.
         input_shape: Shape of one input.
         file_order: Indices that sort the training samples followed by the validation samples into the order of the
             original file. Default: they are already in that order.
@@ -55,7 +55,7 @@ class Splits:
     train: TensorData
     validation: TensorData
     test: TensorData
-    num_classes: PositiveInt
+    num_classes: PositiveInt | None
     input_shape: tuple[int, ...]
     file_order: Tensor | None = field(default=None, repr=False)
     text_encoder: TextEncoder | None = field(default=None, repr=False)
@@ -66,8 +66,7 @@ class Splits:
             data: TensorData = getattr(self, part)
             if data.input_shape != self.input_shape:
                 raise ValueError(f"{part} must have inputs of shape {self.input_shape}, got {data.input_shape}")
-            if data.targets is not None and data.num_classes > self.num_classes:
-                raise ValueError(f"{part} must have at most {self.num_classes} classes, got {data.num_classes}")
+            _check_classes(part, data, self.num_classes)
         count = len(self.train) + len(self.validation)
         indices = torch.arange(count, device="cpu")
         order = self.file_order
@@ -124,9 +123,10 @@ class Splits:
 
 @checked
 def split(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: NonNegativeInt) -> tuple[TensorData, ...]:
-    """Split a data set at random, stratified by class; unlabeled data are split without stratification.
+    """Split a data set at random, stratified by class, or by size if the targets are real numbers.
 
-    Sizes are exact. Parts are sampled from the last to the first; in each, the number of samples of a class differs by
+    Unlabeled data, and data with several targets per sample, are split without stratification. Sizes are exact. Parts
+    are sampled from the last to the first; in each, the number of samples of a class differs by
     less than one from its proportional share of the remaining samples. Within a part, samples keep their order.
 
     Args:
@@ -180,16 +180,32 @@ def stratified(
         train=data[indices[0]],
         validation=data[indices[1]],
         test=data[indices[2]] if test is None else test,
-        num_classes=data.num_classes,
+        num_classes=None if has_real_values(data) else data.num_classes,
         input_shape=data.input_shape,
         file_order=torch.cat(indices[:2]).argsort(),
     )
 
 
+def has_real_values(data: TensorData) -> bool:
+    """Return whether the targets are real numbers, one per sample; several may be probabilities of classes."""
+    return data.targets is not None and data.targets.dim() == 1 and data.targets.is_floating_point()
+
+
+def _check_classes(part: str, data: TensorData, num_classes: int | None) -> None:
+    """Check that a part has the targets of the splits, with at most as many classes."""
+    if data.targets is None:
+        return
+    if has_real_values(data) != (num_classes is None):
+        expected = "real numbers for num_classes=None" if num_classes is None else "classes"
+        raise ValueError(f"{part} must have targets that are {expected}, got {data.targets.dtype}")
+    if num_classes is not None and data.num_classes > num_classes:
+        raise ValueError(f"{part} must have at most {num_classes} classes, got {data.num_classes}")
+
+
 def _split_indices(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> list[Tensor]:
     counts = _counts(sizes, len(data))
     remaining = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed), device="cpu")
-    if data.targets is not None:
+    if data.targets is not None and data.targets.dim() == 1:
         # Sort by class, shuffled within each class: samples at even distances are then an even share of every class.
         remaining = remaining[data.targets.cpu()[remaining].argsort(stable=True)]
     parts = []

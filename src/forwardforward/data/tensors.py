@@ -29,7 +29,7 @@ MANY_CLASSES = 1000
 
 @checked
 class TensorData(Dataset[Any]):
-    """Inputs and class labels of a whole data set as two tensors.
+    """Inputs and targets of a whole data set as two tensors.
 
     Data sets that fit in memory are faster this way: a batch takes one ``index_select``, without collating single
     samples. It is also a map-style dataset, so ``torch.utils.data.DataLoader`` accepts a labeled ``TensorData``.
@@ -40,19 +40,22 @@ class TensorData(Dataset[Any]):
         inputs: Floating-point tensor of shape (N, ...). Images of type uint8 are divided by 255 and become float32.
             Floating-point numpy arrays become float32; floating-point tensors keep their type.
         targets: Class labels of shape (N,): integers from 0, which become int64, or strings, which become the indices
-            of their names in ``class_names``; a tensor, a numpy array, a list, a tuple or a data set of labels. None
-            for unlabeled data.
-        num_classes: Number of classes. Default: the number of class names if available, else the highest label + 1.
+            of their names in ``class_names``; a tensor, a numpy array, a list, a tuple or a data set of labels. Or
+            floating-point numbers, which numpy arrays store as float32: real values (N,) or (N, K), or probabilities of
+            classes (N, K). Or several labels per sample, (N, K), of integers 0 and 1 or booleans. The network's
+            objectives decide which of these they accept, see :mod:`forwardforward.targets`. None for unlabeled data.
+        num_classes: Number of classes. Default: the number of class names if available, else the highest label + 1, or
+            the number of columns.
         num_embeddings: Vocabulary size if the inputs are embedding indices, such as word indices. Inputs must then be
             integers in [0, num_embeddings) and become int32.
         class_names: One name per class. Default: the sorted distinct strings if the targets are strings, else None.
 
     Raises:
         TypeError: If inputs are neither floating-point nor uint8 (with ``num_embeddings``: not integers), labels are
-            neither integers nor strings, or class names are not strings.
-        ValueError: If the data set is empty, lengths or devices differ, inputs contain NaN or infinity or are outside
-            [0, num_embeddings), labels are not 1-D, outside [0, num_classes) or not in ``class_names``, or class names
-            are empty, repeated or not one per class.
+            neither numbers nor strings, or class names are not strings.
+        ValueError: If the data set is empty, lengths or devices differ, inputs or targets contain NaN or infinity,
+            inputs are outside [0, num_embeddings), targets have another shape, labels are outside [0, num_classes) or
+            not in ``class_names``, or class names are empty, repeated or not one per class.
 
     Example:
         >>> data = TensorData(torch.rand(5, 1, 28, 28), torch.tensor([3, 1, 4, 1, 5]), num_classes=10)
@@ -109,6 +112,8 @@ class TensorData(Dataset[Any]):
                 raise ValueError(f"a and b must have {what}, got {of_a} and {of_b}")
         inputs = torch.cat((a.inputs, b.inputs))
         if a.targets is not None and b.targets is not None:
+            if (of_a := _describe(a.targets[0])) != (of_b := _describe(b.targets[0])):
+                raise ValueError(f"a and b must have targets of the same shape and type, got {of_a} and {of_b}")
             joined = a._derive(inputs, torch.cat((a.targets, b.targets)))
         elif a.targets is None and b.targets is None:
             joined = a._derive(inputs, None)
@@ -123,12 +128,15 @@ class TensorData(Dataset[Any]):
         """Number of classes: the constructor's ``num_classes`` or its default.
 
         Raises:
-            ValueError: If neither ``num_classes`` nor ``class_names`` was set, and the data are unlabeled or their
-                labels leave out most of 1000 or more classes.
+            ValueError: If neither ``num_classes`` nor ``class_names`` was set, and the data are unlabeled, the targets
+                are real numbers, or the labels leave out most of 1000 or more classes.
         """
+        if self._num_classes is None and self.targets is not None:
+            raise ValueError("num_classes is unknown: the targets are real numbers, not classes")
         if self._num_classes is None:
             raise ValueError("num_classes is unknown: the data have no targets; set TensorData(num_classes=)")
-        if self._counts_labels and self.targets is not None and self._num_classes > MANY_CLASSES:
+        counts_labels = self._counts_labels and self.targets is not None and self.targets.dim() == 1
+        if counts_labels and self.targets is not None and self._num_classes > MANY_CLASSES:
             count = len(self.targets.unique())
             if 2 * count < self._num_classes:
                 raise ValueError(
@@ -401,40 +409,79 @@ def _check_shape(inputs: Tensor) -> None:
         raise ValueError(f"inputs must not be empty, got shape {tuple(inputs.shape)}")
 
 
-def _listed_labels(targets: Any, device: torch.device) -> Tensor:
-    """Return a list of whole numbers, or a data set of them, as a tensor."""
-    numbers = []
+def _listed_targets(targets: Any, device: torch.device) -> Tensor:
+    """Return a list of whole or real numbers, of rows of numbers, or a data set of these, as a tensor."""
+    numbers: list[Any] = []
     for sample, label in enumerate(targets):
         try:
-            numbers.append(operator.index(label))
+            label = int(operator.index(label))  # also of a boolean
         except TypeError:
-            message = f"targets must be integers or strings, got {describe(label)} for sample {sample}"
-            raise TypeError(message) from None
-    return torch.tensor(numbers, dtype=torch.int64, device=device)
+            label = label.tolist() if isinstance(label, Tensor | np.ndarray | np.generic) else label
+        if not isinstance(label, int | float | list | tuple):
+            raise TypeError(f"targets must be numbers or strings, got {describe(label)} for sample {sample}")
+        if numbers and type(numbers[0]) is not type(label):
+            raise TypeError(f"targets must be all integers or all real numbers, got {label!r} for sample {sample}")
+        numbers.append(label)
+    try:
+        return torch.tensor(numbers, dtype=None if numbers else torch.int64, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError("targets must be numbers of one kind, or rows of equal length, got a mixture") from None
 
 
 def _checked_targets(value: Any, inputs: Tensor) -> Tensor:
     if isinstance(value, list | tuple | Dataset):
-        value = _listed_labels(value, inputs.device)
+        value = _listed_targets(value, inputs.device)
     targets = to_tensor(value, "targets")
-    if targets.ndim != 1:
-        shape = tuple(targets.shape)
+    if targets.is_floating_point() and not isinstance(value, Tensor):
+        targets = targets.float()  # as of inputs, float64 is numpy's default
+    shape = tuple(targets.shape)
+    if targets.ndim not in (1, 2) or (targets.ndim == 2 and (not shape[1] or _is_column_of_labels(targets))):
         remedy = label_remedy("targets", shape, len(inputs))
-        raise ValueError(f"targets must be 1-D, one label per sample, got shape {shape}{remedy}")
+        raise ValueError(f"targets must be 1-D, one label per sample, or (N, K), got shape {shape}{remedy}")
     if len(targets) != len(inputs):
         raise ValueError(f"targets must have one label for each of the {len(inputs)} inputs, got {len(targets)}")
-    check_label_type(targets, "targets", "integer class labels or strings")
     if targets.device != inputs.device:
         raise ValueError(f"targets must be on the inputs' device {inputs.device}, got {targets.device}")
+    if targets.is_floating_point():
+        if not bool(targets.isfinite().all()):
+            sample = int(targets.view(len(targets), -1).isfinite().all(1).logical_not().nonzero()[0])
+            raise ValueError(f"targets must be finite, got NaN or infinity, first in sample {sample}")
+        return targets
+    if targets.ndim == 2:
+        return _checked_label_rows(targets)
+    check_label_type(targets, "targets", "integer class labels, strings or real numbers")
     targets = targets.long()
     if (lowest := int(targets.min())) < 0:
         raise ValueError(f"targets must be class labels of at least 0, got {lowest}")
     return targets
 
 
+def _is_column_of_labels(targets: Tensor) -> bool:
+    return targets.shape[1] == 1 and not targets.is_floating_point()
+
+
+def _checked_label_rows(targets: Tensor) -> Tensor:
+    """Return several labels per sample, of integers or booleans, unchanged."""
+    if targets.is_complex():
+        raise TypeError(f"targets must be integers, booleans or real numbers, got {targets.dtype}")
+    if targets.dtype != torch.bool:
+        lowest, highest = (int(extreme) for extreme in targets.long().aminmax())
+        if lowest < 0 or highest > 1:
+            raise ValueError(f"targets of shape (N, K) must be 0 and 1 if they are integers, got {lowest}..{highest}")
+    return targets
+
+
 def _checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int | None:
     if targets is None:
         return num_classes
+    if targets.ndim == 2:
+        if num_classes is not None and num_classes != targets.shape[1]:
+            raise ValueError(f"targets must have num_classes={num_classes} columns, got shape {tuple(targets.shape)}")
+        return targets.shape[1]
+    if targets.is_floating_point():
+        if num_classes is not None:
+            raise ValueError(f"num_classes must be None for targets that are real numbers, got {num_classes}")
+        return None
     highest = int(targets.max())
     if num_classes is None:
         return highest + 1

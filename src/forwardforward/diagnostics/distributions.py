@@ -49,9 +49,9 @@ def goodness_distributions(model: nn.Module, data: Data, path: StrPath | None = 
         if targets is None:
             raise ValueError("data must have labels for the goodness of true and wrong ones, got none")
         parts.append(check_finite(network.layer_goodness(images)).float().cpu())
-        labels.append(network.check_labels(images, targets).cpu())
+        labels.append(network.check_targets(images, targets).cpu())
     goodness = torch.cat(parts)
-    true = nn.functional.one_hot(torch.cat(labels), goodness.shape[2]).bool()[:, None].expand_as(goodness)
+    true = network.target_kind.is_true(torch.cat(labels), goodness.shape[2])[:, None].expand_as(goodness)
     depth = goodness.shape[1]
     figure = new_figure(3.2 * depth, 3)
     axes = figure.subplots(1, depth, squeeze=False)[0]

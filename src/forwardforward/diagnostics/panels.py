@@ -39,8 +39,8 @@ def curves(
     Args:
         history: As returned by :func:`~forwardforward.training.fit`.
         path: File to save the figure to; default: not saved.
-        test_errors: Errors in percent on the test set, by the names of what they measure, such as ``"model"``; drawn at
-            the last epoch.
+        test_errors: Errors on the test set, in the unit of the validation errors, by the names of what they measure,
+            such as ``"model"``; drawn at the last epoch.
 
     Returns:
         The figure and its two-dimensional array of axes.
@@ -61,10 +61,11 @@ def curves(
     panels = {
         title: {f"layer {layer}": _values(history, layer, key) for layer in range(depth)} for key, title in _PANELS
     }
-    panels["error, %"] = _errors(history)
+    error_title = _error_title(history)
+    panels[error_title] = _errors(history)
     drawn = {title: lines for title, lines in panels.items() if any(map(_has_data, lines.values()))}
     if test_errors:
-        drawn.setdefault("error, %", {})
+        drawn.setdefault(error_title, {})
     columns = max(1, min(len(drawn), COLUMNS))
     rows = max(1, math.ceil(len(drawn) / columns))
     figure = new_figure(4 * columns, 3.25 * rows)
@@ -78,7 +79,7 @@ def curves(
         axis.set_title(title)
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        if title == "error, %":
+        if title == error_title:
             for name, error in (test_errors or {}).items():
                 axis.plot(epochs[-1:], [error], "*", label=f"{name}, test")
             axis.legend()
@@ -102,8 +103,15 @@ def _values(history: History, layer: int, key: str) -> list[float | None]:
     return [values[layer] if values is not None and layer < len(values) else None for values in measured]
 
 
+def _error_title(history: History) -> str:
+    """Return the name of the error of the validation data, with its unit."""
+    records = [record["validation"] for record in history if record["validation"] is not None]
+    metric, unit = (records[-1].get("metric", "error"), records[-1].get("unit", "%")) if records else ("error", "%")
+    return ", ".join(filter(None, (metric, unit)))
+
+
 def _errors(history: History) -> dict[str, list[float | None]]:
-    """Return the errors in percent over the epochs."""
+    """Return the errors over the epochs; those of the training are in percent."""
     baseline = all(layer is None for record in history for layer in record["layers"])
     accuracies = [None if record["head"] is None else record["head"]["accuracy"] for record in history]
     return {

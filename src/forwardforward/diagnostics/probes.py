@@ -240,7 +240,7 @@ def layer_errors(
     axis.axhline(evaluation.error, color="black", linewidth=1, label="model")
     axis.set_xticks(range(len(bars[0][1])))
     axis.set_xlabel("layer")
-    axis.set_ylabel("error, %")
+    axis.set_ylabel(", ".join(filter(None, (evaluation.metric, evaluation.unit))))
     axis.legend()
     save(figure, path)
     return figure, axis

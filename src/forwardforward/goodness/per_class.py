@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import NumClasses, PositiveFloat, checked
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
@@ -24,10 +24,10 @@ class PerClassGoodness(Plugin, nn.Module):
     """Base of the per-class goodness functions: ``(batch, ...)`` to ``(batch, classes)``.
 
     Args:
-        num_classes: Number of classes.
+        num_classes: Number of classes; of labels, bins or values for other targets. Only values may be a single one.
 
     Raises:
-        ValueError: If ``num_classes`` is below 2.
+        ValueError: If ``num_classes`` is below 1.
 
     Example:
         >>> class FirstFeatures(PerClassGoodness):
@@ -37,7 +37,7 @@ class PerClassGoodness(Plugin, nn.Module):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: NumClasses) -> None:
+    def __init__(self, num_classes: PositiveInt) -> None:
         super().__init__()
         self.num_classes = num_classes
 
@@ -80,7 +80,7 @@ class ClassGroups(PerClassGoodness):
         tensor([[1., 4.]])
     """
 
-    def __init__(self, num_classes: NumClasses, goodness: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(self, num_classes: PositiveInt, goodness: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes)
         if isinstance(goodness, GoodnessByPosition | PerClassGoodness):
             raise ValueError(
@@ -131,7 +131,7 @@ class _Projection(PerClassGoodness):
 
     weight: Tensor | None
 
-    def __init__(self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(self, num_classes: PositiveInt, pool: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes)
         self.pool = pool
 
@@ -197,7 +197,7 @@ class LearnedProjection(_Projection):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(self, num_classes: PositiveInt, pool: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes, pool)
         self.register_parameter("weight", None)
 
@@ -224,7 +224,7 @@ class RandomProjection(_Projection):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(self, num_classes: PositiveInt, pool: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(num_classes, pool)
         self.register_buffer("weight", None)
 
@@ -252,7 +252,7 @@ class Prototypes(_Projection):
     """
 
     def __init__(
-        self, num_classes: NumClasses, pool: Callable[[Tensor], Tensor] | None = None, scale: PositiveFloat = 16.0
+        self, num_classes: PositiveInt, pool: Callable[[Tensor], Tensor] | None = None, scale: PositiveFloat = 16.0
     ) -> None:
         super().__init__(num_classes, pool)
         self.scale = scale

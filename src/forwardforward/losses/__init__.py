@@ -3,7 +3,8 @@
 Each loss derives from the base class of its kind:
 
 * :class:`PairLoss`: ``loss(positive, negative)`` of two goodness tensors ``(batch,)``;
-* :class:`ClassLoss`: ``loss(goodness, targets)`` of logits ``(batch, classes)`` and labels ``(batch,)``;
+* :class:`ClassLoss`: ``loss(goodness, targets)`` of logits ``(batch, classes)`` and labels ``(batch,)``, or targets of
+  another kind (:mod:`forwardforward.targets`): probabilities, several labels or real numbers;
 * :class:`BatchLoss`: ``loss(embeddings, targets)`` of embeddings ``(batch, dimensions)`` and labels ``(batch,)``.
 
 To use a plain function as a loss, pass an explicit objective, such as
@@ -12,16 +13,21 @@ To use a plain function as a loss, pass an explicit objective, such as
 
 from forwardforward.losses.base import BatchLoss, ClassLoss, PairLoss
 from forwardforward.losses.contrastive import SupervisedContrastive
+from forwardforward.losses.multi_label import BinaryCrossEntropy
 from forwardforward.losses.pair import SwishSymBa, SymBa, Threshold, TwoThreshold
 from forwardforward.losses.per_class import CrossEntropy, SuperclassCrossEntropy
+from forwardforward.losses.regression import OrdinalCrossEntropy, SquaredError
 from forwardforward.losses.thresholds import Pyramidal, Uniform
 
 __all__ = [
     "BatchLoss",
+    "BinaryCrossEntropy",
     "ClassLoss",
     "CrossEntropy",
+    "OrdinalCrossEntropy",
     "PairLoss",
     "Pyramidal",
+    "SquaredError",
     "SuperclassCrossEntropy",
     "SupervisedContrastive",
     "SwishSymBa",

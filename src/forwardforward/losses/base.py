@@ -7,6 +7,7 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from forwardforward.specs import Plugin
+from forwardforward.targets import ClassIndices, TargetKind
 
 
 class PairLoss(Plugin, nn.Module):
@@ -47,6 +48,9 @@ class PairLoss(Plugin, nn.Module):
 class ClassLoss(Plugin, nn.Module):
     """Base of the losses of per-class goodness against targets.
 
+    Attributes:
+        target_kind: The targets that the loss accepts, see :mod:`forwardforward.targets`; default: class indices.
+
     Example:
         >>> import torch
         >>> class MeanMargin(ClassLoss):
@@ -56,19 +60,32 @@ class ClassLoss(Plugin, nn.Module):
         tensor(-1.)
     """
 
+    target_kind: TargetKind = ClassIndices()
+
     @abstractmethod
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar.
 
         Args:
             goodness: Goodness of each sample for each class, ``(batch, classes)``.
-            targets: Class indices, ``(batch,)``.
+            targets: Targets of the kind that the loss accepts, such as class indices ``(batch,)``.
         """
         raise NotImplementedError
+
+    def scores(self, goodness: Tensor) -> Tensor:
+        """Return the goodness as scores, on which the kind of the targets decides; default: unchanged.
+
+        Args:
+            goodness: ``(batch, classes)``.
+        """
+        return goodness
 
 
 class BatchLoss(Plugin, nn.Module):
     """Base of the losses that compare the embeddings of a batch with each other.
+
+    Attributes:
+        target_kind: The targets that the loss accepts, see :mod:`forwardforward.targets`; default: class indices.
 
     Example:
         >>> import torch
@@ -79,12 +96,14 @@ class BatchLoss(Plugin, nn.Module):
         tensor(-2.)
     """
 
+    target_kind: TargetKind = ClassIndices()
+
     @abstractmethod
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar.
 
         Args:
             embeddings: One row per sample, ``(batch, dimensions)``.
-            targets: Class indices, ``(batch,)``.
+            targets: Targets of the kind that the loss accepts, such as class indices ``(batch,)``.
         """
         raise NotImplementedError

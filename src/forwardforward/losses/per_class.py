@@ -11,11 +11,15 @@ from torch.nn import functional as F
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, Probability, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.losses.base import ClassLoss
+from forwardforward.targets import ClassProbabilities
 
 
 @checked
 class CrossEntropy(ClassLoss):
     r"""Cross-entropy of per-class goodness, :math:`L = -\frac1B \sum_i \log \mathrm{softmax}(g_i / T)_{y_i}`.
+
+    Targets may also be probabilities of the classes :math:`p_{ik}`, as of :class:`~forwardforward.data.Mixup`:
+    :math:`L = -\frac1B \sum_{ik} p_{ik} \log \mathrm{softmax}(g_i / T)_k`.
 
     Args:
         temperature: :math:`T`, in units of goodness.
@@ -31,14 +35,18 @@ class CrossEntropy(ClassLoss):
         tensor(1.3863)
     """
 
+    target_kind = ClassProbabilities()
+
     def __init__(self, temperature: PositiveFloat = 1.0, label_smoothing: Probability = 0.0) -> None:
         super().__init__()
         self.temperature = temperature
         self.label_smoothing = label_smoothing
 
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
+        """Return the loss of per-class goodness ``(batch, classes)`` against labels or their probabilities."""
         logits = goodness.to(accumulator(goodness))
+        if targets.is_floating_point():
+            targets = targets.to(logits.dtype)
         return F.cross_entropy(logits / self.temperature, targets, label_smoothing=self.label_smoothing)
 
     def extra_repr(self) -> str:
@@ -86,7 +94,7 @@ class SuperclassCrossEntropy(CrossEntropy):
         self.register_buffer("members", F.one_hot(self.superclasses), persistent=False)
 
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of per-class goodness ``(batch, classes)`` against labels ``(batch,)``."""
+        """Return the loss of per-class goodness ``(batch, classes)`` against labels or their probabilities."""
         if goodness.shape[1] != len(self.superclasses):
             raise ValueError(
                 f"superclasses must be one per class, got {len(self.superclasses)} for {goodness.shape[1]}"
@@ -94,7 +102,11 @@ class SuperclassCrossEntropy(CrossEntropy):
         goodness = goodness.to(accumulator(goodness))
         with full_precision(goodness):
             means = goodness @ self.members.to(goodness.dtype)
-        return super().forward(means / self.members.sum(0), self.superclasses[targets])
+            if targets.is_floating_point():
+                targets = targets.to(goodness.dtype) @ self.members.to(goodness.dtype)
+            else:
+                targets = self.superclasses[targets]
+        return super().forward(means / self.members.sum(0), targets)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

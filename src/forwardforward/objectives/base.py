@@ -15,6 +15,8 @@ from forwardforward._utils.arguments import checked
 from forwardforward._utils.plugins import calling
 from forwardforward.batches import Batch
 from forwardforward.specs import LayerSpec, Plugin
+from forwardforward.targets import ClassIndices, TargetKind
+from forwardforward.targets.kind import common_kind
 
 
 class LocalLoss(NamedTuple):
@@ -53,6 +55,8 @@ class Objective(Plugin, nn.Module):
     Attributes:
         uses_negatives: Whether the objective compares positive with negative rows; otherwise it reads plain images.
         num_classes: Number of classes for which :meth:`goodness_of` returns a goodness; None if it does not.
+        target_kind: The targets that the objective accepts, see :mod:`forwardforward.targets`; None for those of the
+            other objectives of its network, which are class indices if no objective states another kind.
 
     Example:
         >>> class Sparse(Objective):
@@ -64,6 +68,7 @@ class Objective(Plugin, nn.Module):
 
     uses_negatives: bool = False
     num_classes: int | None = None
+    target_kind: TargetKind | None = None
 
     @abstractmethod
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
@@ -76,7 +81,7 @@ class Objective(Plugin, nn.Module):
         raise NotImplementedError
 
     def goodness_of(self, activations: Tensor) -> Tensor | None:
-        """Return the goodness for classification: ``(rows,)``, ``(rows, classes)``, or None."""
+        """Return the goodness for classification, as scores: ``(rows,)``, ``(rows, classes)``, or None."""
         return None
 
     @property
@@ -120,7 +125,7 @@ class SumObjective(Objective):
 
     Raises:
         TypeError: If an argument is not an objective.
-        ValueError: If there is none, or pair objectives are mixed with others.
+        ValueError: If there is none, pair objectives are mixed with others, or no targets are accepted by all.
 
     Example:
         >>> from forwardforward.goodness import LearnedProjection
@@ -138,6 +143,7 @@ class SumObjective(Objective):
             raise ValueError(f"objectives of one layer must all use negatives or all use plain images, got {kinds}")
         self.objectives = nn.ModuleList(objectives)
         self.uses_negatives = objectives[0].uses_negatives
+        self.target_kind = common_kind(objective.target_kind for objective in objectives)  # refuses two kinds
 
     @property
     def _terms(self) -> list[Objective]:
@@ -232,6 +238,12 @@ def check_loss(loss: Callable[..., Tensor], form: str, *arguments: Tensor) -> No
 def loss_name(loss: object) -> str:
     """Return the name of a loss: that of a function, or of the class."""
     return getattr(loss, "__name__", type(loss).__name__)
+
+
+def kind_of(loss: object) -> TargetKind:
+    """Return the targets that a loss declares; of a plain function, class indices."""
+    kind = getattr(loss, "target_kind", None)
+    return kind if isinstance(kind, TargetKind) else ClassIndices()
 
 
 def is_cross_entropy(loss: object) -> bool:

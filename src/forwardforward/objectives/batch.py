@@ -13,8 +13,9 @@ from forwardforward._utils.modes import eval_mode
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.batches import Batch
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, check_loss, loss_name
+from forwardforward.objectives.base import LocalLoss, Objective, check_loss, kind_of, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
+from forwardforward.targets import TargetKind
 
 
 @checked
@@ -89,6 +90,8 @@ class BatchObjective(Objective):
         loss: A :class:`~forwardforward.losses.BatchLoss`, or any callable ``loss(embeddings, targets)``.
         embedding: Activations to embeddings, such as :class:`Embedding`; default: flatten.
         weight: Factor on the loss, for a sum of objectives.
+        target_kind: The targets that the loss accepts; default: those that a ``BatchLoss`` declares, of a plain
+            function class indices.
 
     Raises:
         TypeError: If a part is not callable with these arguments.
@@ -107,6 +110,7 @@ class BatchObjective(Objective):
         loss: Callable[[Tensor, Tensor], Tensor],
         embedding: Callable[[Tensor], Tensor] | None = None,
         weight: NonNegativeFloat = 1.0,
+        target_kind: TargetKind | None = None,
     ) -> None:
         super().__init__()
         if isinstance(loss, Objective | PairLoss | ClassLoss):
@@ -114,6 +118,7 @@ class BatchObjective(Objective):
         self.loss = loss
         self.embedding = nn.Flatten() if embedding is None else embedding
         self.weight = weight
+        self.target_kind = kind_of(loss) if target_kind is None else target_kind
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the embeddings of ``batch``."""

@@ -22,6 +22,7 @@ from forwardforward.objectives.base import (
     loss_name,
 )
 from forwardforward.specs import LayerSpec, setup_plugin
+from forwardforward.targets import ClassIndices
 
 
 @checked
@@ -32,6 +33,8 @@ class PairObjective(Objective):
         goodness: A scalar goodness, or one by position; any callable from activations ``(rows, ...)`` to ``(rows,
             ...)``.
         loss: A :class:`~forwardforward.losses.PairLoss`, or any callable ``loss(positive, negative)``.
+
+    Targets are class indices: the negative of an image has a wrong label, which a mixture of classes does not have.
 
     Raises:
         TypeError: If a part is not callable with these arguments.
@@ -44,6 +47,7 @@ class PairObjective(Objective):
     """
 
     uses_negatives = True
+    target_kind = ClassIndices()
 
     def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()

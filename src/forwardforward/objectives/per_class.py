@@ -1,4 +1,4 @@
-"""Class objectives: per-class goodness against the label."""
+"""Class objectives: per-class goodness against the targets."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from forwardforward._utils.arguments import checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, check_loss, checked_goodness, loss_name
+from forwardforward.objectives.base import LocalLoss, Objective, check_loss, checked_goodness, kind_of, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
+from forwardforward.targets import RealValues, TargetKind
 
 
 @checked
 class ClassObjective(Objective):
-    """Per-class goodness against the label: no negatives, no label in the input, one pass.
+    """Per-class goodness against the targets: no negatives, no label in the input, one pass.
+
+    The loss states the kind of the targets, see :mod:`forwardforward.targets`: classes, their probabilities, several
+    labels, or real numbers.
 
     Args:
         goodness: A :class:`~forwardforward.goodness.PerClassGoodness`, or any callable from activations ``(batch,
             ...)`` to ``(batch, classes)``.
         loss: A :class:`~forwardforward.losses.ClassLoss`, or any callable ``loss(goodness, targets)``.
+        target_kind: The targets that the loss accepts; default: those that a ``ClassLoss`` declares, of a plain
+            function class indices.
 
     Raises:
         TypeError: If a part is not callable with these arguments.
@@ -33,9 +39,16 @@ class ClassObjective(Objective):
         >>> objective = ClassObjective(lambda h: h[:, :2], torch.nn.functional.cross_entropy)
         >>> objective(torch.zeros(1, 5), Batch(torch.zeros(1, 5), torch.tensor([1]))).loss
         tensor(0.6931)
+        >>> import forwardforward as ff
+        >>> smooth_l1 = ClassObjective(lambda h: h[:, :1], torch.nn.functional.smooth_l1_loss, ff.targets.RealValues())
     """
 
-    def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        goodness: Callable[[Tensor], Tensor],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        target_kind: TargetKind | None = None,
+    ) -> None:
         super().__init__()
         if isinstance(goodness, Goodness | GoodnessByPosition):
             raise ValueError(f"goodness must be per class for the loss {describe(loss)}, got {describe(goodness)}")
@@ -46,6 +59,14 @@ class ClassObjective(Objective):
         self.goodness = goodness
         self.loss = loss
         self.num_classes = goodness.num_classes if isinstance(goodness, PerClassGoodness) else None
+        self._target_kind = target_kind
+        if self.num_classes is not None:
+            self._check_num_classes(self.num_classes)
+
+    @property
+    def target_kind(self) -> TargetKind:  # type: ignore[override]
+        """The targets that the loss accepts."""
+        return kind_of(self.loss) if self._target_kind is None else self._target_kind
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the images of ``batch``."""
@@ -54,14 +75,15 @@ class ClassObjective(Objective):
         goodness = self.goodness(activations)
         loss = self.loss(goodness, batch.targets)
         with torch.no_grad():
-            true = goodness.gather(1, batch.targets[:, None]).squeeze(1)
-            others = (goodness.sum(1) - true) / (goodness.shape[1] - 1)
-            accuracy = (goodness.argmax(1) == batch.targets).float().mean()
-            return LocalLoss(loss, true.mean(), others.mean(), accuracy)
+            figures = self.target_kind.figures(goodness, self._scores(goodness), batch.targets)
+            return LocalLoss(loss, figures.positive, figures.negative, figures.accuracy)
+
+    def _scores(self, goodness: Tensor) -> Tensor:
+        return self.loss.scores(goodness) if isinstance(self.loss, ClassLoss) else goodness
 
     def goodness_of(self, activations: Tensor) -> Tensor:
-        """Return the goodness of each row for each class, ``(rows, classes)``."""
-        return checked_goodness(self.goodness(activations), self.goodness)
+        """Return the goodness of each row for each class as the loss's scores, ``(rows, classes)``."""
+        return self._scores(checked_goodness(self.goodness(activations), self.goodness))
 
     def check_goodness(self, goodness: Tensor) -> None:
         """Check that the goodness is one number per class, and set the number of classes if it is not known."""
@@ -71,12 +93,15 @@ class ClassObjective(Objective):
                 f"goodness must have shape (rows, {classes}) for a class objective, "
                 f"got {tuple(goodness.shape)} for one row"
             )
-        if goodness.shape[1] < 2:
-            raise ValueError(f"num_classes must be at least 2, got {goodness.shape[1]}")
+        self._check_num_classes(goodness.shape[1])
         self.num_classes = goodness.shape[1]
         if not isinstance(self.loss, ClassLoss):
-            targets = torch.tensor([0, 1], device=goodness.device)
+            targets = self.target_kind.example(goodness)
             check_loss(self.loss, "(goodness, targets) -> loss", goodness.repeat(2, 1), targets)
+
+    def _check_num_classes(self, count: int) -> None:
+        if count < 2 and self.target_kind != RealValues():
+            raise ValueError(f"num_classes must be at least 2, got {count}")
 
     @property
     def term_name(self) -> str:

@@ -14,7 +14,7 @@ import difflib
 import itertools
 
 from forwardforward._utils.arguments import checked
-from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, text, trifecta
+from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, targets, text, trifecta
 from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.recipe import Recipe
 
@@ -24,7 +24,7 @@ __all__ = ["RECIPES", "ContrastiveObjective", "Recipe", "get"]
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in itertools.chain.from_iterable(
-        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, trifecta, text, baselines)
+        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, targets, trifecta, text, baselines)
     )
 }
 

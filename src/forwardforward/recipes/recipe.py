@@ -17,7 +17,7 @@ from torch import nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, StrPath, checked
-from forwardforward._utils.checks import check_image_shape
+from forwardforward._utils.checks import TargetKindError, check_image_shape
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.plugins import calling
 from forwardforward.data import Splits, load
@@ -26,6 +26,7 @@ from forwardforward.data.text import MeanVectors, Representation
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
+from forwardforward.losses import ClassLoss
 from forwardforward.negatives import Negatives
 from forwardforward.network import Classifier, Network
 from forwardforward.normalization import Identity, PeerNormalization
@@ -34,6 +35,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Preprocessing
 from forwardforward.recipes.architectures.dense import Architecture, Dense
 from forwardforward.sequential import FFSequential
+from forwardforward.targets import ClassProbabilities, RealValues, TargetKind
 from forwardforward.training import History, fit
 from forwardforward.training.settings import described
 from forwardforward.update_schedules import Joint, Schedule
@@ -170,32 +172,32 @@ class Recipe:
                 )
 
     @checked
-    def layers(self, input_shape: Sequence[PositiveInt], num_classes: NumClasses) -> list[FFLayer]:
+    def layers(self, input_shape: Sequence[PositiveInt], num_classes: NumClasses | None) -> list[FFLayer]:
         """Return new layers, with the objectives of :attr:`objective` if the recipe has it.
 
         Args:
             input_shape: Shape of one input, without its label.
-            num_classes: Number of classes.
+            num_classes: Number of classes or labels; None for a recipe that predicts real values.
 
         Raises:
             ValueError: As :meth:`model`.
         """
-        shape = tuple(input_shape)
-        return self._layers(shape, num_classes, self._label_encoder(shape, num_classes))
+        shape, outputs = tuple(input_shape), self._outputs(num_classes)
+        return self._layers(shape, outputs, self._label_encoder(shape, outputs))
 
     @checked
-    def model(self, input_shape: Sequence[PositiveInt], num_classes: NumClasses) -> Network:
+    def model(self, input_shape: Sequence[PositiveInt], num_classes: NumClasses | None) -> Network:
         """Return a new, untrained model, whose initial weights follow ``torch.manual_seed``.
 
         Args:
             input_shape: Shape of one input, without its label.
-            num_classes: Number of classes.
+            num_classes: Number of classes or labels; None for a recipe that predicts real values.
 
         Raises:
             ValueError: If architecture, label encoder or plug-ins do not fit the input shape, the number of classes or
                 each other.
         """
-        shape = tuple(input_shape)
+        shape, num_classes = tuple(input_shape), self._outputs(num_classes)
         encoder = self._label_encoder(shape, num_classes)
         layers = self._layers(shape, num_classes, encoder)
         preprocessing = Preprocessing(standardize=self.standardize)
@@ -228,6 +230,29 @@ class Recipe:
             preprocessing=preprocessing,
             input_shape=shape,
         )
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """The targets that a model of the recipe accepts, see :mod:`forwardforward.targets`."""
+        return self.loss.target_kind if isinstance(self.loss, ClassLoss) else ClassProbabilities()
+
+    def _outputs(self, num_classes: int | None) -> int:
+        """Return the number of outputs of each layer: that of the classes, or that of the bins of real values."""
+        outputs = getattr(self.goodness, "num_classes", None)
+        if isinstance(self.target_kind, RealValues):
+            if num_classes is not None or not isinstance(outputs, int):
+                got = f"{num_classes} classes" if num_classes is not None else f"goodness={_one_line(self.goodness)}"
+                raise TargetKindError(
+                    f"num_classes must be None for the recipe {self.name}, which predicts real values by a goodness "
+                    f"with a number of bins, such as LearnedProjection(30), got {got}"
+                )
+            return outputs
+        if num_classes is None:
+            raise TargetKindError(
+                f"num_classes must be given for the recipe {self.name}, which predicts classes, got None, as for real "
+                "values, which the recipe ordinal predicts"
+            )
+        return num_classes
 
     def local_optimizer(self) -> LocalOptimizer:
         """Return new local optimizers, not yet attached to a model."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from forwardforward._utils.compilation import compile_function, compiler_reason
 from forwardforward._utils.modes import autocast_to
@@ -155,13 +154,13 @@ class MemberGradients:
 
     def _head(self, tensors: State, features: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the gradients and figures of the head, see :meth:`~forwardforward.heads.LinearHead.step`."""
-        head, call = self.template.head, self._classifier
+        head, call, kind = self.template.head, self._classifier, self.template.target_kind
         assert head is not None
         assert call is not None
 
         def loss(trainable: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             result: Tensor = call.with_state({**tensors, **trainable}, type(head).forward, features)
-            return F.cross_entropy(result, labels), result.detach()
+            return kind.loss(result, labels), result.detach()
 
         trainable = {name: tensors[name] for name, p in head.named_parameters() if p.requires_grad}
         gradients: dict[str, Tensor] = {}
@@ -169,7 +168,8 @@ class MemberGradients:
             gradients, (value, scores) = torch.func.grad_and_value(loss, has_aux=True)(trainable)
         else:
             value, scores = loss({})
-        return gradients, {"loss": value.detach(), "accuracy": (scores.argmax(1) == labels).float().mean()}
+        accuracy = kind.figures(scores, scores, labels).accuracy
+        return gradients, {"loss": value.detach()} | ({} if accuracy is None else {"accuracy": accuracy})
 
 
 class MemberScores:

@@ -87,7 +87,7 @@ def _difference(a: FFSequential, b: FFSequential) -> str | None:
             return f"{name} of shapes {tuple(value.shape)} and {tuple(theirs.shape)} or different dtypes or devices"
         if value.requires_grad != theirs.requires_grad:
             return f"{name}, which is frozen in one of them,"
-        if name.startswith("preprocessing.") and not value.equal(theirs):
+        if name.startswith(("preprocessing.", "target_scaling.")) and not value.equal(theirs):
             return f"different statistics, {name},"
     return None
 

@@ -125,6 +125,9 @@ class Replicas(Network):
             network.preprocessing = self.preprocessing
         self._networks = nn.ModuleList(networks)
         self.uses_negatives = first.uses_negatives
+        self.target_kind, self.target_scaling = first.target_kind, first.target_scaling
+        for network in networks:
+            network.target_scaling = self.target_scaling
         self.class_names, self.input_shape = first.class_names, first.input_shape
         self.epochs_trained = first.epochs_trained
         self._optimizer: tuple[LocalOptimizer, ReplicaOptimizer] | None = None
@@ -235,7 +238,8 @@ class Replicas(Network):
         count = len(self.seeds)
         dtype = self.dtype if self.num_embeddings is None else torch.int64
         images = torch.zeros(count, 2, *shape, dtype=dtype, device=self.device)
-        labels = torch.arange(2, device=self.device).expand(count, 2)
+        targets = self.target_kind.example(torch.zeros(2, self.num_classes or 2, dtype=self.dtype, device=self.device))
+        labels = targets.expand(count, *targets.shape)
         generators = [torch.Generator(self.device).manual_seed(0) for _ in self.seeds]
         groups = check_groups(Joint()(len(self), 0, 0, 1), len(self))
         mode = self.training
@@ -360,7 +364,7 @@ class Replicas(Network):
         """Update all members once.
 
         Args:
-            batch: Raw images ``(members, batch, ...)`` and labels ``(members, batch)``.
+            batch: Raw images ``(members, batch, ...)`` and targets ``(members, batch)``, or ``(members, batch, ...)``.
             optimizer: The optimizer of each member, or a ``ReplicaOptimizer``.
             groups: The layers to update, see :mod:`forwardforward.update_schedules`; default: each by itself.
             generator: Source of randomness for each member's negatives, on the network's device.
@@ -430,7 +434,9 @@ class Replicas(Network):
             raise ValueError(f"batch must contain images (members, batch, ...) of {count} members, got {len(images)}")
         if labels is None and self._template.needs_labels:
             raise ValueError("labels must be given for this network's objectives, got None")
-        rows, flat = self._checked_batch((images.flatten(0, 1), None if labels is None else labels.flatten()), validate)
+        rows, flat = self._checked_batch(
+            (images.flatten(0, 1), None if labels is None else labels.flatten(0, 1)), validate
+        )
         return rows.unflatten(0, (count, -1)), None if flat is None else flat.unflatten(0, (count, -1))
 
     def _gradients(
@@ -613,22 +619,32 @@ class Replicas(Network):
         return torch.cat(parts, dim=1)
 
     def predict(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
-        """Return the class of each input by every member, ``(members, samples)``.
+        """Return the prediction of each input by every member, such as its class, ``(members, samples)``.
 
         Args:
             inputs: Raw inputs, as for :meth:`~forwardforward.network.Network.predict`.
             batch_size: Samples per batch.
         """
-        return torch.cat([scores.argmax(-1) for scores in self._all_scores(inputs, batch_size)], dim=1)
+        decisions = torch.cat([self.decide(scores) for scores in self._all_scores(inputs, batch_size)], dim=1)
+        return decisions.squeeze(2) if self.target_scaling is not None and decisions.shape[2:] == (1,) else decisions
+
+    def decide(self, scores: Tensor) -> Tensor:
+        """Return the predictions of scores of every member.
+
+        Args:
+            scores: ``(members, ..., classes)``.
+        """
+        return torch.stack([member.decide(values) for member, values in zip(self.members, scores, strict=True)])
 
     def predict_proba(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
-        """Return the softmax of the scores of every member, ``(members, samples, classes)``.
+        """Return the probabilities of every member, such as the softmax of its scores, ``(members, samples, classes)``.
 
         Args:
             inputs: Raw inputs, as for :meth:`~forwardforward.network.Network.predict`.
             batch_size: Samples per batch.
         """
-        return torch.cat([scores.softmax(-1) for scores in self._all_scores(inputs, batch_size)], dim=1)
+        probabilities = self.target_kind.probabilities
+        return torch.cat([probabilities(scores) for scores in self._all_scores(inputs, batch_size)], dim=1)
 
     def extra_repr(self) -> str:
         """Return the seeds."""

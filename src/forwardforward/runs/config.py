@@ -44,7 +44,7 @@ class RunConfig:
         train_samples: Number of training samples, a fixed class-balanced subset; default: all.
         command: Command that started the run.
         input_shape: Shape of one input; set when the run begins.
-        num_classes: Number of classes; set when the run begins.
+        num_classes: Number of classes or labels, None for real values; set when the run begins.
         class_names: Names of the classes if the data set has them; set when the run begins.
         data_digest: Digest of the data, see :attr:`Splits.digest <forwardforward.data.Splits.digest>`; set when the run
             begins.

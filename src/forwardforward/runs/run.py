@@ -331,8 +331,9 @@ class Run:
         train = splits.train if self._holds_out else splits.train_and_validation
         if samples is None or samples == len(train):
             return train
-        if not splits.num_classes <= samples < len(train):
-            raise ValueError(f"train_samples must be from {splits.num_classes} to {len(train)}, got {samples}")
+        fewest = splits.num_classes or 1
+        if not fewest <= samples < len(train):
+            raise ValueError(f"train_samples must be from {fewest} to {len(train)}, got {samples}")
         return split(train, [samples, len(train) - samples], seed=0)[0]
 
     @property
@@ -349,7 +350,6 @@ class Run:
             self.splits()
         config = self.config
         assert config.input_shape is not None
-        assert config.num_classes is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             with self._naming_configuration():
@@ -560,6 +560,8 @@ class Run:
             "trained_on": "training split" if self._holds_out else "all training images",
             "train_samples": len(self.training_data()),
             "measured_on": "test" if test else "validation",
+            "metric": result.metric,
+            "unit": result.unit,
             "test_error": result.error if test else None,
             "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
             "head_error": result.head_error,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.plugins import calling
+from forwardforward.data.augmentation import Augmentation
 from forwardforward.data.batching import Pair, Source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -59,14 +60,17 @@ class EpochState:
         order = derive_generator(self.seed, self.epoch, "order")
         return data.batches(order, self.steps, self._restore_global_state)
 
-    def augmented(self, images: Tensor, augment: Callable[[Tensor, torch.Generator | None], Tensor]) -> Tensor:
-        """Return the augmented images of one batch.
+    def augmented(
+        self, batch: Pair, augment: Callable[[Tensor, torch.Generator | None], Tensor], model: Network
+    ) -> Pair:
+        """Return one batch with augmented images.
 
         Args:
-            images: Raw images.
+            batch: Raw images and targets.
             augment: The augmentation.
+            model: The network, which states the kind of the targets.
         """
-        return checked_augmentation(augment, images, self.augmentation)
+        return checked_augmentation(augment, batch, self.augmentation, model)
 
     def draws(self) -> dict[str, Any]:
         """Return the generators of a step, by the names of its arguments."""
@@ -116,25 +120,54 @@ class EpochState:
 
 
 def checked_augmentation(
-    augment: Callable[[Tensor, torch.Generator | None], Tensor], images: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Return the images of an augmentation, one per image of the batch.
+    augment: Callable[[Tensor, torch.Generator | None], Tensor],
+    batch: Pair,
+    generator: torch.Generator,
+    model: Network,
+) -> Pair:
+    """Return a batch with the images of an augmentation, and with the targets that it mixes.
 
     Args:
         augment: The augmentation.
-        images: Raw images.
+        batch: Raw images and targets.
         generator: Source of randomness.
+        model: The network, which states the kind of the targets.
 
     Raises:
         TypeError: If the augmentation does not accept its arguments, or returns something else.
+        ValueError: If it mixes targets that cannot be mixed.
     """
-    with calling("augment", augment, "(images, generator) -> images"):
-        augmented = augment(images, generator)
+    images, targets = batch
+    if isinstance(augment, Augmentation) and augment.mixes_targets:
+        if targets is None:
+            raise ValueError(f"augment must not mix targets for data without targets, got {augment}")
+        assert model.num_classes is not None
+        checked = model.target_kind.check(targets, len(images), model.num_classes, values=False)
+        with calling("augment", augment, "mix(images, targets, generator) -> (images, targets)", names_parts=True):
+            augmented, targets = augment.mix(images, model.target_kind.soften(checked, model.num_classes), generator)
+    else:
+        with calling("augment", augment, "(images, generator) -> images"):
+            augmented = augment(images, generator)
     if not isinstance(augmented, Tensor) or augmented.shape != images.shape:
         raise TypeError(
             f"augment must return images of the same shape {tuple(images.shape)}, got {describe(augmented)}"
         )
-    return augmented
+    return augmented, targets
+
+
+def check_mixing(augment: object, model: Network) -> None:
+    """Refuse an augmentation that mixes targets which cannot be mixed, before the training.
+
+    Args:
+        augment: The augmentation, or None.
+        model: The network.
+
+    Raises:
+        ValueError: If the targets cannot be mixed.
+    """
+    if isinstance(augment, Augmentation) and augment.mixes_targets:
+        example = model.target_kind.example(torch.zeros(2, model.num_classes or 2))
+        model.target_kind.soften(example, model.num_classes or 2)
 
 
 def figures_of_epoch(meter: EpochMeter, model: Network, optimizer: LocalOptimizer) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
-from forwardforward._utils.checks import check_finite, check_labels
+from forwardforward._utils.checks import check_finite
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
+from forwardforward.targets.kind import measured
 from forwardforward.training.arguments import check_same_classes, checked_model, move_to
 from forwardforward.training.randomness import derive_generator
 
@@ -22,18 +23,21 @@ __all__ = ["Evaluation", "choose_layers", "evaluate"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors in percent.
+    """Errors, in percent unless the targets are real values.
 
     Attributes:
-        error: Share of samples that the model classifies incorrectly.
+        error: Share of samples that the model classifies incorrectly. For several labels per sample, the share of wrong
+            labels; for real values the root mean squared error, in their unit.
         layer_errors: The same for each layer by its own goodness; None if layers cannot classify.
         layer_accuracies: For pair objectives, each layer's share of samples on the right side of its threshold, or of
             pairs in the right order if its loss has none; for class objectives 100 minus the error. Rounded to the
             precision of float32, and for pairs over batches of two samples or more, since some negatives need two. None
-            for models without local objectives, or without such a batch.
+            for models without local objectives, without such a batch, or for real values.
         largest_goodness: Each layer's largest goodness of any sample under any label; None if layers cannot classify.
         head_error: The same as ``error`` for the one-pass head; None if there is none.
         samples: Number of samples.
+        metric: Name of the error, see :class:`~forwardforward.targets.TargetKind`.
+        unit: Its unit.
 
     Example:
         >>> print(Evaluation(2.5, (3.0, 2.75), (97.0, 97.25), (5.0, 4.0), None, samples=400))
@@ -46,17 +50,27 @@ class Evaluation:
     largest_goodness: tuple[float, ...] | None
     head_error: float | None
     samples: int
+    metric: str = "error"
+    unit: str = "%"
 
     @property
     def accuracy(self) -> float:
-        """100 minus the error."""
+        """100 minus the error.
+
+        Raises:
+            ValueError: If the error is not in percent.
+        """
+        if self.unit != "%":
+            raise ValueError(f"accuracy is not defined for real values, whose error is the {self.metric}")
         return 100 - self.error
 
     def __str__(self) -> str:
         """Return the errors in one line."""
-        parts = [] if self.layer_errors is None else ["layers " + ", ".join(f"{e:.2f}" for e in self.layer_errors)]
+        digits = ".2f" if self.unit else ".4g"
+        layers = self.layer_errors
+        parts = [] if layers is None else ["layers " + ", ".join(format(error, digits) for error in layers)]
         parts += [] if self.head_error is None else [f"one-pass head {self.head_error:.2f}"]
-        return f"error {self.error:.2f} %" + (f" ({'; '.join(parts)})" if parts else "")
+        return measured(self.error, self.metric, self.unit) + (f" ({'; '.join(parts)})" if parts else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures in a form that JSON can represent."""
@@ -65,7 +79,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ReplicaEvaluation(Evaluation):
-    """Errors of :class:`~forwardforward.Replicas` in percent: means over the members, and each member's.
+    """Errors of :class:`~forwardforward.Replicas`: means over the members, and each member's.
 
     Attributes:
         members: The errors of each member.
@@ -110,12 +124,13 @@ def evaluate(
         device: Device that the model is moved to; default: the model stays where it is.
 
     Returns:
-        The errors in percent; of replicas a :class:`~forwardforward.training.ReplicaEvaluation`.
+        The errors, in percent or, of real values, as root mean squared error; of replicas a
+        :class:`~forwardforward.training.ReplicaEvaluation`.
 
     Raises:
         TypeError: If the model or the data are of another kind.
-        ValueError: If the data are empty or have no labels, a label is out of range, a score is NaN or infinite, or the
-            device is not available.
+        ValueError: If the data are empty or have no targets, a target is out of range, a score is NaN or infinite, or
+            the device is not available.
 
     Example:
         >>> import forwardforward as ff
@@ -148,7 +163,7 @@ def check_validation(model: Network, data: Data) -> None:
         check_same_classes(model, batches.class_names)
         images, labels = batches.some()
         if labels is not None:
-            check_labels(labels, model.num_classes)
+            model.target_kind.check(labels, len(labels), model.num_classes)
             labels = labels[: len(images)]
         _counts(model).add(images, labels)
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
@@ -189,9 +204,13 @@ def choose_layers(model: nn.Module, data: Data, *, batch_size: PositiveInt = 100
     for images, labels in network.batches(data, batch_size).batches(None):
         if labels is None:
             raise ValueError("data must have labels to choose layers by, got none")
-        parts.append((check_finite(network.layer_goodness(images)), network.check_labels(images, labels)))
-    goodness, targets = map(torch.cat, zip(*parts, strict=True))
-    network.classifier.choose(goodness, targets)
+        targets = network.check_targets(images, labels)
+        if not network.target_kind.has_one_class:
+            raise ValueError(f"data must have one class per sample to choose layers by, got {network.target_kind!r}")
+        targets = targets.argmax(1) if targets.is_floating_point() else targets
+        parts.append((check_finite(network.layer_goodness(images)), targets))
+    goodness, classes = map(torch.cat, zip(*parts, strict=True))
+    network.classifier.choose(goodness, classes)
 
 
 class _Counts:
@@ -199,6 +218,8 @@ class _Counts:
 
     def __init__(self, model: Network) -> None:
         self.model = model
+        self.kind = model.target_kind
+        self.outputs = 1
         self.generator = derive_generator(0, 0, "evaluation", model.device)
         self.samples = 0
         self.wrong: Tensor | int = 0
@@ -231,7 +252,7 @@ class _Counts:
         """Add the figures of one batch.
 
         Args:
-            labels: Class indices.
+            labels: Checked targets.
             goodness: Of every layer; None if layers cannot classify.
             logits: Of the head; None if there is none.
             accuracies: Each layer's accuracy by its loss; None if it is not measured.
@@ -239,38 +260,45 @@ class _Counts:
         """
         self.samples += len(labels)
         if goodness is not None:
-            wrong = (goodness.argmax(2) != labels[:, None]).sum(0)
+            # layers first, so that decisions of each are compared with the targets
+            wrong = self._mistakes(goodness.transpose(0, 1), labels).sum(-1)
             self.layers = wrong if self.layers is None else self.layers + wrong
             largest = goodness.amax((0, 2))
             self.largest = largest if self.largest is None else self.largest.maximum(largest)
             scores = self.model.classify(goodness) if scores is None else scores
         assert scores is not None
-        self.wrong = self.wrong + (scores.argmax(1) != labels).sum()
+        self.outputs = scores.shape[-1]
+        self.wrong = self.wrong + self._mistakes(scores, labels).sum()
         if logits is not None:
-            wrong = (logits.argmax(1) != labels).sum()
+            wrong = self._mistakes(logits, labels).sum()
             self.head = wrong if self.head is None else self.head + wrong
         if accuracies is not None:
             self.local.append((len(labels), accuracies))
 
+    def _mistakes(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return self.kind.mistakes(self.model.decide(scores), targets)
+
     def result(self) -> Evaluation:
         """Return the errors."""
-        errors = None if self.layers is None else tuple(map(self._percent, self.layers.tolist()))
+        errors = None if self.layers is None else tuple(map(self._error, self.layers.tolist()))
         accuracies: tuple[float | None, ...] | None = None
         if self.local:
             accuracies = tuple(self._accuracy(layer) for layer in range(len(self.local[0][1])))
-        elif errors is not None and not self.model.uses_negatives:
+        elif errors is not None and not self.model.uses_negatives and self.kind.unit == "%":
             accuracies = tuple(round(100 - error, 4) for error in errors)
         return Evaluation(
-            error=self._percent(int(self.wrong)),
+            error=self._error(float(self.wrong)),
             layer_errors=errors,
             layer_accuracies=accuracies,
             largest_goodness=None if self.largest is None else tuple(self.largest.tolist()),
-            head_error=None if self.head is None else self._percent(int(self.head)),
+            head_error=None if self.head is None else self._error(float(self.head)),
             samples=self.samples,
+            metric=self.kind.metric,
+            unit=self.kind.unit,
         )
 
-    def _percent(self, wrong: int) -> float:
-        return 100 * wrong / self.samples
+    def _error(self, total: float) -> float:
+        return self.kind.error(total, self.samples, self.outputs)
 
     def _accuracy(self, layer: int) -> float | None:
         parts = [(count, values[layer]) for count, values in self.local]
@@ -314,16 +342,18 @@ def _counts(model: Network) -> _Counts | _MemberCounts:
 def _checked_labels(model: Network, images: Tensor, labels: Tensor | None) -> Tensor:
     if labels is None:
         raise ValueError("data must have labels to be evaluated on, got none")
-    return model.check_labels(images, labels)
+    return model.check_targets(images, labels)
 
 
 def mean_record(records: Sequence[Any]) -> Any:
     """Return the means of records of equal structure; None where one of them has none.
 
     Args:
-        records: Numbers, or nested dictionaries and lists of them.
+        records: Numbers, or nested dictionaries and lists of them; texts are those of the first.
     """
     first = records[0]
+    if isinstance(first, str):
+        return first
     if any(record is None for record in records):
         return None
     if isinstance(first, Mapping):

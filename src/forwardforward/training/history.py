@@ -8,6 +8,7 @@ from typing import Any
 
 from forwardforward._utils.arguments import StrPath, checked
 from forwardforward._utils.files import replacing
+from forwardforward.targets.kind import measured
 
 __all__ = ["History"]
 
@@ -18,9 +19,10 @@ class History:
     A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry per layer, None for one that was not updated:
     ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
     ``learning_rate``, and ``parts``, the terms of a summed loss by name), ``head`` (``loss`` and ``accuracy`` of the
-    one-pass head, of a baseline those of the network, or None) and ``validation`` (see
+    one-pass head, of a baseline those of the network, or None; no accuracy for real values) and ``validation`` (see
     :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and ``separation`` are in units
-    of goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent. Figures of
+    of goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent; the validation's
+    ``metric`` and ``unit`` name its error. Figures of
     :class:`~forwardforward.Replicas` are means over the members, whose own are in ``members``.
 
     Args:
@@ -93,8 +95,17 @@ class History:
     def __repr__(self) -> str:
         """Return the number of epochs and the last validation error."""
         last = self.epochs[-1].get("validation") if self.epochs else None
-        error = "" if last is None else f", validation error {last['error']:.2f} %"
+        error = "" if last is None else f", {validation_text(last)}"
         return f"<History of {len(self)} epochs{error}>"
+
+
+def validation_text(record: Mapping[str, Any]) -> str:
+    """Return the error of validation data as text.
+
+    Args:
+        record: The record of the validation data.
+    """
+    return f"validation {measured(record['error'], record.get('metric', 'error'), record.get('unit', '%'))}"
 
 
 def numbers_of(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:

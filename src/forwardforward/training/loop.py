@@ -15,17 +15,18 @@ from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.plugins import calling
-from forwardforward.data.batching import Data, Pair, Source, source
+from forwardforward.data.batching import Data, Pair, Source, source, tensors_of
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import to_float
 from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult, check_groups
+from forwardforward.targets import RealValues, TargetScaling
 from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.divergence import StopOnDivergence, check_convergence
-from forwardforward.training.epoch import EpochState
+from forwardforward.training.epoch import EpochState, check_mixing
 from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
 from forwardforward.training.history import History
 from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
@@ -77,7 +78,8 @@ def fit(
 
     Args:
         model: An :class:`~forwardforward.FFSequential`, a baseline or :class:`~forwardforward.Replicas`.
-        train: Raw training data: :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data
+        train: Raw training data, with targets of the model's kind (:mod:`forwardforward.targets`):
+            :class:`~forwardforward.TensorData`, a pair of tensors or arrays, a map-style data
             set, or a ``DataLoader`` (which keeps its own batches and order). Tensors are moved to the device once. If
             the model's preprocessing standardizes and is not fitted yet, it is fitted on these data.
         validation: Labeled data of the same kinds, evaluated after each epoch; not the test set, if anything is chosen
@@ -100,7 +102,8 @@ def fit(
             networks and less gain in large ones, and memory grows with depth. On a CPU, convolutions are faster
             without. Not the default, since a resumed run must take the same form, and rounds differently in the other.
         augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``;
-            see :mod:`forwardforward.data`.
+            see :mod:`forwardforward.data`. :class:`~forwardforward.data.Mixup` and
+            :class:`~forwardforward.data.CutMix` change the targets with them.
         callbacks: Called after each epoch, in order; those that write checkpoints last.
         progress: Whether to show the progress on standard error: a bar in a terminal or notebook, else one line per
             epoch.
@@ -177,6 +180,7 @@ def fit(
     # A context of autocast around this call must not change the precision that `precision` names.
     with restored_global_generators(target), torch.autocast(target.type, enabled=False), products_in(precision, target):
         _prepare(state, data)
+        check_mixing(augment, network)
         if validation is not None:
             check_validation(network, validation)
         unevaluated = None
@@ -214,13 +218,38 @@ def _prepare(state: FitState, data: Source) -> None:
     model = state.model
     if not model.is_set_up:  # first, so that weights are drawn from the caller's random state
         model.prepare(data.some()[0], validate=False)
-    # Labels and indices are checked here and by the source, so that no step waits for the device.
-    data.check_labels(model.num_classes, warn_of_absent=model.uses_negatives and model.layers_classify)
+    # Targets and indices are checked here and by the source, so that no step waits for the device.
+    draws_labels = model.uses_negatives and model.layers_classify
+    data.check_targets(model.target_kind, model.num_classes, warn_of_absent=draws_labels)
     if model.preprocessing.needs_fit:
         seed_global_generators(state.seed, 0, "preprocessing")  # data sets may draw random numbers
         order = derive_generator(state.seed, 0, "preprocessing")
         model.preprocessing.fit(images for images, _ in data.batches(order))
+    if model.target_scaling is not None and model.target_scaling.needs_fit:
+        _fit_scaling(state, model.target_scaling, data)
     state.optimizer.attach(model)
+
+
+def _fit_scaling(state: FitState, scaling: TargetScaling, data: Source) -> None:
+    """Fit the scaling of real-valued targets on the training data."""
+    model, tensors = state.model, tensors_of(data)
+    if tensors is not None:
+        batches: Iterator[Pair] = iter([(tensors.inputs, tensors.targets)])
+    else:
+        seed_global_generators(state.seed, 0, "preprocessing")
+        batches = data.batches(derive_generator(state.seed, 0, "preprocessing"))
+    kind, outputs = model.target_kind, model.num_classes
+    targets = [kind.check(y, len(x), outputs) for x, y in batches if y is not None]
+    if not targets:
+        raise ValueError("train must have targets that are real numbers, got none")
+    scaling.fit(targets)
+    if isinstance(kind, RealValues) and (outside := kind.count_outside(scaling(torch.cat(targets)))):
+        warnings.warn(
+            f"train has {outside} of {sum(map(len, targets))} targets beyond the outer bins, which are {kind.low} and "
+            f"{kind.high} standard deviations from the mean; they are learned as if they were at these: set the loss's "
+            "low= and high=",
+            stacklevel=2,
+        )
 
 
 def _finish(state: FitState, record: dict[str, Any], validation: Data | None, progress: Progress) -> None:
@@ -349,7 +378,7 @@ class _Epoch:
         monitor = running.steps % self.monitor_every == 0 or name not in running.measured
         running.measured.add(name)
         if self.augment is not None:
-            images = running.augmented(_floating(images), self.augment)
+            images, labels = running.augmented((_floating(images), labels), self.augment, state.model)
         result = self.step(
             (images, labels),
             state.optimizer,

@@ -157,12 +157,17 @@ class MemberEpoch(EpochState):
             images = tensors.inputs.index_select(0, rows.flatten()).view(shape)
             yield images, None if tensors.targets is None else tensors.targets[rows]
 
-    def augmented(self, images: Tensor, augment: Callable[[Tensor, torch.Generator | None], Tensor]) -> Tensor:
-        """Return the augmented images of one batch, each member's by its own generator."""
-        generators = self.generators["augmentation"]
-        return torch.stack(
-            [checked_augmentation(augment, member, g) for member, g in zip(images, generators, strict=True)]
-        )
+    def augmented(
+        self, batch: Pair, augment: Callable[[Tensor, torch.Generator | None], Tensor], model: Network
+    ) -> Pair:
+        """Return one batch with augmented images, each member's by its own generator."""
+        images, targets = batch
+        members = []
+        for index, generator in enumerate(self.generators["augmentation"]):
+            of_member = images[index], None if targets is None else targets[index]
+            members.append(checked_augmentation(augment, of_member, generator, model))
+        labels = [labels for _, labels in members if labels is not None]
+        return torch.stack([augmented for augmented, _ in members]), torch.stack(labels) if labels else None
 
     def draws(self) -> dict[str, Any]:
         """Return the generators of a step, by the names of its arguments."""

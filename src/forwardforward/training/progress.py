@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from forwardforward.objectives import LocalLoss
 from forwardforward.step import StepResult
+from forwardforward.training.history import validation_text
 
 INTERVAL = 1.0  # seconds between readings of the figures, each of which waits for the device
 MOST_LAYERS = 4  # of more layers, the first and the last are shown
@@ -75,7 +76,7 @@ class Progress:
     def end_epoch(self, record: Mapping[str, Any]) -> None:
         """Show a completed epoch."""
         validation = record["validation"]
-        self._validation = "" if validation is None else f"validation error {validation['error']:.2f} %"
+        self._validation = "" if validation is None else validation_text(validation)
         if not self._bar_shown and not self._lines_shown:
             return
         figures = {index: layer for index, layer in enumerate(record["layers"]) if layer is not None}

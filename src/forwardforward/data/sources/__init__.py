@@ -12,6 +12,8 @@ from pathlib import Path
 
 from forwardforward._utils.arguments import StrPath, checked
 from forwardforward.data.sources.cifar import cifar10, cifar100
+from forwardforward.data.sources.diabetes import diabetes
+from forwardforward.data.sources.digit_pairs import digit_pairs
 from forwardforward.data.sources.digits import digits
 from forwardforward.data.sources.imdb import imdb
 from forwardforward.data.sources.mnist import fashion_mnist, mnist
@@ -25,6 +27,8 @@ __all__ = ["available", "load"]
 SOURCES: dict[str, Callable[[Path, bool], Splits]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
+    "diabetes": diabetes,
+    "digit-pairs": digit_pairs,
     "digits": digits,
     "fashion-mnist": fashion_mnist,
     "mnist": mnist,
@@ -53,6 +57,8 @@ def load(
                                        test samples
     ================= ================ ====================== ============================================
     ``digits``        (1, 8, 8)        1,077 / 360 / 360      fixed, stratified
+    ``digit-pairs``   (1, 8, 16)       2,000 / 500 / 500      of the splits of ``digits``
+    ``diabetes``      (10,)            264 / 89 / 89          fixed, stratified by the target
     ``mnist``         (1, 28, 28)      50,000/10,000/10,000   official test set; validation = the last
     ``fashion-mnist`` (1, 28, 28)      50,000/10,000/10,000   sixth of the official training images
     ``cifar10``       (3, 32, 32)      45,000/5,000/10,000    official test set; validation = the last
@@ -66,7 +72,9 @@ def load(
     ================= ================ ====================== ============================================
 
     Images are float32 in [0, 1]. CIFAR-10 and CIFAR-100 come from the binary or the pickled release, CIFAR-100 with its
-    100 fine labels. The named data sets have their official class names.
+    100 fine labels. The named data sets have their official class names. ``digit-pairs`` are two digits side by side
+    with 10 labels each, whether a digit is one of the two, and ``diabetes`` has real-valued targets and features in
+    their own units; see :mod:`forwardforward.targets`.
 
     In an ``.npz`` file, x has shape (N, D), (N, C, H, W), (N, H, W), which becomes (N, 1, H, W), or (N, H, W, C), which
     becomes (N, C, H, W): with at most 4 channels, and a height and width above 4. uint8 is divided by 255,
@@ -78,7 +86,7 @@ def load(
     Args:
         name: One of :func:`available`, or the path of an ``.npz`` file.
         data_dir: Folder of the downloaded data sets. Default: ``$FORWARDFORWARD_DATA`` if set, else
-            ``~/.cache/forwardforward``. Digits (part of scikit-learn) and ``.npz`` files do not use it.
+            ``~/.cache/forwardforward``. Data sets of scikit-learn (digits, diabetes) and ``.npz`` files do not use it.
         download: Whether to download missing files. Default: True if ``data_dir`` is None.
         representation: Converts texts to inputs. Default: :class:`~forwardforward.data.text.MeanVectors`.
         progress: Whether to show progress bars while reading texts and training word vectors.
