@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Pair, Source
+from forwardforward.losses import PairLoss
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.meters import EpochMeter
@@ -151,9 +152,16 @@ def figures_of_epoch(meter: EpochMeter, model: Network, optimizer: LocalOptimize
         if record is not None:
             record["largest_weight"] = _largest_weight(model.layers[index])
             record["learning_rate"] = rates.get(str(index))
+            record["thresholds"] = _thresholds(model.layers[index])
     return {"layers": layers, "head": meter.head()}
 
 
 def _largest_weight(layer: nn.Module) -> float | None:
     sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
     return float(torch.stack(sizes).max()) if sizes else None
+
+
+def _thresholds(layer: nn.Module) -> list[float] | None:
+    """Return the thresholds of a layer's pair loss for positive and negative samples, None if it has none."""
+    thresholds = (part.thresholds for part in layer.modules() if isinstance(part, PairLoss))
+    return next(([float(value) for value in pair] for pair in thresholds if pair is not None), None)

@@ -21,6 +21,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import to_float
 from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult, check_groups
+from forwardforward.training.activity import dead_units
 from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
@@ -320,12 +321,12 @@ class _Epoch:
             progress.update(result)
         _raise_interruption(state)
         state.unfinished = None
-        return {
-            "epoch": epoch + 1,
-            "seconds": running.seconds,
-            **running.record(state.model, state.optimizer),
-            "validation": None,
-        }
+        record = {"epoch": epoch + 1, "seconds": running.seconds, **running.record(state.model, state.optimizer)}
+        dead = dead_units(state.model, data)
+        for index, layer in enumerate(record["layers"]):
+            if layer is not None:
+                layer["dead_units"] = None if dead is None else dead[index]
+        return {**record, "validation": None}
 
     def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
         while self.state.interruption is None:
