@@ -130,9 +130,7 @@ def label_among_inputs(splits: Splits, generator: torch.Generator) -> Splits:
         name: appended(data, torch.randint(10, (len(data),), generator=generator))
         for name, data in (("validation", splits.validation), ("test", splits.test))
     }
-    return Splits(
-        "digits", appended(splits.train, splits.train.targets), **parts, num_classes=10, input_shape=(74,)
-    )
+    return Splits("digits", appended(splits.train, splits.train.targets), **parts, num_classes=10, input_shape=(74,))
 
 
 def _each(splits: Splits, change: Callable[[TensorData], TensorData]) -> Splits:

@@ -1,8 +1,8 @@
-"""Units that are the same for every sample, measured once per epoch."""
+"""What layers do beside learning, measured once per epoch: units that are always the same, and weights that move."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +13,13 @@ from forwardforward.data.batching import Source, tensors_of
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
 
-__all__ = ["dead_units"]
+__all__ = ["dead_units", "weight_changes", "weight_samples"]
 
 #: Enough that a unit of one sample in 30 is rarely taken for a dead one, and few enough to cost little.
 SAMPLES = 128
+
+#: Enough weights of a layer to estimate how far they move, and few enough to keep them for an epoch.
+WEIGHTS = 1024
 
 #: Range of a dead unit's activations, relative to the largest.
 TOLERANCE = 1e-6
@@ -59,3 +62,41 @@ def _appending(shares: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]
         shares.append((highest - lowest <= TOLERANCE * largest).float().mean())
 
     return hook
+
+
+@torch.no_grad()
+def weight_samples(model: Network) -> dict[str, Tensor]:
+    """Return a sample of each layer's weights, by the layer's index; none for replicas.
+
+    Args:
+        model: The network.
+    """
+    if isinstance(model, Replicas):
+        return {}
+    return {str(index): sample for index, layer in enumerate(model.layers) if (sample := _sample(layer)) is not None}
+
+
+def weight_changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[int, float]:
+    """Return the root mean square of the change of each layer's weights, relative to that of the weights before.
+
+    Args:
+        before: Samples of :func:`weight_samples`.
+        after: Later ones of the same network, which may have grown.
+    """
+    common = {name: values for name, values in after.items() if name in before and values.shape == before[name].shape}
+    if not common:
+        return {}
+    sizes = [before[name].square().mean().sqrt() for name in common]
+    steps = [(values - before[name].to(values.device)).square().mean().sqrt() for name, values in common.items()]
+    pairs = [(step, size.to(step.device)) for step, size in zip(steps, sizes, strict=True)]
+    ratios = torch.stack([torch.where(size > 0, step / size, size) for step, size in pairs])  # 0 for weights of zero
+    return dict(zip(map(int, common), ratios.tolist(), strict=True))
+
+
+def _sample(layer: nn.Module) -> Tensor | None:
+    """Return weights of a layer's largest parameter at even distances, None if it has none that is learned."""
+    parameters = [p for p in layer.parameters() if p.requires_grad and p.numel()]
+    if not parameters:
+        return None
+    weights = max(parameters, key=Tensor.numel).detach().flatten()
+    return weights[:: (len(weights) // WEIGHTS) | 1].float().clone()  # odd, to meet different columns of a matrix
