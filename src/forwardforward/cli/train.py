@@ -182,10 +182,10 @@ def _check_options(options: argparse.Namespace, run: Run) -> None:
             raise type(error)(f"--set {error}") from error
         field = name.split(".")[0]
         if changed.table().get(field) != recipe.table().get(field):
-            contradictions[f"--set {name}"] = recipe.table().get(field, "none"), text
+            contradictions[f"--set {name}={text}"] = recipe.table().get(field, "none"), ""
     for option, (old, new) in contradictions.items():
         raise ValueError(
-            f"{option} {_text(new)} contradicts the run in {run.folder}, which has {_text(old)}: "
+            f"{f'{option} {_text(new)}'.rstrip()} contradicts the run in {run.folder}, which has {_text(old)}: "
             "leave it out, or start another run with --out"
         )
 

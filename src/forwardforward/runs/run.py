@@ -563,8 +563,8 @@ class Run:
     def diagnose(self) -> list[Finding]:
         """Return the probable causes of a bad result, see :func:`~forwardforward.diagnostics.diagnose`.
 
-        The history is read, but neither the data set nor the checkpoint. Held-out errors are those of the validation split or, of a
-        finished run without it, those in the summary.
+        The history is read, but neither the data set nor the checkpoint. Held-out errors are those of the validation
+        split or, of a finished run without it, those in the summary.
 
         Raises:
             ValueError: If the run has no completed epoch, or a file in its folder is not that of a run.
