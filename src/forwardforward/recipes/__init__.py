@@ -6,6 +6,8 @@ A recipe consists of plug-ins and numbers, and makes a new model and new optimiz
     >>> data = recipe.splits("digits")
     >>> model = recipe.model(data.input_shape, data.num_classes)
     >>> history = recipe.fit(model, data.train, validation=data.validation, progress=False)
+
+:func:`set_fields` reads other values of its fields from text, as the command line does.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ class History:
     with the same activation for 128 training samples, and ``weight_change``, that of the weights in the epoch relative
     to their size), ``head`` (``loss`` and ``accuracy`` of the one-pass head, of a baseline those of the network, or
     None) and ``validation`` (see :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative``,
-    ``separation``, ``thresholds`` and ``scale`` are in units of goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent. Figures of
-    :class:`~forwardforward.Replicas` are means over the members, whose own are in ``members``.
+    ``separation``, ``thresholds`` and ``scale`` are in units of goodness. Accuracies of the training are shares from 0
+    to 1, those of the validation percent. Figures of :class:`~forwardforward.Replicas` are means over the members,
+    whose own are in ``members``.
 
     Args:
         epochs: Records to begin with.
