@@ -90,20 +90,23 @@ CASES: dict[str, tuple[str, tuple[int, ...], Callable[[], list[Finding]]]] = {
     ),
     "a threshold far above the scale": (
         "threshold", (0,),
-        lambda: diagnose(history({**PAIR, "accuracy": 0.6, "thresholds": [1e4, 1e4], "positive": 10100.0}, PAIR, errors=50)),
+        lambda: diagnose(history({**PAIR, "accuracy": 0.6, "thresholds": [1e4, 1e4], "positive": 10100.0}, PAIR)),
     ),
     "a threshold that is not reached": (
-        "threshold", (1,), lambda: diagnose(history(PAIR, {**PAIR, "accuracy": 0.5, "positive": 60.0, "negative": 59.0})),
+        "threshold", (1,),
+        lambda: diagnose(history(PAIR, {**PAIR, "accuracy": 0.5, "positive": 60.0, "negative": 59.0})),
     ),
     "a threshold that negatives exceed": (
-        "threshold", (0,), lambda: diagnose(history({**PAIR, "accuracy": 0.5, "positive": 190.0, "negative": 180.0}, PAIR)),
+        "threshold", (0,),
+        lambda: diagnose(history({**PAIR, "accuracy": 0.5, "positive": 190.0, "negative": 180.0}, PAIR)),
     ),
     "weights that jump": (
         "learning rate too high", (0,),
         lambda: diagnose(history({**CLASS, **STUCK, "weight_change": 3.0, "dead_units": 1.0}, errors=BAD)),
     ),
     "dead units": (
-        "dead units", (1,), lambda: diagnose(history(CLASS, {**CLASS, **STUCK, "dead_units": 1.0, "weight_change": 0.0})),
+        "dead units", (1,),
+        lambda: diagnose(history(CLASS, {**CLASS, **STUCK, "dead_units": 1.0, "weight_change": 0.0})),
     ),
     "label in the training inputs": (
         "label leak", (0,), lambda: diagnose(history({**CLASS, "accuracy": 0.99}, errors=BAD)),
@@ -307,5 +310,5 @@ def test_the_cause_of_most_spoiled_runs_is_named(spoiled: str, healthy: str, lea
         name: [benchmark.result(run, tmp_path / name / str(i)) for i, run in enumerate(getattr(spoilings, name))]
         for name in (spoiled, healthy)
     }
-    assert sum(row["right"] for row in rows[spoiled]) >= least
+    assert sum(row["right"] for row in rows[spoiled]) >= 8
     assert [row["found"] for row in rows[healthy]] == [[]] * len(rows[healthy])
