@@ -219,11 +219,11 @@ def test_a_unit_of_a_convolution_is_a_channel() -> None:
     torch.manual_seed(0)
     model = ff.FFSequential(
         ff.FFConv2d(1, 4, 3), goodness=ff.goodness.LearnedProjection(3, pool=ff.pooling.SpatialPool(1)),
-        loss=ff.losses.CrossEntropy(), input_shape=(1, 4, 2),
+        loss=ff.losses.CrossEntropy(), input_shape=(1, 4, 4),
     )  # fmt: skip
     with torch.no_grad():
         model.layers[0].block.bias[0] = -100.0
-    images = X.view(60, 1, 4, 2)
+    images = torch.cat([X, X], 1).view(60, 1, 4, 4)
     history = ff.fit(model, (images, Y), epochs=1, optimizer=ff.LocalOptimizer(torch.optim.SGD, lr=0.0), progress=False)
     assert history[-1]["layers"][0]["dead_units"] == 0.25
 

@@ -19,7 +19,7 @@ TEXTS = {
     "widths": ("30,20", "(30, 20)"),
     "goodness": ("ClassGroups(goodness=MeanActivation())", "ClassGroups(..., goodness=MeanActivation())"),
     "loss": ("SymBa(alpha=2.0)", "SymBa(alpha=2.0)"),
-    "normalization": ("BatchNorm(affine=True)", "BatchNorm(affine=True)"),
+    "normalization": ("RMSNorm(eps=0.5)", "RMSNorm(eps=0.5)"),
     "peer": ("PeerNormalization", "PeerNormalization(strength=0.03, decay=0.9)"),
     "label_encoder": ("Border", "Border"),
     "negatives": ("HardLabel", "HardLabel()"),
@@ -54,6 +54,12 @@ def test_every_field_that_takes_effect_can_be_set() -> None:
     assert recipe.baseline is ff.baselines.Backpropagation
     recipe = set_fields(get("imdb-bag"), {"representation": "NGrams(vocabulary=1000, longest=2, length=64)"})
     assert recipe.representation == ff.data.text.NGrams(vocabulary=1000, longest=2, length=64)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_table_of_a_recipe_can_be_read_again(name: str) -> None:
+    table = RECIPES[name].table()
+    assert set_fields(RECIPES[name], table).table() == table
 
 
 def test_factories_get_the_number_of_classes_and_options_of_optimizers_are_kept_for_later() -> None:

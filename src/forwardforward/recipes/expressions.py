@@ -21,6 +21,9 @@ __all__ = ["canonical", "evaluate"]
 #: Longest text, far above that of any recipe.
 LONGEST = 2000
 
+#: Of more names, a message lists none but a similar one.
+MOST_NAMES = 20
+
 #: Words of TOML and JSON beside Python's.
 CONSTANTS = {"true": True, "false": False, "none": None, "null": None}
 
@@ -126,7 +129,9 @@ class _Reader:
         kind = self._known(name, names)
         if not isinstance(kind, type):
             raise ValueError(f"it must be {name} without arguments, got {_shortened(node)}")
-        positional = [self.value(argument, self.nested) for argument in node.args]
+        # tables of recipes show what a factory is called with later as "..."
+        arguments = [item for item in node.args if not (isinstance(item, ast.Constant) and item.value is ...)]
+        positional = [self.value(argument, self.nested) for argument in arguments]
         keywords: dict[str, Any] = {}
         for keyword in node.keywords:
             if keyword.arg is None:
@@ -141,7 +146,9 @@ class _Reader:
 
     def _known(self, name: str, names: Mapping[str, Any]) -> Any:
         if name not in names:
-            listed = f"one of {', '.join(names)}" if names else "a number"
+            listed = (
+                "a number" if not names else f"one of {', '.join(names)}" if len(names) <= MOST_NAMES else "a plug-in"
+            )
             raise ValueError(f"it must be {listed}, got {name}{did_you_mean(name, names)}")
         return names[name]
 
