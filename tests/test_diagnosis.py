@@ -13,9 +13,9 @@ from torch import nn
 import forwardforward as ff
 from benchmarks.doctor import __main__ as benchmark
 from benchmarks.doctor import spoilings
-from forwardforward.diagnostics import CAUSES, Finding, diagnose
+from forwardforward.diagnostics import Finding, diagnose
 from forwardforward.diagnostics.diagnosis import EXPLAINED
-from forwardforward.diagnostics.rules import RULES
+from forwardforward.diagnostics.rules import CAUSES, RULES
 from forwardforward.training import Callback, FitState, History, TrainingDiverged
 
 EPOCHS = 10

@@ -35,7 +35,7 @@ class Spoiled:
     Args:
         name: Name of the run.
         recipe: Name of the recipe.
-        cause: The cause that the diagnosis should name first, see :data:`forwardforward.diagnostics.CAUSES`; None for a
+        cause: The cause that the diagnosis should name first, one of ``CAUSES`` in ``diagnostics/rules.py``; None for a
             healthy run, about which it should be silent.
         changes: Fields of the recipe that differ.
         data: Changes the data set; default: unchanged.

@@ -8,10 +8,9 @@ from forwardforward.diagnostics.distributions import goodness_distributions
 from forwardforward.diagnostics.maps import grad_cam
 from forwardforward.diagnostics.panels import curves
 from forwardforward.diagnostics.probes import layer_errors, probe
-from forwardforward.diagnostics.rules import CAUSES, Finding
+from forwardforward.diagnostics.rules import Finding
 
 __all__ = [
-    "CAUSES",
     "Finding",
     "curves",
     "diagnose",

@@ -52,7 +52,7 @@ class Finding:
     """A probable cause of a bad result.
 
     Args:
-        cause: One of :data:`CAUSES`.
+        cause: One of the causes that :doc:`/diagnosing` describes.
         layers: Indices of the layers concerned; empty for the whole network.
         text: What in the history speaks for it, with the numbers.
         remedy: What to change.
