@@ -205,6 +205,8 @@ def _new_run(options: argparse.Namespace) -> Run:
     changes = assignments(options.set)
     if "representation" not in changes:
         _check_texts(recipe, data)
+    elif vectors is not None:
+        raise ValueError("--vectors and --set representation=... must not both be given")
     try:
         recipe = recipe.with_vectors(vectors)
     except ValueError as error:
@@ -275,12 +277,10 @@ def _check_model(run: Run, origin: str) -> None:
     except InputShapeError as error:
         raise ValueError(f"data {Path(config.data).name} do not fit recipe {config.recipe}: {error}") from error
     except (ValueError, TypeError) as error:
-        if config.changes:
-            changes = " ".join(f"--set {shlex.quote(f'{name}={text}')}" for name, text in config.changes.items())
-            raise ValueError(f"{changes} does not fit recipe {config.recipe} here: {one_line(error)}") from error
+        changes = "".join(f" --set {shlex.quote(f'{name}={text}')}" for name, text in config.changes.items())
         raise ValueError(
-            f"--widths {_text(config.widths)}{origin} do not fit recipe {config.recipe} on data with "
-            f"{run.splits().num_classes} classes: {error}"
+            f"--widths {_text(config.widths)}{origin}{changes} do not fit recipe {config.recipe} on data with "
+            f"{run.splits().num_classes} classes: {one_line(error)}"
         ) from error
 
 
