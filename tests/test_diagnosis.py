@@ -144,6 +144,12 @@ def test_a_cause_is_named_with_its_layers(name: str) -> None:
     assert any(character.isdigit() for character in first.text) or cause == "divergence"
 
 
+def test_first_layers_may_be_worse_than_later_ones() -> None:
+    first = {**CLASS, "accuracy": lambda t: 0.15 + 0.15 * t}
+    assert causes(history(first, CLASS)) == []
+    assert causes(history(CLASS, first)) == ["stalled layer"]
+
+
 def test_every_cause_has_a_rule_and_a_case() -> None:
     assert {cause for cause, _, _ in CASES.values()} == set(CAUSES) == {case.cause for case in spoilings.FIRST}
     assert len(RULES) == len(CAUSES)

@@ -235,10 +235,12 @@ def stalled_layer(run: Symptoms) -> Finding | None:
     """A layer does not learn while others do, or has become worse."""
     best = max((layer.skill for layer in run.layers), default=0.0)
     layers, parts = [], []
-    for layer in run.layers:
+    for number, layer in enumerate(run.layers):
         if len(run.layers) < 2 or best < 0.5 or _is_dead(layer):
             continue
-        behind = layer.skill < 0.4 * best
+        # The first layers of a deep network are worse than later ones without being at fault.
+        earlier = max((other.skill for other in run.layers[:number]), default=0.0)
+        behind = layer.skill < 0.05 or layer.skill < 0.4 * earlier
         worse = max(layer.skills) - layer.skill > 0.2
         if not behind and not worse:
             continue
