@@ -118,7 +118,7 @@ def test_a_file_sets_options_and_fields_below_those_of_the_command_line(fails: C
     ("arguments", "words"),
     [
         (["trian"], "must be one of train, predict, evaluate, doctor, recipes, got 'trian': did you mean 'train'?"),
-        (["train", "--widhts", "5"], "unrecognized arguments: --widhts 5: did you mean '--widths'?"),
+        (["train", "--widhts", "5"], "unrecognized arguments: --widhts: did you mean '--widths'?"),
         (["evaluate", "run", "--jsn"], "did you mean '--json'?"),
         (["train", "--precision", "bf61"], "must be one of float32, tf32, bf16, got 'bf61': did you mean 'bf16'?"),
         (["train", "fasion-mnist"], "did you mean 'fashion-mnist'?"),
@@ -143,7 +143,10 @@ def test_errors_suggest_similar_names_and_leave_no_run(
 
 
 def test_results_name_unfinished_runs_and_runs_with_validation(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", npz(), "--recipe", "mono", *QUICK, "--validation", "--out", "run"]) == 0
+    options = ["--validation", "--precision", "tf32", "--out", "run"]
+    assert main(["train", npz(), "--recipe", "mono", *QUICK, *options]) == 0
+    assert config()["precision"] == "tf32"
+    assert torch.get_float32_matmul_precision() == "highest"
     assert "mono on own.npz, trained with --validation: validation error" in capsys.readouterr().out
     Path("run/config.json").write_text(json.dumps({**config(), "epochs": 5}))  # as a killed run leaves it
     assert main(["evaluate", "run"]) == 0
@@ -171,12 +174,6 @@ def test_more_epochs_are_written_only_when_the_checkpoint_was_accepted(fails: Ca
     save_checkpoint("run/checkpoint.pt", content)
     assert main(["train", "--resume", "run", "--epochs", "3", "--no-progress"]) == 0
     assert (config()["epochs"], config()["table"]["epochs"]) == (3, "3")
-
-
-def test_tf32_is_a_precision_of_runs() -> None:
-    assert main(["train", npz(), "--recipe", "mono", *QUICK, "--precision", "tf32", "--out", "run"]) == 0
-    assert config()["precision"] == "tf32"
-    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_the_doctor_names_causes_with_numbers(fails: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

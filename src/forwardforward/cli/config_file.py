@@ -64,7 +64,7 @@ def _option(name: str, action: argparse.Action, value: Any) -> list[str]:
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, got {describe(value)}")
-        return action.option_strings[:1] if value else []
+        return list(action.option_strings[:1]) if value else []
     if isinstance(value, list) and all(isinstance(item, int) for item in value):
         value = ",".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -94,8 +94,9 @@ class Symptoms:
     @property
     def chance_error(self) -> float | None:
         """Error of the most frequent class in percent, None if the number of classes is unknown."""
-        if self.class_counts is not None and sum(self.class_counts):
-            return 100 * (1 - max(self.class_counts) / sum(self.class_counts))
+        samples = 0 if self.class_counts is None else sum(self.class_counts)
+        if self.class_counts is not None and samples:
+            return 100 * (1 - max(self.class_counts) / samples)
         return None if self.num_classes is None else 100 * (1 - 1 / self.num_classes)
 
     @property
