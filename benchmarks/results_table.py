@@ -12,7 +12,8 @@ Words in the first line select runs: `<!-- results:begin hinton, symba -->` thos
 `<!-- results:begin by need -->` one for each of `NEEDS`.
 
 The summaries are benchmarks/results/*.json, each a copy of a run's summary.json; other files there are ignored. Seeds
-of the same recipe, widths, data set and number of epochs form one row.
+of the same recipe, widths, data set and number of epochs form one row. Unfinished runs and errors on validation data
+are marked as such, and do not appear in the table by need.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes per s
 
 
 def read(folder: Path) -> list[Summary]:
-    """Return the summaries in a folder that measured the test set."""
+    """Return the summaries in a folder."""
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return [content for content in contents if isinstance(content, dict) and content.get("test_error") is not None]
+    return [content for content in contents if isinstance(content, dict) and _has_error(content)]
 
 
 def render(summaries: Iterable[Summary]) -> str:
@@ -98,10 +99,11 @@ def render_recipes(summaries: Iterable[Summary], recipes: list[str]) -> str:
 
 def render_needs(summaries: Iterable[Summary]) -> str:
     """Return the table by need, with the longest run of each recipe on its data set."""
-    groups = _groups(summaries)
+    finished = [run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run)]
+    groups = _groups(finished)
     rows = []
     for need, recipe, data in NEEDS:
-        candidates = [runs for (*key, _, _), runs in groups.items() if key == [data, recipe]]
+        candidates = [runs for key, runs in groups.items() if key[:2] == (data, recipe)]
         row = [need, f"`{recipe}`", data]
         if candidates:
             runs = max(candidates, key=lambda runs: int(runs[0]["epochs"]))
@@ -114,10 +116,25 @@ def render_needs(summaries: Iterable[Summary]) -> str:
     return _table(NEED_COLUMNS, rows)
 
 
-def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int], list[Summary]]:
+def _has_error(content: dict[str, Any]) -> bool:
+    return "test_error" in content and (content["test_error"] is not None or _measured_on(content) == "validation")
+
+
+def _measured_on(run: Summary) -> str:
+    """Return "test" or "validation"; summaries of the first runs do not contain it."""
+    return str(run.get("measured_on", "test"))
+
+
+def is_unfinished(run: Summary) -> bool:
+    """Return whether a run was trained for fewer epochs than it was planned for."""
+    return bool(run["epochs"] < run.get("planned_epochs", run["epochs"]))
+
+
+def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str, bool], list[Summary]]:
     groups = defaultdict(list)
     for run in summaries:
-        groups[run["data"], run["recipe"], shortened(run["widths"]), run["epochs"]].append(run)
+        key = run["data"], run["recipe"], shortened(run["widths"]), run["epochs"]
+        groups[(*key, _measured_on(run), is_unfinished(run))].append(run)
     return groups
 
 
@@ -149,14 +166,21 @@ def _row(runs: list[Summary]) -> list[str]:
         first["recipe"],
         widths,
         first["data"],
-        str(first["epochs"]),
+        f"{first['epochs']} of {first['planned_epochs']}, unfinished" if is_unfinished(first) else str(first["epochs"]),
         ", ".join(map(str, seeds)),
-        _spread([run["test_error"] for run in runs]),
+        _error(runs),
         _spread([run["head_error"] for run in runs]),
         next(filter(None, reported), ""),
         f"{statistics.mean(run['seconds'] for run in runs) / 60:.1f}",
         f"`{_command(first['command'], len(seeds))}`",
     ]
+
+
+def _error(runs: list[Summary]) -> str:
+    """Return the test error, or the error on the validation data that was measured in its place."""
+    if _measured_on(runs[0]) == "test":
+        return _spread([run["test_error"] for run in runs])
+    return f"{_spread([run['validation_error'] for run in runs])} (validation)"
 
 
 def _spread(values: list[float | None]) -> str:

@@ -53,6 +53,16 @@ def test_other_lengths_and_widths_are_other_rows() -> None:
     assert sorted(row[7] for row in rows) == ["", "1.36 (Hinton 2022)", "1.47 (Hinton's code)"]
 
 
+def test_unfinished_runs_and_validation_errors_are_marked_and_meet_no_need() -> None:
+    unfinished = summary(epochs=3, planned_epochs=60, test_error=9.0)
+    validation = summary(measured_on="validation", test_error=None, validation_error=1.25)
+    rows = {row[3]: row[5] for row in cells(results_table.render([unfinished, validation]))}
+    assert rows == {"3 of 60, unfinished": "9.00", "60": "1.25 (validation)"}
+    assert len(cells(results_table.render([unfinished, validation, summary(epochs=3), summary()]))) == 4
+    rows = {row[1]: row[3] for row in cells(results_table.render_needs([unfinished, validation]))}
+    assert rows["`hinton`"] == "not yet run"
+
+
 def test_a_seed_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="seed twice"):
         results_table.render([summary(), summary()])

@@ -186,11 +186,32 @@ def test_elsewhere_each_epoch_is_one_line(capsys: pytest.CaptureFixture[str]) ->
     assert len(lines) == 2
     losses = " ".join(f"{layer['loss']:.3g}" for layer in history[1]["layers"])
     accuracies = " ".join(f"{100 * layer['accuracy']:.1f}" for layer in history[1]["layers"])
-    error = f"{history[1]['validation']['error']:.2f}"
-    assert lines[1].startswith(f"epoch 2/2: loss {losses}, accuracy {accuracies} %, validation error {error} %, ")
+    validation = history[1]["validation"]
+    errors = " ".join(f"{error:.1f}" for error in validation["layer_errors"])
+    shown = f"validation error {validation['error']:.2f} % (layers {errors}), "
+    assert lines[1].startswith(f"epoch 2/2: loss {losses}, accuracy {accuracies} %, {shown}")
     model = ff.baselines.Backpropagation(ff.FFLinear(16, 24), num_classes=3)
     history = fit(model, data(), epochs=1, progress=True)
     assert f"epoch 1/1: loss {history[0]['head']['loss']:.3g}, accuracy" in capsys.readouterr().err
+
+
+def test_a_line_names_every_layer_and_a_bar_the_first_and_the_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = {"loss": 0.5, "accuracy": 0.25}
+    record = {"epoch": 1, "seconds": 1.0, "head": None, "layers": [{**layer, "loss": i + 0.5} for i in range(6)]}
+    errors = {"error": 9.0, "layer_errors": [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]}
+    with Progress(1, 1, 0, show=True) as progress:
+        progress.end_epoch({**record, "validation": errors})
+    line = capsys.readouterr().err
+    assert "loss 0.5 1.5 2.5 3.5 4.5 5.5, accuracy 25.0 25.0 25.0 25.0 25.0 25.0 %" in line
+    assert "validation error 9.00 % (layers 10.0 11.0 12.0 13.0 14.0 15.0)" in line
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with Progress(1, 1, 0, show=True) as progress:
+        progress.end_epoch({**record, "validation": errors})
+    assert "loss 0.5 ... 5.5, accuracy 25.0 ... 25.0 %" in terminal.getvalue()
+    assert "(layers 10.0 ... 15.0)" in terminal.getvalue()
 
 
 def test_the_bar_reads_the_device_once_per_second(monkeypatch: pytest.MonkeyPatch) -> None:

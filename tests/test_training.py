@@ -213,6 +213,7 @@ def test_the_history_records_every_layer() -> None:
         assert set(layer) == {
             *("loss", "positive", "negative", "separation", "accuracy", "gradient_norm"),
             *("largest_weight", "learning_rate", "parts"),
+            *("thresholds", "scale", "chance", "dead_units", "weight_change"),
         }
         assert layer["separation"] == pytest.approx(layer["positive"] - layer["negative"])
     assert set(record["head"]) == {"loss", "accuracy"}

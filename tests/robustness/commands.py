@@ -166,13 +166,15 @@ VALUES = (
 OPTIONS: dict[str, tuple[str, ...]] = {
     "train": ("data", "--recipe", "--epochs", "--batch-size", "--widths", "--seed", "--data-dir", "--vectors", "--out",
               "--device",
-              "--precision", "--threads", "--resume", "--unknown"),
+              "--precision", "--threads", "--resume", "--set", "--config", "--unknown"),
     "evaluate": ("folder", "--data-dir", "--device", "--batch-size", "--unknown"),
     "predict": ("folder", "inputs", "--out", "--batch-size", "--device", "--unknown"),
+    "doctor": ("folder", "--unknown"),
     "recipes": ("name", "--unknown"),
 }  # fmt: skip
 BASE = {
     "train": TRAIN, "evaluate": ["evaluate", "run", "--json"], "predict": ["predict", "run", "inputs.npy"],
+    "doctor": ["doctor", "run", "--json"],
     "recipes": ["recipes"],
 }  # fmt: skip
 FLAGS = (

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from forwardforward.cli.options import bounded, choose_device
-from forwardforward.cli.report import print_errors
+from forwardforward.cli.report import headline, print_errors
 from forwardforward.runs import Run
 
 
@@ -34,6 +34,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         "finished": done >= config.epochs,
         "epochs_done": done,
         "epochs": config.epochs,
+        "trained_on": "training split" if run.holds_out else "all training images",
         "measured_on": "test",
         "test_error": result.error,
     }
@@ -42,7 +43,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(figures))
     else:
-        print_errors(figures)
+        print_errors(figures, headline(config, done))
 
 
 def warn_unfinished(done: int, epochs: int) -> None:

@@ -4,20 +4,48 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
 
 from forwardforward._utils.checks import check_device
+from forwardforward._utils.suggestions import did_you_mean
+from forwardforward.recipes.expressions import canonical
 from forwardforward.runs import Run
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports errors on one line, without the usage."""
+    """An argument parser that reports errors on one line, without the usage, and suggests similar names.
+
+    Attributes:
+        source: File whose content is parsed in place of the command line; errors are raised with its name.
+    """
+
+    source: str | None = None
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+        message = " ".join(message.split())
+        if self.source is not None:
+            raise ValueError(f"{self.source}: {message}")
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words, and report unknown options by the command that does not take them."""
+        values, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None:
+            option = unknown[0].split("=")[0]
+            self.error(
+                f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(option, self._option_string_actions)}"
+            )
+        return values, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(name) for name in action.choices]
+            raise argparse.ArgumentError(
+                action, f"must be one of {', '.join(names)}, got {value!r}{did_you_mean(str(value), names)}"
+            )
 
 
 def bounded(kind: type[int] | type[float], lowest: float, highest: float = 2**31 - 1) -> Callable[[str], Any]:
@@ -61,3 +89,24 @@ def choose_device(name: str | None, run: Run | None = None) -> str:
         check_device(run.config.device, f"--device, by default that of {run.folder / 'config.json'},")
         return run.config.device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def assignments(words: Sequence[str] | None) -> dict[str, str]:
+    """Return the fields and texts of ``FIELD=VALUE``; of several for one field, the last.
+
+    Args:
+        words: The words after each ``--set``; None for none.
+
+    Raises:
+        ValueError: If a word has no name or no value, or the value cannot be read.
+    """
+    texts: dict[str, str] = {}
+    for word in words or ():
+        name, equals, text = word.partition("=")
+        if not (name.strip() and equals and text.strip()):
+            raise ValueError(f"--set must be FIELD=VALUE, such as lr=0.01, got {word!r}")
+        try:
+            texts[name.strip().replace("-", "_")] = canonical(text)
+        except ValueError as error:
+            raise ValueError(f"--set {name.strip()}: {error}") from error
+    return texts

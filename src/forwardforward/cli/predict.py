@@ -49,6 +49,8 @@ def _predict(options: argparse.Namespace) -> None:
     run = Run.open(options.folder)
     model = run.load(choose_device(options.device))
     warn_unfinished(run.epochs_done, run.config.epochs)
+    if run.config.validation:
+        print("trained with --validation, without the validation split", file=sys.stderr)
     if run.reads_text:
         inputs = text_inputs(options.inputs, run.text_encoder())
     else:

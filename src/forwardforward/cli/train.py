@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,22 @@ from typing import Any
 import torch
 
 from forwardforward._utils.checks import InputShapeError, TargetKindError
-from forwardforward.cli.options import bounded, choose_device, widths
-from forwardforward.cli.report import print_errors
+from forwardforward._utils.plugins import one_line
+from forwardforward._utils.suggestions import did_you_mean
+from forwardforward.cli.config_file import words_of_file
+from forwardforward.cli.options import Parser, assignments, bounded, choose_device, widths
+from forwardforward.cli.report import headline, print_errors
 from forwardforward.data import available
 from forwardforward.data.sources import TEXT_SOURCES
-from forwardforward.recipes import RECIPES, Recipe, get
+from forwardforward.recipes import RECIPES, Recipe, get, set_fields
 from forwardforward.recipes.architectures import Dense
 from forwardforward.runs import Run, RunConfig, differences
 
 #: Default recipes of data sets for which ``hinton`` does not work.
 DEFAULT_RECIPES = {"diabetes": "ordinal", "digit-pairs": "multi-label", "imdb": "imdb-bag"}
+
+#: Fields of a recipe that have options of their own.
+SIZES = ("widths", "epochs", "batch_size")
 
 #: Options that must match the configuration of a resumed run.
 FIXED = (
@@ -36,7 +42,7 @@ FIXED = (
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("train", help="train a recipe on a data set, in a run folder")
-    parser.set_defaults(action=_train, reduce="--widths or --batch-size")
+    parser.set_defaults(action=_train, reduce="--widths or --batch-size", parser=parser)
     add = parser.add_argument
     add("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz file (default: digits)")
     add(
@@ -59,7 +65,14 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("--vectors", metavar="FILE", help="word2vec or GloVe file, for text recipes (default: vectors are trained)")
     add("--out", metavar="RUN", help="run folder (default: runs/DATA-RECIPE-SEED)")
     add("--device", help="cpu, cuda, ... (default: a GPU if available; with --resume: the run's)")
-    add("--precision", choices=("float32", "bf16"), help="compute precision (default: float32)")
+    add("--precision", choices=("float32", "tf32", "bf16"), help="compute precision (default: float32)")
+    add(
+        "--set",
+        metavar="FIELD=VALUE",
+        action="append",
+        help="another value of a recipe's field, such as lr=0.01 or 'loss=SymBa(alpha=2.0)'; may be repeated",
+    )
+    add("--config", metavar="FILE", help="TOML file with options and fields; those on the command line have priority")
     add(
         "--compile",
         action="store_true",
@@ -90,6 +103,8 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    if options.config is not None:
+        options = _with_file(options)
     run = _new_run(options) if options.resume is None else _resumed_run(options)
     try:
         summary = run.train(
@@ -109,11 +124,28 @@ def _train(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(summary))
     else:
-        print_errors(summary)
+        print_errors(summary, headline(run.config, summary["epochs"]))
         minutes, seconds = divmod(round(summary["seconds"]), 60)
         print(f"{summary['epochs']} epochs in {minutes}:{seconds:02d} min, {summary['parameters']:,} parameters")
         print(f"summary: {run.folder / 'summary.json'}")
     print(note, file=sys.stderr if options.json else sys.stdout)
+
+
+def _with_file(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options together with those of the configuration file, below those of the command line."""
+    parser: Parser = options.parser
+    words = words_of_file(options.config, parser)
+    parser.source = options.config
+    try:
+        parser.parse_args(words)  # for errors that name the file
+    finally:
+        parser.source = None
+    if options.data is not None and words and not words[0].startswith("--"):
+        del words[0]
+    command, *others = _without(options.words, "--config")
+    return parser.parse_args(
+        [*words, *others], argparse.Namespace(**{**vars(options), "set": None, "words": [command, *words, *others]})
+    )
 
 
 def _resumed_run(options: argparse.Namespace) -> Run:
@@ -131,8 +163,7 @@ def _resumed_run(options: argparse.Namespace) -> Run:
                 "has completed"
             )
         run.check_recipe()
-        run.splits(progress=not options.no_progress)  # an error must not leave the new number in the folder
-        run.set_epochs(options.epochs)
+        run.set_epochs(options.epochs, write=False)  # only a training that begins leaves the new number in the folder
     run.config = replace(run.config, device=choose_device(options.device, run))
     return run
 
@@ -145,10 +176,19 @@ def _check_options(options: argparse.Namespace, run: Run) -> None:
     for name in settings.keys() & {"data", "data_dir", "vectors"}:
         settings[name] = _absolute(settings[name])
     saved = {name: value for name, value in vars(run.config).items() if name in settings}
-    for name, (old, new) in differences(saved, settings).items():
-        option = "data" if name == "data" else "--" + name.replace("_", "-")
+    contradictions = {_option(name): pair for name, pair in differences(saved, settings).items()}
+    recipe = run.recipe
+    for name, text in assignments(options.set).items():
+        try:
+            changed = set_fields(recipe, {name: text})
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"--set {error}") from error
+        field = name.split(".")[0]
+        if changed.table().get(field) != recipe.table().get(field):
+            contradictions[f"--set {name}={text}"] = recipe.table().get(field, "none"), ""
+    for option, (old, new) in contradictions.items():
         raise ValueError(
-            f"{option} {_text(new)} contradicts the run in {run.folder}, which has {_text(old)}: "
+            f"{f'{option} {_text(new)}'.rstrip()} contradicts the run in {run.folder}, which has {_text(old)}: "
             "leave it out, or start another run with --out"
         )
 
@@ -156,27 +196,31 @@ def _check_options(options: argparse.Namespace, run: Run) -> None:
 def _new_run(options: argparse.Namespace) -> Run:
     data = options.data or "digits"
     if data not in available() and not data.endswith(".npz"):
-        nearest = difflib.get_close_matches(data.lower(), available(), n=1)
-        hint = f": did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}{hint}"
+            f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}"
+            f"{did_you_mean(data, available())}"
         )
     name = options.recipe or DEFAULT_RECIPES.get(data, "hinton")
     vectors = os.path.abspath(options.vectors) if options.vectors else None
     if vectors is not None and not os.path.isfile(vectors):
         raise FileNotFoundError(f"--vectors: there is no file {options.vectors}")
     recipe = get(name).for_dataset(data)
-    _check_texts(recipe, data)
+    changes = assignments(options.set)
+    if "representation" not in changes:
+        _check_texts(recipe, data)
+    elif vectors is not None:
+        raise ValueError("--vectors and --set representation=... must not both be given")
     try:
         recipe = recipe.with_vectors(vectors)
     except ValueError as error:
         raise ValueError(f"--{error}") from error
-    sizes = {name: vars(options)[name] for name in ("widths", "epochs", "batch_size")}
-    recipe = recipe.replace(**{name: value for name, value in sizes.items() if value is not None})
+    recipe = _changed(recipe, options, changes)
+    _check_texts(recipe, data)
     seed = options.seed or 0
     config = RunConfig.from_recipe(
         recipe,
         data=_absolute(data),
+        changes={name: text for name, text in changes.items() if name not in SIZES},
         seed=seed,
         data_dir=_absolute(options.data_dir) if options.data_dir else None,
         device=choose_device(options.device),
@@ -185,7 +229,8 @@ def _new_run(options: argparse.Namespace) -> Run:
         compile=bool(options.compile),
         vectors=vectors,
         validation=bool(options.validation),
-        command=" ".join(["python -m forwardforward", *_without_paths(options.words)]),
+        # the folders are specific to the user
+        command=f"python -m forwardforward {shlex.join(_without(options.words, '--data-dir', '--out'))}",
     )
     run = Run(options.out or _free_folder(Path("runs") / f"{Path(data).stem}-{name}-{seed}"), config)
     try:
@@ -194,9 +239,21 @@ def _new_run(options: argparse.Namespace) -> Run:
         raise FileExistsError(f"--out {error}; choose another --out") from None
     # Read the data and make the model before the folder, so that an error in data or widths leaves no folder behind.
     run.splits(progress=not options.no_progress)
-    _check_model(run, "" if options.widths else " (the default)")
+    _check_model(run, "" if options.widths or "widths" in changes else " (the default)")
     run.begin()
     return run
+
+
+def _changed(recipe: Recipe, options: argparse.Namespace, changes: Mapping[str, str]) -> Recipe:
+    """Return the recipe with the options' sizes and fields."""
+    for name in SIZES:
+        if name in changes and vars(options)[name] is not None:
+            raise ValueError(f"{_option(name)} and --set {name}={changes[name]} must not both be given")
+    sizes = {name: vars(options)[name] for name in SIZES if vars(options)[name] is not None}
+    try:
+        return set_fields(recipe, changes).replace(**sizes)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"--set {error}") from error
 
 
 def _check_texts(recipe: Recipe, data: str) -> None:
@@ -219,12 +276,14 @@ def _check_model(run: Run, origin: str) -> None:
     try:
         model = run.model()
         run.recipe.schedule(len(model.layers), 0, 0, config.epochs)
+        run.recipe.local_optimizer().attach(model)
     except (InputShapeError, TargetKindError) as error:
         raise ValueError(f"data {Path(config.data).name} do not fit recipe {config.recipe}: {error}") from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
+        changes = "".join(f" --set {shlex.quote(f'{name}={text}')}" for name, text in config.changes.items())
         raise ValueError(
-            f"--widths {_text(config.widths)}{origin} do not fit recipe {config.recipe} on data with "
-            f"{run.splits().num_classes} classes: {error}"
+            f"--widths {_text(config.widths)}{origin}{changes} do not fit recipe {config.recipe} on data with "
+            f"{run.splits().num_classes} classes: {one_line(error)}"
         ) from error
 
 
@@ -239,18 +298,25 @@ def _absolute(path: str) -> str:
     return path if path in available() else os.path.abspath(path)
 
 
+def _option(name: str) -> str:
+    """Return the option of a setting."""
+    return "data" if name == "data" else "--" + name.replace("_", "-")
+
+
 def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _without_paths(words: list[str]) -> Iterator[str]:
-    """Yield the words of the command without ``--data-dir`` and ``--out``, whose folders are specific to the user."""
+def _without(words: list[str], *options: str) -> list[str]:
+    """Return the words of a command without some options and their values."""
+    remaining = []
     skip = False
     for word in words:
-        if skip or word in ("--data-dir", "--out"):
+        if skip or word in options:
             skip = not skip
-        elif not word.startswith(("--data-dir=", "--out=")):
-            yield word
+        elif not word.startswith(tuple(f"{option}=" for option in options)):
+            remaining.append(word)
+    return remaining
 
 
 def _free_folder(folder: Path) -> Path:

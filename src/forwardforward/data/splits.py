@@ -95,6 +95,12 @@ class Splits:
         both = TensorData.concatenate(self.train, self.validation)
         return both if self.file_order is None else both[self.file_order]
 
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Number of training samples of each class; None without labels."""
+        targets = self.train.targets
+        return None if targets is None else tuple(torch.bincount(targets, minlength=self.num_classes).tolist())
+
     @functools.cached_property
     def digest(self) -> str:
         """Digest of the inputs and labels, by which other data of the same size are noticed.

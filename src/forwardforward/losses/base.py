@@ -35,6 +35,11 @@ class PairLoss(Plugin, nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def thresholds(self) -> tuple[float | Tensor, float | Tensor] | None:
+        """Goodness above which positive and below which negative samples are right; None: only their order counts."""
+        return None
+
     def accuracy(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the share of correct decisions: here, of pairs with more goodness for the positive sample.
 

@@ -99,6 +99,11 @@ class Threshold(PairLoss):
             value = value * self.factor
         return value if self.log_factor is None else value * self.log_factor.exp()
 
+    @property
+    def thresholds(self) -> tuple[float | Tensor, float | Tensor]:
+        """The threshold, for positive and for negative samples."""
+        return self.threshold, self.threshold
+
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the loss of the pairs, both of shape ``(batch, ...)``."""
         theta, t = self.threshold, self.temperature
@@ -224,6 +229,11 @@ class TwoThreshold(PairLoss):
         if self._penalty:
             loss = loss + self._penalty * positive.reshape(len(positive), -1).norm(dim=1).mean()
         return loss
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """The layer's thresholds for positive and for negative samples."""
+        return self._positive, self._negative
 
     def accuracy(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the share of samples on the correct side of their own threshold."""

@@ -61,6 +61,8 @@ class PairObjective(Objective):
             )
         self.goodness = goodness
         self.loss = loss
+        #: Goodness of a sample whose activations all have magnitude one; None if unknown. The layer's setup sets it.
+        self.scale: float | None = None
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the loss over the pairs of ``batch``."""
@@ -112,4 +114,5 @@ class PairObjective(Objective):
                 scale = float(self.goodness.scale(features))
             except NotImplementedError:
                 scale = None
+        self.scale = scale
         setup_plugin(self.loss, replace(spec, scale=scale), "loss")

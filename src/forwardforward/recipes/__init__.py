@@ -6,19 +6,22 @@ A recipe consists of plug-ins and numbers, and makes a new model and new optimiz
     >>> data = recipe.splits("digits")
     >>> model = recipe.model(data.input_shape, data.num_classes)
     >>> history = recipe.fit(model, data.train, validation=data.validation, progress=False)
+
+:func:`set_fields` reads other values of its fields from text, as the command line does.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
 
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, targets, text, trifecta
 from forwardforward.recipes.contrastive import ContrastiveObjective
+from forwardforward.recipes.fields import plugin_names, set_fields
 from forwardforward.recipes.recipe import Recipe
 
-__all__ = ["RECIPES", "ContrastiveObjective", "Recipe", "get"]
+__all__ = ["RECIPES", "ContrastiveObjective", "Recipe", "get", "plugin_names", "set_fields"]
 
 #: The recipes by name.
 RECIPES: dict[str, Recipe] = {
@@ -42,7 +45,6 @@ def get(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    nearest = difflib.get_close_matches(name.lower(), RECIPES, n=1)
-    if nearest:
-        raise ValueError(f"recipe must be the name of a recipe, got {name!r}: did you mean {nearest[0]!r}?")
+    if hint := did_you_mean(name, RECIPES):
+        raise ValueError(f"recipe must be the name of a recipe, got {name!r}{hint}")
     raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {name!r}")

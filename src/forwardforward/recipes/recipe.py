@@ -20,6 +20,7 @@ from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, Positi
 from forwardforward._utils.checks import TargetKindError, check_image_shape
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.plugins import calling
+from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.data import Splits, load
 from forwardforward.data.batching import Data
 from forwardforward.data.text import MeanVectors, Representation
@@ -409,7 +410,8 @@ def derive(recipe: Recipe, **fields: Any) -> Recipe:
 def _check_names(argument: str, values: Mapping[str, Any]) -> None:
     unknown = sorted(set(values) - set(FIELDS))
     if unknown:
-        raise ValueError(f"{argument} must be fields of a recipe ({', '.join(FIELDS)}), got {', '.join(unknown)}")
+        hint = did_you_mean(unknown[0], FIELDS)
+        raise ValueError(f"{argument} must be fields of a recipe ({', '.join(FIELDS)}), got {', '.join(unknown)}{hint}")
 
 
 def _is_normalized(layer: FFLayer) -> bool:

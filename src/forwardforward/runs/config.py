@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import Range, checked
+from forwardforward._utils.arguments import NonNegativeInt, Range, checked
 from forwardforward._utils.files import parse_json
 from forwardforward.recipes import Recipe
 from forwardforward.training.settings import differences
@@ -32,10 +32,13 @@ class RunConfig:
         batch_size: Samples per step.
         table: All fields of the recipe as text at the start of the run, see
             :meth:`~forwardforward.recipes.Recipe.table`.
+        changes: Fields of the recipe that differ from the registered one, as text, see
+            :func:`~forwardforward.recipes.set_fields`; widths, epochs and batch size have fields of their own.
         seed: Random seed for weights, shuffling and sampling; splits are fixed.
         data_dir: Folder of the data set's files; default: see :func:`forwardforward.data.load`.
         device: Device to train on.
-        precision: Compute precision, ``"float32"`` or ``"bf16"``.
+        precision: Compute precision, ``"float32"``, ``"tf32"`` or ``"bf16"``, see
+            :func:`~forwardforward.training.fit`.
         threads: Number of CPU threads; results are bit-exact for equal numbers. Default: torch's number.
         compile: Whether ``torch.compile`` compiles the training step; results are equal up to rounding.
         vectors: File of pretrained word vectors; default: the recipe trains word vectors.
@@ -46,6 +49,7 @@ class RunConfig:
         input_shape: Shape of one input; set when the run begins.
         num_classes: Number of classes or labels, None for real values; set when the run begins.
         class_names: Names of the classes if the data set has them; set when the run begins.
+        class_counts: Number of training samples of each class; set when the run begins.
         data_digest: Digest of the data, see :attr:`Splits.digest <forwardforward.data.Splits.digest>`; set when the run
             begins.
 
@@ -66,10 +70,11 @@ class RunConfig:
     epochs: Size
     batch_size: Size
     table: Mapping[str, str]
+    changes: Mapping[str, str] = field(default_factory=dict)
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     data_dir: str | None = None
     device: str = "cpu"
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     threads: Annotated[int, Range(1, 4096)] | None = None
     compile: bool = False
     vectors: str | None = None
@@ -79,6 +84,7 @@ class RunConfig:
     input_shape: tuple[Size, ...] | None = None
     num_classes: Size | None = None
     class_names: tuple[str, ...] | None = None
+    class_counts: tuple[NonNegativeInt, ...] | None = None
     data_digest: str | None = None
 
     def __post_init__(self) -> None:
@@ -108,7 +114,7 @@ class RunConfig:
             ValueError: If it is not valid JSON, a field is missing or unknown, or a value is out of range.
         """
         values = parse_json(text)
-        names = [field.name for field in fields(cls)]
+        names = [entry.name for entry in fields(cls)]
         if not isinstance(values, dict):
             raise ValueError(f"it must be an object with the fields of a run, got {describe(values)}")
         if missing := [name for name in names if name not in values]:

@@ -21,15 +21,18 @@ from forwardforward._utils.checks import check_device
 from forwardforward._utils.files import parse_json, replacing, sole_process
 from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
+from forwardforward.diagnostics import Finding
 from forwardforward.network import Network
-from forwardforward.recipes import Recipe, get
+from forwardforward.recipes import Recipe, get, set_fields
 from forwardforward.runs.config import RunConfig, differences
+from forwardforward.runs.log import RunLog
+from forwardforward.runs.records import read_failure, read_held_out, read_history, read_text
 from forwardforward.training import (
     Callback,
     CheckpointError,
     Evaluation,
     History,
-    JSONLog,
+    TrainingDiverged,
     evaluate,
     load_checkpoint,
 )
@@ -39,10 +42,12 @@ from forwardforward.training.evaluation import ChoosesLayers
 __all__ = ["Run", "load"]
 
 #: Fields of the configuration that describe the data set.
-DATA_FIELDS = ("input_shape", "num_classes", "class_names", "data_digest")
+DATA_FIELDS = ("input_shape", "num_classes", "class_names", "class_counts", "data_digest")
 #: Numbers in ``summary.json`` that are read again; each may be missing (None).
 SUMMARY_NUMBERS = ("total_seconds", "test_error", "head_error")
-FILES = ("config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png")
+FILES = (
+    "config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png", "failure.json",
+)  # fmt: skip
 
 
 @checked
@@ -143,7 +148,7 @@ class Run:
         if not exists:
             raise FileNotFoundError(f"there is no run in {str(folder)!r}: it has no config.json")
         try:
-            config = RunConfig.from_json(_read_text(path))
+            config = RunConfig.from_json(read_text(path))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is not the configuration of a run: {error}") from error
         return cls(folder, config, recipe=recipe, splits=splits)
@@ -227,6 +232,7 @@ class Run:
         if recipe is None:
             with self._naming_configuration():
                 recipe = get(config.recipe).for_dataset(config.data).with_vectors(config.vectors)
+                recipe = set_fields(recipe, config.changes)
         return recipe.replace(widths=config.widths, epochs=config.epochs, batch_size=config.batch_size)
 
     @contextlib.contextmanager
@@ -274,7 +280,7 @@ class Run:
         return content
 
     @checked
-    def set_epochs(self, epochs: PositiveInt) -> None:
+    def set_epochs(self, epochs: PositiveInt, *, write: bool = True) -> None:
         """Change the run's number of epochs, to train it longer.
 
         Learning-rate and update schedules run over the new number from the next epoch on, so the result differs from
@@ -282,6 +288,8 @@ class Run:
 
         Args:
             epochs: New number of epochs, including those already completed.
+            write: Whether to write the configuration now; otherwise :meth:`fit` does so when the training begins, after
+                the data and the checkpoint were accepted.
 
         Raises:
             ValueError: If more epochs are completed already, or the recipe's update schedule needs more epochs.
@@ -295,7 +303,8 @@ class Run:
             config = replace(self.config, epochs=epochs, table=table, command=command)
             self.recipe.schedule(len(self.model().layers), 0, 0, epochs)
             self.config = config
-            self._write_config()
+            if write:
+                self._write_config()
 
     @checked
     def splits(self, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
@@ -328,7 +337,7 @@ class Run:
             ValueError: If the configuration's number of training samples is out of range for the data.
         """
         splits, samples = self.splits(), self.config.train_samples
-        train = splits.train if self._holds_out else splits.train_and_validation
+        train = splits.train if self.holds_out else splits.train_and_validation
         if samples is None or samples == len(train):
             return train
         fewest = splits.num_classes or 1
@@ -337,7 +346,7 @@ class Run:
         return split(train, [samples, len(train) - samples], seed=0)[0]
 
     @property
-    def _holds_out(self) -> bool:
+    def holds_out(self) -> bool:
         """Whether the validation split is held out: on request, or because the classifier selects layers with it."""
         return self.config.validation or isinstance(self.recipe.classifier, ChoosesLayers)
 
@@ -448,7 +457,7 @@ class Run:
         splits = self.splits(progress=progress)
         model = self.model()
         checkpoint = self.folder / "checkpoint.pt"
-        if not checkpoint.exists() and (epochs := self._epochs_logged()) > 1:  # one may be logged before it is saved
+        if not checkpoint.exists() and (epochs := self.epochs_logged) > 1:  # one may be logged before it is saved
             raise CheckpointError(
                 f"there is no checkpoint {checkpoint}, but history.jsonl contains {epochs} epochs: restore the "
                 "checkpoint, or remove history.jsonl to train again from the start"
@@ -457,20 +466,25 @@ class Run:
             load_checkpoint(checkpoint)  # outside the block below: resuming does not repair a corrupted checkpoint
         with _threads(config.threads), self._resumable():
             self._write_text_encoder(splits)
-            history = self.recipe.fit(
-                model,
-                self.training_data(),
-                validation=splits.validation if self._holds_out else None,
-                seed=config.seed,
-                device=config.device,
-                precision=config.precision,
-                compile=config.compile,
-                callbacks=[JSONLog(self.folder / "history.jsonl"), *callbacks],
-                progress=progress,
-                checkpoint=checkpoint,
-                checkpoint_minutes=checkpoint_minutes,
-                resume=True,
-            )
+            log = RunLog(self.folder / "history.jsonl", self._accept)
+            try:
+                history = self.recipe.fit(
+                    model,
+                    self.training_data(),
+                    validation=splits.validation if self.holds_out else None,
+                    seed=config.seed,
+                    device=config.device,
+                    precision=config.precision,
+                    compile=config.compile,
+                    callbacks=[log, *callbacks],
+                    progress=progress,
+                    checkpoint=checkpoint,
+                    checkpoint_minutes=checkpoint_minutes,
+                    resume=True,
+                )
+            except TrainingDiverged as error:
+                self._write_json("failure.json", {"epoch": 1 + log.epochs, "error": str(error)})
+                raise
         return model, history
 
     @checked
@@ -539,14 +553,41 @@ class Run:
             diagnostics.curves(history, path, self._test_errors(len(history)))
             return path
         source = self.folder / "history.jsonl"
+        history = read_history(source)
         try:
-            lines = _read_text(source).splitlines(keepends=True)
-            # A process that was killed while writing leaves a last line without its end.
-            history = History([parse_json(line, finite=False) for line in lines if line.endswith("\n")])
             diagnostics.curves(history, path, self._test_errors(len(history)))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(f"{source} is not the history of a run: {error}") from error
         return path
+
+    def diagnose(self) -> list[Finding]:
+        """Return the probable causes of a bad result, see :func:`~forwardforward.diagnostics.diagnose`.
+
+        The history is read, but neither the data set nor the checkpoint. Held-out errors are those of the validation
+        split or, of a finished run without it, those in the summary.
+
+        Raises:
+            ValueError: If the run has no completed epoch, or a file in its folder is not that of a run.
+        """
+        path = self.folder / "history.jsonl"
+        history = read_history(path) if path.exists() else History()
+        failure = read_failure(self.folder / "failure.json")
+        if not len(history) and failure is None:
+            raise ValueError(f"the run in {self.folder} has no completed epoch yet: its history is empty")
+        held_out = None
+        if not len(history) or history[-1].get("validation") is None:
+            held_out = read_held_out(self.folder / "summary.json", len(history))
+        try:
+            return diagnostics.diagnose(
+                history,
+                evaluation=held_out,
+                class_counts=self.config.class_counts,
+                num_classes=self.config.num_classes,
+                epochs=self.config.epochs,
+                failure=failure,
+            )
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ValueError(f"{path} is not the history of a run: {error}") from error
 
     def _summary(self, model: Network, history: History, result: Evaluation) -> dict[str, Any]:
         last, test = history[-1]["validation"], not self.config.validation
@@ -555,9 +596,10 @@ class Run:
             "recipe": self.config.recipe,
             "widths": list(self.config.widths),
             "epochs": len(history),
+            "planned_epochs": self.config.epochs,
             "batch_size": self.config.batch_size,
             "seed": self.config.seed,
-            "trained_on": "training split" if self._holds_out else "all training images",
+            "trained_on": "training split" if self.holds_out else "all training images",
             "train_samples": len(self.training_data()),
             "measured_on": "test" if test else "validation",
             "metric": result.metric,
@@ -575,10 +617,11 @@ class Run:
             "command": self.config.command,
         }
 
-    def _epochs_logged(self) -> int:
-        """Return the number of lines of ``history.jsonl``, 0 if there is no such file."""
+    @property
+    def epochs_logged(self) -> int:
+        """Number of lines of ``history.jsonl``, 0 if there is no such file."""
         path = self.folder / "history.jsonl"
-        return len(_read_text(path).splitlines()) if path.exists() else 0
+        return len(read_text(path).splitlines()) if path.exists() else 0
 
     def _earlier_total(self) -> float | None:
         """Return the total time of a run that was finished before it was resumed, None for an interrupted run."""
@@ -605,7 +648,7 @@ class Run:
         if not path.exists():
             return None
         try:
-            summary = parse_json(_read_text(path))
+            summary = parse_json(read_text(path))
             for name in SUMMARY_NUMBERS:
                 if not isinstance(summary[name], float | None):
                     raise TypeError(f"{name} must be a number, got {summary[name]!r}")
@@ -632,6 +675,17 @@ class Run:
     def _write_config(self) -> None:
         self._write_json("config.json", asdict(self.config))
 
+    def _accept(self) -> None:
+        """Write the number of epochs of a training that begins, and forget the failure of an earlier one."""
+        path = self.folder / "config.json"
+        if path.exists():
+            saved = RunConfig.from_json(read_text(path))
+            names = ("epochs", "table", "command")
+            config = replace(saved, **{name: getattr(self.config, name) for name in names})
+            if config != saved:
+                self._write_json("config.json", asdict(config))
+        (self.folder / "failure.json").unlink(missing_ok=True)
+
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         with replacing(self.folder / name) as file:
             file.write(json.dumps(content, indent=2) + "\n")
@@ -649,17 +703,6 @@ def _threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _read_text(path: Path) -> str:
-    """Return the content of a file.
-
-    Raises:
-        ValueError: If it is not UTF-8 text, or a folder or pipe.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path} is not a regular file")
-    return path.read_text(encoding="utf-8")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -14,7 +14,10 @@ from forwardforward._utils.annotations import describe
 from forwardforward._utils.plugins import calling
 from forwardforward.data.augmentation import Augmentation
 from forwardforward.data.batching import Pair, Source
+from forwardforward.layers import FFLayer
+from forwardforward.losses import PairLoss
 from forwardforward.network import Network
+from forwardforward.objectives import PairObjective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.meters import EpochMeter
 from forwardforward.training.randomness import derive_generator, global_state, seed_global_generators, set_global_state
@@ -43,6 +46,7 @@ class EpochState:
         self.steps = 0
         self.meter = EpochMeter()
         self.measured: set[str] = set()  # sets of groups whose gradient norms were measured
+        self.weights: dict[str, Tensor] = {}  # a sample of each layer's weights before the first step
         self.negatives = derive_generator(seed, epoch, "negatives", device)
         self.augmentation = derive_generator(seed, epoch, "augmentation", device)
         self._seconds = 0.0
@@ -96,6 +100,7 @@ class EpochState:
             "seconds": self.seconds,
             "meter": self.meter.state_dict(),
             "measured": sorted(self.measured),
+            "weights": self.weights,
             "negatives": self.negatives.get_state(),
             "augmentation": self.augmentation.get_state(),
             "global": global_state(self.device),
@@ -113,6 +118,7 @@ class EpochState:
         self._seconds = float(state["seconds"])
         self.meter.load_state_dict(state["meter"])
         self.measured = set(state["measured"])
+        self.weights = dict(state["weights"])
         self.negatives.set_state(state["negatives"].cpu())
         self.augmentation.set_state(state["augmentation"].cpu())
         self._saved_global_state = state["global"]
@@ -184,9 +190,31 @@ def figures_of_epoch(meter: EpochMeter, model: Network, optimizer: LocalOptimize
         if record is not None:
             record["largest_weight"] = _largest_weight(model.layers[index])
             record["learning_rate"] = rates.get(str(index))
+            record["thresholds"] = _thresholds(model.stack[index])
+            record["scale"] = _scale(model.stack[index])
+            record["chance"] = _chance(model.stack[index])
     return {"layers": layers, "head": meter.head()}
 
 
 def _largest_weight(layer: nn.Module) -> float | None:
     sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
     return float(torch.stack(sizes).max()) if sizes else None
+
+
+def _chance(layer: FFLayer) -> float | None:
+    """Return the accuracy of a guess: of pairs a half, of classes one over their number; None for other objectives."""
+    objective = layer.objective
+    if objective is None or objective.uses_negatives:
+        return None if objective is None else 0.5
+    return None if objective.num_classes is None else 1 / objective.num_classes
+
+
+def _thresholds(layer: nn.Module) -> list[float] | None:
+    """Return the thresholds of a layer's pair loss for positive and negative samples, None if it has none."""
+    thresholds = (part.thresholds for part in layer.modules() if isinstance(part, PairLoss))
+    return next(([float(value) for value in pair] for pair in thresholds if pair is not None), None)
+
+
+def _scale(layer: nn.Module) -> float | None:
+    """Return the scale of a layer's goodness, None if it has none."""
+    return next((part.scale for part in layer.modules() if isinstance(part, PairObjective)), None)

@@ -18,12 +18,14 @@ class History:
 
     A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry per layer, None for one that was not updated:
     ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
-    ``learning_rate``, and ``parts``, the terms of a summed loss by name), ``head`` (``loss`` and ``accuracy`` of the
-    one-pass head, of a baseline those of the network, or None; no accuracy for real values) and ``validation`` (see
-    :class:`~forwardforward.training.Evaluation`, or None). ``positive``, ``negative`` and ``separation`` are in units
-    of goodness. Accuracies of the training are shares from 0 to 1, those of the validation percent; the validation's
-    ``metric`` and ``unit`` name its error. Figures of
-    :class:`~forwardforward.Replicas` are means over the members, whose own are in ``members``.
+    ``learning_rate``, ``parts``, the terms of a summed loss by name, ``thresholds`` of the loss for positive and
+    negative samples, ``scale`` of the goodness, ``chance``, the accuracy of a guess, ``dead_units``, the share of units
+    with the same activation for 128 training samples, and ``weight_change``, that of the weights in the epoch relative
+    to their size), ``head`` (``loss`` and ``accuracy`` of the one-pass head, of a baseline those of the network, or
+    None; no accuracy for real values) and ``validation`` (see :class:`~forwardforward.training.Evaluation`, or None).
+    ``positive``, ``negative``, ``separation``, ``thresholds`` and ``scale`` are in units of goodness. Accuracies of the
+    training are shares from 0 to 1, those of the validation percent; the validation's ``metric`` and ``unit`` name its
+    error. Figures of :class:`~forwardforward.Replicas` are means over the members, whose own are in ``members``.
 
     Args:
         epochs: Records to begin with.

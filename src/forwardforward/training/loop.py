@@ -22,6 +22,7 @@ from forwardforward.preprocessing import to_float
 from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult, check_groups
 from forwardforward.targets import RealValues, TargetScaling
+from forwardforward.training.activity import dead_units, weight_changes, weight_samples
 from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
@@ -338,6 +339,7 @@ class _Epoch:
         state, epoch = self.state, len(self.state.history)
         if state.unfinished is None:
             state.unfinished = new_epoch(state.model, state.seed, state.first_epoch + epoch, self.device)
+            state.unfinished.weights = weight_samples(state.model)
         running = state.unfinished
         self._set_progress((epoch + 0.5) / state.epochs)
         state.model.train()
@@ -349,12 +351,14 @@ class _Epoch:
             progress.update(result)
         _raise_interruption(state)
         state.unfinished = None
-        return {
-            "epoch": epoch + 1,
-            "seconds": running.seconds,
-            **running.record(state.model, state.optimizer),
-            "validation": None,
-        }
+        record = {"epoch": epoch + 1, "seconds": running.seconds, **running.record(state.model, state.optimizer)}
+        dead = dead_units(state.model, data)
+        changes = weight_changes(running.weights, weight_samples(state.model))
+        for index, layer in enumerate(record["layers"]):
+            if layer is not None:
+                layer["dead_units"] = None if dead is None else dead[index]
+                layer["weight_change"] = changes.get(index)
+        return {**record, "validation": None}
 
     def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
         while self.state.interruption is None:

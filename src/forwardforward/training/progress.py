@@ -15,7 +15,7 @@ from forwardforward.step import StepResult
 from forwardforward.training.history import validation_text
 
 INTERVAL = 1.0  # seconds between readings of the figures, each of which waits for the device
-MOST_LAYERS = 4  # of more layers, the first and the last are shown
+MOST_LAYERS = 4  # of more layers, a bar shows the first and the last; lines show all
 
 
 class Progress:
@@ -71,16 +71,16 @@ class Progress:
             self._last_time = now
             figures = {index: _figures(local) for index, local in result.layers.items()}
             head = None if result.head is None else _figures(result.head)
-            self._bar.set_postfix_str(_joined(_text(figures, head), self._validation))
+            self._bar.set_postfix_str(_joined(_text(figures, head, MOST_LAYERS), self._validation))
 
     def end_epoch(self, record: Mapping[str, Any]) -> None:
         """Show a completed epoch."""
-        validation = record["validation"]
-        self._validation = "" if validation is None else validation_text(validation)
+        most = MOST_LAYERS if self._bar_shown else len(record["layers"])
+        self._validation = "" if record["validation"] is None else _errors(record["validation"], most)
         if not self._bar_shown and not self._lines_shown:
             return
         figures = {index: layer for index, layer in enumerate(record["layers"]) if layer is not None}
-        text = _joined(_text(figures, record["head"]), self._validation)
+        text = _joined(_text(figures, record["head"], most), self._validation)
         if self._bar_shown:
             self._bar.set_postfix_str(text)
         else:
@@ -92,18 +92,25 @@ def _figures(local: LocalLoss) -> dict[str, float | None]:
     return {name: None if value is None else float(value.mean()) for name, value in shown.items()}  # over replicas
 
 
-def _text(layers: Mapping[int, Mapping[str, Any]], head: Mapping[str, Any] | None) -> str:
+def _errors(validation: Mapping[str, Any], most: int) -> str:
+    """Return the errors on validation data, of the model and of the layers."""
+    layers = [f"{error:.1f}" for error in validation["layer_errors"] or ()]
+    return validation_text(validation) + (f" (layers {_listed(layers, most)})" if layers else "")
+
+
+def _text(layers: Mapping[int, Mapping[str, Any]], head: Mapping[str, Any] | None, most: int) -> str:
     """Return losses and accuracies of the layers, of a network without local objectives those of the head."""
     rows = list(layers.values()) or ([] if head is None else [head])
     losses = [f"{row['loss']:.3g}" for row in rows]
     accuracies = [f"{100 * row['accuracy']:.1f}" for row in rows if row["accuracy"] is not None]
     return _joined(
-        f"loss {_listed(losses)}" if losses else "", f"accuracy {_listed(accuracies)} %" if accuracies else ""
+        f"loss {_listed(losses, most)}" if losses else "",
+        f"accuracy {_listed(accuracies, most)} %" if accuracies else "",
     )
 
 
-def _listed(numbers: list[str]) -> str:
-    return " ".join(numbers) if len(numbers) <= MOST_LAYERS else f"{numbers[0]} ... {numbers[-1]}"
+def _listed(numbers: list[str], most: int) -> str:
+    return " ".join(numbers) if len(numbers) <= most else f"{numbers[0]} ... {numbers[-1]}"
 
 
 def _joined(*parts: str) -> str:

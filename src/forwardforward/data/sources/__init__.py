@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from forwardforward._utils.arguments import StrPath, checked
+from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.data.sources.cifar import cifar10, cifar100
 from forwardforward.data.sources.diabetes import diabetes
 from forwardforward.data.sources.digit_pairs import digit_pairs
@@ -115,6 +116,9 @@ def load(
         path = Path(name).expanduser()
         if isinstance(name, str) and path.suffix != ".npz" and len(path.parts) < 2:
             names = ", ".join(available())
-            raise ValueError(f"name of the data must be one of {names} or the path of an .npz file, got {name!r}")
+            raise ValueError(
+                f"name of the data must be one of {names} or the path of an .npz file, got {name!r}"
+                f"{did_you_mean(name, available())}"
+            )
         return npz(path)
     return source(folder, may_download)

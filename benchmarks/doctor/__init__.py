@@ -1,0 +1,1 @@
+"""Whether the diagnosis of a run names the cause of its failure."""

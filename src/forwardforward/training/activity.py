@@ -1,0 +1,102 @@
+"""What layers do beside learning, measured once per epoch: units that are always the same, and weights that move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._utils.modes import eval_mode
+from forwardforward.data.batching import Source, tensors_of
+from forwardforward.network import Network
+from forwardforward.replicas import Replicas
+
+__all__ = ["dead_units", "weight_changes", "weight_samples"]
+
+#: Enough that a unit of one sample in 30 is rarely taken for a dead one, and few enough to cost little.
+SAMPLES = 128
+
+#: Enough weights of a layer to estimate how far they move, and few enough to keep them for an epoch.
+WEIGHTS = 1024
+
+#: Range of a dead unit's activations, relative to the largest.
+TOLERANCE = 1e-6
+
+
+@torch.no_grad()
+def dead_units(model: Network, data: Source) -> list[float] | None:
+    """Return the share of dead units of each layer: those whose activation is the same for 128 training samples.
+
+    One pass in evaluation mode, under the neutral label if labels are part of the input; of maps and sequences, a unit
+    is a channel. None for replicas, and for data that are not tensors, whose samples would be loaded again.
+
+    Args:
+        model: The network.
+        data: The training data.
+    """
+    tensors = tensors_of(data)
+    if tensors is None or isinstance(model, Replicas):
+        return None
+    # Spread over the data, which may be sorted by class.
+    count = len(tensors.inputs)
+    rows = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64).long().to(tensors.inputs.device)
+    shares: list[Tensor] = []
+    # Hooks, so that each layer's output is freed before the next layer runs.
+    hooks = [layer.register_forward_hook(_appending(shares)) for layer in model.layers]
+    try:
+        with eval_mode(model):
+            model(tensors.inputs[rows])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [float(share) for share in torch.stack(shares).tolist()] if shares else []
+
+
+def _appending(shares: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        values = output.flatten(2).transpose(1, 2).flatten(0, 1) if output.dim() > 2 else output
+        lowest, highest = values.amin(0), values.amax(0)
+        largest = torch.maximum(lowest.abs(), highest.abs())
+        shares.append((highest - lowest <= TOLERANCE * largest).float().mean())
+
+    return hook
+
+
+@torch.no_grad()
+def weight_samples(model: Network) -> dict[str, Tensor]:
+    """Return a sample of each layer's weights, by the layer's index; none for replicas.
+
+    Args:
+        model: The network.
+    """
+    if isinstance(model, Replicas):
+        return {}
+    return {str(index): sample for index, layer in enumerate(model.layers) if (sample := _sample(layer)) is not None}
+
+
+def weight_changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[int, float]:
+    """Return the root mean square of the change of each layer's weights, relative to that of the weights before.
+
+    Args:
+        before: Samples of :func:`weight_samples`.
+        after: Later ones of the same network, which may have grown.
+    """
+    common = {name: values for name, values in after.items() if name in before and values.shape == before[name].shape}
+    if not common:
+        return {}
+    sizes = [before[name].square().mean().sqrt() for name in common]
+    steps = [(values - before[name].to(values.device)).square().mean().sqrt() for name, values in common.items()]
+    pairs = [(step, size.to(step.device)) for step, size in zip(steps, sizes, strict=True)]
+    ratios = torch.stack([torch.where(size > 0, step / size, size) for step, size in pairs])  # 0 for weights of zero
+    return dict(zip(map(int, common), ratios.tolist(), strict=True))
+
+
+def _sample(layer: nn.Module) -> Tensor | None:
+    """Return weights of a layer's largest parameter at even distances, None if it has none that is learned."""
+    parameters = [p for p in layer.parameters() if p.requires_grad and p.numel()]
+    if not parameters:
+        return None
+    weights = max(parameters, key=Tensor.numel).detach().flatten()
+    return weights[:: (len(weights) // WEIGHTS) | 1].float().clone()  # odd, to meet different columns of a matrix

@@ -1,0 +1,320 @@
+"""The diagnosis of a training: each cause is named for a history that shows it, and nothing for a healthy one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import forwardforward as ff
+from benchmarks.doctor import __main__ as benchmark
+from benchmarks.doctor import spoilings
+from forwardforward.diagnostics import Finding, diagnose
+from forwardforward.diagnostics.diagnosis import EXPLAINED
+from forwardforward.diagnostics.rules import CAUSES, RULES
+from forwardforward.training import Callback, FitState, History, TrainingDiverged
+
+EPOCHS = 10
+
+#: A class objective over ten classes that learns, and a pair objective with a threshold: a value, or a function of the
+#: share of the training, for every figure.
+CLASS: dict[str, Any] = {
+    "loss": lambda t: 2.2 - 2 * t,
+    "accuracy": lambda t: 0.3 + 0.68 * min(1, 2 * t),
+    "positive": 3.0,
+    "negative": -3.0,
+    "gradient_norm": 0.5,
+    "largest_weight": 0.5,
+    "learning_rate": 1e-3,
+    "thresholds": None,
+    "scale": None,
+    "chance": 0.1,
+    "dead_units": 0.1,
+    "weight_change": lambda t: 0.1 - 0.08 * t,
+}
+PAIR = {
+    **CLASS,
+    "accuracy": lambda t: 0.6 + 0.39 * min(1, 2 * t),
+    "positive": 120.0,
+    "negative": 80.0,
+    "thresholds": [100.0, 100.0],
+    "scale": 100.0,
+    "chance": 0.5,
+}
+
+
+def history(*layers: dict[str, Any] | None, errors: Any = lambda t: 70 - 67 * min(1, 2 * t), **extra: Any) -> History:
+    """A history of some layers; of validation errors unless they are None."""
+    epochs = extra.pop("epochs", EPOCHS)
+    records = []
+    for epoch in range(epochs):
+        share = epoch / max(1, epochs - 1)
+        validation = None
+        if errors is not None:
+            error = value(errors, share)
+            validation = {"error": error, "layer_errors": [error] * len(layers), "layer_accuracies": None, **extra}
+        rows = [None if row is None else {name: value(figure, share) for name, figure in row.items()} for row in layers]
+        records.append({"epoch": epoch + 1, "seconds": 1.0, "layers": rows, "head": None, "validation": validation})
+    return History(records)
+
+
+def value(figure: Any, share: float) -> Any:
+    return figure(share) if callable(figure) else figure
+
+
+def causes(*arguments: Any, **options: Any) -> list[str]:
+    return [finding.cause for finding in diagnose(*arguments, **options)]
+
+
+@pytest.mark.parametrize("layer", [CLASS, PAIR])
+@pytest.mark.parametrize("validated", [True, False])
+def test_nothing_is_named_for_a_healthy_history(layer: dict[str, Any], validated: bool) -> None:
+    healthy = history(layer, layer) if validated else history(layer, layer, errors=None)
+    assert diagnose(healthy, class_counts=[100] * 10) == []
+
+
+STUCK = {"accuracy": 0.11, "loss": lambda t: 2.3 - 0.001 * t}
+BAD = 90.0
+
+CASES: dict[str, tuple[str, tuple[int, ...], Callable[[], list[Finding]]]] = {
+    "not finite": ("divergence", (1,), lambda: diagnose(history(CLASS, {**CLASS, "loss": float("nan")}, errors=BAD))),
+    "most samples of one class": (
+        "imbalanced classes", (), lambda: diagnose(history(CLASS, errors=5.0), class_counts=[950, *[5] * 10]),
+    ),
+    "a class without samples": (
+        "imbalanced classes", (), lambda: diagnose(history(CLASS), class_counts=[100, 0, 100]),
+    ),
+    "a threshold far above the scale": (
+        "threshold", (0,),
+        lambda: diagnose(history({**PAIR, "accuracy": 0.6, "thresholds": [1e4, 1e4], "positive": 10100.0}, PAIR)),
+    ),
+    "a threshold that is not reached": (
+        "threshold", (1,),
+        lambda: diagnose(history(PAIR, {**PAIR, "accuracy": 0.5, "positive": 60.0, "negative": 59.0})),
+    ),
+    "a threshold that negatives exceed": (
+        "threshold", (0,),
+        lambda: diagnose(history({**PAIR, "accuracy": 0.5, "positive": 190.0, "negative": 180.0}, PAIR)),
+    ),
+    "weights that jump": (
+        "learning rate too high", (0,),
+        lambda: diagnose(history({**CLASS, **STUCK, "weight_change": 3.0, "dead_units": 1.0}, errors=BAD)),
+    ),
+    "dead units": (
+        "dead units", (1,),
+        lambda: diagnose(history(CLASS, {**CLASS, **STUCK, "dead_units": 1.0, "weight_change": 0.0})),
+    ),
+    "label in the training inputs": (
+        "label leak", (0,), lambda: diagnose(history({**CLASS, "accuracy": 0.99}, errors=BAD)),
+    ),
+    "pairs that differ in more than the label": (
+        "label leak", (0,),
+        lambda: diagnose(history({**PAIR, "accuracy": 0.999}, errors=BAD, layer_accuracies=[100.0])),
+    ),
+    "weights that do not move": (
+        "learning rate too low", (0, 1),
+        lambda: diagnose(history(*[{**CLASS, **STUCK, "weight_change": 1e-5}] * 2, errors=BAD)),
+    ),
+    "a layer that stays at chance": (
+        "stalled layer", (1,), lambda: diagnose(history(CLASS, {**CLASS, "accuracy": 0.12, "learning_rate": 0.0})),
+    ),
+    "a layer that becomes worse": (
+        "stalled layer", (1,), lambda: diagnose(history(CLASS, {**CLASS, "accuracy": lambda t: 0.95 - 0.3 * t})),
+    ),
+    "one epoch": ("too few epochs", (), lambda: diagnose(history(CLASS, errors=60.0, epochs=1))),
+    "an error that still falls": (
+        "too few epochs", (), lambda: diagnose(history({**CLASS, "accuracy": 0.5}, errors=lambda t: 80 * 0.3**t)),
+    ),
+    "labels that nothing predicts": (
+        "unrelated labels", (), lambda: diagnose(history({**CLASS, "accuracy": lambda t: 0.1 + 0.3 * t}, errors=BAD)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_cause_is_named_with_its_layers(name: str) -> None:
+    cause, layers, findings = CASES[name]
+    first, *_ = findings()
+    assert (first.cause, first.layers) == (cause, layers)
+    assert first.text.endswith(".")
+    assert any(character.isdigit() for character in first.text) or cause == "divergence"
+
+
+def test_first_layers_may_be_worse_than_later_ones() -> None:
+    first = {**CLASS, "accuracy": lambda t: 0.15 + 0.15 * t}
+    assert causes(history(first, CLASS)) == []
+    assert causes(history(CLASS, first)) == ["stalled layer"]
+
+
+def test_every_cause_has_a_rule_and_a_case() -> None:
+    assert {cause for cause, _, _ in CASES.values()} == set(CAUSES) == {case.cause for case in spoilings.FIRST}
+    assert len(RULES) == len(CAUSES)
+    order = {cause: index for index, cause in enumerate(CAUSES)}
+    for cause, others in EXPLAINED.items():
+        assert all(order[other] > order[cause] for other in others)
+
+
+def test_what_another_cause_explains_is_left_out() -> None:
+    stuck = {**CLASS, **STUCK, "weight_change": 3.0, "dead_units": 1.0}
+    assert causes(history(stuck, stuck, errors=BAD)) == ["learning rate too high"]
+    dead = {**CLASS, **STUCK, "weight_change": 0.0, "dead_units": 1.0}
+    assert causes(history(CLASS, dead, errors=BAD)) == ["dead units"]
+
+
+def test_a_failure_is_a_divergence_without_an_epoch() -> None:
+    (finding,) = diagnose(
+        History(), failure="training diverged in epoch 1: layers.0.loss is nan; a smaller rate may help"
+    )
+    assert finding.cause == "divergence"
+    assert "layers.0.loss is nan" in finding.text
+    assert "may help" not in finding.text
+    with pytest.raises(ValueError, match="history must contain at least one epoch"):
+        diagnose(History())
+
+
+def test_held_out_errors_may_come_from_an_evaluation() -> None:
+    training = history({**CLASS, "accuracy": lambda t: 0.1 + 0.3 * t}, errors=None)
+    evaluation = ff.training.Evaluation(91.0, (91.0,), (9.0,), (1.0,), None, samples=100)
+    assert causes(training, evaluation=evaluation) == ["unrelated labels"]
+    assert causes(training, evaluation={"error": 91.0, "layer_errors": [91.0]}) == ["unrelated labels"]
+    assert causes(training, class_counts=[10] * 10) == []
+
+
+def test_a_history_of_a_baseline_is_that_of_one_network() -> None:
+    record = {"seconds": 1.0, "layers": [None, None], "validation": None}
+    records = [{"epoch": e + 1, "head": {"loss": 0.1, "accuracy": 0.99}, **record} for e in range(5)]
+    assert causes(History(records), num_classes=10) == []
+    assert causes(History(records), num_classes=10, evaluation={"error": BAD, "layer_errors": None}) == ["label leak"]
+    assert causes(History(records)) == []  # the number of classes is unknown
+
+
+X = torch.rand(60, 8, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(60) % 3
+
+
+def network(**plugins: Any) -> ff.FFSequential:
+    torch.manual_seed(0)
+    chosen = {"goodness": ff.goodness.LearnedProjection(3), "loss": ff.losses.CrossEntropy(), **plugins}
+    return ff.FFSequential(ff.FFLinear(8, 10), ff.FFLinear(10, 10), **chosen)
+
+
+def fit(model: nn.Module, lr: float = 1e-3, **options: Any) -> History:
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=lr)
+    return ff.fit(
+        model, (X, Y), **{"optimizer": optimizer, "epochs": 2, "batch_size": 20, "progress": False, **options}
+    )
+
+
+def test_dead_units_are_those_that_are_the_same_for_all_samples() -> None:
+    model = network()
+    with torch.no_grad():
+        model.layers[0].block.bias[:4] = -100.0
+    record = fit(model, lr=0.0)[-1]
+    with torch.no_grad():
+        for index, output in model.eval().activations(X).items():
+            expected = float((output.amax(0) == output.amin(0)).float().mean())
+            assert record["layers"][index]["dead_units"] == pytest.approx(expected)
+    assert record["layers"][0]["dead_units"] >= 0.4
+
+
+def test_a_unit_of_a_convolution_is_a_channel() -> None:
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        ff.FFConv2d(1, 4, 3), goodness=ff.goodness.LearnedProjection(3, pool=ff.pooling.SpatialPool(1)),
+        loss=ff.losses.CrossEntropy(), input_shape=(1, 4, 4),
+    )  # fmt: skip
+    with torch.no_grad():
+        model.layers[0].block.bias[0] = -100.0
+    images = torch.cat([X, X], 1).view(60, 1, 4, 4)
+    history = ff.fit(model, (images, Y), epochs=1, optimizer=ff.LocalOptimizer(torch.optim.SGD, lr=0.0), progress=False)
+    assert history[-1]["layers"][0]["dead_units"] == 0.25
+
+
+def test_the_change_of_weights_is_relative_to_the_weights_before() -> None:
+    class Copies(Callback):
+        def __init__(self) -> None:
+            self.weights = [model.layers[0].block.weight.detach().clone()]
+
+        def on_epoch_end(self, state: FitState) -> None:
+            self.weights.append(model.layers[0].block.weight.detach().clone())
+
+    model = network()
+    copies = Copies()
+    history = fit(model, lr=0.01, callbacks=[copies])
+    for before, after, record in zip(copies.weights, copies.weights[1:], history, strict=False):
+        expected = float((after - before).square().mean().sqrt() / before.square().mean().sqrt())
+        assert record["layers"][0]["weight_change"] == pytest.approx(expected, rel=1e-5)
+    assert fit(network(), lr=0.0)[-1]["layers"][0]["weight_change"] == 0
+
+
+def test_the_change_of_an_interrupted_epoch_is_that_of_the_whole_epoch(tmp_path: Path) -> None:
+    class Stop(Callback):
+        def on_step_end(self, state: FitState, result: Any) -> None:
+            if state.unfinished is not None and state.unfinished.steps == 2 and len(state.history) == 1:
+                state.interruption = KeyboardInterrupt()
+
+    whole = fit(network())
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), checkpoint=tmp_path / "c.pt", callbacks=[Stop()])
+    resumed = fit(network(), checkpoint=tmp_path / "c.pt", resume=True)
+    for name in ("weight_change", "dead_units"):
+        assert resumed.layer(1, name) == whole.layer(1, name)
+
+
+def test_thresholds_scale_and_chance_are_recorded() -> None:
+    pairs = network(
+        goodness=ff.goodness.SumOfSquares(), loss=ff.losses.Threshold(theta=ff.losses.Pyramidal(0.5)),
+        label_encoder=ff.label_encoders.Overlay(3),
+    )  # fmt: skip
+    layers = fit(pairs)[-1]["layers"]
+    assert [layer["thresholds"] for layer in layers] == [[5.0, 5.0], [10.0, 10.0]]
+    assert [(layer["scale"], layer["chance"]) for layer in layers] == [(10.0, 0.5)] * 2
+    layer = fit(network())[-1]["layers"][0]
+    assert (layer["thresholds"], layer["scale"], layer["chance"]) == (None, None, pytest.approx(1 / 3))
+    assert ff.losses.TwoThreshold(2.0, 1.0).thresholds == (2.0, 1.0)
+    assert ff.losses.SymBa().thresholds is None
+
+
+def test_replicas_and_loaders_have_no_dead_units() -> None:
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y), batch_size=20)
+    history = ff.fit(network(), loader, epochs=1, progress=False)
+    assert history[-1]["layers"][0]["dead_units"] is None
+    replicas = ff.replicate(network, seeds=[0, 1])
+    record = ff.fit(replicas, ff.TensorData(X, Y), epochs=1, batch_size=20, progress=False)[-1]
+    assert (record["layers"][0]["dead_units"], record["layers"][0]["weight_change"]) == (None, None)
+
+
+def test_a_run_that_diverges_keeps_the_reason(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    recipe = ff.recipes.get("symba").for_dataset("digits").replace(
+        widths=(12, 12), epochs=1, batch_size=500, lr=1e30, optimizer=torch.optim.SGD
+    )  # fmt: skip
+    run = ff.runs.Run.create(tmp_path / "run", ff.runs.RunConfig.from_recipe(recipe, "digits"), recipe=recipe)
+    with pytest.raises(ValueError, match="has no completed epoch yet"):
+        run.diagnose()
+    with pytest.raises(TrainingDiverged):
+        run.train(progress=False)
+    (finding,) = ff.runs.Run.open(run.folder).diagnose()
+    assert finding.cause == "divergence"
+    (run.folder / "failure.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"failure.json does not describe a failure"):
+        run.diagnose()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:train has no samples")
+@pytest.mark.parametrize(
+    ("spoiled", "healthy", "least"), [("FIRST", "HEALTHY_FIRST", 8), ("SECOND", "HEALTHY_SECOND", 8)]
+)
+def test_the_cause_of_most_spoiled_runs_is_named(spoiled: str, healthy: str, least: int, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    rows = {
+        name: [benchmark.result(run, tmp_path / name / str(i)) for i, run in enumerate(getattr(spoilings, name))]
+        for name in (spoiled, healthy)
+    }
+    assert sum(row["right"] for row in rows[spoiled]) >= 8
+    assert [row["found"] for row in rows[healthy]] == [[]] * len(rows[healthy])
