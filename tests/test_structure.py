@@ -40,6 +40,8 @@ ORDER = (
     "diagnostics",
     "recipes",
     "runs",
+    "sklearn",
+    "lightning",
     "cli",
     "__main__",
 )

@@ -38,7 +38,7 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, recipes, runs
+    from forwardforward import baselines, diagnostics, lightning, recipes, runs, sklearn
     from forwardforward.runs import load
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "heads",
     "label_encoders",
     "layers",
+    "lightning",
     "load",
     "losses",
     "lr_schedules",
@@ -76,6 +77,7 @@ __all__ = [
     "replicate",
     "runs",
     "sequential",
+    "sklearn",
     "specs",
     "step",
     "training",
@@ -83,7 +85,10 @@ __all__ = [
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
-_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs")} | {"load": "runs"}
+_LAZY = {
+    **{name: name for name in ("baselines", "diagnostics", "lightning", "recipes", "runs", "sklearn")},
+    "load": "runs",
+}
 
 
 def __getattr__(name: str) -> Any:

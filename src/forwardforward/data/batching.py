@@ -21,7 +21,7 @@ from forwardforward._utils.plugins import one_line
 from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.preprocessing import to_tensor
 
-__all__ = ["Data", "MapStyleDataset", "Pair", "Source", "class_names_of", "source"]
+__all__ = ["Data", "MapStyleDataset", "Pair", "Source", "class_names_of", "pair_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
@@ -184,7 +184,7 @@ class _Loader:
             after_skip()
         for batch in _collated(iterator):
             empty = False
-            inputs, targets = _pair(batch)
+            inputs, targets = pair_of(batch)
             images, labels = self._images(inputs), None if targets is None else self._labels(targets)
             if labels is not None and labels.dim() == 1 and self._warns and self._num_classes is not None:
                 counts = counts + torch.bincount(labels.long(), minlength=self._num_classes)
@@ -252,7 +252,7 @@ def _collated(batches: Iterator[Any]) -> Iterator[Any]:
         raise TypeError(f"data must yield samples of equal tensors, arrays and numbers: {one_line(error)}") from error
 
 
-def _pair(batch: Any) -> tuple[Any, Any]:
+def pair_of(batch: Any) -> tuple[Any, Any]:
     """Return the images and the labels of a loader's batch; None for labels that it lacks."""
     if isinstance(batch, Tensor | np.ndarray):
         return batch, None
