@@ -41,6 +41,8 @@ ORDER = (
     "diagnostics",
     "recipes",
     "runs",
+    "sklearn",
+    "lightning",
     "cli",
     "__main__",
 )

@@ -39,7 +39,7 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, recipes, runs
+    from forwardforward import baselines, diagnostics, lightning, recipes, runs, sklearn
     from forwardforward.runs import load
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "heads",
     "label_encoders",
     "layers",
+    "lightning",
     "load",
     "losses",
     "lr_schedules",
@@ -77,6 +78,7 @@ __all__ = [
     "replicate",
     "runs",
     "sequential",
+    "sklearn",
     "specs",
     "step",
     "targets",
@@ -85,7 +87,10 @@ __all__ = [
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
-_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs")} | {"load": "runs"}
+_LAZY = {
+    **{name: name for name in ("baselines", "diagnostics", "lightning", "recipes", "runs", "sklearn")},
+    "load": "runs",
+}
 
 
 def __getattr__(name: str) -> Any:

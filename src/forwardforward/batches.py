@@ -91,6 +91,15 @@ class LabeledInput:
         """
         return replace(self, codebook=codebook)
 
+    def part(self, images: slice) -> LabeledInput:
+        """Return some of the images with their codes.
+
+        Args:
+            images: The images.
+        """
+        index = self.index if self.index.shape[1] == 1 else self.index[:, images]
+        return replace(self, images=self.images[images], index=index, responses=None)
+
 
 # A pytree, so that torch.func transforms and torch.compile see its tensors.
 pytree.register_pytree_node(
@@ -120,6 +129,23 @@ class Batch:
     inputs: Tensor | LabeledInput
     targets: Tensor | None = None
     has_negatives: bool = False
+
+    @property
+    def samples(self) -> int:
+        """Number of samples: of a batch with negatives, half of the rows."""
+        return len(self.inputs) // 2 if self.has_negatives else len(self.inputs)
+
+    def part(self, samples: slice) -> Batch:
+        """Return some of the samples, with their negatives.
+
+        Args:
+            samples: The samples.
+        """
+        targets = None if self.targets is None else self.targets[samples]
+        if isinstance(self.inputs, LabeledInput):
+            return Batch(self.inputs.part(samples), targets, self.has_negatives)
+        halves = self.inputs.chunk(2) if self.has_negatives else (self.inputs,)
+        return Batch(torch.cat([half[samples] for half in halves]), targets, self.has_negatives)
 
     def __post_init__(self) -> None:
         """Check the types, but not where torch.compile traces the step; the usual ones in a microsecond."""

@@ -23,7 +23,7 @@ from forwardforward.layers.embedding import IndexLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
-from forwardforward.step import StepResult, WholeStep
+from forwardforward.step import MicroBatches, StepResult, WholeStep
 from forwardforward.targets import ClassIndices, RealValues, TargetKind, TargetScaling
 from forwardforward.update_schedules import Groups
 
@@ -41,6 +41,7 @@ def check_step(
     monitor: bool = False,
     whole_step: WholeStep | None = None,
     validate: bool = True,
+    micro_batches: MicroBatches | None = None,
 ) -> None:
     """Check the arguments of a user's step by their annotations; those of :func:`~forwardforward.fit` are valid."""
 

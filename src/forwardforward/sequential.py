@@ -7,7 +7,6 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.scoring import CompiledFunctions, Scorer
-from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
+from forwardforward.step import LayerwiseStep, MicroBatches, Stack, StepResult, WholeStep
 from forwardforward.targets import ClassIndices, RealValues, TargetKind
 from forwardforward.targets.kind import common_kind
 from forwardforward.update_schedules import Groups, Joint
@@ -410,6 +409,7 @@ class FFSequential(Network):
         autocast: torch.dtype | None = None,
         monitor: bool = False,
         whole_step: WholeStep | None = None,
+        micro_batches: MicroBatches | None = None,
         validate: bool = True,
     ) -> StepResult:
         """Update the layers once.
@@ -426,6 +426,7 @@ class FFSequential(Network):
             autocast: Compute precision, such as ``torch.bfloat16``; goodness and weights keep theirs.
             monitor: Whether to measure gradient norms.
             whole_step: Computes the gradients of all layers in one function; default: layer by layer.
+            micro_batches: Computes the gradients in parts of the batch; default: of the whole batch at once.
             validate: Whether to check that images are finite and labels and indices in range, which waits for the
                 device; :func:`~forwardforward.fit` checks its data once.
 
@@ -438,7 +439,7 @@ class FFSequential(Network):
         """
         check_optimizer(optimizer)
         if validate is not False:
-            check_step(groups, generator, autocast, monitor, whole_step, validate)
+            check_step(groups, generator, autocast, monitor, whole_step, validate, micro_batches)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
             images, labels = self._prepared(batch, validate)
@@ -448,11 +449,13 @@ class FFSequential(Network):
                 names[0] = ("0", "label_encoder")
             reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
             observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
-            stack = Stack(self.stack, names, frozenset(observed), partial(self._head_rows, len(images)))
+            stack = Stack(self.stack, names, frozenset(observed), self._head_rows)
             with autocast_to(autocast, images.device):
                 features, scores = self._scores_for_negatives(images, generator)
                 samples = self._make_batch(images, labels, scores, generator)
-            if whole_step is None:
+            if micro_batches is not None:
+                result, rows = micro_batches.run(stack, optimizer, samples, groups, autocast, monitor, whole_step)
+            elif whole_step is None:
                 layerwise = LayerwiseStep(stack, optimizer, samples, autocast, monitor)
                 result, rows = layerwise.run(groups), layerwise.outputs
             else:
@@ -636,10 +639,10 @@ class FFSequential(Network):
             scorer = self._scorer
             return check_finite(self.head(scorer.head_features(x, scorer.head_labels(x, generator))))
 
-    def _head_rows(self, count: int, output: Tensor) -> Tensor:
-        """Return the head's features of the first ``count`` rows of a layer's output."""
+    def _head_rows(self, output: Tensor) -> Tensor:
+        """Return the head's features of a layer's output."""
         assert self.head is not None
-        return self.head.rows(output[:count])
+        return self.head.rows(output)
 
     @torch.no_grad()
     def scores(self, images: Array) -> Tensor:

@@ -22,7 +22,7 @@ from forwardforward.data.tensors import TensorData, batch_slices
 from forwardforward.preprocessing import to_tensor
 from forwardforward.targets import TargetKind
 
-__all__ = ["Data", "MapStyleDataset", "Pair", "Source", "class_names_of", "source"]
+__all__ = ["Data", "MapStyleDataset", "Pair", "Source", "class_names_of", "pair_of", "source"]
 
 Pair = tuple[Tensor, Tensor | None]
 
@@ -188,7 +188,7 @@ class _Loader:
             after_skip()
         for batch in _collated(iterator):
             empty = False
-            inputs, targets = _pair(batch)
+            inputs, targets = pair_of(batch)
             images = self._images(inputs)
             labels = None if targets is None else self._labels(targets, len(images))
             if labels is not None and self._warns and self._outputs is not None and not labels.is_floating_point():
@@ -257,7 +257,7 @@ def _collated(batches: Iterator[Any]) -> Iterator[Any]:
         raise TypeError(f"data must yield samples of equal tensors, arrays and numbers: {one_line(error)}") from error
 
 
-def _pair(batch: Any) -> tuple[Any, Any]:
+def pair_of(batch: Any) -> tuple[Any, Any]:
     """Return the images and the labels of a loader's batch; None for labels that it lacks."""
     if isinstance(batch, Tensor | np.ndarray):
         return batch, None

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from forwardforward._utils.arguments import StrPath, checked
-from forwardforward._utils.checks import check_finite
 from forwardforward.data.batching import Data
 from forwardforward.diagnostics._figure import new_figure, save
 from forwardforward.training.arguments import checked_model
+from forwardforward.training.evaluation import labeled_goodness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,14 +43,10 @@ def goodness_distributions(model: nn.Module, data: Data, path: StrPath | None = 
         ... )
         >>> figure, axes = goodness_distributions(model, (torch.rand(20, 8), torch.arange(20) % 2))
     """
-    network, parts, labels = checked_model(model), [], []
-    for images, targets in network.batches(data).batches(None):
-        if targets is None:
-            raise ValueError("data must have labels for the goodness of true and wrong ones, got none")
-        parts.append(check_finite(network.layer_goodness(images)).float().cpu())
-        labels.append(network.check_targets(images, targets).cpu())
-    goodness = torch.cat(parts)
-    true = network.target_kind.is_true(torch.cat(labels), goodness.shape[2])[:, None].expand_as(goodness)
+    network = checked_model(model)
+    goodness, labels = labeled_goodness(network, data, "for the goodness of true and wrong ones")
+    goodness = goodness.float().cpu()
+    true = network.target_kind.is_true(labels.cpu(), goodness.shape[2])[:, None].expand_as(goodness)
     depth = goodness.shape[1]
     figure = new_figure(3.2 * depth, 3)
     axes = figure.subplots(1, depth, squeeze=False)[0]

@@ -12,9 +12,12 @@ hooks. The step of another optimizer, or of a network with a learned label encod
 
 In both forms every layer runs once per step, also if groups overlap, so buffers are updated once and random numbers
 drawn once; and every layer reads the outputs of the layers before from before their update.
+
+:class:`MicroBatches` computes the gradients of either form in parts of the batch, for one update.
 """
 
 from forwardforward.step.layerwise import LayerwiseStep
+from forwardforward.step.micro_batches import MicroBatches
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
 from forwardforward.step.whole import CompilationError, Gradients, WholeStep
 
@@ -22,6 +25,7 @@ __all__ = [
     "CompilationError",
     "Gradients",
     "LayerwiseStep",
+    "MicroBatches",
     "Stack",
     "StepResult",
     "WholeStep",

@@ -41,6 +41,9 @@ class LayerwiseStep:
         batch: The batch.
         autocast: Compute precision, such as ``torch.bfloat16``; None for that of the weights.
         monitor: Whether to measure gradient norms.
+        factor: Factor on the losses.
+        first: Whether gradients are those of this batch only, and not added to those of the batches before.
+        last: Whether to update the layers.
 
     Example:
         >>> import forwardforward as ff
@@ -61,6 +64,9 @@ class LayerwiseStep:
         batch: Batch,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
+        factor: float = 1.0,
+        first: bool = True,
+        last: bool = True,
     ) -> None:
         self.result = StepResult()
         self.outputs: dict[int, Tensor] = {}
@@ -70,6 +76,9 @@ class LayerwiseStep:
         self._batch = batch
         self._autocast = autocast
         self._monitor = monitor
+        self._factor = factor
+        self._first = first
+        self._last = last
         self._x: Tensor | LabeledInput = batch.inputs
         self._position = 0
         self._skips = skip_tensors(stack.layers)
@@ -112,7 +121,8 @@ class LayerwiseStep:
 
     def _forward(self, layer: int, relayed: bool) -> None:
         leaf = self._x.detach().requires_grad_() if relayed and isinstance(self._x, Tensor) else self._x
-        self._optimizer.zero_grad(*self._stack.names[layer])
+        if self._first:
+            self._optimizer.zero_grad(*self._stack.names[layer])
         with self._precision():
             output, local = self._layers[layer].local_loss(leaf, self._batch, self._skips.get(layer))
         self._visited[layer] = _Visited(leaf, output, local.loss)
@@ -125,7 +135,7 @@ class LayerwiseStep:
         self._skips.store(layer, output)
         if layer in self._stack.observed:
             with torch.no_grad(), self._precision():
-                self.outputs[layer] = self._stack.observe(output)
+                self.outputs[layer] = self._stack.observe(output[: self._batch.samples])
 
     def _backward(self, group: Group, keep: set[int]) -> None:
         """Run backward from the group's losses to its first layer; other groups need the graphs of ``keep``."""
@@ -134,7 +144,7 @@ class LayerwiseStep:
             leaf, output, loss = self._visited[layer] if layer in keep else self._visited.pop(layer)
             roots: list[tuple[Tensor, Tensor | None]] = []
             if layer in group.objectives and loss.requires_grad:
-                roots.append((loss, None))
+                roots.append((loss, None if self._factor == 1.0 else torch.full_like(loss, self._factor)))
             if gradient is not None and output.requires_grad:
                 roots.append((output, gradient))
             first = layer == group.layers[0]
@@ -154,7 +164,7 @@ class LayerwiseStep:
                 gradient, leaf.grad = leaf.grad, None
 
     def _update(self, groups: Sequence[Sequence[int]]) -> None:
-        for layers in groups:
+        for layers in groups if self._last else ():
             if self._monitor:
                 self.result.gradient_norms |= {layer: gradient_norm(self._layers[layer]) for layer in layers}
             if layers:

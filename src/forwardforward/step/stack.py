@@ -44,7 +44,8 @@ class Stack:
         layers: The layers, in order.
         names: For each layer, the names of the parameter groups that are updated with it.
         observed: Layers whose outputs the caller reads, such as for a head.
-        observe: What is kept of an observed layer's output; default: the output. Pooled rows need less memory.
+        observe: What is kept of an observed layer's output, of the samples without their negatives; default: the
+            output. Pooled rows need less memory.
 
     Example:
         >>> import forwardforward as ff

@@ -14,6 +14,7 @@ from forwardforward._utils.compilation import compile_function
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
+from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step.function import Gradients, WholeFunction
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
@@ -97,8 +98,46 @@ class WholeStep:
             result, outputs = _update(stack, optimizer, batch, plan, checked, gradients, monitor)
         else:
             result, outputs = _joint_update(compiled, plan, updates, batch, monitor)
-        with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
-            return result, {index: stack.observe(output) for index, output in outputs.items()}
+        return result, _observed(stack, batch, outputs, autocast)
+
+    def run_parts(
+        self,
+        stack: Stack,
+        optimizer: LocalOptimizer,
+        batch: Batch,
+        parts: Sequence[Batch],
+        factors: Sequence[float],
+        groups: Groups,
+        autocast: torch.dtype | None = None,
+        monitor: bool = False,
+    ) -> tuple[list[tuple[dict[int, LocalLoss], dict[int, Tensor]]], dict[int, Tensor]]:
+        """Update the layers of the groups once, by the sum of the gradients of several batches.
+
+        Args:
+            stack: The layers.
+            optimizer: Their local optimizers.
+            batch: The whole batch, whose learned codes the parts share.
+            parts: The batches.
+            factors: Factor on the gradient of each.
+            groups: The groups to update.
+            autocast: Compute precision; None for that of the weights.
+            monitor: Whether to measure gradient norms.
+
+        Returns:
+            The local losses and what is kept of the observed layers' outputs, for each batch; and gradient norms.
+        """
+        checked = check_groups(groups, len(stack.layers))
+        total: Gradients | None = None
+        results = []
+        for part, factor in zip(parts, factors, strict=True):
+            plan = self._plan(stack, part, checked, autocast)
+            gradients = _gradients(plan, part, self._compiled_gradients(plan, part))
+            _update_buffers(plan, gradients)
+            total = _sum(total, gradients, factor)
+            results.append((gradients.losses, _observed(stack, part, gradients.outputs, autocast)))
+        assert total is not None
+        result, _ = _update(stack, optimizer, batch, plan, checked, total, monitor)
+        return results, result.gradient_norms
 
     def gradients(
         self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None = None
@@ -243,10 +282,7 @@ def _update(
 ) -> tuple[StepResult, dict[int, Tensor]]:
     """Update buffers, and parameters with torch's optimizers."""
     result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
-    with torch.no_grad():
-        for index, new_values in gradients.buffers.items():
-            for name, value in new_values.items():
-                plan.buffers[index][name].copy_(value)
+    _update_buffers(plan, gradients)
     for index, values in gradients.parameters.items():
         optimizer.zero_grad(*stack.names[index])
         for name, gradient in values.items():
@@ -259,6 +295,38 @@ def _update(
     for names in stack.updates(groups):
         optimizer.step(names)
     return result, gradients.outputs
+
+
+@torch.no_grad()
+def _update_buffers(plan: _Plan, gradients: Gradients) -> None:
+    for index, new_values in gradients.buffers.items():
+        for name, value in new_values.items():
+            plan.buffers[index][name].copy_(value)
+
+
+@torch.no_grad()
+def _sum(total: Gradients | None, gradients: Gradients, factor: float) -> Gradients:
+    """Return a sum of gradients with further ones, which a compiled function may overwrite in its next call."""
+    parameters = {
+        index: {
+            name: factor * value if total is None else total.parameters[index][name].add_(value, alpha=factor)
+            for name, value in values.items()
+        }
+        for index, values in gradients.parameters.items()
+    }
+    codebook = gradients.codebook
+    if codebook is not None:
+        codebook = factor * codebook
+        codebook = codebook if total is None or total.codebook is None else total.codebook + codebook
+    return Gradients(parameters, codebook, {}, {}, {})
+
+
+def _observed(
+    stack: Stack, batch: Batch, outputs: Mapping[int, Tensor], autocast: torch.dtype | None
+) -> dict[int, Tensor]:
+    """Return what is kept of the observed layers' outputs."""
+    with torch.no_grad(), autocast_to(autocast, batch.inputs.device):
+        return {index: stack.observe(output[: batch.samples]) for index, output in outputs.items()}
 
 
 def _joint_update(

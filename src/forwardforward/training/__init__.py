@@ -11,6 +11,7 @@ from forwardforward.training.logs import CSVLog, JSONLog
 from forwardforward.training.loop import fit
 from forwardforward.training.resuming import Checkpoint
 from forwardforward.training.signals import Interrupted, StopOnSignal, stop_on_signals
+from forwardforward.training.trackers import TensorBoardLog, Tracker, WandbLog
 
 __all__ = [
     "CSVLog",
@@ -29,7 +30,10 @@ __all__ = [
     "ReplicaEvaluation",
     "StopOnDivergence",
     "StopOnSignal",
+    "TensorBoardLog",
+    "Tracker",
     "TrainingDiverged",
+    "WandbLog",
     "choose_layers",
     "evaluate",
     "fit",

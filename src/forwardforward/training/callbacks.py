@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
+from forwardforward.training.monitors import Mode, Monitor
 from forwardforward.training.randomness import seed_global_generators
 from forwardforward.update_schedules import Schedule
 
@@ -67,6 +67,12 @@ class FitState:
     running: bool = False
     interruption: BaseException | None = None
 
+    @property
+    def steps(self) -> int:
+        """Number of steps so far, those before a resumption too."""
+        completed = sum(record["steps"] for record in self.history)
+        return int(completed) + (0 if self.unfinished is None else self.unfinished.steps)
+
 
 class Callback:
     """Base of the callbacks; every method is optional.
@@ -99,8 +105,20 @@ class Callback:
     def on_fit_begin(self, state: FitState) -> None:
         """Called once, before the first epoch, and again on resuming, with the history so far."""
 
+    def on_epoch_begin(self, state: FitState) -> None:
+        """Called before the first step of each epoch, and before the next one of an epoch that is resumed."""
+
+    def on_step_begin(self, state: FitState, images: Tensor, labels: Tensor | None) -> None:
+        """Called before each step.
+
+        Args:
+            state: The state.
+            images: The step's raw inputs after augmentation, on the device.
+            labels: Their labels, None if there are none.
+        """
+
     def on_step_end(self, state: FitState, result: StepResult) -> None:
-        """Called after each step.
+        """Called after each step; without ``compile``, ``grad`` of the parameters is the step's gradient.
 
         Args:
             state: The state.
@@ -116,27 +134,32 @@ class Callback:
 
 @checked
 class EarlyStopping(Callback):
-    """End the training when the validation error has not improved for a number of epochs, and restore the best weights.
+    """End the training when a figure has not improved for a number of epochs, and restore the best weights.
 
-    The model ends with the weights of the first epoch with the lowest validation error, also if the last epoch is
-    reached. If the network grows, they are those of the best epoch since then. A run that had stopped is not trained
-    further when it is resumed; with a larger ``patience`` it continues from the weights of its last epoch.
+    The model ends with the weights of the first epoch with the best value, also if the last epoch is reached. If the
+    network grows, they are those of the best epoch since then. A run that had stopped is not trained further when it is
+    resumed; with a larger ``patience`` it continues from the weights of its last epoch.
 
     Args:
         patience: Number of epochs without a new best after which training ends.
+        monitor: Name of the figure in the :class:`History`, with dots, such as ``"layers.0.loss"``; default: the error
+            on the validation data.
+        mode: Whether the lowest or the highest value is the best.
 
     Attributes:
         best_epoch: The epoch whose weights were restored, from 1; None before the first epoch.
 
     Raises:
-        ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data.
+        ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data for a figure of them, or
+            no figure of the name.
 
     Example:
         >>> stop = EarlyStopping(patience=5)  # fit(..., validation=..., callbacks=[stop])
     """
 
-    def __init__(self, patience: PositiveInt) -> None:
+    def __init__(self, patience: PositiveInt, monitor: str = "validation.error", mode: Mode = "min") -> None:
         self.patience = patience
+        self.monitor = Monitor(monitor, mode)
         self.best_epoch: int | None = None
         self._best: dict[str, Tensor] = {}
         self._last: dict[str, Tensor] = {}  # weights of the last epoch, after the best ones were restored
@@ -152,8 +175,7 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, state: FitState) -> None:
         """Check that there are validation data, and the epochs of a resumed run."""
-        if not state.validates:
-            raise ValueError("validation must be given to fit for EarlyStopping: choices must not use the test set")
+        self.monitor.check(state.validates, "EarlyStopping")
         if not len(state.history):
             self.load_state_dict({})
         if self._last:
@@ -164,7 +186,7 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, state: FitState) -> None:
         """Store the weights of a new best epoch, and compare the last epochs with the best before them."""
         current = state.model.state_dict()
-        if _best_epoch(state.history) == len(state.history) or not _same_shapes(current, self._best):
+        if self.monitor.best_epoch(state.history) == len(state.history) or not _same_shapes(current, self._best):
             self.best_epoch = len(state.history)
             self._best = {name: value.detach().clone() for name, value in current.items()}
         state.stop |= self._is_over(state.history)
@@ -177,13 +199,7 @@ class EarlyStopping(Callback):
             state.model.load_state_dict(self._best)
 
     def _is_over(self, history: History) -> bool:
-        return len(history) - _best_epoch(history) >= self.patience
-
-
-def _best_epoch(history: History) -> int:
-    """Return the first epoch with the lowest validation error, counted from 1; 0 if there is no epoch."""
-    errors = [math.inf if record["validation"] is None else record["validation"]["error"] for record in history]
-    return 1 + errors.index(min(errors)) if errors else 0
+        return len(history) - self.monitor.best_epoch(history) >= self.patience
 
 
 def _same_shapes(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:

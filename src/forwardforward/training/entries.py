@@ -87,10 +87,11 @@ def _is_tensors(value: Any) -> bool:
 def _is_record(value: Any, index: int) -> bool:
     return (
         isinstance(value, dict)
-        and {"epoch", "seconds", "layers", "head", "validation"} <= set(value)
+        and {"epoch", "seconds", "steps", "layers", "head", "validation"} <= set(value)
         and type(value["epoch"]) is int
         and value["epoch"] == index + 1
         and isinstance(value["seconds"], float | int)
+        and _is_whole(1)(value["steps"])
         and isinstance(value["layers"], list)
         and all(isinstance(entry, dict | None) for entry in (*value["layers"], value["head"], value["validation"]))
         and (value["validation"] is None or isinstance(value["validation"].get("error"), float | int))

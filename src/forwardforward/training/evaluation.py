@@ -143,7 +143,7 @@ def evaluate(
     network = checked_model(model)
     batch_size = max(2, batch_size)
     move_to(network, device)
-    counts = _counts(network)
+    counts = counts_of(network)
     batches = network.batches(data, batch_size)
     check_same_classes(network, batches.class_names)
     for images, labels in batches.batches(None):
@@ -165,7 +165,7 @@ def check_validation(model: Network, data: Data) -> None:
         if labels is not None:
             model.target_kind.check(labels, len(labels), model.num_classes)
             labels = labels[: len(images)]
-        _counts(model).add(images, labels)
+        counts_of(model).add(images, labels)
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ValueError(f"validation must be labeled data that the model can score: {error}") from error
 
@@ -198,19 +198,34 @@ def choose_layers(model: nn.Module, data: Data, *, batch_size: PositiveInt = 100
         for member in network.members:
             choose_layers(member, data, batch_size=batch_size)
         return
-    if not isinstance(network.classifier, ChoosesLayers):
-        return
+    if isinstance(network.classifier, ChoosesLayers):
+        kind = network.target_kind
+        if not kind.has_one_class:
+            raise ValueError(f"data must have one class per sample to choose layers by, got {kind!r}")
+        goodness, targets = labeled_goodness(network, data, "to choose layers by", batch_size)
+        network.classifier.choose(goodness, targets.argmax(1) if targets.is_floating_point() else targets)
+
+
+@torch.no_grad()
+def labeled_goodness(network: Network, data: Data, purpose: str, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
+    """Return the goodness ``(samples, layers, classes)`` of labeled data, and their targets.
+
+    Args:
+        network: A network whose layers classify.
+        data: Labeled data.
+        purpose: What they are for, for the message.
+        batch_size: Samples per batch.
+
+    Raises:
+        ValueError: If the data have no labels, a label is out of range, or a goodness is NaN or infinite.
+    """
     parts: list[tuple[Tensor, Tensor]] = []
     for images, labels in network.batches(data, batch_size).batches(None):
         if labels is None:
-            raise ValueError("data must have labels to choose layers by, got none")
-        targets = network.check_targets(images, labels)
-        if not network.target_kind.has_one_class:
-            raise ValueError(f"data must have one class per sample to choose layers by, got {network.target_kind!r}")
-        targets = targets.argmax(1) if targets.is_floating_point() else targets
-        parts.append((check_finite(network.layer_goodness(images)), targets))
-    goodness, classes = map(torch.cat, zip(*parts, strict=True))
-    network.classifier.choose(goodness, classes)
+            raise ValueError(f"data must have labels {purpose}, got none")
+        parts.append((check_finite(network.layer_goodness(images)), network.check_targets(images, labels)))
+    goodness, targets = map(torch.cat, zip(*parts, strict=True))
+    return goodness, targets
 
 
 class _Counts:
@@ -335,7 +350,12 @@ class _MemberCounts:
         return ReplicaEvaluation.of([counts.result() for counts in self.members])
 
 
-def _counts(model: Network) -> _Counts | _MemberCounts:
+def counts_of(model: Network) -> _Counts | _MemberCounts:
+    """Return a counter of a model's wrong answers.
+
+    Args:
+        model: The model.
+    """
     return _MemberCounts(model) if isinstance(model, Replicas) else _Counts(model)
 
 

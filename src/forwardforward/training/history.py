@@ -16,8 +16,8 @@ __all__ = ["History"]
 class History:
     """The records of a training's epochs, each a dictionary that JSON can represent.
 
-    A record has ``epoch`` (from 1), ``seconds``, ``layers`` (one entry per layer, None for one that was not updated:
-    ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
+    A record has ``epoch`` (from 1), ``seconds``, ``steps``, ``layers`` (one entry per layer, None for one that was not
+    updated: ``loss``, ``positive``, ``negative``, ``separation``, ``accuracy``, ``gradient_norm``, ``largest_weight``,
     ``learning_rate``, ``parts``, the terms of a summed loss by name, ``thresholds`` of the loss for positive and
     negative samples, ``scale`` of the goodness, ``chance``, the accuracy of a guess, ``dead_units``, the share of units
     with the same activation for 128 training samples, and ``weight_change``, that of the weights in the epoch relative
@@ -55,9 +55,9 @@ class History:
     def members(self) -> list[History]:
         """The history of each member of :class:`~forwardforward.Replicas`; empty for a network."""
         count = max((len(record.get("members", ())) for record in self), default=0)
-        shared = ("epoch", "seconds")
+        shared = [{name: record[name] for name in ("epoch", "seconds", "steps")} for record in self]
         return [
-            History([{**{name: record[name] for name in shared}, **record["members"][i]} for record in self])
+            History([{**figures, **record["members"][i]} for figures, record in zip(shared, self, strict=True)])
             for i in range(count)
         ]
 

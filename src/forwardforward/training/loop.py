@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import to_float
 from forwardforward.replicas import Replicas
-from forwardforward.step import StepResult, check_groups
+from forwardforward.sequential import FFSequential
+from forwardforward.step import MicroBatches, StepResult, check_groups
 from forwardforward.targets import RealValues, TargetScaling
 from forwardforward.training.activity import dead_units, weight_changes, weight_samples
 from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
@@ -51,6 +52,7 @@ def fit(
     validation: Data | None = None,
     epochs: PositiveInt = 10,
     batch_size: PositiveInt = 100,
+    micro_batch_size: PositiveInt | None = None,
     optimizer: Annotated[LocalOptimizer | None, "ff.LocalOptimizer(torch.optim.Adam, lr=...)"] = None,
     schedule: Annotated[Schedule | None, "ff.update_schedules.Greedy()"] = None,
     seed: NonNegativeInt = 0,
@@ -88,6 +90,9 @@ def fit(
         epochs: Passes over the training data.
         batch_size: Samples per step. A last batch of one sample joins the batch before it, since some negatives and
             batch statistics need two.
+        micro_batch_size: Samples whose gradients are computed at once: gradients are accumulated over the parts of a
+            batch, which needs less memory and gives the same result, see :class:`~forwardforward.step.MicroBatches` for
+            the two exceptions. Default: the whole batch.
         optimizer: Local optimizers; default: Adam with a learning rate of 0.001.
         schedule: The layers that are updated in each step, see :mod:`forwardforward.update_schedules`; default: all.
         seed: Random seed for shuffling, sampling and augmentation. Weights are initialized by the model: call
@@ -151,12 +156,18 @@ def fit(
     if data.class_names is not None:
         network.class_names = checked_class_names(network, data.class_names)
     optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
+    if micro_batch_size is not None and not isinstance(network, FFSequential):
+        raise ValueError(
+            f"micro_batch_size must be None for {type(network).__name__}, got {micro_batch_size}: only the steps of an "
+            "FFSequential are divided"
+        )
     if isinstance(network, Replicas):
         check_replicas(seed, data)
         optimizer = network.local_optimizer(optimizer)
     compared = {
         "precision": precision,
         "compile": compile,
+        "micro_batch_size": micro_batch_size,
         "samples": data.samples,
         "optimizer": optimizer,
         "augment": augment,
@@ -174,14 +185,16 @@ def fit(
         seed,
         validates=validation is not None,
         settings={name: described(value) for name, value in compared.items()},
-        # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer.
-        callbacks=sorted(all_callbacks, key=lambda callback: isinstance(callback, Checkpoint)),
+        # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer;
+        # that of the best epoch before those from which a killed run resumes, which would not write it again.
+        callbacks=sorted(all_callbacks, key=lambda callback: (isinstance(callback, Checkpoint), _resumes(callback))),
         first_epoch=network.epochs_trained,
     )
     # A context of autocast around this call must not change the precision that `precision` names.
     with restored_global_generators(target), torch.autocast(target.type, enabled=False), products_in(precision, target):
-        _prepare(state, data)
+        prepare_network(network, data, seed)
         check_mixing(augment, network)
+        optimizer.attach(network)
         if validation is not None:
             check_validation(network, validation)
         unevaluated = None
@@ -193,7 +206,8 @@ def fit(
         for callback in state.callbacks:
             callback.on_fit_begin(state)
         step = _step(network, data.batch_size, compile)
-        epoch = _Epoch(state, step, target, AUTOCAST[precision], augment, monitor_every)
+        in_parts = step if micro_batch_size is None else partial(step, micro_batches=MicroBatches(micro_batch_size))
+        epoch = _Epoch(state, in_parts, target, AUTOCAST[precision], augment, monitor_every)
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
         with Progress(data.steps, epochs, steps, progress) as shown:
@@ -214,31 +228,35 @@ def fit(
     return state.history
 
 
-def _prepare(state: FitState, data: Source) -> None:
-    """Fit the preprocessing and set up shapes on the training data, and attach the optimizer."""
-    model = state.model
+def prepare_network(model: Network, data: Source, seed: int) -> None:
+    """Set up a network's shapes and fit its preprocessing on the training data, and check their labels.
+
+    Args:
+        model: The network.
+        data: The training data.
+        seed: The run's seed.
+    """
     if not model.is_set_up:  # first, so that weights are drawn from the caller's random state
         model.prepare(data.some()[0], validate=False)
     # Targets and indices are checked here and by the source, so that no step waits for the device.
     draws_labels = model.uses_negatives and model.layers_classify
     data.check_targets(model.target_kind, model.num_classes, warn_of_absent=draws_labels)
     if model.preprocessing.needs_fit:
-        seed_global_generators(state.seed, 0, "preprocessing")  # data sets may draw random numbers
-        order = derive_generator(state.seed, 0, "preprocessing")
+        seed_global_generators(seed, 0, "preprocessing")  # data sets may draw random numbers
+        order = derive_generator(seed, 0, "preprocessing")
         model.preprocessing.fit(images for images, _ in data.batches(order))
     if model.target_scaling is not None and model.target_scaling.needs_fit:
-        _fit_scaling(state, model.target_scaling, data)
-    state.optimizer.attach(model)
+        _fit_scaling(model, model.target_scaling, data, seed)
 
 
-def _fit_scaling(state: FitState, scaling: TargetScaling, data: Source) -> None:
+def _fit_scaling(model: Network, scaling: TargetScaling, data: Source, seed: int) -> None:
     """Fit the scaling of real-valued targets on the training data."""
-    model, tensors = state.model, tensors_of(data)
+    tensors = tensors_of(data)
     if tensors is not None:
         batches: Iterator[Pair] = iter([(tensors.inputs, tensors.targets)])
     else:
-        seed_global_generators(state.seed, 0, "preprocessing")
-        batches = data.batches(derive_generator(state.seed, 0, "preprocessing"))
+        seed_global_generators(seed, 0, "preprocessing")
+        batches = data.batches(derive_generator(seed, 0, "preprocessing"))
     kind, outputs = model.target_kind, model.num_classes
     targets = [kind.check(y, len(x), outputs) for x, y in batches if y is not None]
     if not targets:
@@ -277,8 +295,13 @@ def _save(state: FitState, finished: bool = True) -> None:
     if state.unfinished is None and state.history:
         check_convergence(state.model, state.history[-1], len(state.history))
     for callback in state.callbacks:
-        if isinstance(callback, Checkpoint):
+        if _resumes(callback):
             callback.write(state, finished)
+
+
+def _resumes(callback: Callback) -> TypeGuard[Checkpoint]:
+    """Return whether a callback writes checkpoints to resume from, and not only that of the best epoch."""
+    return isinstance(callback, Checkpoint) and callback.monitor is None
 
 
 def _raise_interruption(state: FitState) -> None:
@@ -344,6 +367,8 @@ class _Epoch:
         self._set_progress((epoch + 0.5) / state.epochs)
         state.model.train()
         progress.begin_epoch(epoch)
+        for callback in state.callbacks:
+            callback.on_epoch_begin(state)
         for batch in self._until_interrupted(running.batches(data)):
             result = self._step(running, epoch, *batch)
             for callback in state.callbacks:
@@ -351,7 +376,12 @@ class _Epoch:
             progress.update(result)
         _raise_interruption(state)
         state.unfinished = None
-        record = {"epoch": epoch + 1, "seconds": running.seconds, **running.record(state.model, state.optimizer)}
+        record = {
+            "epoch": epoch + 1,
+            "seconds": running.seconds,
+            "steps": running.steps,
+            **running.record(state.model, state.optimizer),
+        }
         dead = dead_units(state.model, data)
         changes = weight_changes(running.weights, weight_samples(state.model))
         for index, layer in enumerate(record["layers"]):
@@ -383,6 +413,8 @@ class _Epoch:
         running.measured.add(name)
         if self.augment is not None:
             images, labels = running.augmented((_floating(images), labels), self.augment, state.model)
+        for callback in state.callbacks:
+            callback.on_step_begin(state, images, labels)
         result = self.step(
             (images, labels),
             state.optimizer,

@@ -24,6 +24,7 @@ from forwardforward.training.divergence import check_convergence
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
 from forwardforward.training.members import new_epoch
+from forwardforward.training.monitors import Mode, Monitor
 from forwardforward.training.settings import described, differences, model_settings
 
 __all__ = ["Checkpoint", "restore"]
@@ -33,26 +34,47 @@ __all__ = ["Checkpoint", "restore"]
 class Checkpoint(Callback):
     """Write a checkpoint after every ``every``-th epoch and at the end, and within epochs every ``minutes``.
 
+    With ``monitor``, a checkpoint is written after each epoch that is better than all before, so that the file contains
+    the best weights; ``load_weights(path, model)`` loads them. A run resumes from the file of another checkpoint, such
+    as that of ``fit(checkpoint=...)``.
+
     Args:
         path: The file; it always contains the last complete checkpoint.
         every: Number of epochs between two checkpoints.
         minutes: Minutes after which a checkpoint is written within an epoch; default: only between epochs.
+        monitor: Name of a figure in the :class:`History`, with dots, such as ``"validation.error"``: write only after
+            epochs with a new best value. Default: see ``every``.
+        mode: Whether the lowest or the highest value is the best.
 
     Raises:
-        ValueError: If ``every`` is below 1 or ``minutes`` not positive.
+        ValueError: If ``every`` is below 1 or ``minutes`` not positive, if one of them is given with ``monitor`` or, in
+            ``fit``, if there are no validation data for a figure of them, or no figure of the name.
 
     Example:
         >>> checkpoint = Checkpoint("run.pt", every=5)  # fit(..., callbacks=[checkpoint])
+        >>> best = Checkpoint("best.pt", monitor="validation.error")
     """
 
-    def __init__(self, path: StrPath, every: PositiveInt = 1, minutes: PositiveFloat | None = None) -> None:
+    def __init__(
+        self,
+        path: StrPath,
+        every: PositiveInt = 1,
+        minutes: PositiveFloat | None = None,
+        monitor: str | None = None,
+        mode: Mode = "min",
+    ) -> None:
+        if monitor is not None and (every != 1 or minutes is not None):
+            raise ValueError(f"every and minutes must be left out with monitor, got every={every}, minutes={minutes}")
         self.path = Path(path)
         self.every = every
         self.minutes = minutes
+        self.monitor = None if monitor is None else Monitor(monitor, mode)
         self._last_time = 0.0
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Start the clock."""
+        """Start the clock, and check that the monitored figure will exist."""
+        if self.monitor is not None:
+            self.monitor.check(state.validates, "Checkpoint")
         self._last_time = time.monotonic()
 
     def on_step_end(self, state: FitState, result: StepResult) -> None:
@@ -61,13 +83,18 @@ class Checkpoint(Callback):
             self.write(state)
 
     def on_epoch_end(self, state: FitState) -> None:
-        """Write, if an epoch is due."""
-        if len(state.history) % self.every == 0:
+        """Write, if an epoch is due or better than all before."""
+        if self.monitor is not None:
+            due = self.monitor.best_epoch(state.history) == len(state.history)
+        else:
+            due = len(state.history) % self.every == 0
+        if due:
             self.write(state)
 
     def on_fit_end(self, state: FitState) -> None:
         """Write what the other callbacks have left, such as the best weights."""
-        self.write(state)
+        if self.monitor is None:
+            self.write(state)
 
     def write(self, state: FitState, finished: bool = True) -> None:
         """Write the current state, also of an unfinished epoch.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from forwardforward._utils import extras
 
 
 def import_extra(module: str, data_set: str, package: str, extra: str) -> Any:
@@ -18,9 +19,4 @@ def import_extra(module: str, data_set: str, package: str, extra: str) -> Any:
     Raises:
         ImportError: If the package is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'the data set {data_set!r} needs {package}: pip install "forwardforward[{extra}]"'
-        ) from error
+    return extras.import_extra(module, f"the data set {data_set!r}", package, extra)

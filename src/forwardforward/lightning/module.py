@@ -1,0 +1,279 @@
+"""The module for Lightning's Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from forwardforward._utils.arguments import NonNegativeInt, checked
+from forwardforward._utils.plugins import calling
+from forwardforward.data.batching import Pair, class_names_of, pair_of, source
+from forwardforward.lightning.optimizer import TrainerOptimizer
+from forwardforward.network import Network
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.preprocessing import to_tensor
+from forwardforward.replicas import Replicas
+from forwardforward.step import StepResult, check_groups
+from forwardforward.training.arguments import checked_class_names, checked_model
+from forwardforward.training.compilation import CompiledStep
+from forwardforward.training.epoch import EpochState
+from forwardforward.training.evaluation import choose_layers, counts_of
+from forwardforward.training.loop import HasProgress, prepare_network
+from forwardforward.training.trackers import scalars_of
+from forwardforward.update_schedules import Joint, Schedule
+
+__all__ = ["FFModule"]
+
+#: Compute precision (autocast dtype) by the Trainer's precision; others are refused.
+PRECISIONS = {"32-true": None, "64-true": None, "bf16-mixed": torch.bfloat16}
+
+#: Key of the module's state in a Trainer's checkpoint.
+KEY = "forwardforward"
+
+
+class FFModule(LightningModule):  # type: ignore[misc]
+    """A module for Lightning's ``Trainer`` that trains a network with its local step.
+
+    Every batch is one step of the network, as in :func:`~forwardforward.fit`: with the same batches and seed, the
+    weights are the same. Lightning does not compute gradients (``automatic_optimization`` is False); a batch counts as
+    one of the Trainer's steps, and its checkpoints contain the network, the local optimizers and the random state.
+
+    The Trainer's loaders yield ``(images, labels)``. After each epoch, the figures of the
+    :class:`~forwardforward.training.History` are logged by names with slashes: ``layers/0/loss``,
+    ``layers/0/separation``, ``head/accuracy`` and, of validation and test data, ``validation/error``,
+    ``validation/layer_errors/0``, ``test/error``. ``trainer.predict`` returns the classes of each batch.
+
+    Args:
+        model: The network. If its preprocessing standardizes and is not fitted yet, or its shapes are not known, they
+            are taken from the training data.
+        optimizer: Local optimizers; default: Adam with a learning rate of 0.001.
+        schedule: The layers that are updated in each step; default: all.
+        seed: Random seed for sampling. Weights, shuffling and augmentation follow torch's global generator:
+            ``lightning.seed_everything``.
+        compile: Whether to compile the training step, see :func:`~forwardforward.fit`.
+
+    Raises:
+        TypeError: If an argument has the wrong kind.
+        ValueError: If the model is :class:`~forwardforward.Replicas`. In ``Trainer.fit``, if the Trainer has several
+            devices or another precision than ``"32-true"``, ``"64-true"`` and ``"bf16-mixed"``.
+
+    Example:
+        >>> import forwardforward as ff, lightning
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> module = FFModule(model, ff.LocalOptimizer(torch.optim.Adam, lr=0.01))
+        >>> module.automatic_optimization
+        False
+    """
+
+    @checked
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Annotated[LocalOptimizer | None, "ff.LocalOptimizer(torch.optim.Adam, lr=...)"] = None,
+        *,
+        schedule: Annotated[Schedule | None, "ff.update_schedules.Greedy()"] = None,
+        seed: NonNegativeInt = 0,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model: Network = checked_model(model)
+        if isinstance(self.model, Replicas):
+            raise ValueError("model must be a network for a Trainer, got Replicas: train them by ff.fit")
+        self.automatic_optimization = False
+        self.local_optimizer = LocalOptimizer(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
+        self.schedule: Schedule = Joint() if schedule is None else schedule
+        self.seed = seed
+        self.compile_step = compile
+        self._step: Callable[..., StepResult] = self.model.step
+        self._first_epoch = 0
+        self._epoch: EpochState | None = None
+        self._restored: dict[str, Any] | None = None
+        self._counts: Any = None
+
+    # Training
+
+    def setup(self, stage: str) -> None:
+        """Check the Trainer, and make what depends on the data; called by the Trainer.
+
+        Args:
+            stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+        """
+        trainer = self.trainer
+        if trainer.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)} for FFModule, got {trainer.precision}")
+        if stage != "fit":
+            return
+        if trainer.world_size > 1:
+            raise ValueError(
+                "devices must be 1 for FFModule, which does not reduce gradients over devices, "
+                f"got {trainer.world_size}"
+            )
+        self._first_epoch = self.model.epochs_trained
+        # A checkpoint contains the statistics; and a loader that is made here would not resume from it.
+        if not self.model.is_set_up or (self.model.preprocessing.needs_fit and trainer.ckpt_path is None):
+            trainer.fit_loop.setup_data()
+            with torch.random.fork_rng(devices=[]):
+                data = source(self._loader, 1, self.model.device, self.model.dtype, self.model.num_embeddings)
+                prepare_network(self.model, data, self.seed)
+
+    @property
+    def _loader(self) -> DataLoader[Any]:
+        loader = self.trainer.train_dataloader
+        if not isinstance(loader, DataLoader):
+            raise TypeError(f"train_dataloaders must be one DataLoader, got {type(loader).__name__}")
+        return loader
+
+    def on_train_start(self) -> None:
+        """Take class names and batch size from the loader."""
+        loader = self._loader
+        if (names := class_names_of(loader)) is not None:
+            self.model.class_names = checked_class_names(self.model, names)
+        self._step = CompiledStep(self.model, loader.batch_size) if self.compile_step else self.model.step
+
+    def configure_optimizers(self) -> Any:
+        """Return the local optimizers as one optimizer; called by the Trainer."""
+        return TrainerOptimizer(self.local_optimizer.attach(self.model))
+
+    def on_train_epoch_start(self) -> None:
+        """Begin an epoch."""
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> EpochState:
+        """Begin an epoch, or continue one within which the checkpoint was written."""
+        trainer = self.trainer
+        self._epoch = EpochState(self.seed, self._first_epoch + trainer.current_epoch, self.device)
+        if self._restored is not None and self._restored["epoch"] == trainer.current_epoch:
+            self._epoch.load_state_dict(self._restored["state"])
+        self._restored = None
+        progress = 0.0
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            progress = (trainer.current_epoch + 0.5) / trainer.max_epochs
+        elif trainer.max_steps > 0:
+            progress = trainer.global_step / trainer.max_steps
+        for plugin in (self.local_optimizer, *self.model.modules()):
+            if isinstance(plugin, HasProgress):
+                plugin.set_progress(progress)
+        return self._epoch
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Update the network once.
+
+        Args:
+            batch: ``(images, labels)``, or images.
+            batch_idx: Number of the batch.
+        """
+        images, labels = _batch(batch)
+        self.optimizers().step(lambda: self._local_step(images, labels))
+
+    def _local_step(self, images: Tensor, labels: Tensor | None) -> None:
+        epoch = self._begin_epoch() if self._epoch is None else self._epoch  # a Trainer resumes without its hook
+        trainer, depth = self.trainer, len(self.model)
+        with calling("schedule", self.schedule, "(depth, epoch, step, epochs) -> groups", names_parts=True):
+            groups = self.schedule(depth, trainer.current_epoch, epoch.steps, max(1, trainer.max_epochs or 1))
+            groups = check_groups(groups, depth)
+        with torch.autocast(self.device.type, enabled=False):  # the step has its own
+            result = self._step(
+                (images, labels),
+                self.local_optimizer,
+                groups=groups,
+                generator=epoch.negatives,
+                autocast=PRECISIONS[trainer.precision],
+                monitor=epoch.steps % 17 == 0,  # a prime, as in `fit`
+            )
+        epoch.meter.update(result)
+        epoch.steps += 1
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the epoch."""
+        epoch, self._epoch = self._epoch, None
+        if epoch is None or not epoch.steps:
+            return
+        self.model.epochs_trained = epoch.epoch + 1
+        self.log_dict(scalars_of(epoch.record(self.model, self.local_optimizer)))
+
+    # Evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        """Let the classifier choose its layers, if it chooses any, and begin to count."""
+        loaders = self.trainer.val_dataloaders
+        if not self.trainer.sanity_checking:
+            choose_layers(self.model, loaders[0] if isinstance(loaders, list) and len(loaders) == 1 else loaders)
+        self._counts = counts_of(self.model)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Count the errors of a batch.
+
+        Args:
+            batch: ``(images, labels)``.
+            batch_idx: Number of the batch.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            self._counts.add(*_batch(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the errors."""
+        self.log_dict(scalars_of({"validation": self._counts.result().to_dict()}))
+
+    def on_test_epoch_start(self) -> None:
+        """Begin to count."""
+        self._counts = counts_of(self.model)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Count the errors of a batch.
+
+        Args:
+            batch: ``(images, labels)``.
+            batch_idx: Number of the batch.
+        """
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the errors."""
+        self.log_dict(scalars_of({"test": self._counts.result().to_dict()}))
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the class of each sample of a batch.
+
+        Args:
+            batch: Images, or ``(images, labels)``, whose labels are ignored.
+            batch_idx: Number of the batch.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            return self.model.scores(_batch(batch)[0]).argmax(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the network's features, ``model(images)``."""
+        features: Tensor = self.model(images)
+        return features
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a resumed training needs beside weights and optimizers."""
+        state: dict[str, Any] = {
+            "first_epoch": self._first_epoch,
+            "epochs_trained": self.model.epochs_trained,
+            "unfinished": None,
+        }
+        if self._epoch is not None and self._epoch.steps:
+            state["unfinished"] = {"epoch": self.trainer.current_epoch, "state": self._epoch.state_dict()}
+        checkpoint[KEY] = state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore it."""
+        state = checkpoint[KEY]
+        self._first_epoch, self.model.epochs_trained = state["first_epoch"], state["epochs_trained"]
+        self._restored = state["unfinished"]
+
+
+def _batch(batch: Any) -> Pair:
+    """Return the images and labels of a loader's batch."""
+    images, labels = pair_of(batch)
+    return to_tensor(images), None if labels is None else to_tensor(labels, "labels")

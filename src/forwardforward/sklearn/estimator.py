@@ -1,0 +1,203 @@
+"""Base of the estimators: settings, conversion of data, and training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, Probability, checked
+from forwardforward._utils.plugins import calling
+from forwardforward.data.batching import Data
+from forwardforward.network import Network
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.preprocessing import to_tensor
+from forwardforward.recipes import Recipe, get
+from forwardforward.recipes.recipe import USER_DATA
+from forwardforward.sklearn.weights import weighted_loader
+from forwardforward.training import Callback, History
+
+try:
+    from sklearn.utils.validation import validate_data
+except ImportError:  # scikit-learn before 1.6
+
+    def validate_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+        """Check data, and the number and names of their features."""
+        return estimator._validate_data(X, y, **options)
+
+
+__all__ = ["FFEstimator"]
+
+#: The recipe of an estimator without one: a few hundred samples need more steps than a recipe for images takes.
+TABLES = get("mono").replace(name="tables", widths=(100, 100), epochs=30, batch_size=32, lr=3e-3, standardize=True)
+
+#: ``(input_shape, num_classes) -> network``.
+Architecture = Callable[[tuple[int, ...], int], Network]
+
+
+@checked
+def check_settings(
+    recipe: str | Recipe | Architecture | None,
+    widths: Sequence[PositiveInt] | None,
+    epochs: PositiveInt | None,
+    batch_size: PositiveInt | None,
+    lr: NonNegativeFloat | None,
+    input_shape: Sequence[PositiveInt] | None,
+    class_weight: Literal["balanced"] | Mapping[Any, float] | None,
+    validation_fraction: Probability,
+    callbacks: Sequence[Callback],
+    device: torch.device | str | None,
+    verbose: bool,
+) -> None:
+    """Check an estimator's settings by their annotations; scikit-learn sets them after the construction too."""
+
+
+class FFEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators; see :class:`FFClassifier` for the arguments."""
+
+    model_: Network
+    history_: History
+    n_iter_: int
+
+    def __init__(
+        self,
+        recipe: str | Recipe | Architecture | None = None,
+        *,
+        widths: Sequence[int] | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        input_shape: Sequence[int] | None = None,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        validation_fraction: float = 0.0,
+        callbacks: Sequence[Callback] = (),
+        device: torch.device | str | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.recipe = recipe
+        self.widths = widths
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.input_shape = input_shape
+        self.class_weight = class_weight
+        self.validation_fraction = validation_fraction
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _settings(self) -> Recipe:
+        """Return the recipe with the estimator's settings."""
+        settings = self.get_params(deep=False)
+        del settings["random_state"]  # scikit-learn checks it
+        check_settings(**{name: settings[name] for name in check_settings.__annotations__ if name != "return"})
+        changes = {name: settings[name] for name in ("widths", "epochs", "batch_size", "lr")}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if self.widths is not None:
+            changes["widths"] = tuple(self.widths)
+            if self._architecture is not None:
+                raise ValueError(f"widths must be None with a function as recipe, got {self.widths}")
+        recipe = TABLES
+        if isinstance(self.recipe, Recipe):
+            recipe = self.recipe
+        elif isinstance(self.recipe, str):
+            recipe = get(self.recipe).for_dataset(USER_DATA)
+        if recipe.representation is not None:
+            raise ValueError(f"recipe must be one for arrays, got {recipe.name}, which reads texts")
+        return recipe.replace(**changes)
+
+    @property
+    def _architecture(self) -> Architecture | None:
+        return self.recipe if callable(self.recipe) else None
+
+    def _validated(self, X: Any, y: Any = "no_validation", reset: bool = True) -> Any:
+        """Return X as an array of floating-point numbers, with y if it is given."""
+        return validate_data(self, X, y, reset=reset, dtype=(np.float64, np.float32))
+
+    def _inputs(self, X: NDArray[Any]) -> torch.Tensor:
+        """Return rows as inputs of the network."""
+        rows = to_tensor(X, "X")
+        if self.input_shape is None:
+            return rows
+        shape = tuple(self.input_shape)
+        if rows.shape[1] != np.prod(shape):
+            raise ValueError(f"input_shape must have {rows.shape[1]} values, one per feature of X, got {shape}")
+        return rows.view(-1, *shape)
+
+    def _new_model(self, recipe: Recipe, inputs: torch.Tensor, num_classes: int, seed: int) -> Network:
+        """Return a new network in the precision of the inputs; the caller's random state is unchanged."""
+        shape = tuple(inputs.shape[1:])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if self._architecture is None:
+                model = recipe.model(shape, num_classes)
+            else:
+                with calling("recipe", self.recipe, "(input_shape, num_classes) -> network", names_parts=True):
+                    model = self._architecture(shape, num_classes)
+                if not isinstance(model, Network):
+                    raise TypeError(f"recipe must return a network, such as an FFSequential, got {describe(model)}")
+            return model.to(dtype=inputs.dtype)
+
+    def _train(self, X: NDArray[Any], targets: NDArray[Any] | None, classes: NDArray[Any]) -> None:
+        """Train a new network.
+
+        Args:
+            X: Rows.
+            targets: Class indices; None without labels.
+            classes: The classes.
+        """
+        recipe = self._settings()
+        self._seed = seed = self._new_seed()
+        train, held_out = self._divided(self._inputs(X), targets, seed)
+        self.model_ = self._new_model(recipe, train[0], max(2, len(classes)), seed)
+        self.history_ = recipe.fit(
+            self.model_,
+            self._weighted(train, classes, recipe.batch_size),
+            validation=held_out,
+            seed=seed,
+            device=self.device,
+            callbacks=self.callbacks,
+            progress=self.verbose,
+        )
+        self.n_iter_ = len(self.history_)
+        self.model_.eval()
+        self._optimizer: LocalOptimizer | None = None
+
+    def _new_seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _divided(self, inputs: torch.Tensor, targets: NDArray[Any] | None, seed: int) -> tuple[Any, Any]:
+        """Return the training samples and, if there are any, the validation samples."""
+        labels = None if targets is None else torch.from_numpy(targets)
+        if not self.validation_fraction:
+            return (inputs, labels), None
+        if targets is None or labels is None:
+            raise ValueError(f"validation_fraction must be 0 without labels, got {self.validation_fraction}")
+        train, held_out = train_test_split(
+            np.arange(len(inputs)), test_size=self.validation_fraction, stratify=targets, random_state=seed
+        )
+        return (inputs[train], labels[train]), (inputs[held_out], labels[held_out])
+
+    def _weighted(
+        self, train: tuple[torch.Tensor, torch.Tensor | None], classes: NDArray[Any], batch_size: int
+    ) -> Data:
+        """Return the training samples, drawn by their class weights if there are any."""
+        inputs, targets = train
+        if self.class_weight is None:
+            return inputs if targets is None else (inputs, targets)
+        if targets is None:
+            raise ValueError(f"class_weight must be None without labels, got {describe(self.class_weight)}")
+        weights = compute_class_weight(self.class_weight, classes=classes, y=classes[targets.numpy()])
+        if not (weights >= 0).all() or not weights.any():
+            raise ValueError(f"class_weight must contain weights of at least 0, not all 0, got {self.class_weight}")
+        return weighted_loader(inputs, targets, torch.from_numpy(weights)[targets], batch_size)
