@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveInt, StrPath, checked
