@@ -1,5 +1,6 @@
 """Training: ``fit``, ``evaluate``, history, callbacks and checkpoints."""
 
+from forwardforward.training.averaging import WeightAverage
 from forwardforward.training.callbacks import Callback, EarlyStopping, FitState, GrowNetwork
 from forwardforward.training.checkpoints import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from forwardforward.training.compilation import CompiledStep
@@ -30,6 +31,7 @@ __all__ = [
     "StopOnDivergence",
     "StopOnSignal",
     "TrainingDiverged",
+    "WeightAverage",
     "choose_layers",
     "evaluate",
     "fit",

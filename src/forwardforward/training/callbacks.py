@@ -99,6 +99,12 @@ class Callback:
     def on_fit_begin(self, state: FitState) -> None:
         """Called once, before the first epoch, and again on resuming, with the history so far."""
 
+    def on_epoch_begin(self, state: FitState) -> None:
+        """Called before the steps of each epoch, also before the remaining ones of an epoch that is resumed."""
+
+    def on_evaluation_begin(self, state: FitState) -> None:
+        """Called after the steps of each epoch, before its validation, also if there are no validation data."""
+
     def on_step_end(self, state: FitState, result: StepResult) -> None:
         """Called after each step.
 

@@ -226,6 +226,8 @@ def _prepare(state: FitState, data: Source) -> None:
 def _finish(state: FitState, record: dict[str, Any], validation: Data | None, progress: Progress) -> None:
     """Add a trained epoch to the history, evaluate it, and call the callbacks."""
     state.history.epochs.append(record)
+    for callback in state.callbacks:
+        callback.on_evaluation_begin(state)
     if validation is not None:
         try:
             with _interruptible(state):
@@ -313,6 +315,8 @@ class _Epoch:
         self._set_progress((epoch + 0.5) / state.epochs)
         state.model.train()
         progress.begin_epoch(epoch)
+        for callback in state.callbacks:
+            callback.on_epoch_begin(state)
         for batch in self._until_interrupted(running.batches(data)):
             result = self._step(running, epoch, *batch)
             for callback in state.callbacks:
