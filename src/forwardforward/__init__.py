@@ -23,6 +23,7 @@ from forwardforward import (
     pooling,
     preprocessing,
     replicas,
+    saving,
     sequential,
     specs,
     step,
@@ -38,8 +39,9 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, recipes, runs
+    from forwardforward import baselines, diagnostics, recipes, runs, zoo
     from forwardforward.runs import load
+    from forwardforward.zoo import pretrained
 
 __all__ = [
     "Batch",
@@ -71,19 +73,23 @@ __all__ = [
     "optimizers",
     "pooling",
     "preprocessing",
+    "pretrained",
     "recipes",
     "replicas",
     "replicate",
     "runs",
+    "saving",
     "sequential",
     "specs",
     "step",
     "training",
     "update_schedules",
+    "zoo",
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
-_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs")} | {"load": "runs"}
+_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs", "zoo")}
+_LAZY |= {"load": "runs", "pretrained": "zoo"}
 
 
 def __getattr__(name: str) -> Any:
