@@ -54,7 +54,7 @@ def arguments_of(value: Any) -> dict[str, Any]:
         return config
     if isinstance(value, nn.Identity):
         return {}
-    if isinstance(value, nn.Sequential) and kind.__init__ is nn.Sequential.__init__:
+    if isinstance(value, nn.Sequential) and _constructor(kind) is _constructor(nn.Sequential):
         return {"args": list(value)}
     if kind in EXTRA_RECURRENT:
         return {name: getattr(value, name) for name in (*RECURRENT, *EXTRA_RECURRENT[kind])}
@@ -79,18 +79,22 @@ def arguments_of(value: Any) -> dict[str, Any]:
 
 def parameters_of(kind: type) -> dict[str, inspect.Parameter]:
     """Return the parameters of a class's constructor."""
-    constructor = inspect.unwrap(kind.__init__)
-    if constructor in (object.__init__, nn.Module.__init__):
+    if _constructor(kind) in (_constructor(object), _constructor(nn.Module)):
         if kind.__new__ is not object.__new__:  # its arguments are not known, as those of functools.partial
             raise ValueError(f"an object of the class {kind.__name__} cannot be described by its constructor's arguments")
         return {}
-    return {name: p for name, p in inspect.signature(kind.__init__).parameters.items() if name != "self"}
+    return {name: p for name, p in inspect.signature(_constructor(kind)).parameters.items() if name != "self"}
+
+
+def _constructor(kind: Any) -> Any:
+    """Return a class's ``__init__`` without the check of its arguments."""
+    return inspect.unwrap(kind.__init__)
 
 
 def _config_method(kind: type) -> Callable[[Any], dict[str, Any]] | None:
     """Return the method ``get_config``, unless a subclass of the one that defines it has another constructor."""
     owner = next((base for base in kind.__mro__ if "get_config" in vars(base)), None)
-    if owner is None or inspect.unwrap(kind.__init__) is not inspect.unwrap(owner.__init__):  # type: ignore[misc]
+    if owner is None or _constructor(kind) is not _constructor(owner):
         return None
     method: Callable[[Any], dict[str, Any]] = vars(owner)["get_config"]
     return method

@@ -246,7 +246,7 @@ def _check_rebuilt(model: nn.Module, content: Mapping[str, Any], plugins: Sequen
     others = dict(rebuilt.named_modules())
     for name, module in model.named_modules():
         other = others.get(name)
-        if type(module) is not type(other) or module.extra_repr() != other.extra_repr():
+        if other is None or type(module) is not type(other) or module.extra_repr() != other.extra_repr():
             raise ValueError(
                 f"model cannot be saved, since its configuration would build another {name or 'model'}: "
                 f"{describe(other)} in place of {describe(module)}"
@@ -254,6 +254,16 @@ def _check_rebuilt(model: nn.Module, content: Mapping[str, Any], plugins: Sequen
     if json.dumps(encoded(rebuilt)[0]) != json.dumps(content["model"]):
         raise ValueError("model cannot be saved, since a model built from its configuration has another configuration")
     _check_outputs(model, rebuilt)
+
+
+def _answers(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return the features of a network, and its scores if it has any for this input."""
+    features: Tensor = model(x)
+    try:
+        scores: Tensor = model.scores(x)  # type: ignore[operator]
+    except ValueError:  # such as of a classifier that has not been fitted
+        return [features]
+    return [features, scores]
 
 
 def _check_outputs(model: nn.Module, rebuilt: nn.Module) -> None:
@@ -269,11 +279,11 @@ def _check_outputs(model: nn.Module, rebuilt: nn.Module) -> None:
     training = [module.training for module in model.modules()]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            values = [network.to(device).eval()(x) for network in (model, rebuilt)]
+            values = [_answers(network.to(device).eval(), x) for network in (model, rebuilt)]
     finally:
         for module, mode in zip(model.modules(), training, strict=True):
             module.training = mode
-    if not torch.allclose(values[0], values[1], rtol=1e-3, atol=1e-5, equal_nan=True):
+    if not all(torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in zip(*values, strict=True)):
         raise ValueError(
             "model cannot be saved, since a model built from its configuration returns other outputs: a plug-in has "
             "state that is neither in its constructor's arguments nor in its state dict"
