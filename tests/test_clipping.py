@@ -31,7 +31,9 @@ def steps(before: nn.Module, after: nn.Module, groups: tuple[str, ...] = ("0", "
     """The norm of each module's update."""
     pair = before.parameter_groups(), after.parameter_groups()
     return {
-        name: float(sum((a - b).detach().square().sum() for a, b in zip(*(p[name].parameters() for p in pair), strict=True)))
+        name: float(
+            sum((a - b).detach().square().sum() for a, b in zip(*(p[name].parameters() for p in pair), strict=True))
+        )
         ** 0.5
         for name in groups
     }
@@ -124,4 +126,6 @@ def test_a_limit_must_be_positive(value: float) -> None:
 
 
 def test_the_limit_is_part_of_the_description_that_a_resumed_run_is_compared_by() -> None:
-    assert repr(ff.LocalOptimizer(torch.optim.SGD, clip_norm=0.5, lr=0.1)) == "LocalOptimizer(SGD, lr=0.1, clip_norm=0.5)"
+    assert (
+        repr(ff.LocalOptimizer(torch.optim.SGD, clip_norm=0.5, lr=0.1)) == "LocalOptimizer(SGD, lr=0.1, clip_norm=0.5)"
+    )

@@ -207,7 +207,9 @@ def test_a_double_precision_model_stays_one_and_half_precision_halves_the_file(t
     torch.testing.assert_close(loaded.predict_proba(X), wide.predict_proba(X), rtol=1e-2, atol=1e-3)
     with torch.no_grad():
         wide[0].block.weight[0, 0] = 1e6
-    with pytest.raises(ValueError, match=r"^dtype must represent every weight, got torch.float16 for layers.0.block.we"):
+    with pytest.raises(
+        ValueError, match=r"^dtype must represent every weight, got torch.float16 for layers.0.block.we"
+    ):
         wide.save_pretrained(tmp_path / "half", dtype=torch.float16)
 
 
@@ -217,9 +219,13 @@ def test_a_double_precision_model_stays_one_and_half_precision_halves_the_file(t
 def test_a_users_plug_in_is_refused_unless_it_is_passed(tmp_path: Path) -> None:
     model = pairs(goodness=Shifted(0.5), activation=double)
     model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"layers\[0\].activation: function 'double' is not part of this library: pass "):
+    with pytest.raises(
+        ValueError, match=r"layers\[0\].activation: function 'double' is not part of this library: pass "
+    ):
         ff.FFSequential.from_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"layers\[0\].objective.goodness: class 'Shifted' is not part of this library"):
+    with pytest.raises(
+        ValueError, match=r"layers\[0\].objective.goodness: class 'Shifted' is not part of this library"
+    ):
         ff.FFSequential.from_pretrained(tmp_path, plugins=[double])
     loaded = ff.FFSequential.from_pretrained(tmp_path, plugins=[double, Shifted])
     assert torch.equal(loaded.predict_proba(X), model.predict_proba(X))
@@ -229,12 +235,27 @@ def test_a_users_plug_in_is_refused_unless_it_is_passed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda model: setattr(model, "classifier", lambda g: g.sum(1)), "^classifier cannot be saved: a function must "),
-        (lambda model: setattr(model, "classifier", double.__get__(3)), "^classifier cannot be saved: a method is part"),
+        (
+            lambda model: setattr(model, "classifier", lambda g: g.sum(1)),
+            "^classifier cannot be saved: a function must ",
+        ),
+        (
+            lambda model: setattr(model, "classifier", double.__get__(3)),
+            "^classifier cannot be saved: a method is part",
+        ),
         (lambda model: setattr(model, "classifier", partial(torch.sum, dim=1)), "^classifier cannot be saved: an obj"),
-        (lambda model: setattr(model[1].objective.goodness, "factor", 2.0), "^model cannot be saved, since a model built "),
-        (lambda model: setattr(model[0], "block", nn.Bilinear(1, 1, 1)), r"^layers\[0\] cannot be saved: block of FFLinear"),
-        (lambda model: delattr(model[0].objective.goodness, "shift"), "must store its constructor's argument 'shift' as"),
+        (
+            lambda model: setattr(model[1].objective.goodness, "factor", 2.0),
+            "^model cannot be saved, since a model built ",
+        ),
+        (
+            lambda model: setattr(model[0], "block", nn.Bilinear(1, 1, 1)),
+            r"^layers\[0\] cannot be saved: block of FFLinear",
+        ),
+        (
+            lambda model: delattr(model[0].objective.goodness, "shift"),
+            "must store its constructor's argument 'shift' as",
+        ),
     ],
 )
 def test_what_would_be_lost_is_refused(change: Any, message: str, tmp_path: Path) -> None:
@@ -481,7 +502,9 @@ def test_models_are_uploaded_to_and_downloaded_from_the_hub(tmp_path: Path, monk
     loaded = ff.FFSequential.from_pretrained("user/name", revision="v1")
     torch.testing.assert_close(loaded.predict_proba(X), model.predict_proba(X), rtol=0.05, atol=0.01)
     assert hub.calls[-1] == ("user/name", "model.safetensors", "v1")
-    with pytest.raises(FileNotFoundError, match=r"^'user/other' is neither a folder nor a model .* hub: 404 not found$"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^'user/other' is neither a folder nor a model .* hub: 404 not found$"
+    ):
         ff.FFSequential.from_pretrained("user/other")
     with pytest.raises(ValueError, match=r"^name must be 'user/name', got 'name'$"):
         model.push_to_hub("name")
@@ -516,3 +539,29 @@ def test_the_networks_of_the_library_are_small_and_state_their_errors() -> None:
         assert model.input_shape is not None
         images = torch.rand(2, *model.input_shape)
         assert model.predict_proba(images).shape == (2, 10)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    from benchmarks import pretrained
+
+    results = tmp_path / "results.json"
+    small = ["--widths", "4,4", "--epochs", "1", "--quiet", "--device", "cpu", "--results", str(results)]
+    monkeypatch.setattr(pretrained, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(ff.zoo, "FOLDER", tmp_path / "package")
+    monkeypatch.setitem(pretrained.NETWORKS, "digits-small", pretrained.Network("digits", "mono-conv"))
+    pretrained.main(["digits-small", *small])
+    model = ff.pretrained("digits-small")
+    entry = json.loads(results.read_text())["digits-small"]
+    assert entry["test_errors"]["float16"] == pytest.approx(model.card["test error, %"])
+    assert ff.evaluate(model, ff.data.load("digits").test).error == pytest.approx(
+        entry["test_errors"]["float16"], abs=1e-3
+    )
+    assert entry["command"] == model.card["command"] == entry["written_by"]
+    assert model.card["name"] == "digits-small"
+    pretrained.main(["digits", "--out", str(tmp_path / "other"), *small])
+    assert ff.load(tmp_path / "other").card["name"] == "digits"
+    monkeypatch.setattr(pretrained, "MOST_PARAMETERS", 10)
+    with pytest.raises(SystemExit):
+        pretrained.main(["digits-small", *small])

@@ -38,6 +38,7 @@ ORDER = (
     "replicas",
     "training",
     "baselines",
+    "export",
     "diagnostics",
     "recipes",
     "zoo",

@@ -43,7 +43,7 @@ class Record(Callback):
         self.errors.append(ff.evaluate(state.model, (X, Y)).error)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Raised in the middle of a training."""
 
 
@@ -56,7 +56,7 @@ class KillAtStep(Callback):
     def on_step_end(self, state: FitState, result: object) -> None:
         self.remaining -= 1
         if not self.remaining:
-            raise Killed
+            raise KilledError
 
 
 def copied(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -113,7 +113,7 @@ def test_a_killed_and_resumed_training_ends_with_the_same_average(step: int, tmp
     whole, resumed, path = network(), network(), tmp_path / "run.pt"
     records = fit(whole, WeightAverage(0.7), EarlyStopping(5))
     options = {"checkpoint": path, "checkpoint_minutes": 1e-9}
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(resumed, WeightAverage(0.7), EarlyStopping(5), KillAtStep(step), **options)
     again = fit(network(1), WeightAverage(0.7), EarlyStopping(5), **options, resume=True)
     assert [record["validation"] for record in again] == [record["validation"] for record in records]

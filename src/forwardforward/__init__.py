@@ -39,7 +39,7 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, recipes, runs, zoo
+    from forwardforward import baselines, diagnostics, export, recipes, runs, zoo
     from forwardforward.runs import load
     from forwardforward.zoo import pretrained
 
@@ -58,6 +58,7 @@ __all__ = [
     "data",
     "diagnostics",
     "evaluate",
+    "export",
     "fit",
     "goodness",
     "heads",
@@ -88,7 +89,7 @@ __all__ = [
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
-_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs", "zoo")}
+_LAZY = {name: name for name in ("baselines", "diagnostics", "export", "recipes", "runs", "zoo")}
 _LAZY |= {"load": "runs", "pretrained": "zoo"}
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,9 +52,9 @@ class Inference(nn.Module):
 
     Args:
         model: A network whose input shape is known; the module has a copy of it, in evaluation mode.
-        output: ``"predict"`` for class indices ``(batch,)``; ``"predict_proba"`` for probabilities ``(batch, classes)``;
-            ``"features"`` for the last layer's output ``(batch, ...)``, as ``model(inputs)`` returns it, under the
-            neutral label if labels are part of the input.
+        output: ``"predict"`` for class indices ``(batch,)``; ``"predict_proba"`` for probabilities
+            ``(batch, classes)``; ``"features"`` for the last layer's output ``(batch, ...)``, under the neutral label if
+            labels are part of the input.
 
     Raises:
         TypeError: If the model is neither an ``FFSequential`` nor a baseline.
@@ -77,9 +78,9 @@ class Inference(nn.Module):
             raise ValueError("the input's shape must be known to export a model: call model.setup(shape), or fit it")
         if model.preprocessing.needs_fit:
             raise ValueError("preprocessing must be fitted before the export, as fit does, got no statistics")
-        if output != "features" and model.classifier == "head" and model.head is not None:
-            if model.head.label == "random":
-                raise ValueError("head must read features under the neutral label to be exported, got label='random'")
+        head = model.head if output != "features" and model.classifier == "head" else None
+        if head is not None and head.label == "random":
+            raise ValueError("head must read features under the neutral label to be exported, got label='random'")
         self.model: Network = copy.deepcopy(model).eval().requires_grad_(False)
         self.output = output
 
@@ -101,10 +102,8 @@ class Inference(nn.Module):
     def _features(self, x: Tensor) -> Tensor:
         model = self.model
         encoder = model.label_encoder if isinstance(model, FFSequential) else None
-        output = x
-        for output in layer_outputs(model.stack, x if encoder is None else encoder.neutral(x)):
-            pass
-        return output
+        outputs = list(layer_outputs(model.stack, x if encoder is None else encoder.neutral(x)))
+        return outputs[-1]
 
     def _scores(self, x: Tensor) -> Tensor:
         model = self.model
@@ -152,9 +151,7 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
 
 
 @checked
-def to_onnx(
-    model: nn.Module, path: StrPath, output: Output = "predict_proba", inputs: Tensor | None = None
-) -> None:
+def to_onnx(model: nn.Module, path: StrPath, output: Output = "predict_proba", inputs: Tensor | None = None) -> None:
     """Write a network as an ONNX file, for batches of any size; its input is ``inputs`` and its output ``outputs``.
 
     Args:
@@ -226,8 +223,9 @@ def quantize(model: nn.Module) -> Network:
     biases and statistics keep their precision. A file of the exported network has about a quarter of the size. The copy
     is for prediction and export; it cannot be trained or saved by ``save_pretrained``.
 
-    The numbers are those of :func:`torch.quantize_per_channel` and the mechanism is
-    :mod:`torch.nn.utils.parametrize`.
+    The weights are those of :func:`torch.fake_quantize_per_channel_affine`, and the mechanism is
+    :mod:`torch.nn.utils.parametrize`: torch's own quantized tensors are deprecated, and its successor torchao stores
+    the weights of dense layers alone in 8 bits.
 
     Args:
         model: The network.
@@ -281,6 +279,12 @@ def _example(model: Network) -> Tensor:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Context manager without the warnings of torch's exporters, which concern their own code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -133,7 +133,9 @@ SPECIAL: dict[str, dict[str, str]] = {
     "load": {"name": "'digits'"}, "read_vectors": {"path": "vector_file()"},
     "load_checkpoint": {"path": "checkpoint()"},
     "load_weights": {"path": "checkpoint()"}, "ReviewFolder": {"folder": "review_folder()"},
-    "ff.load": {"folder": "trained_run().folder"}, "LocallyConnected2d.forward": {"x": "torch.rand(2, 1, 6, 6)"},
+    "ff.load": {"folder": "trained_run().folder"}, "from_config": {"config": "{'class': 'goodness.L1'}"},
+    "Inference": {"model": "class_model()"}, "to_config": {"value": "ff.goodness.L1()"},
+    "LocallyConnected2d.forward": {"x": "torch.rand(2, 1, 6, 6)"},
     "GoodnessReadout.fit": {"goodness": "torch.rand(12, 2, 3)"},
     "GoodnessReadout.forward": {"goodness": "torch.rand(12, 2, 3)"},
     "BestInterval.forward": {"goodness": "torch.rand(12, 2, 3)"},
@@ -205,6 +207,7 @@ LEFT_OUT = {
     "EpochState": "made by fit", "Interrupted": "an exception",
     "LabeledInput": "made by label encoders in every step", "Documents": "made by Lexicon", "Stack": "made by step",
     "LayerwiseStep": "made by step", "LocalLoss": "a result",
+    "Configurable": "a protocol",
     "StepResult": "a result", "Gradients": "a result", "Group": "a result", "Defaults": "made by FFSequential",
     "FitState": "made by fit", "SmoothedSGD.step": "torch's", "SmoothedSGD.add_param_group": "torch's",
     "check_groups": "called in every step", "CompilationError": "an exception", "CheckpointError": "an exception",
@@ -213,7 +216,7 @@ LEFT_OUT = {
 }  # fmt: skip
 LEFT_OUT_METHODS = {
     "adopt", "release", "claim", "extra_repr", "on_restore", "on_fit_begin", "on_step_end", "on_epoch_end",
-    "on_fit_end",
+    "on_fit_end", "on_epoch_begin", "on_evaluation_begin", "get_config", "to_executorch",
     "write", "split_forward", "check_input", "as_affine", "outputs", "output_and_goodness", "plot", "discard",
     "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",

@@ -253,7 +253,9 @@ class ReplicaOptimizer(LocalOptimizer):
         if key not in self._plans:
             members = [self._entries(index, key) for index in range(len(self.members))]
             self._plans[key] = [
-                _Update(rows[0].name, rows[0].group["parameter_group"], _stacked_options(rows, parameters[rows[0].name]))
+                _Update(
+                    rows[0].name, rows[0].group["parameter_group"], _stacked_options(rows, parameters[rows[0].name])
+                )
                 for rows in zip(*members, strict=True)
             ]
         return self._plans[key]

@@ -81,7 +81,9 @@ def parameters_of(kind: type) -> dict[str, inspect.Parameter]:
     """Return the parameters of a class's constructor."""
     if _constructor(kind) in (_constructor(object), _constructor(nn.Module)):
         if kind.__new__ is not object.__new__:  # its arguments are not known, as those of functools.partial
-            raise ValueError(f"an object of the class {kind.__name__} cannot be described by its constructor's arguments")
+            raise ValueError(
+                f"an object of the class {kind.__name__} cannot be described by its constructor's arguments"
+            )
         return {}
     return {name: p for name, p in inspect.signature(_constructor(kind)).parameters.items() if name != "self"}
 

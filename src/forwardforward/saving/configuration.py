@@ -170,7 +170,7 @@ def _is_plain(value: Any) -> bool:
 
 def _is_function(value: Any) -> bool:
     kinds = types.FunctionType | types.BuiltinFunctionType | types.MethodType | type
-    return isinstance(value, kinds) or not hasattr(value, "__dict__") and callable(value)
+    return isinstance(value, kinds) or (not hasattr(value, "__dict__") and callable(value))
 
 
 def _joined(place: str, name: str) -> str:
@@ -195,7 +195,9 @@ class _Decoder:
             return config
         kinds = [key for key in KINDS if key in config] if isinstance(config, dict) else []
         if len(kinds) != 1:
-            raise _NamedError(f"{place or 'model'} must have one of the keys {', '.join(KINDS)}, got {describe(config)}")
+            raise _NamedError(
+                f"{place or 'model'} must have one of the keys {', '.join(KINDS)}, got {describe(config)}"
+            )
         try:
             if kinds == ["class"]:
                 return self._object(config, place)
@@ -219,9 +221,7 @@ class _Decoder:
         kind = self._resolved(config["class"], known_classes(), "class")
         if not inspect.isclass(kind):
             raise ValueError(f"class {config['class']!r} must be a class, got {describe(kind)} in plugins")
-        arguments = {
-            name: self.value(item, _joined(place, name)) for name, item in config.items() if name != "class"
-        }
+        arguments = {name: self.value(item, _joined(place, name)) for name, item in config.items() if name != "class"}
         positional: list[Any] = []
         for name, parameter in parameters_of(kind).items():
             if parameter.kind is parameter.VAR_POSITIONAL and name in arguments:

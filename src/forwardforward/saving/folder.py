@@ -32,7 +32,9 @@ ENTRIES: dict[str, Any] = {
 LARGEST_CONFIG = 2**26
 
 #: Precisions of stored weights and of models.
-DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+}
 
 
 class Saved(NamedTuple):
@@ -73,7 +75,9 @@ def write(model: nn.Module, folder: Path, saved: Saved, dtype: torch.dtype | Non
     if (taken := [name for name in (CONFIG, WEIGHTS) if (folder / name).exists()]) and not is_model_folder(folder):
         raise FileExistsError(f"{folder} already contains {taken[0]}, which is not that of a saved model")
     config, plugins = encoded(model)
-    floats = {str(value.dtype).removeprefix("torch.") for value in model.state_dict().values() if value.is_floating_point()}
+    floats = {
+        str(value.dtype).removeprefix("torch.") for value in model.state_dict().values() if value.is_floating_point()
+    }
     if len(floats) > 1 or not floats <= set(DTYPES):
         raise ValueError(f"model must have weights of one floating type to be saved, got {', '.join(sorted(floats))}")
     content = {

@@ -28,9 +28,9 @@ class WeightAverage(Callback):
     for an exponential moving average with decay :math:`d`, or for the mean of all :math:`n` steps. Floating-point
     buffers, such as running statistics, are averaged too. The training itself is not changed.
 
-    The model has the averaged weights whenever its epoch is over: in the validation after each epoch, for callbacks that
-    are called then, such as :class:`EarlyStopping` and :class:`Checkpoint`, and after the training. The weights of the
-    last step return before the next epoch, and are part of a checkpoint. If the network grows, the average starts anew.
+    The model has the averaged weights whenever an epoch is over: in its validation, for callbacks that are called then,
+    such as :class:`EarlyStopping` and :class:`Checkpoint`, and after the training. The weights of the last step return
+    before the next epoch, and are part of a checkpoint. If the network grows, the average starts anew.
 
     Args:
         decay: Decay of an exponential moving average, such as 0.999, which averages about 1000 steps; None for the mean
@@ -40,9 +40,9 @@ class WeightAverage(Callback):
     Raises:
         ValueError: If an argument is out of range or, on resuming, ``decay`` is not that of the checkpoint.
 
-    Source: Polyak and Juditsky, Acceleration of stochastic approximation by averaging (1992); Izmailov et al., Averaging
-    weights leads to wider optima and better generalization (2018), arXiv 1803.05407. The averages are those of
-    :mod:`torch.optim.swa_utils`.
+    Source: Polyak and Juditsky, Acceleration of stochastic approximation by averaging (1992); Izmailov et al.,
+    Averaging weights leads to wider optima and better generalization (2018), arXiv 1803.05407. The averages are those
+    of :mod:`torch.optim.swa_utils`.
 
     Example:
         >>> average = WeightAverage(decay=0.999)  # fit(..., callbacks=[average])
