@@ -75,23 +75,14 @@ def test_candidates_have_the_same_answers() -> None:
     assert_close(export.Inference(model, "predict_proba")(IMAGES), answers(model, "predict_proba", IMAGES))
 
 
-def check_program(model: Any, output: Any, folder: Path) -> None:
-    program = export.to_program(model, output)
-    torch.export.save(program, folder / "model.pt2")
-    module = torch.export.load(folder / "model.pt2").module()
-    for batch in BATCHES:
-        assert_close(module(IMAGES[:batch]), answers(model, output, IMAGES[:batch]))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("kind", ["pair", "class", "conv"])
-def test_a_program_computes_batches_of_any_size(kind: str, output: str, tmp_path: Path) -> None:
-    check_program(network(kind), output, tmp_path)
-
-
-def test_a_program_of_a_class_network_computes_batches_of_any_size(tmp_path: Path) -> None:
-    check_program(network("class"), "predict_proba", tmp_path)
+def test_a_program_computes_batches_of_any_size(kind: str, output: Any, tmp_path: Path) -> None:
+    torch.export.save(export.to_program(network(kind), output), tmp_path / "model.pt2")
+    module = torch.export.load(tmp_path / "model.pt2").module()
+    for batch in BATCHES:
+        assert_close(module(IMAGES[:batch]), answers(network(kind), output, IMAGES[:batch]))
 
 
 @pytest.mark.slow

@@ -53,8 +53,8 @@ class Inference(nn.Module):
     Args:
         model: A network whose input shape is known; the module has a copy of it, in evaluation mode.
         output: ``"predict"`` for class indices ``(batch,)``; ``"predict_proba"`` for probabilities
-            ``(batch, classes)``; ``"features"`` for the last layer's output ``(batch, ...)``, under the neutral label if
-            labels are part of the input.
+            ``(batch, classes)``; ``"features"`` for the last layer's output ``(batch, ...)``, under the neutral label
+            if labels are part of the input.
 
     Raises:
         TypeError: If the model is neither an ``FFSequential`` nor a baseline.
