@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from forwardforward.cli import options
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line
 from forwardforward.cli.options import bounded, choose_device, widths
 
-__all__ = ["Parser", "bounded", "choose_device", "one_line_errors", "several", "widths"]
+__all__ = ["Parser", "bounded", "choose_device", "command", "one_line_errors", "several", "widths"]
 
 
 class Parser(options.Parser):
@@ -25,6 +26,18 @@ class Parser(options.Parser):
 def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     """Return a type for argparse that accepts values separated by commas; duplicates are dropped."""
     return lambda text: tuple(dict.fromkeys(parse(part) for part in text.split(",")))
+
+
+def command(module: str, words: Sequence[str]) -> str:
+    """Return the command of a script without the folder of the data, which differs between machines.
+
+    Args:
+        module: Name of the script's module.
+        words: Words after the program's name.
+    """
+    pairs = zip(["", *words], words, strict=False)
+    shown = [w for before, w in pairs if "--data-dir" not in (before, w.partition("=")[0])]
+    return shlex.join(["python", "-m", module, *shown])
 
 
 @contextlib.contextmanager

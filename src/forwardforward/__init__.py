@@ -23,6 +23,7 @@ from forwardforward import (
     pooling,
     preprocessing,
     replicas,
+    saving,
     sequential,
     specs,
     step,
@@ -39,8 +40,9 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, lightning, recipes, runs, sklearn
+    from forwardforward import baselines, diagnostics, export, lightning, recipes, runs, sklearn, zoo
     from forwardforward.runs import load
+    from forwardforward.zoo import pretrained
 
 __all__ = [
     "Batch",
@@ -57,6 +59,7 @@ __all__ = [
     "data",
     "diagnostics",
     "evaluate",
+    "export",
     "fit",
     "goodness",
     "heads",
@@ -73,10 +76,12 @@ __all__ = [
     "optimizers",
     "pooling",
     "preprocessing",
+    "pretrained",
     "recipes",
     "replicas",
     "replicate",
     "runs",
+    "saving",
     "sequential",
     "sklearn",
     "specs",
@@ -84,12 +89,14 @@ __all__ = [
     "targets",
     "training",
     "update_schedules",
+    "zoo",
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
 _LAZY = {
-    **{name: name for name in ("baselines", "diagnostics", "lightning", "recipes", "runs", "sklearn")},
+    **{name: name for name in ("baselines", "diagnostics", "export", "lightning", "recipes", "runs", "sklearn", "zoo")},
     "load": "runs",
+    "pretrained": "zoo",
 }
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+import forwardforward
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
-from forwardforward._utils.checks import check_finite, check_images
+from forwardforward._utils.arguments import NumClasses, PositiveInt, StrPath, checked
+from forwardforward._utils.checks import check_device, check_finite, check_images
 from forwardforward._utils.modes import recordable
 from forwardforward._utils.plugins import calling
 from forwardforward.data.batching import Data, Source, source
@@ -23,9 +26,14 @@ from forwardforward.layers.embedding import IndexLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
+from forwardforward.saving.folder import Saved, read, write
+from forwardforward.saving.hub import download, is_hub_name, upload
 from forwardforward.step import MicroBatches, StepResult, WholeStep
 from forwardforward.targets import ClassIndices, RealValues, TargetKind, TargetScaling
 from forwardforward.update_schedules import Groups
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Network"]
 
@@ -59,6 +67,7 @@ class Network(nn.Module):
 
     Attributes:
         class_names: Names of the classes; ``fit`` takes them from the data, None if there are none.
+        card: Facts for the model card, such as data, recipe and errors; a run sets them. Strings, numbers and lists.
         input_shape: Shape of one raw input; None before the setup, if it is not known from the layers.
         uses_negatives: Whether the layers compare positive with negative samples.
         layers_classify: Whether every layer classifies by its own goodness.
@@ -84,6 +93,7 @@ class Network(nn.Module):
         self.class_names: tuple[str, ...] | None = None
         self.input_shape: tuple[int, ...] | None = None
         self.epochs_trained = 0
+        self.card: dict[str, Any] = {}
         self.head: LinearHead | None = None
         self.classifier: Classifier | None = None
         self.target_scaling: TargetScaling | None = None
@@ -362,6 +372,114 @@ class Network(nn.Module):
         """Set the kind of the targets, and what it needs."""
         self.target_kind = kind
         self.target_scaling = TargetScaling() if isinstance(kind, RealValues) else None
+
+    # Saving
+
+    @checked
+    def save_pretrained(self, folder: StrPath, *, dtype: torch.dtype | None = None) -> None:
+        """Write weights, configuration and model card to a folder that :meth:`from_pretrained` reads.
+
+        ``config.json`` contains the constructor calls of the network, its layers, plug-ins and preprocessing, with the
+        names of the classes; ``model.safetensors`` the weights and running statistics; ``README.md`` the model card,
+        with the rows of :attr:`card`. The model is built again from the configuration to check that nothing is lost.
+
+        Args:
+            folder: The folder, made if it does not exist. Files of a model that was saved there before are replaced,
+                apart from a card that was edited.
+            dtype: Precision of the stored weights, such as ``torch.float16``, which halves the file. The loaded model
+                computes in the precision of this one. Default: this model's precision.
+
+        Raises:
+            FileExistsError: If the folder contains files of these names that are not of a saved model.
+            ValueError: If the shapes are not known yet, a plug-in cannot be described, such as a lambda, or a weight
+                exceeds the range of ``dtype``.
+        """
+        if not self.is_set_up:
+            raise ValueError("the input's shape must be known to save a model: call model.setup(shape), or fit it")
+        saved = Saved(self.class_names, self.epochs_trained, self.card)
+        write(self, Path(folder), saved, dtype, forwardforward.__version__)
+
+    @classmethod
+    @checked
+    def from_pretrained(
+        cls,
+        source: StrPath,
+        *,
+        plugins: Sequence[Callable[..., Any]] = (),
+        device: torch.device | str = "cpu",
+        revision: str | None = None,
+    ) -> Self:
+        """Return a model that was saved by :meth:`save_pretrained`, in evaluation mode.
+
+        Nothing in the files is executed or unpickled: only names of this library's modules, of torch's usual modules
+        and of ``plugins`` are resolved.
+
+        Args:
+            source: The folder, or a name on the Hugging Face hub, such as ``"user/name"``.
+            plugins: Your own classes and functions that are part of the model.
+            device: Device of the model.
+            revision: Branch, tag or commit on the hub; default: the newest.
+
+        Raises:
+            FileNotFoundError: If there is no such folder or model.
+            ValueError: If the files are corrupted or of something else, name a class that is not passed in ``plugins``,
+                or contain a model of another class than this one.
+            ImportError: If the name is on the hub and huggingface_hub is not installed.
+
+        Example:
+            >>> import tempfile
+            >>> import forwardforward as ff
+            >>> model = ff.FFSequential(
+            ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+            ... )
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.save_pretrained(folder)
+            ...     loaded = ff.FFSequential.from_pretrained(folder)
+            >>> images = torch.rand(5, 8)
+            >>> bool((loaded.predict(images) == model.predict(images)).all())
+            True
+        """
+        check_device(device)
+        folder = Path(source)
+        if not folder.is_dir() and is_hub_name(str(source)):
+            folder = download(str(source), revision)
+        elif revision is not None:
+            raise ValueError(f"revision must be left out for a folder, got {revision!r}")
+        model, saved = read(folder, plugins)
+        if not isinstance(model, cls):
+            raise ValueError(f"{folder} must contain a model of the class {cls.__name__}, got {type(model).__name__}")
+        model.class_names, model.epochs_trained, model.card = saved.class_names, saved.epochs_trained, dict(saved.card)
+        return model.to(device)
+
+    @checked
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        dtype: torch.dtype | None = None,
+        private: bool = False,
+        message: str = "Upload a model of forwardforward",
+    ) -> str:
+        """Upload the files of :meth:`save_pretrained` to the Hugging Face hub, and return the model's address.
+
+        The token is that of ``huggingface_hub``, as ``hf auth login`` stores it.
+
+        Args:
+            name: Name on the hub, such as ``"user/name"``; the repository is made if it does not exist.
+            dtype: Precision of the stored weights, as for :meth:`save_pretrained`.
+            private: Whether a new repository is private.
+            message: Message of the commit.
+
+        Raises:
+            ImportError: If huggingface_hub is not installed.
+            ConnectionError: If the hub refuses the upload.
+            ValueError: As :meth:`save_pretrained`.
+        """
+        if not is_hub_name(name):
+            raise ValueError(f"name must be 'user/name', got {name!r}")
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, dtype=dtype)
+            return upload(Path(folder), name, private, message)
 
     # Prediction
 

@@ -346,6 +346,22 @@ class FFSequential(Network):
         new.train(self.training)
         return self
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, with the plug-ins that the layers have now."""
+        return {
+            "layers": self.stack,
+            **{name: getattr(self._defaults, name) for name in ("goodness", "loss", "objective")},
+            **{name: getattr(self._defaults, name) for name in ("normalization", "peer")},
+            "label_encoder": self.label_encoder,
+            "negatives": self.negatives,
+            "head": self.head,
+            "classifier": None if self.classifier is self._default_classifier else self.classifier,
+            "num_classes": self._given_num_classes,
+            "preprocessing": self.preprocessing,
+            "input_shape": self.input_shape,
+            "chunk_size": self.chunk_size,
+        }
+
     # Structure
 
     def __iter__(self) -> Iterator[FFLayer]:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,15 @@ class Baseline(Network):
 
     def _check_layer(self, index: int, layer: FFLayer) -> None:
         """Check that the learning rule is defined for a layer; called by the constructor."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, with the normalization that the layers have now."""
+        return {
+            "layers": self.stack,
+            "num_classes": self.num_classes,
+            "preprocessing": self.preprocessing,
+            "input_shape": self.input_shape,
+        }
 
     @property
     def is_set_up(self) -> bool:

@@ -92,6 +92,10 @@ class Pepita(Baseline):
         for layer in self.stack:
             layer.pool_first = False  # activations are compared before pooling
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "scale": self.scale}
+
     def _check_layer(self, index: int, layer: FFLayer) -> None:
         if len(linear_modules(layer, index, "PEPITA")) > 1:
             raise ValueError(

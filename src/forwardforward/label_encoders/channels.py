@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,11 @@ class LabelChannel(LabelEncoder):
         codebook = (maps.unsqueeze(1) if maps.dim() == 3 else maps) * scale
         super().__init__(len(maps), scale, nn.Parameter(codebook) if learned else codebook)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        learned = isinstance(self.codebook, nn.Parameter)
+        return {"maps": self.codebook.detach() / self.scale, "learned": learned, "scale": self.scale}
+
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:
         """Return the images unchanged, followed by the maps."""
         size = tuple(self.codebook.shape[2:])
@@ -80,6 +87,7 @@ class RandomChannel(LabelChannel):
 
     def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
         super().__init__(_random_maps(num_classes, size), scale=scale)
+        self.size = size
 
 
 @checked
@@ -103,6 +111,7 @@ class LearnedChannel(LabelChannel):
     def __init__(self, num_classes: NumClasses, size: Size, scale: PositiveFloat = 1.0) -> None:
         check_memory("num_classes and size", 3, num_classes, *_pair(size))  # maps, gradient and momentum
         super().__init__(_random_maps(num_classes, size), learned=True, scale=scale)
+        self.size = size
 
 
 @checked
@@ -154,6 +163,7 @@ class WaveChannel(LabelChannel):
             for phase in (0, 1)
         ]
         super().__init__(torch.stack(waves[:num_classes]) if waves else torch.zeros(0, height, width), scale=scale)
+        self.size = size
 
 
 def _random_maps(num_classes: int, size: Size) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,13 @@ class LabelEncoder(Plugin, nn.Module):
         else:
             # Persistent, so that a code book that a subclass assigns later is part of the state dict too.
             self.register_buffer("codebook", torch.eye(num_classes) * scale if codebook is None else codebook)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, without a code book of one-hot codes."""
+        codebook, usual = self.codebook, torch.eye(self.num_classes) * self.scale
+        is_usual = codebook.shape == usual.shape and torch.equal(codebook.detach().cpu().to(usual.dtype), usual)
+        given = None if is_usual and not isinstance(codebook, nn.Parameter) else codebook
+        return {"num_classes": self.num_classes, "scale": self.scale, "codebook": given}
 
     @abstractmethod
     def place(self, images: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -12,6 +12,7 @@ from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.initialization import Init, he_uniform
+from forwardforward.layers.layer import block_of
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
@@ -96,6 +97,13 @@ class FFConv2d(SharedInput):
         )
         if init == "he_uniform":
             he_uniform(self.block)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, without the initial weights."""
+        block = block_of(self, nn.Conv2d)
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+        options = {"bias": block.bias is not None, "padding_mode": block.padding_mode, "activation": self.activation}
+        return {**{name: getattr(block, name) for name in names}, **options, **self._plugins()}
 
     def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
         """Check the number of channels, and return maps in the faster memory layout.

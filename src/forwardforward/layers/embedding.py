@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import NumEmbeddings, PositiveFloat, PositiveInt, Probability, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
-from forwardforward.layers.layer import FFLayer
+from forwardforward.layers.layer import FFLayer, block_of
 from forwardforward.normalization import Identity
 
 __all__ = ["FFEmbedding", "FFEmbeddingBag"]
@@ -101,6 +101,12 @@ class FFEmbeddingBag(IndexLayer):
             block, num_embeddings, dropout, activation=nn.ReLU() if activation is None else activation, **plugins
         )
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, without those of the initial weights."""
+        features = block_of(self, nn.EmbeddingBag).embedding_dim
+        sizes = {"num_embeddings": self.num_embeddings, "features": features, "dropout": self.dropout}
+        return {**sizes, "activation": self.activation, **self._plugins()}
+
 
 @checked
 class FFEmbedding(IndexLayer):
@@ -135,6 +141,12 @@ class FFEmbedding(IndexLayer):
         with torch.no_grad():
             embedding.weight.mul_(init_std)
         super().__init__(nn.Sequential(embedding, _ChannelsFirst()), num_embeddings, dropout, **plugins)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, without those of the initial weights."""
+        features = block_of(self, nn.Sequential)[0].embedding_dim
+        sizes = {"num_embeddings": self.num_embeddings, "features": features, "dropout": self.dropout}
+        return {**sizes, "activation": self.activation, **self._plugins()}
 
 
 class _ChannelsFirst(nn.Module):

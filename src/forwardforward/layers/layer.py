@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -196,6 +196,25 @@ class FFLayer(nn.Module):
         # Only a network knows the shape of the earlier output that a skip connection reads.
         if self.input_shape is not None and not isinstance(residual, SkipConnection):
             self.setup(self.input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments: the block, and the plug-ins that the layer has now."""
+        return {"block": self.block, "activation": self.activation, **self._plugins()}
+
+    def _plugins(self) -> dict[str, Any]:
+        """Return the constructor's arguments of all layers, for :meth:`get_config`."""
+        return {
+            "pool": self.pool,
+            "residual": self.residual,
+            "order": self.order,
+            "goodness": self._incomplete.goodness,
+            "loss": self._incomplete.loss,
+            "objective": self.objective,
+            "normalization": self.normalization,
+            "peer": False if self._refuses_peer else self.peer,
+            "input_shape": self.input_shape,
+            "optimizer_options": self.optimizer_options,
+        }
 
     # Setup
 
@@ -529,6 +548,27 @@ def _check_normalized(value: object, before: Tensor, normalization: object) -> N
             f"normalization must return a tensor of its input's shape {tuple(before.shape)}, got {got} "
             f"from {describe(normalization)}"
         )
+
+
+Block = TypeVar("Block", bound=nn.Module)
+
+
+def block_of(layer: FFLayer, kind: type[Block]) -> Block:
+    """Return the block of a layer that makes its block itself.
+
+    Args:
+        layer: The layer.
+        kind: Class of the block.
+
+    Raises:
+        ValueError: If the block has been replaced by a module of another class.
+    """
+    if not isinstance(layer.block, kind):
+        raise ValueError(
+            f"block of {type(layer).__name__} must be {kind.__name__}, got {describe(layer.block)}; FFLayer(block) "
+            "accepts any block"
+        )
+    return layer.block
 
 
 def _check_batch_first(block: nn.Module) -> None:

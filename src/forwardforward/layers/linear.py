@@ -14,6 +14,7 @@ from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.initialization import Init, he_uniform
+from forwardforward.layers.layer import block_of
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine, Normalization
 
@@ -75,6 +76,12 @@ class FFLinear(SharedInput):
         nn.init.normal_(self.block.weight, std=in_features**-0.5)
         if bias:
             nn.init.zeros_(self.block.bias)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, without the initial weights."""
+        block = block_of(self, nn.Linear)
+        sizes = {"in_features": block.in_features, "out_features": block.out_features, "bias": block.bias is not None}
+        return {**sizes, "activation": self.activation, **self._plugins()}
 
     def check_input(self, x: Tensor | LabeledInput) -> Tensor | LabeledInput:
         """Check the number of features, and return rows.

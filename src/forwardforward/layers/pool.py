@@ -31,6 +31,7 @@ class MaxPool2d(nn.MaxPool2d):
 
     def __init__(self, size: PoolSize | tuple[PoolSize, PoolSize]) -> None:
         super().__init__(size)
+        self.size = size
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maxima of ``(rows, channels, height, width)`` or ``(channels, height, width)``."""

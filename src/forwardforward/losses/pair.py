@@ -61,6 +61,7 @@ class Threshold(PairLoss):
         self.theta = theta
         self.temperature = temperature
         self.theta_schedule = theta_schedule
+        self.learned = learned
         first: LayerTheta = layer_value("theta", theta, 0)  # an empty sequence is refused here
         self._theta: float | None = None if needs_scale(first) else threshold_value(first, None, 0)
         if theta_schedule is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,6 +93,11 @@ class SuperclassCrossEntropy(CrossEntropy):
             raise ValueError(f"superclasses must be all of 0, 1, ... up to the highest, got {list(superclasses)}")
         self.register_buffer("superclasses", torch.tensor(list(superclasses)), persistent=False)
         self.register_buffer("members", F.one_hot(self.superclasses), persistent=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        options = {"temperature": self.temperature, "label_smoothing": self.label_smoothing}
+        return {"superclasses": self.superclasses.tolist(), **options}
 
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of per-class goodness ``(batch, classes)`` against labels or their probabilities."""

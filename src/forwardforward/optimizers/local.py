@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import checked
+from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.plugins import ERRORS, calling, one_line
 from forwardforward._utils.snapshots import Snapshot
 from forwardforward.optimizers.states import checked_state
@@ -66,6 +66,10 @@ class LocalOptimizer:
         others: Factory and options of another optimizer for all parameters that are not matrices, such as biases and
             convolution kernels, for optimizers such as Muon: ``others=(torch.optim.AdamW, {"lr": 1e-3})``. They form
             groups of their own, such as ``"0.others"``, with their own ``overrides``.
+        clip_norm: Largest norm of the gradient of a layer, or of another module that is updated separately, such as the
+            head. A longer gradient is shortened to it, see :func:`torch.nn.utils.clip_grad_norm_`; each layer's by
+            itself, so that no layer depends on a later one. Default: no limit. ``overrides`` may contain another limit
+            of a module, None for none.
         **options: Passed to the factory, such as ``lr=1e-3``. With ``fused=True``, torch's SGD, Adam and AdamW and
             :class:`SmoothedSGD` update in one kernel, which is faster on CPUs too.
 
@@ -87,6 +91,7 @@ class LocalOptimizer:
         lr_schedule: Annotated[Callable[[float], float] | None, "ff.lr_schedules.Cooldown()"] = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         others: tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]] | None = None,
+        clip_norm: PositiveFloat | None = None,
         **options: Any,
     ) -> None:
         if lr_schedule is not None:
@@ -96,6 +101,9 @@ class LocalOptimizer:
         self.lr_schedule = lr_schedule
         self.overrides = {name: plain(values) for name, values in (overrides or {}).items()}
         self.others = None if others is None else (others[0], plain(others[1]))
+        self.clip_norm = clip_norm
+        for values in self.overrides.values():
+            _check_clip_norm(values.get("clip_norm"))
         self.options = plain(options)
         _check_factory(factory, self.options, (1, 1))
         if self.others is not None:
@@ -189,10 +197,31 @@ class LocalOptimizer:
         Args:
             *names: Names of groups, each with its own optimizer, or sequences of names, whose groups share one.
         """
+        self._clip(names)
         for optimizer in self.optimizers(*names):
             optimizer.step()
             # in a caller's autocast context, later passes would use copies of the weights from before the update
             torch.clear_autocast_cache()
+
+    def clip_norm_of(self, name: str) -> float | None:
+        """Return the largest norm of the gradient of a module, None if there is no limit; attach first.
+
+        Args:
+            name: Name of a parameter group; ``"0.others"`` is part of the module ``"0"``.
+        """
+        limit: float | None = self._group_options[name.removesuffix(OTHERS)].get("clip_norm", self.clip_norm)
+        return limit
+
+    def _clip(self, names: tuple[str | Sequence[str], ...]) -> None:
+        """Shorten the gradients of modules that are longer than their limit."""
+        if self.clip_norm is None and not any("clip_norm" in options for options in self._group_options.values()):
+            return
+        modules = {name.removesuffix(OTHERS): None for group in self._groups(names) for name in group}
+        for name in modules:
+            limit = self.clip_norm_of(name)
+            if limit is not None:
+                others = self._parameters.get(name + OTHERS, {})
+                nn.utils.clip_grad_norm_([*self._parameters[name].values(), *others.values()], limit)
 
     def optimizers(self, *names: str | Sequence[str]) -> list[torch.optim.Optimizer]:
         """Return the torch optimizers that :meth:`step` of the same names uses.
@@ -289,6 +318,7 @@ class LocalOptimizer:
             factory, options = self.others
         options = {**options, **self._group_options[name]}
         options.pop("lr_schedule", None)
+        _check_clip_norm(options.pop("clip_norm", None))
         try:
             optimizer = factory(list(self._parameters[name].values()), **options)
         except (TypeError, ValueError) as error:
@@ -300,6 +330,8 @@ class LocalOptimizer:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
             group["parameter_group"] = name
+            if (limit := self.clip_norm_of(name)) is not None:
+                group["clip_norm"] = limit  # for the compiled step, which reads no other options
         return optimizer
 
     def _set_rates(self, optimizer: torch.optim.Optimizer) -> None:
@@ -316,10 +348,16 @@ class LocalOptimizer:
         parts = [getattr(self.factory, "__name__", repr(self.factory))]
         parts += [f"{k}={v!r}" for k, v in (("lr_schedule", self.lr_schedule), ("overrides", self.overrides)) if v]
         parts += [f"{k}={v!r}" for k, v in self.options.items()]
+        parts += [] if self.clip_norm is None else [f"clip_norm={self.clip_norm}"]
         if self.others is not None:
             factory, options = self.others
             parts.append(f"others=({getattr(factory, '__name__', repr(factory))}, {dict(options)})")
         return f"LocalOptimizer({', '.join(parts)})"
+
+
+@checked
+def _check_clip_norm(clip_norm: PositiveFloat | None) -> None:
+    """Check a limit that ``overrides`` or a layer's ``optimizer_options`` contain."""
 
 
 def _check_factory(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from forwardforward.optimizers.smoothed_sgd import SmoothedSGD
 
-__all__ = ["RULES", "Rule", "options_of", "rule_of"]
+__all__ = ["RULES", "Rule", "clip_factor", "options_of", "rule_of"]
 
 State = dict[str, Tensor]
 Options = Mapping[str, Any]
@@ -81,6 +81,16 @@ def options_of(optimizer: torch.optim.Optimizer, group: Options, stacked: bool =
         options["decoupled"] = isinstance(optimizer, torch.optim.AdamW) or bool(group.get("decoupled_weight_decay"))
         options["counts_on_device"] = stacked or bool(group.get("fused") or group.get("capturable"))
     return {**options, "stacked": stacked}
+
+
+def clip_factor(norm: Tensor, limit: float | Tensor) -> Tensor:
+    """Return the factor by which a gradient is shortened, as :func:`torch.nn.utils.clip_grad_norm_` does.
+
+    Args:
+        norm: Norm of the gradient; of several networks, ``(members,)``.
+        limit: Largest norm.
+    """
+    return (limit / (norm + 1e-6)).clamp(max=1.0)
 
 
 def _buffer(parameter: Tensor, options: Options) -> State:

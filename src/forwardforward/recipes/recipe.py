@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveInt, StrPath, checked
+from forwardforward._utils.arguments import NonNegativeFloat, NumClasses, PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.checks import TargetKindError, check_image_shape
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.plugins import calling
@@ -37,7 +37,7 @@ from forwardforward.preprocessing import Preprocessing
 from forwardforward.recipes.architectures.dense import Architecture, Dense
 from forwardforward.sequential import FFSequential
 from forwardforward.targets import ClassProbabilities, RealValues, TargetKind
-from forwardforward.training import History, fit
+from forwardforward.training import History, WeightAverage, fit
 from forwardforward.training.settings import described
 from forwardforward.update_schedules import Joint, Schedule
 
@@ -87,6 +87,8 @@ class Recipe:
         overrides: Optimizer options that differ for a parameter group, by its name: ``"head"``, ``"label_encoder"``, or
             a layer's index such as ``"0"``.
         lr_schedule: Learning-rate factor, ``progress -> factor``.
+        clip_norm: Largest norm of the gradient of a layer, see :class:`~forwardforward.LocalOptimizer`.
+        average: Average of the weights over the steps, which classifies in place of the last weights.
         schedule: Update schedule, see :mod:`forwardforward.update_schedules`.
         representation: Representation of texts as inputs, see :mod:`forwardforward.data.text`.
         standardize: Whether the model standardizes each channel of its inputs.
@@ -135,6 +137,8 @@ class Recipe:
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lr_schedule: Callable[[float], float] | None = None
+    clip_norm: PositiveFloat | None = None
+    average: WeightAverage | None = None
     schedule: Schedule = field(default_factory=Joint)
     representation: Representation | None = None
     standardize: bool = False
@@ -153,7 +157,7 @@ class Recipe:
             raise ValueError("widths must contain at least one layer, got ()")
         for data, settings in self.data_settings.items():
             _check_names(f"data_settings[{data!r}]", settings)
-        if reserved := sorted({"lr", "lr_schedule", "overrides"} & set(self.optimizer_options)):
+        if reserved := sorted({"lr", "lr_schedule", "overrides", "clip_norm"} & set(self.optimizer_options)):
             raise ValueError(
                 f"optimizer_options must leave {', '.join(reserved)} to the recipe's fields of these names"
             )
@@ -261,13 +265,14 @@ class Recipe:
             self.optimizer,
             lr_schedule=self.lr_schedule,
             overrides=self.overrides,
+            clip_norm=self.clip_norm,
             lr=self.lr,
             **self.optimizer_options,
         )
 
     @checked
     def fit(self, model: Network, train: Data, **options: Any) -> History:
-        """Train a model with the recipe's optimizers, update schedule, augmentation, epochs and batch size.
+        """Train a model with the recipe's optimizers, update schedule, averaging, augmentation, epochs and batch size.
 
         Args:
             model: A model made by :meth:`model`.
@@ -275,6 +280,8 @@ class Recipe:
             **options: Arguments of :func:`~forwardforward.training.fit`, which replace the recipe's.
         """
         settings = {name: getattr(self, name) for name in ("schedule", "augment", "epochs", "batch_size")}
+        if self.average is not None:
+            options["callbacks"] = [copy.deepcopy(self.average), *options.get("callbacks", ())]
         return fit(model, train, **{"optimizer": self.local_optimizer(), **settings, **options})
 
     @checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ from forwardforward._utils.arguments import checked
 from forwardforward._utils.compilation import compile_function
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import HasParameterGroups
-from forwardforward.optimizers.rules import RULES, Rule, options_of
+from forwardforward.optimizers.rules import RULES, Rule, clip_factor, options_of
 
 __all__ = ["ReplicaOptimizer"]
 
@@ -39,6 +40,7 @@ class _Update(NamedTuple):
     """The update of one stacked parameter."""
 
     name: str
+    group: str
     options: dict[str, Any]
 
 
@@ -78,10 +80,8 @@ class ReplicaOptimizer(LocalOptimizer):
             if optimizer.factory is not members[0].factory:
                 raise ValueError(f"members must be optimizers of one class, got {members[0]} and {optimizer}")
         first = members[0]
-        super().__init__(first.factory, lr_schedule=first.lr_schedule, overrides=first.overrides, **first.options)
-        self.members = [
-            LocalOptimizer(o.factory, lr_schedule=o.lr_schedule, overrides=o.overrides, **o.options) for o in members
-        ]
+        super().__init__(first.factory, **_arguments(first))
+        self.members = [LocalOptimizer(o.factory, **_arguments(o)) for o in members]
         self._rule: Rule = RULES[first.factory]
         self._replicas: HasMembers | None = None
         self._states: dict[tuple[str, ...], dict[str, dict[str, Tensor]]] = {}
@@ -148,6 +148,7 @@ class ReplicaOptimizer(LocalOptimizer):
             compile: Whether to compile the update; the first one of each set creates the state without the compiler.
         """
         keys = [tuple(names) for names in groups]
+        gradients = self._clipped(parameters, gradients, keys, part)
         owners: list[tuple[tuple[str, ...], str]] = []
         work: list[tuple[list[Tensor], dict[str, Tensor]]] = []
         options: list[dict[str, Any]] = []
@@ -171,6 +172,29 @@ class ReplicaOptimizer(LocalOptimizer):
         if signature not in self._compiled:
             self._compiled[signature] = _compiled(self._rule, constants)
         self._compiled[signature](work, numbers)
+
+    def _clipped(
+        self,
+        parameters: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
+        keys: Sequence[tuple[str, ...]],
+        part: slice,
+    ) -> Mapping[str, Tensor]:
+        """Return the gradients of some members, those of modules that are longer than their limit shortened to it."""
+        clipped = dict(gradients)
+        modules: dict[str, list[str]] = {}
+        for update in (update for key in keys for update in self._plan(key, parameters)):
+            if update.name in gradients:
+                modules.setdefault(update.group, []).append(update.name)
+        for module, names in modules.items():
+            limits = [optimizer.clip_norm_of(module) for optimizer in self.members[part]]
+            if any(limit is not None for limit in limits):
+                rows = torch.cat([gradients[name].flatten(1) for name in names], dim=1)
+                limit = rows.new_tensor([math.inf if limit is None else limit for limit in limits])
+                factors = clip_factor(torch.linalg.vector_norm(rows, dim=1), limit)
+                for name in names:
+                    clipped[name] = gradients[name] * factors.view(-1, *[1] * (gradients[name].dim() - 1))
+        return clipped
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every member's optimizers, by the member's index."""
@@ -229,7 +253,9 @@ class ReplicaOptimizer(LocalOptimizer):
         if key not in self._plans:
             members = [self._entries(index, key) for index in range(len(self.members))]
             self._plans[key] = [
-                _Update(rows[0].name, _stacked_options(rows, parameters[rows[0].name]))
+                _Update(
+                    rows[0].name, rows[0].group["parameter_group"], _stacked_options(rows, parameters[rows[0].name])
+                )
                 for rows in zip(*members, strict=True)
             ]
         return self._plans[key]
@@ -252,6 +278,12 @@ class ReplicaOptimizer(LocalOptimizer):
         if len(names) == 1:
             return f"ReplicaOptimizer([{names[0]}] * {len(self.members)})"
         return f"ReplicaOptimizer([{', '.join(map(repr, self.members))}])"
+
+
+def _arguments(optimizer: LocalOptimizer) -> dict[str, Any]:
+    """Return the constructor's arguments of an optimizer, but the factory."""
+    names = ("lr_schedule", "overrides", "clip_norm")
+    return {**{name: getattr(optimizer, name) for name in names}, **optimizer.options}
 
 
 def _fits(state: Mapping[str, Tensor], shape: torch.Size | None) -> bool:

@@ -27,6 +27,7 @@ from forwardforward.recipes import Recipe, get, set_fields
 from forwardforward.runs.config import RunConfig, differences
 from forwardforward.runs.log import RunLog
 from forwardforward.runs.records import read_failure, read_held_out, read_history, read_text
+from forwardforward.saving.folder import is_model_folder
 from forwardforward.training import (
     Callback,
     CheckpointError,
@@ -52,13 +53,14 @@ FILES = (
 
 @checked
 def load(folder: StrPath, device: torch.device | str = "cpu", *, recipe: Recipe | None = None) -> Network:
-    """Return the trained model of a run, in evaluation mode. The data set is not read.
+    """Return the trained model of a run, or a saved model, in evaluation mode. The data set is not read.
 
     The model contains the preprocessing that was fitted on the training data, so that it accepts raw inputs, and
     ``class_names`` if the data set has them. For a run on texts, see :meth:`Run.text_encoder`.
 
     Args:
-        folder: Run folder, as written by ``forwardforward train`` or :class:`Run`.
+        folder: Run folder, as written by ``forwardforward train`` or :class:`Run`, or a folder that
+            :meth:`~forwardforward.network.Network.save_pretrained` wrote.
         device: Device of the model.
         recipe: The run's recipe, if it is not registered by name; default: see :class:`Run`.
 
@@ -67,6 +69,8 @@ def load(folder: StrPath, device: torch.device | str = "cpu", *, recipe: Recipe 
         ValueError: If the run's recipe is not registered and ``recipe`` is not given.
         CheckpointError: If the run has no checkpoint yet, or it is corrupted.
     """
+    if recipe is None and is_model_folder(Path(folder)):
+        return Network.from_pretrained(folder, device=device)
     return Run.open(folder, recipe=recipe).load(device)
 
 
@@ -384,7 +388,46 @@ class Run:
             if self._recipe is None:
                 raise
             raise CheckpointError(f"recipe must be that of the run: {error}") from error
+        model.epochs_trained = int(content.get("first_epoch", 0)) + int(content["epoch"])
+        model.card = self._card()
         return model.to(device).eval()
+
+    def _card(self) -> dict[str, Any]:
+        """Return the facts on the run for a model card."""
+        config, summary = self.config, self._read_json_summary()
+        facts: dict[str, Any] = {
+            "name": f"{config.recipe} on {Path(config.data).name}",
+            "data": Path(config.data).name,
+            "recipe": config.recipe,
+            "source": self.recipe.source,
+            **{name: value for name, value in config.table.items() if name not in ("widths", "epochs", "batch_size")},
+            "widths": list(config.widths),
+            "epochs": config.epochs,
+            "batch size": config.batch_size,
+            "seed": config.seed,
+            "precision": config.precision,
+            "command": config.command or None,
+        }
+        if summary is not None:
+            measured = summary.get("measured_on")
+            error = summary.get("test_error") if measured == "test" else summary.get("validation_error")
+            facts |= {
+                "trained on": summary.get("trained_on"),
+                f"{measured} error, %": error,
+                "one-pass head, %": summary.get("head_error"),
+                "layers' errors, %": summary.get("layer_errors"),
+                "seconds": summary.get("seconds"),
+                "torch": summary.get("torch"),
+            }
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def _read_json_summary(self) -> dict[str, Any] | None:
+        """Return all of the summary, None if there is none that can be read: a card needs none."""
+        try:
+            summary = parse_json(_read_text(self.folder / "summary.json"))
+        except ValueError:
+            return None
+        return summary if isinstance(summary, dict) else None
 
     @property
     def reads_text(self) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.objectives import LocalLoss
-from forwardforward.optimizers.rules import Rule, options_of, rule_of
+from forwardforward.optimizers.rules import Rule, clip_factor, options_of, rule_of
 from forwardforward.step.function import WholeFunction
 
 __all__ = ["Updates", "UpdatingFunction"]
@@ -66,6 +66,7 @@ class Updates:
                     self.are_known = False
                     return
                 options = options_of(owners[number], self._groups[number])
+                options["clip_norm"] = self._groups[number].get("clip_norm")
                 state = _state(owners[number], p, rule.initial_state(p, options))
                 if state is None:
                     self.are_known = False
@@ -124,6 +125,8 @@ class UpdatingFunction:
             norms[index] = _norm(gradients)
             for name, gradient in gradients.items():
                 slot = self.slots[index][name]
+                if (limit := slot.options["clip_norm"]) is not None:
+                    gradient = gradient * clip_factor(norms[index], limit)
                 options = {**slot.options, "lr": rates[slot.group]}
                 slot.rule.update(parameters[index][name], gradient, states[index][name], options)
         for index, new_buffers in result.buffers.items():

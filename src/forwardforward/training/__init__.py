@@ -1,5 +1,6 @@
 """Training: ``fit``, ``evaluate``, history, callbacks and checkpoints."""
 
+from forwardforward.training.averaging import WeightAverage
 from forwardforward.training.callbacks import Callback, EarlyStopping, FitState, GrowNetwork
 from forwardforward.training.checkpoints import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from forwardforward.training.compilation import CompiledStep
@@ -34,6 +35,7 @@ __all__ = [
     "Tracker",
     "TrainingDiverged",
     "WandbLog",
+    "WeightAverage",
     "choose_layers",
     "evaluate",
     "fit",

@@ -117,6 +117,9 @@ class Callback:
             labels: Their labels, None if there are none.
         """
 
+    def on_evaluation_begin(self, state: FitState) -> None:
+        """Called after the steps of each epoch, before its validation, also if there are no validation data."""
+
     def on_step_end(self, state: FitState, result: StepResult) -> None:
         """Called after each step; without ``compile``, ``grad`` of the parameters is the step's gradient.
 

@@ -274,6 +274,8 @@ def _fit_scaling(model: Network, scaling: TargetScaling, data: Source, seed: int
 def _finish(state: FitState, record: dict[str, Any], validation: Data | None, progress: Progress) -> None:
     """Add a trained epoch to the history, evaluate it, and call the callbacks."""
     state.history.epochs.append(record)
+    for callback in state.callbacks:
+        callback.on_evaluation_begin(state)
     if validation is not None:
         try:
             with _interruptible(state):

@@ -1,0 +1,290 @@
+"""Export of trained networks: programs of ``torch.export`` and ONNX or ExecuTorch files, and weights of 8 bits.
+
+A program takes raw inputs, as the network does, and computes the same answers for batches of any size:
+
+    >>> import torch
+    >>> import forwardforward as ff
+    >>> model = ff.FFSequential(
+    ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+    ... )
+    >>> module = Inference(model, "predict")
+    >>> images = torch.rand(5, 8)
+    >>> bool((module(images) == model.predict(images)).all())
+    True
+
+Programs check nothing: inputs that the network refuses, such as NaN or indices out of range, are computed with.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from forwardforward._utils.arguments import StrPath, checked
+from forwardforward._utils.files import replacing
+from forwardforward._utils.plugins import one_line
+from forwardforward.baselines import Baseline
+from forwardforward.layers.chain import layer_outputs
+from forwardforward.network import Network
+from forwardforward.preprocessing import to_float
+from forwardforward.scoring.functions import ClassGoodness, HeadFeatures, LabelGoodness
+from forwardforward.sequential import FFSequential
+
+__all__ = ["Inference", "quantize", "to_executorch", "to_onnx", "to_program"]
+
+#: What a program computes.
+Output = Literal["predict", "predict_proba", "features"]
+
+
+@checked
+class Inference(nn.Module):
+    """The answers of a network as the ``forward`` of a module that torch can export.
+
+    Args:
+        model: A network whose input shape is known; the module has a copy of it, in evaluation mode.
+        output: ``"predict"`` for class indices ``(batch,)``; ``"predict_proba"`` for probabilities
+            ``(batch, classes)``; ``"features"`` for the last layer's output ``(batch, ...)``, under the neutral label
+            if labels are part of the input.
+
+    Raises:
+        TypeError: If the model is neither an ``FFSequential`` nor a baseline.
+        ValueError: If its input shape is not known, its preprocessing is not fitted, or it classifies by a head that
+            reads features under random labels.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> Inference(model, "features")(torch.rand(5, 8)).shape
+        torch.Size([5, 6])
+    """
+
+    def __init__(self, model: nn.Module, output: Output = "predict_proba") -> None:
+        super().__init__()
+        if not isinstance(model, FFSequential | Baseline):
+            raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+        if not model.is_set_up:
+            raise ValueError("the input's shape must be known to export a model: call model.setup(shape), or fit it")
+        if model.preprocessing.needs_fit:
+            raise ValueError("preprocessing must be fitted before the export, as fit does, got no statistics")
+        head = model.head if output != "features" and model.classifier == "head" else None
+        if head is not None and head.label == "random":
+            raise ValueError("head must read features under the neutral label to be exported, got label='random'")
+        self.model: Network = copy.deepcopy(model).eval().requires_grad_(False)
+        self.output = output
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the answers.
+
+        Args:
+            inputs: Raw inputs, ``(batch, ...)``.
+        """
+        model = self.model
+        x = inputs
+        if model.num_embeddings is None:
+            x = model.preprocessing(to_float(inputs).to(model.dtype))
+        if self.output == "features":
+            return self._features(x)
+        scores = self._scores(x)
+        return scores.argmax(1) if self.output == "predict" else scores.softmax(1)
+
+    def _features(self, x: Tensor) -> Tensor:
+        model = self.model
+        encoder = model.label_encoder if isinstance(model, FFSequential) else None
+        outputs = list(layer_outputs(model.stack, x if encoder is None else encoder.neutral(x)))
+        return outputs[-1]
+
+    def _scores(self, x: Tensor) -> Tensor:
+        model = self.model
+        if isinstance(model, Baseline):
+            return model.logits(x)
+        assert isinstance(model, FFSequential)
+        layers, encoder = tuple(model.stack), model.label_encoder
+        if model.classifier == "head":
+            assert model.head is not None
+            logits: Tensor = model.head(HeadFeatures(layers, model.head, encoder)(x))
+            return logits
+        if encoder is None:
+            goodness = ClassGoodness(layers)(x)
+        else:
+            goodness = LabelGoodness(layers, encoder, encoder.num_classes)(x)
+        assert callable(model.classifier)
+        return model.classifier(goodness)
+
+
+@checked
+def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tensor | None = None) -> Any:
+    """Return a ``torch.export.ExportedProgram`` of a network, for batches of any size.
+
+    ``torch.export.save(program, "model.pt2")`` writes it; ``program.module()(inputs)`` computes.
+
+    Args:
+        model: The network, see :class:`Inference`.
+        output: What it computes.
+        inputs: Two raw inputs or more, whose shape and type the program's inputs have; default: zeros of float32, of
+            the shape that the network was set up with, or of int64 for a network on indices.
+
+    Raises:
+        ValueError: If torch cannot trace the network, such as a block that depends on values.
+    """
+    module = Inference(model, output)
+    example = _example(module.model) if inputs is None else inputs
+    if len(example) < 2:
+        raise ValueError(f"inputs must be at least two, so that the batch may have any size, got {len(example)}")
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        with torch.no_grad(), _quiet():
+            return torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=True)
+    except Exception as error:  # the tracer raises errors of many types
+        raise ValueError(f"model cannot be exported: {one_line(error)[:300]}") from error
+
+
+@checked
+def to_onnx(model: nn.Module, path: StrPath, output: Output = "predict_proba", inputs: Tensor | None = None) -> None:
+    """Write a network as an ONNX file, for batches of any size; its input is ``inputs`` and its output ``outputs``.
+
+    Args:
+        model: The network, see :class:`Inference`.
+        path: The file.
+        output: What it computes.
+        inputs: As for :func:`to_program`.
+
+    Raises:
+        ImportError: If onnx or onnxscript is not installed.
+        ValueError: If the network cannot be exported.
+    """
+    try:
+        import onnxscript
+    except ImportError as error:
+        raise ImportError('ONNX needs onnx and onnxscript: pip install "forwardforward[export]"') from error
+    del onnxscript
+    program = to_program(model, output, inputs)
+    options: dict[str, Any] = {"input_names": ["inputs"], "output_names": ["outputs"], "dynamo": True, "verbose": False}
+    try:
+        with torch.no_grad(), _quiet():
+            onnx_program = torch.onnx.export(program, **options)
+            content = onnx_program.model_proto.SerializeToString()
+    except Exception as error:
+        raise ValueError(f"model cannot be written as ONNX: {one_line(error)[:300]}") from error
+    with replacing(Path(path), "wb") as file:
+        file.write(content)
+
+
+@checked
+def to_executorch(
+    model: nn.Module, path: StrPath, output: Output = "predict_proba", inputs: Tensor | None = None
+) -> None:
+    """Write a network as an ExecuTorch file, for phones and microcontrollers, with XNNPACK's kernels where they serve.
+
+    Args:
+        model: The network, see :class:`Inference`.
+        path: The file, usually ``.pte``.
+        output: What it computes.
+        inputs: As for :func:`to_program`; their number is the largest batch of the file.
+
+    Raises:
+        ImportError: If executorch is not installed.
+        ValueError: If the network cannot be exported.
+    """
+    try:
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+    except ImportError as error:
+        raise ImportError("ExecuTorch needs executorch: pip install executorch") from error
+    program = to_program(model, output, inputs)
+    try:
+        with torch.no_grad(), _quiet():
+            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    except Exception as error:
+        raise ValueError(f"model cannot be written for ExecuTorch: {one_line(error)[:300]}") from error
+    content = io.BytesIO()
+    lowered.write_to_file(content)
+    with replacing(Path(path), "wb") as file:
+        file.write(content.getvalue())
+
+
+@checked
+def quantize(model: nn.Module) -> Network:
+    r"""Return a copy of a network whose matrices and kernels are stored with 8 bits per number.
+
+    Each row of a matrix, and each kernel of a convolution, has a scale,
+    :math:`q = \operatorname{round}(127 \, w / \max |w|)`, and is multiplied by it before each product; activations,
+    biases and statistics keep their precision. A file of the exported network has about a quarter of the size. The copy
+    is for prediction and export; it cannot be trained or saved by ``save_pretrained``.
+
+    The weights are those of :func:`torch.fake_quantize_per_channel_affine`, and the mechanism is
+    :mod:`torch.nn.utils.parametrize`: torch's own quantized tensors are deprecated, and its successor torchao stores
+    the weights of dense layers alone in 8 bits.
+
+    Args:
+        model: The network.
+
+    Raises:
+        TypeError: If it is no network.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> small = quantize(model)
+        >>> small[0].block.parametrizations.weight.original0.dtype
+        torch.int8
+    """
+    if not isinstance(model, FFSequential | Baseline):
+        raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+    copied: Network = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in list(copied.modules()):
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.dim() > 1 and parameter.is_floating_point():
+                parametrize.register_parametrization(module, name, _Dequantize(parameter.dtype), unsafe=True)
+    return copied
+
+
+class _Dequantize(nn.Module):
+    """From whole numbers of 8 bits and a scale per row to weights."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, numbers: Tensor, scales: Tensor) -> Tensor:
+        return numbers.to(self.dtype) * scales
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        weight = weight.detach()
+        largest = weight.abs().flatten(1).amax(1).clamp(min=torch.finfo(weight.dtype).tiny)
+        scales = (largest / 127).view(-1, *[1] * (weight.dim() - 1))
+        return (weight / scales).round().clamp(-127, 127).to(torch.int8), scales
+
+
+def _example(model: Network) -> Tensor:
+    shape = model.input_shape or model.stack[0].input_shape
+    assert shape is not None
+    dtype = torch.float32 if model.num_embeddings is None else torch.int64
+    return torch.zeros(2, *shape, dtype=dtype, device=model.device)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Context manager without the warnings of torch's exporters, which concern their own code."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,172 @@
+"""Tests of exported networks: the same answers for batches of any size."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import forwardforward as ff
+from forwardforward import export
+
+OUTPUTS = ("predict", "predict_proba", "features")
+BATCHES = (1, 7, 64)
+IMAGES = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@cache
+def network(kind: str) -> Any:
+    """A network with weights that are not its first ones; to be read only."""
+    torch.manual_seed(0)
+    name, widths = {"pair": ("hinton", (12, 12)), "class": ("mono", (12, 12)), "conv": ("mono-conv", (6, 6))}.get(
+        kind, (kind, (8, 8))
+    )
+    recipe = ff.recipes.get(name).for_dataset("digits").replace(widths=widths, epochs=1)
+    model = recipe.model((1, 8, 8), 10)
+    recipe.fit(model, (IMAGES, torch.arange(64) % 10), progress=False)
+    return model.eval()
+
+
+def candidates() -> ff.FFSequential:
+    torch.manual_seed(0)
+    return ff.FFSequential(
+        ff.FFConv2d(2, 6, 3),
+        ff.FFConv2d(6, 6, 3),
+        goodness=ff.goodness.SumOfSquares(),
+        loss=ff.losses.SymBa(),
+        normalization=ff.normalization.RMSNorm(),
+        label_encoder=ff.label_encoders.LearnedChannel(10, 8),
+        classifier=ff.classifiers.Candidates(3, after=1),
+        input_shape=(1, 8, 8),
+    )
+
+
+def answers(model: Any, output: str, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        result = {"predict": model.predict, "predict_proba": model.predict_proba, "features": model}[output](images)
+    assert isinstance(result, torch.Tensor)
+    return result
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    assert actual.shape == expected.shape
+    assert float((actual.double() - expected.double()).abs().max()) <= 1e-5
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kind", ["pair", "class", "conv", "pepita", "scff"])
+def test_the_module_returns_the_networks_answers(kind: str, output: Any) -> None:
+    model = network(kind)
+    module = export.Inference(model, output)
+    expected = answers(model, output, IMAGES)
+    if kind == "pepita" and output == "features":
+        expected = model.activations(IMAGES)[1].detach()
+    assert_close(module(IMAGES), expected)
+
+
+def test_candidates_have_the_same_answers() -> None:
+    model = candidates()
+    assert_close(export.Inference(model, "predict_proba")(IMAGES), answers(model, "predict_proba", IMAGES))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kind", ["pair", "class", "conv"])
+def test_a_program_computes_batches_of_any_size(kind: str, output: Any, tmp_path: Path) -> None:
+    torch.export.save(export.to_program(network(kind), output), tmp_path / "model.pt2")
+    module = torch.export.load(tmp_path / "model.pt2").module()
+    for batch in BATCHES:
+        assert_close(module(IMAGES[:batch]), answers(network(kind), output, IMAGES[:batch]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kind", ["pair", "class", "conv", "int8"])
+def test_onnxruntime_has_the_same_answers(kind: str, output: Any, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = export.quantize(network("conv")) if kind == "int8" else network(kind)
+    export.to_onnx(model, tmp_path / "model.onnx", output)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for batch in BATCHES:
+        (result,) = session.run(["outputs"], {"inputs": IMAGES[:batch].numpy()})
+        assert_close(torch.from_numpy(np.asarray(result)), answers(model, output, IMAGES[:batch]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pair", "class", "conv"])
+def test_executorch_has_the_same_answers(kind: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("executorch.runtime")
+    model = network(kind)
+    export.to_executorch(model, tmp_path / "model.pte", inputs=IMAGES)
+    method = runtime.Runtime.get().load_program(tmp_path / "model.pte").load_method("forward")
+    for batch in BATCHES:
+        (result,) = method.execute([IMAGES[:batch].clone()])
+        assert_close(result, answers(model, "predict_proba", IMAGES[:batch]))
+
+
+@pytest.mark.slow
+def test_bytes_and_indices_are_exported_with_their_type(tmp_path: Path) -> None:
+    model, pixels = network("class"), (255 * IMAGES).to(torch.uint8)
+    program = export.to_program(model, inputs=pixels[:2])
+    assert_close(program.module()(pixels), answers(model, "predict_proba", pixels))
+    words = ff.recipes.get("imdb-bag").model((9,), 2)
+    indices = torch.randint(words.num_embeddings or 2, (7, 9))
+    assert_close(export.to_program(words).module()(indices), words.predict_proba(indices))
+
+
+@pytest.mark.parametrize("kind", ["pair", "class", "conv", "feedback-alignment"])
+def test_quantized_weights_have_255_steps_per_row(kind: str) -> None:
+    model = network(kind)
+    small = export.quantize(model)
+    kernel, module = model.layers[1].block.weight, small.layers[1].block
+    numbers, scales = module.parametrizations.weight.original0, module.parametrizations.weight.original1
+    assert numbers.dtype == torch.int8
+    assert numbers.shape == kernel.shape
+    for row, (weights, quantized) in enumerate(zip(kernel.detach(), module.weight, strict=True)):
+        step = float(weights.abs().max()) / 127
+        assert float(scales[row]) == pytest.approx(step)
+        assert float((quantized - weights).abs().max()) <= step / 2 + 1e-7
+    zeros = torch.zeros(len(kernel), dtype=torch.int32)
+    reference = torch.fake_quantize_per_channel_affine(kernel.detach(), scales.flatten(), zeros, 0, -127, 127)
+    torch.testing.assert_close(module.weight, reference)
+    difference = (small.predict_proba(IMAGES) - model.predict_proba(IMAGES)).abs().max()
+    assert 0 < float(difference) < 0.2
+    assert model.layers[1].block.weight is kernel  # the original is not changed
+
+
+def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"^model must be an FFSequential or a baseline, got Linear$"):
+        export.Inference(nn.Linear(2, 2))
+    lazy = ff.FFSequential(nn.LazyLinear(6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy())
+    with pytest.raises(ValueError, match="^the input's shape must be known to export a model"):
+        export.Inference(lazy)
+    unfitted = ff.recipes.get("mono-conv").replace(widths=(6,)).model((1, 8, 8), 10)
+    with pytest.raises(ValueError, match="^preprocessing must be fitted before the export"):
+        export.to_program(unfitted)
+    head = ff.FFSequential(
+        ff.FFLinear(64, 6),
+        goodness=ff.goodness.SumOfSquares(),
+        loss=ff.losses.SymBa(),
+        label_encoder=ff.label_encoders.Overlay(10),
+        head=ff.heads.LinearHead(10, label="random"),
+        classifier="head",
+    )
+    with pytest.raises(ValueError, match="^head must read features under the neutral label"):
+        export.Inference(head)
+    with pytest.raises(ValueError, match="^inputs must be at least two"):
+        export.to_program(network("class"), inputs=IMAGES[:1])
+    with pytest.raises(ValueError, match=r"^output must be 'predict'"):
+        export.to_program(network("class"), "classes")  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r'pip install "forwardforward\[export\]"$'):
+        export.to_onnx(network("class"), tmp_path / "model.onnx")
+    monkeypatch.setitem(sys.modules, "executorch", None)
+    with pytest.raises(ImportError, match=r"pip install executorch$"):
+        export.to_executorch(network("class"), tmp_path / "model.pte")
