@@ -424,7 +424,7 @@ class Run:
     def _read_json_summary(self) -> dict[str, Any] | None:
         """Return all of the summary, None if there is none that can be read: a card needs none."""
         try:
-            summary = parse_json(_read_text(self.folder / "summary.json"))
+            summary = parse_json(read_text(self.folder / "summary.json"))
         except ValueError:
             return None
         return summary if isinstance(summary, dict) else None
