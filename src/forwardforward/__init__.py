@@ -38,8 +38,9 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, recipes, runs
+    from forwardforward import baselines, diagnostics, recipes, runs, stages
     from forwardforward.runs import load
+    from forwardforward.stages import from_module
 
 __all__ = [
     "Batch",
@@ -57,6 +58,7 @@ __all__ = [
     "diagnostics",
     "evaluate",
     "fit",
+    "from_module",
     "goodness",
     "heads",
     "label_encoders",
@@ -77,13 +79,17 @@ __all__ = [
     "runs",
     "sequential",
     "specs",
+    "stages",
     "step",
     "training",
     "update_schedules",
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
-_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs")} | {"load": "runs"}
+_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs", "stages")} | {
+    "load": "runs",
+    "from_module": "stages",
+}
 
 
 def __getattr__(name: str) -> Any:
