@@ -34,6 +34,7 @@ ORDER = (
     "network",
     "scoring",
     "sequential",
+    "stages",
     "replicas",
     "training",
     "baselines",

@@ -83,7 +83,12 @@ def from_module(
     Example:
         >>> import torch, forwardforward as ff
         >>> module = nn.Sequential(
-        ...     nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 20), nn.ReLU(),
+        ...     nn.Conv2d(1, 4, 3),
+        ...     nn.BatchNorm2d(4),
+        ...     nn.ReLU(),
+        ...     nn.Flatten(),
+        ...     nn.Linear(144, 20),
+        ...     nn.ReLU(),
         ...     nn.Linear(20, 3),
         ... )
         >>> model = from_module(module, num_classes=3, input_shape=(1, 8, 8))

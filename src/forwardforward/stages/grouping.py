@@ -22,10 +22,9 @@ MOST_NAMES = 40
 
 #: Names of functions and methods that activate.
 ACTIVATIONS = {
-    name + end
-    for name in "relu relu6 leaky_relu elu celu selu gelu silu mish tanh sigmoid softplus hardswish hardtanh".split()
-    for end in ("", "_")
-}
+    "celu", "elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "softplus", "tanh", "celu_", "elu_", "hardtanh_", "leaky_relu_", "relu_", "selu_", "sigmoid_", "tanh_",
+}  # fmt: skip
 
 #: Names of functions that belong to the layer before them, and modules of torch by the last part of their file.
 TRAILING = {*ACTIVATIONS, "dropout", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "layer_norm"}
@@ -57,12 +56,16 @@ def named_stages(module: nn.Module, names: Sequence[str]) -> Split:
     Raises:
         ValueError: If a name is unknown, or the module cannot be divided there.
     """
+    if not names:
+        raise ValueError("stages must contain at least one name, got none; there are " + listed_submodules(module))
     known = [name for name, _ in module.named_modules() if name]
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            raise ValueError(f"stages must be names of submodules, got {name!r}{hint}; there are {listed_submodules(module)}")
+            raise ValueError(
+                f"stages must be names of submodules, got {name!r}{hint}; there are {listed_submodules(module)}"
+            )
     if len(set(names)) < len(names):
         raise ValueError(f"stages must contain each name once, got {list(names)}")
     opened = {".".join(name.split(".")[:length]) for name in names for length in range(name.count(".") + 1)}
@@ -81,7 +84,9 @@ def named_stages(module: nn.Module, names: Sequence[str]) -> Split:
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for name in names:
         if calls[name] != 1:
-            raise ValueError(f"stages must be called once in the forward pass, but {name!r} is called {calls[name]} times")
+            raise ValueError(
+                f"stages must be called once in the forward pass, but {name!r} is called {calls[name]} times"
+            )
         if name not in places:
             [node] = [node for node in graph.nodes if node.op == "call_module" and node.target == name]
             others = ", ".join(str(other.target) for other in readers(graph, node) if other is not node)
@@ -113,8 +118,7 @@ def find_stages(module: nn.Module) -> Split:
     Raises:
         ValueError: If no layers are found.
     """
-    opened, graph = _open(module)
-    split = _grouped(module, segments(graph))
+    split = _grouped(module, segments(_open(module)))
     if not split.stages:
         raise ValueError(
             f"stages were not found in {type(module).__name__}, which is no chain of blocks or of modules with weights "
@@ -124,14 +128,14 @@ def find_stages(module: nn.Module) -> Split:
     return split
 
 
-def _open(module: nn.Module) -> tuple[set[str], fx.Graph]:
-    """Return the names of the submodules that are chains of layers themselves, and the graph with their operations."""
+def _open(module: nn.Module) -> fx.Graph:
+    """Return the graph with the operations of the submodules that are chains of layers themselves."""
     opened = {""}
     while True:
         graph = trace(module, opened)
         new = {name for name in _calls(graph) if _contains_layers(module.get_submodule(name))}
         if not new:
-            return opened, graph
+            return graph
         opened |= new
 
 
@@ -148,7 +152,7 @@ def _contains_layers(module: nn.Module) -> bool:
     if _is_torch(module):
         return False
     try:
-        _, graph = _open(module)
+        graph = _open(module)
     except UntraceableError:  # so it is one layer
         return False
     return sum(_is_block(module.get_submodule(name)) for name in _calls(graph)) > 1

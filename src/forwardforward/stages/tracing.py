@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable, Iterator, Set
 from typing import Any
 
-import torch
 from torch import fx, nn
 
 from forwardforward._utils.plugins import one_line
@@ -29,6 +28,25 @@ class Tracer(fx.Tracer):
     def __init__(self, opened: Set[str] = frozenset()) -> None:
         super().__init__()
         self.opened = opened
+
+    def trace(self, root: nn.Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """Return the operations of a module's forward pass, for both modes.
+
+        Args:
+            root: The module.
+            concrete_args: Values of all arguments but the first.
+
+        Raises:
+            UntraceableError: If the operations depend on the mode.
+        """
+        assert isinstance(root, nn.Module)
+        graphs = []
+        for training in (False, True):
+            with _mode(root, training):
+                graphs.append(super().trace(root, concrete_args))
+            for placeholder in [node for node in graphs[-1].nodes if node.op == "placeholder"][1:]:
+                _erase(placeholder)
+        return _with_mode(*graphs)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a submodule is recorded as one call."""
@@ -77,17 +95,12 @@ def trace(module: nn.Module, opened: Set[str] = frozenset()) -> fx.Graph:
     if not parameters or any(parameter.default is parameter.empty for parameter in others):
         raise UntraceableError(f"forward must take one input, got {', '.join(p.name for p in parameters) or 'none'}")
     defaults = {parameter.name: parameter.default for parameter in others}
-    graphs = []
-    for training in (False, True):
-        try:
-            with _mode(module, training):
-                graphs.append(Tracer(opened).trace(module, concrete_args=defaults or None))
-        except Exception as error:  # of the user's forward, which may fail in any way on torch.fx's proxies
-            raise UntraceableError(f"{type(error).__name__}: {one_line(error)}") from error
-    for graph in graphs:
-        for placeholder in [node for node in graph.nodes if node.op == "placeholder"][1:]:
-            _erase(placeholder)
-    return _with_mode(*graphs)
+    try:
+        return Tracer(opened).trace(module, concrete_args=defaults or None)
+    except UntraceableError:
+        raise
+    except Exception as error:  # of the user's forward, which may fail in any way on torch.fx's proxies
+        raise UntraceableError(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -137,5 +150,3 @@ def _with_mode(evaluation: fx.Graph, training: fx.Graph) -> fx.Graph:
 
         node.args, node.kwargs = unify(tuple(node.args), tuple(other.args)), unify(dict(node.kwargs), other.kwargs)
     return evaluation
-
-
