@@ -30,7 +30,9 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+        self.downsample = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
@@ -41,9 +43,9 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """A stem, blocks in two stages, and a classifier of pooled maps."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 4, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, 4, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(4)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(2)
@@ -302,10 +304,10 @@ def test_it_trains_predicts_saves_and_resumes_as_any_network(name: str, tmp_path
 
 def test_pair_objectives_and_the_default_head_work() -> None:
     model = ff.from_module(
-        ResNet(),
+        ResNet(channels=4),
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SymBa(),
-        label_encoder=ff.label_encoders.Border(CLASSES),
+        label_encoder=ff.label_encoders.LearnedChannel(CLASSES, 12),
         normalization=ff.normalization.BatchNorm(),
     )
     history = ff.fit(model, (inputs_of("ResNet"), targets()), epochs=1, progress=False)
@@ -455,8 +457,14 @@ def test_frozen_layers_stay_frozen() -> None:
 
 def test_replicas_of_a_modules_layers_train() -> None:
     replicas = ff.replicate(lambda: ff.from_module(ResNet(), CLASSES, input_shape=IMAGE), seeds=(0, 1))
-    history = ff.fit(replicas, (inputs_of("ResNet"), targets()), epochs=1, progress=False)
-    assert len(history) == 1
+    inputs, sgd = inputs_of("ResNet"), ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    ff.fit(replicas, (inputs, targets()), epochs=1, optimizer=sgd, progress=False)
+    torch.manual_seed(1)
+    alone = ff.from_module(ResNet(), CLASSES, input_shape=IMAGE)
+    sgd = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    ff.fit(alone, (inputs, targets()), epochs=1, seed=1, optimizer=sgd, progress=False)
+    for key, value in replicas.member(1).state_dict().items():
+        torch.testing.assert_close(value, alone.state_dict()[key], rtol=1e-3, atol=1e-4, msg=key)
 
 
 @pytest.mark.parametrize(
