@@ -430,20 +430,42 @@ def tied() -> nn.Sequential:
     return module
 
 
-class Augmented(nn.Module):
-    """Operations that depend on the mode."""
+class DependsOnMode(nn.Module):
+    """Operations, or an argument that is no mode itself, that differ between training and evaluation."""
 
-    def __init__(self) -> None:
+    def __init__(self, operations: bool) -> None:
         super().__init__()
         self.layer, self.other = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.operations = operations
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x).relu() if self.training else self.other(x).relu()
+        if self.operations:
+            return self.layer(x).relu() if self.training else self.other(x).relu()
+        return F.leaky_relu(self.layer(x), 0.1 if self.training else 0.2)
 
 
-def test_operations_that_depend_on_the_mode_are_refused() -> None:
+@pytest.mark.parametrize("operations", [False, True])
+def test_operations_that_depend_on_the_mode_are_refused(operations: bool) -> None:
     with pytest.raises(ValueError, match="depend on the training mode"):
-        ff.from_module(Augmented(), CLASSES)
+        ff.from_module(DependsOnMode(operations), CLASSES)
+
+
+class Masked(Tokens):
+    """torch's encoder with a mask, which is one layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.ones(5, 5).triu(1).bool()
+        return self.head(self.encoder(self.embedding(x), mask).mean(1))
+
+
+def test_an_encoder_with_a_mask_is_one_layer() -> None:
+    module = Masked().eval()
+    attributes = set(vars(module))
+    model = ff.from_module(module, CLASSES, keep_classifier=True).eval()
+    assert set(vars(module)) == attributes
+    assert len(model) == 2
+    x = inputs_of("tokens")
+    torch.testing.assert_close(run(model, x), module(x))
 
 
 def test_frozen_layers_stay_frozen() -> None:

@@ -235,8 +235,8 @@ CALLED_BY_LIBRARY = {
     "Embedding",
     "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "MeanPool", "SpatialPool",
     "SequencePool", "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble",
-    "BestInterval", "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps", "FromTorch",
-    "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer",
+    "BestInterval", "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps",
+    "FromTorch", "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer",
 }  # fmt: skip
 PUBLIC_METHODS = {"GoodnessReadout.fit", "LocalOptimizer.step", "LocalOptimizer.zero_grad", "FFLayer.setup"}
 

@@ -12,6 +12,9 @@ from forwardforward.stages.tracing import Tracer
 
 __all__ = ["Segment", "part", "readers", "segments"]
 
+#: Names of the operators that change their first argument.
+IN_PLACE = ("iadd", "isub", "imul", "itruediv")
+
 
 class Segment(NamedTuple):
     """Operations between two places where a graph can be divided.
@@ -89,7 +92,7 @@ def part(root: nn.Module, segments: Sequence[Segment], name: str) -> nn.Module:
     output = next(node for node in source.nodes if node.op == "output")
     is_last = set(nodes[-1].users) <= {output}
     graph.output(fx.map_arg(output.args[0], copied) if is_last else copies[nodes[-1]])
-    if any(_works_in_place(root, user) for user in start.users):
+    if any(_works_in_place(root, user) for user in start.users if user.args[:1] == (start,)):
         _clone(graph, start)  # the layer before still reads its output, and gradients may start here
     return fx.GraphModule(root, graph, class_name=name)
 
@@ -98,7 +101,7 @@ def _works_in_place(root: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return name.removesuffix("__").endswith("_") or bool(node.kwargs.get("inplace"))
+    return name.endswith("_") or name in IN_PLACE or bool(node.kwargs.get("inplace"))
 
 
 def _clone(graph: fx.Graph, start: fx.Node) -> None:

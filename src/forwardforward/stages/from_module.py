@@ -14,12 +14,13 @@ from forwardforward.goodness import LearnedProjection, Logits
 from forwardforward.layers import FFLayer
 from forwardforward.layers.embedding import IndexLayer
 from forwardforward.losses import ClassLoss, CrossEntropy
+from forwardforward.network import Network
 from forwardforward.objectives import Objective
 from forwardforward.pooling import MeanPool
 from forwardforward.sequential import FFSequential
 from forwardforward.stages.chain import Segment, part
-from forwardforward.stages.grouping import find_stages, listed_submodules, named_stages
-from forwardforward.stages.tracing import UntraceableError
+from forwardforward.stages.grouping import Split, find_stages, listed_submodules, named_stages
+from forwardforward.stages.tracing import UntraceableError, unchanged_attributes
 
 __all__ = ["from_module"]
 
@@ -97,23 +98,18 @@ def from_module(
         >>> model[0].block.get_submodule("0") is module[0]
         True
     """
-    if isinstance(module, FFSequential | FFLayer):
+    if isinstance(module, Network | FFLayer):
         raise TypeError(f"module must not have local objectives yet, got {describe(module)}")
-    try:
-        split = find_stages(module) if stages is None else named_stages(module, stages)
-    except UntraceableError as error:
-        raise ValueError(
-            f"module must have a forward pass that torch.fx can record, got {type(module).__name__}: {error}; instead, "
-            f"pass its blocks to FFSequential(*blocks), of {listed_submodules(module)}"
-        ) from error
     if goodness is None and loss is None and objective is None:
         if num_classes is None:
             raise ValueError("num_classes must be given for the default objective, got None")
         goodness, loss = LearnedProjection(num_classes, pool=MeanPool(2)), CrossEntropy()
-    root = copying.deepcopy(module) if copy else module
-    layers = [_layer(root, stage) for stage in split.stages]
-    if keep_classifier:
-        layers.append(_classifier(root, split.rest, num_classes, loss))
+    with unchanged_attributes(module):
+        split = _split(module, stages)
+        root = copying.deepcopy(module) if copy else module
+        layers = [_layer(root, stage) for stage in split.stages]
+        if keep_classifier:
+            layers.append(_classifier(root, split.rest, num_classes, loss))
     _check_separate(layers)
     return FFSequential(
         *layers,
@@ -124,6 +120,17 @@ def from_module(
         input_shape=input_shape,
         **options,
     )
+
+
+def _split(module: nn.Module, stages: Sequence[str] | None) -> Split:
+    """Return the segments of every layer, and those after the last."""
+    try:
+        return find_stages(module) if stages is None else named_stages(module, stages)
+    except UntraceableError as error:
+        raise ValueError(
+            f"module must have a forward pass that torch.fx can record, got {type(module).__name__}: {error}; instead, "
+            f"pass its blocks to FFSequential(*blocks), of {listed_submodules(module)}"
+        ) from error
 
 
 def _layer(root: nn.Module, stage: Sequence[Segment]) -> FFLayer:

@@ -30,6 +30,9 @@ ACTIVATIONS = {
 TRAILING = {*ACTIVATIONS, "dropout", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "layer_norm"}
 TRAILING_MODULES = {"activation", "batchnorm", "dropout", "instancenorm", "normalization", "pooling"}
 
+#: torch's own modules of several operations.
+TORCH_BLOCKS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.RNNBase)
+
 
 class Split(NamedTuple):
     """A module divided into layers.
@@ -133,7 +136,7 @@ def _open(module: nn.Module) -> fx.Graph:
     opened = {""}
     while True:
         graph = trace(module, opened)
-        new = {name for name in _calls(graph) if _contains_layers(module.get_submodule(name))}
+        new = {name for name in _calls(graph) if name not in opened and _contains_layers(module.get_submodule(name))}
         if not new:
             return graph
         opened |= new
@@ -164,8 +167,7 @@ def _is_torch(module: nn.Module) -> bool:
 
 def _is_block(module: nn.Module) -> bool:
     """Return whether a module has weights and, unless it is one of torch's own, presumably activations."""
-    own = not _is_torch(module) or isinstance(module, nn.TransformerEncoderLayer | nn.RNNBase)
-    return own and _is_weighted(module)
+    return (not _is_torch(module) or isinstance(module, TORCH_BLOCKS)) and _is_weighted(module)
 
 
 def _is_weighted(module: nn.Module) -> bool:

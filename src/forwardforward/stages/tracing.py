@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Callable, Iterator, Set
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from forwardforward._utils.plugins import one_line
 
-__all__ = ["Tracer", "UntraceableError", "is_chain", "trace"]
+__all__ = ["Tracer", "UntraceableError", "is_chain", "trace", "unchanged_attributes"]
 
 
 class UntraceableError(ValueError):
@@ -46,7 +47,7 @@ class Tracer(fx.Tracer):
                 graphs.append(super().trace(root, concrete_args))
             for placeholder in [node for node in graphs[-1].nodes if node.op == "placeholder"][1:]:
                 _erase(placeholder)
-        return _with_mode(*graphs)
+        return _with_mode(root, *graphs)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a submodule is recorded as one call."""
@@ -56,17 +57,14 @@ class Tracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Record a call; torch's encoder of a transformer, which cannot be traced, is the chain of its layers."""
-        if isinstance(m, nn.TransformerEncoder) and self.path_of_module(m) in self.opened:
-            if len(args) != 1 or any(value is not None and value is not False for value in kwargs.values()):
-                raise ValueError("nn.TransformerEncoder is called with a mask")
-            return _encoder(m, args[0])
-        return super().call_module(m, forward, args, kwargs)
-
-
-def _encoder(encoder: nn.TransformerEncoder, x: Any) -> Any:
-    for layer in encoder.layers:
-        x = layer(x)
-    return x if encoder.norm is None else encoder.norm(x)
+        if not isinstance(m, nn.TransformerEncoder) or self.path_of_module(m) not in self.opened:
+            return super().call_module(m, forward, args, kwargs)
+        if len(args) != 1 or any(value is not None and value is not False for value in kwargs.values()):
+            return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)  # with a mask: one layer
+        [x] = args
+        for layer in m.layers:
+            x = layer(x)
+        return x if m.norm is None else m.norm(x)
 
 
 def is_chain(module: nn.Module) -> bool:
@@ -104,6 +102,22 @@ def trace(module: nn.Module, opened: Set[str] = frozenset()) -> fx.Graph:
 
 
 @contextlib.contextmanager
+def unchanged_attributes(module: nn.Module) -> Iterator[None]:
+    """Context manager that removes the attributes in which torch.fx stores tensors that a forward pass makes.
+
+    Args:
+        module: The module that is traced; its submodules are included.
+    """
+    before = {part: set(vars(part)) for part in module.modules()}
+    try:
+        yield
+    finally:
+        for part, names in before.items():
+            for name in set(vars(part)) - names:
+                delattr(part, name)
+
+
+@contextlib.contextmanager
 def _mode(module: nn.Module, training: bool) -> Iterator[None]:
     changed = [part for part in module.modules() if part.training != training]
     for part in changed:
@@ -122,31 +136,43 @@ def _erase(node: fx.Node) -> None:
     node.graph.erase_node(node)
 
 
-def _with_mode(evaluation: fx.Graph, training: fx.Graph) -> fx.Graph:
+def _with_mode(root: nn.Module, evaluation: fx.Graph, training: fx.Graph) -> fx.Graph:
     """Return one graph for both modes, in which arguments that differ are ``self.training``.
 
     Raises:
         UntraceableError: If the operations differ.
     """
-    pairs = list(zip(evaluation.nodes, training.nodes, strict=False))
-    same = len(evaluation.nodes) == len(training.nodes)
-    if not same or any((a.op, a.target) != (b.op, b.target) for a, b in pairs):
+    twins = dict(zip(evaluation.nodes, training.nodes, strict=False))
+    same_length = len(evaluation.nodes) == len(training.nodes)
+    if not same_length or not all(_is_same(root, *pair) for pair in twins.items()):
         raise UntraceableError("its operations depend on the training mode")
-    for node, other in pairs:
-        mode: fx.Node | None = None
+    for node, other in twins.items():
+        modes: list[fx.Node] = []  # the operation that reads the mode, if an argument depends on it
 
-        def unify(a: Any, b: Any, node: fx.Node = node) -> Any:
-            nonlocal mode
+        def unify(a: Any, b: Any, node: fx.Node = node, modes: list[fx.Node] = modes) -> Any:
             if isinstance(a, tuple | list):
                 return type(a)([unify(*pair) for pair in zip(a, b, strict=True)])
             if isinstance(a, dict):
                 return {key: unify(value, b[key]) for key, value in a.items()}
-            if (a, b) != (False, True) or not (isinstance(a, bool) and isinstance(b, bool)):
-                return a
-            if mode is None:
-                with node.graph.inserting_before(node):
-                    mode = node.graph.create_node("get_attr", "training")
-            return mode
+            if isinstance(a, slice):
+                return slice(unify(a.start, b.start), unify(a.stop, b.stop), unify(a.step, b.step))
+            if a is False and b is True:
+                if not modes:
+                    with node.graph.inserting_before(node):
+                        modes.append(node.graph.create_node("get_attr", "training"))
+                return modes[0]
+            same = twins.get(a) is b if isinstance(a, fx.Node) else a is b or a == b
+            if not same:
+                raise UntraceableError("its operations depend on the training mode")
+            return a
 
         node.args, node.kwargs = unify(tuple(node.args), tuple(other.args)), unify(dict(node.kwargs), other.kwargs)
     return evaluation
+
+
+def _is_same(root: nn.Module, a: fx.Node, b: fx.Node) -> bool:
+    """Return whether operations of two traces are the same; a tensor that forward makes has another name in each."""
+    if a.op == b.op == "get_attr" and a.target != b.target:
+        values = [getattr(root, str(node.target), None) for node in (a, b)]
+        return all(isinstance(value, Tensor) for value in values) and torch.equal(*values)
+    return (a.op, a.target) == (b.op, b.target)
