@@ -468,6 +468,13 @@ def test_an_encoder_with_a_mask_is_one_layer() -> None:
     torch.testing.assert_close(run(model, x), module(x))
 
 
+def test_lazy_modules_are_weights() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(CLASSES))
+    model = ff.from_module(module, CLASSES, keep_classifier=True, input_shape=(2, 4))
+    assert len(model) == 2
+    assert module[1].in_features == 8
+
+
 def test_frozen_layers_stay_frozen() -> None:
     module = ResNet()
     module.layer1.requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -77,13 +78,9 @@ def named_stages(module: nn.Module, names: Sequence[str]) -> Split:
         raise ValueError(f"stages must not be parts of each other, got {nested[0]!r} and a submodule of it")
     graph = trace(module, opened)
     chain = segments(graph)
-    places = {node.target: index for index, segment in enumerate(chain) for node in segment.nodes[-1:]}
-    places |= {  # a tuple's first element
-        segment.nodes[-2].target: index
-        for index, segment in enumerate(chain)
-        if len(segment.nodes) > 1 and segment.end.args[:1] == (segment.nodes[-2],) and segment.end.op == "call_function"
-        and getattr(segment.end.target, "__name__", "") == "getitem"
-    }  # fmt: skip
+    places: dict[object, int] = {}
+    for index, segment in enumerate(chain):
+        places.setdefault(_call(segment).target, index)
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for name in names:
         if calls[name] != 1:
@@ -92,13 +89,18 @@ def named_stages(module: nn.Module, names: Sequence[str]) -> Split:
             )
         if name not in places:
             [node] = [node for node in graph.nodes if node.op == "call_module" and node.target == name]
-            others = ", ".join(str(other.target) for other in readers(graph, node) if other is not node)
-            raise ValueError(
-                f"the module cannot be divided after {name!r}, since later operations also read the output of {others}"
-            )
+            others = [f"the output of {other.target}" for other in readers(graph, node) if other is not node]
+            also = ", ".join(others) or "several parts of it"
+            raise ValueError(f"the module cannot be divided after {name!r}, since later operations also read {also}")
     ends = sorted(places[name] + 1 for name in names)
     starts = [0, *ends[:-1]]
     return Split([chain[start:end] for start, end in zip(starts, ends, strict=True)], chain[ends[-1] :])
+
+
+def _call(segment: Segment) -> fx.Node:
+    """Return the operation at a segment's end; of an element that is taken from a tuple, the one that returned it."""
+    source = segment.end.args[0] if segment.end.target is operator.getitem else segment.end
+    return source if isinstance(source, fx.Node) else segment.end
 
 
 def listed_submodules(module: nn.Module) -> str:
@@ -172,7 +174,7 @@ def _is_block(module: nn.Module) -> bool:
 
 def _is_weighted(module: nn.Module) -> bool:
     """Return whether a module has weights, and not only the scale and shift of a normalization."""
-    return any(parameter.dim() > 1 for parameter in module.parameters())
+    return any(isinstance(p, nn.UninitializedParameter) or p.dim() > 1 for p in module.parameters())
 
 
 def _grouped(module: nn.Module, chain: Sequence[Segment]) -> Split:

@@ -90,7 +90,8 @@ def trace(module: nn.Module, opened: Set[str] = frozenset()) -> fx.Graph:
     parameters = list(inspect.signature(module.forward).parameters.values())
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     others = [parameter for parameter in parameters[1:] if parameter.kind not in variable]
-    if not parameters or any(parameter.default is parameter.empty for parameter in others):
+    first_is_variable = bool(parameters) and parameters[0].kind in variable
+    if not parameters or first_is_variable or any(parameter.default is parameter.empty for parameter in others):
         raise UntraceableError(f"forward must take one input, got {', '.join(p.name for p in parameters) or 'none'}")
     defaults = {parameter.name: parameter.default for parameter in others}
     try:
