@@ -6,7 +6,7 @@ import copy as copying
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
@@ -138,7 +138,8 @@ def _layer(root: nn.Module, stage: Sequence[Segment]) -> FFLayer:
     block = part(root, stage, "Stage")
     for node in stage[0].nodes:
         embedding = root.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(embedding, nn.Embedding) and node.args and node.args[0].op == "placeholder":
+        source = node.args[0] if node.args else None
+        if isinstance(embedding, nn.Embedding) and isinstance(source, fx.Node) and source.op == "placeholder":
             return IndexLayer(block, embedding.num_embeddings, dropout=0.0)
     return FFLayer(block)
 

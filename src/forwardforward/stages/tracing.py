@@ -174,6 +174,6 @@ def _with_mode(root: nn.Module, evaluation: fx.Graph, training: fx.Graph) -> fx.
 def _is_same(root: nn.Module, a: fx.Node, b: fx.Node) -> bool:
     """Return whether operations of two traces are the same; a tensor that forward makes has another name in each."""
     if a.op == b.op == "get_attr" and a.target != b.target:
-        values = [getattr(root, str(node.target), None) for node in (a, b)]
-        return all(isinstance(value, Tensor) for value in values) and torch.equal(*values)
+        first, second = (getattr(root, str(node.target), None) for node in (a, b))
+        return isinstance(first, Tensor) and isinstance(second, Tensor) and torch.equal(first, second)
     return (a.op, a.target) == (b.op, b.target)
