@@ -147,3 +147,21 @@ def test_replicas(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert [cell["depth"] for cell in cells] == [1, 2]
     for row in cells[0]["kinds"].values():  # 2 steps per epoch
         assert row["networks_per_minute"] == pytest.approx(60_000 / (6 * row["milliseconds_per_network"]))
+
+
+@pytest.mark.slow
+def test_from_module(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sklearn")
+    from_module, out = script("from_module"), tmp_path / "found.json"
+    words = ["--epochs", "1", "--images", "60", "--precision", "float32", "--no-progress"]
+    words += ["--work", str(tmp_path), "--out", str(out)]
+    from_module.main(["mixer-digits", *words])
+    from_module.main(["mixer-digits,transformer-digits-backprop", *words])
+    assert capsys.readouterr().out.count("% test accuracy") == 2  # the first row is not run again
+    rows = json.loads(out.read_text(encoding="utf-8"))
+    assert list(rows) == ["mixer-digits", "transformer-digits-backprop"]
+    assert len(rows["mixer-digits"]["layer_accuracies"]) == rows["mixer-digits"]["layers"] == 4
+    assert all(row["peak_bytes"] > 0 and len(row["epoch_seconds"]) == 1 for row in rows.values())
+    table = from_module.render(rows).splitlines()
+    assert len(table) == 2 + len(from_module.ROWS)
+    assert sum("not run" in line for line in table) == len(from_module.ROWS) - 2

@@ -11,6 +11,7 @@ from forwardforward.goodness import (
     L1,
     ClassGroups,
     LearnedProjection,
+    Logits,
     Lp,
     MeanActivation,
     MeanOfSquares,
@@ -318,10 +319,19 @@ def test_prototypes_are_scaled_cosines():
     assert goodness(activations)[0, 0].item() == pytest.approx(5)
 
 
-@pytest.mark.parametrize("goodness", [ClassGroups, LearnedProjection, RandomProjection, Prototypes])
+@pytest.mark.parametrize("goodness", [ClassGroups, LearnedProjection, Logits, RandomProjection, Prototypes])
 def test_per_class_goodness_needs_two_classes(goodness):
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         goodness(1)
+
+
+def test_logits_are_the_outputs_of_a_layer_with_one_per_class():
+    outputs = torch.randn(4, 3)
+    assert torch.equal(Logits(3)(outputs), outputs)
+    assert Logits(3)(outputs.bfloat16()).dtype == torch.float32
+    for shape in ((4, 6), (4, 3, 1)):  # six outputs could be two per class
+        with pytest.raises(ValueError, match=r"^num_classes must be the layer's number of outputs for Logits, got 3"):
+            Logits(3)(torch.zeros(shape))
 
 
 # Goodness of maps

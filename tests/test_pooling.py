@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwardforward.pooling import SequencePool, SpatialPool
+from forwardforward.pooling import MeanPool, SequencePool, SpatialPool
 
 
 def plain_loop(maps: torch.Tensor, size: int, kind: str) -> list[list[float]]:
@@ -150,3 +150,17 @@ def test_means_of_patches_and_their_gradient_are_torchs(
     torch.autograd.gradcheck(SpatialPool(size, "rms"), maps.detach().abs().add(0.1).requires_grad_())
     per_map = torch.func.vmap(torch.func.grad(lambda x: (SpatialPool(size)(x) * weights[:1]).sum()))
     torch.testing.assert_close(per_map(maps.detach()[:, None]).flatten(0, 1)[:1], expected[:1], rtol=1e-12, atol=1e-12)
+
+
+def test_the_mean_pool_takes_maps_of_any_size_sequences_and_rows() -> None:
+    maps, small = torch.rand(2, 3, 5, 6), torch.rand(2, 3, 1, 4)
+    torch.testing.assert_close(MeanPool(2)(maps), torch.tensor(plain_loop(maps, 2, "mean")))
+    assert torch.equal(MeanPool(2)(small), SpatialPool(1)(small))  # not more patches than positions
+    sequences = torch.rand(2, 4, 3)
+    expected = [[sum(x) / 4 for x in zip(*positions, strict=True)] for positions in sequences.tolist()]
+    torch.testing.assert_close(MeanPool(2)(sequences), torch.tensor(expected))
+    rows = torch.rand(2, 3)
+    assert torch.equal(MeanPool(2)(rows), rows)
+    assert repr(MeanPool(3)) == "MeanPool(3)"
+    with pytest.raises(ValueError, match=r"^activations must be maps .* for MeanPool, got shape \(2, 3, 4, 5, 6\)"):
+        MeanPool()(torch.rand(2, 3, 4, 5, 6))

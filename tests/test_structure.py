@@ -36,6 +36,7 @@ ORDER = (
     "network",
     "scoring",
     "sequential",
+    "stages",
     "replicas",
     "training",
     "baselines",

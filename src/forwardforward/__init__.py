@@ -40,8 +40,9 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, export, lightning, recipes, runs, sklearn, zoo
+    from forwardforward import baselines, diagnostics, export, lightning, recipes, runs, sklearn, stages, zoo
     from forwardforward.runs import load
+    from forwardforward.stages import from_module
     from forwardforward.zoo import pretrained
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "from_module",
     "goodness",
     "heads",
     "label_encoders",
@@ -85,6 +87,7 @@ __all__ = [
     "sequential",
     "sklearn",
     "specs",
+    "stages",
     "step",
     "targets",
     "training",
@@ -93,9 +96,11 @@ __all__ = [
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
+_MODULES = ("baselines", "diagnostics", "export", "lightning", "recipes", "runs", "sklearn", "stages", "zoo")
 _LAZY = {
-    **{name: name for name in ("baselines", "diagnostics", "export", "lightning", "recipes", "runs", "sklearn", "zoo")},
+    **{name: name for name in _MODULES},
     "load": "runs",
+    "from_module": "stages",
     "pretrained": "zoo",
 }
 

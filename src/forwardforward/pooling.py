@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PoolSize, checked
 
-__all__ = ["SequencePool", "SpatialPool"]
+__all__ = ["MeanPool", "SequencePool", "SpatialPool"]
 
 Kind = Literal["mean", "max", "rms"]
 EPS = 1e-7  # bounds the slope of the root at 0; far below the squares of activations of size one
@@ -144,3 +144,45 @@ class SequencePool(nn.Module):
         parts = [f"{self.size}"]
         parts += [f"kind={self.kind!r}"] if self.kind != "mean" else []
         return ", ".join([*parts, *(["channels_last=True"] if self.channels_last else [])])
+
+
+@checked
+class MeanPool(nn.Module):
+    """Means over patches of maps or over positions of sequences, for layers of different kinds.
+
+    Maps ``(rows, channels, height, width)`` become ``(rows, channels * size * size)`` as in :class:`SpatialPool`, with
+    fewer patches if the maps are smaller; sequences ``(rows, positions, features)`` become ``(rows, features)``. Rows
+    ``(rows, features)`` are unchanged.
+
+    Args:
+        size: Largest number of patches along each side of a map.
+
+    Raises:
+        ValueError: If ``size`` is out of range or, when called, the input has another number of dimensions.
+
+    Example:
+        >>> import torch
+        >>> [MeanPool(2)(torch.rand(3, *shape)).shape[1] for shape in [(8, 6, 6), (8, 1, 1), (12, 8), (8,)]]
+        [32, 8, 8, 8]
+    """
+
+    def __init__(self, size: PoolSize = 2) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the pooled rows."""
+        if activations.dim() == 4:
+            return _patch_means(activations, min(self.size, *activations.shape[2:])).flatten(1)
+        if activations.dim() == 3:
+            return activations.mean(1)
+        if activations.dim() == 2:
+            return activations
+        raise ValueError(
+            "activations must be maps (rows, channels, height, width), sequences (rows, positions, features) or rows "
+            f"for MeanPool, got shape {tuple(activations.shape)}"
+        )
+
+    def extra_repr(self) -> str:
+        """Return the constructor's argument."""
+        return f"{self.size}"

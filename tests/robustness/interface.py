@@ -171,6 +171,7 @@ SPECIAL: dict[str, dict[str, str]] = {
     "Pyramidal.__call__": {"scale": "6.0"},
     "Uniform.__call__": {"scale": "6.0"}, "Network.check_labels": {}, "Cosine.__call__": {},
     "History.layer": {"index": "0"},
+    "from_module": {"module": "nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))", "num_classes": "3"},
     "Corpus": {"train": "['a film', 'a plot'] * 3", "test": "['a film']"}, "split": {"sizes": "[6, 6]"},
 }  # fmt: skip
 
@@ -253,10 +254,11 @@ PLUGIN_METHODS = {
 CALLED_BY_LIBRARY = {
     "Goodness", "GoodnessByPosition", "PerClassGoodness", "PairLoss", "ClassLoss", "BatchLoss", "Objective",
     "Embedding",
-    "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "SpatialPool", "SequencePool",
-    "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble", "BestInterval",
-    "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps", "FromTorch",
-    "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer", "TargetKind",
+    "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "MeanPool", "SpatialPool",
+    "SequencePool", "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble",
+    "BestInterval", "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps",
+    "FromTorch", "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer",
+    "TargetKind",
 }  # fmt: skip
 PUBLIC_METHODS = {"GoodnessReadout.fit", "LocalOptimizer.step", "LocalOptimizer.zero_grad", "FFLayer.setup"}
 
@@ -706,6 +708,7 @@ def _estimator(estimator: Any) -> Any:
 USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (ff.sklearn.FFClassifier, _estimator),
     (ff.sklearn.FFFeatures, _estimator),
+    (ff.goodness.Logits, lambda x: x(torch.rand(2, 3))),
     (ff.goodness.PerClassGoodness, lambda x: _trained(values.class_model(goodness=x))),
     (
         ff.goodness.GoodnessByPosition,
@@ -763,6 +766,7 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (ff.negatives.SelfContrast, lambda x: _trained(values.pair_model(label_encoder=None, negatives=x, num_classes=3))),
     (ff.negatives.Negatives, lambda x: _trained(values.pair_model(negatives=x, num_classes=3))),
     (ff.heads.LinearHead, lambda x: _trained(values.pair_model(head=x))),
+    (ff.pooling.MeanPool, lambda x: x(torch.rand(2, 3, 6, 6))),
     (ff.pooling.SpatialPool, lambda x: x(torch.rand(2, 3, 6, 6))),
     (ff.pooling.SequencePool, lambda x: x(torch.rand(2, 3, 6))),
     (ff.layers.MaxPool2d, lambda x: x(torch.rand(2, 3, 6, 6))),

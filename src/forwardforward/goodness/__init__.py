@@ -14,6 +14,7 @@ from forwardforward.goodness.by_position import GoodnessByPosition, MeanOfSquare
 from forwardforward.goodness.per_class import (
     ClassGroups,
     LearnedProjection,
+    Logits,
     PerClassGoodness,
     Prototypes,
     RandomProjection,
@@ -35,6 +36,7 @@ __all__ = [
     "Goodness",
     "GoodnessByPosition",
     "LearnedProjection",
+    "Logits",
     "Lp",
     "MeanActivation",
     "MeanOfSquares",

@@ -270,3 +270,28 @@ class Prototypes(_Projection):
     def extra_repr(self) -> str:
         """Return the constructor's arguments and the number of features."""
         return f"{super().extra_repr()}, scale={self.scale}"
+
+
+@checked
+class Logits(PerClassGoodness):
+    """The activations themselves, of a layer with one output per class, such as the classifier of a network.
+
+    Args:
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If the activations are not one number per class.
+
+    Example:
+        >>> Logits(3)(torch.tensor([[1.0, 2.0, 0.0]]))
+        tensor([[1., 2., 0.]])
+    """
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return the activations, ``(batch, classes)``."""
+        if activations.shape[1:] != (self.num_classes,):
+            raise ValueError(
+                f"num_classes must be the layer's number of outputs for Logits, got {self.num_classes} classes for "
+                f"outputs of shape {tuple(activations.shape[1:])}"
+            )
+        return activations.to(accumulator(activations))
