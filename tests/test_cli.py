@@ -96,9 +96,9 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert record["validation"]["error"] == summary["validation_error"] is not None
     assert record["validation"]["layer_errors"] == summary["layer_errors"]
     assert main(["train", "digits", *options[:-1], *QUICK]) == 0
-    assert "mono on digits: validation error" in capsys.readouterr().out
+    assert "mono on digits, trained with --validation: validation error" in capsys.readouterr().out
     assert main(["evaluate", "runs/digits-mono-0"]) == 0
-    assert "mono on digits: test error" in capsys.readouterr().out
+    assert "mono on digits, trained with --validation: test error" in capsys.readouterr().out
 
 
 def test_places_are_not_in_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -275,6 +275,11 @@ def test_thresholds_scale_and_chance_are_recorded() -> None:
     assert [(layer["scale"], layer["chance"]) for layer in layers] == [(10.0, 0.5)] * 2
     layer = fit(network())[-1]["layers"][0]
     assert (layer["thresholds"], layer["scale"], layer["chance"]) == (None, None, pytest.approx(1 / 3))
+    learned = network(
+        goodness=ff.goodness.SumOfSquares(), loss=ff.losses.Threshold(2.0, learned=True),
+        label_encoder=ff.label_encoders.Overlay(3),
+    )  # fmt: skip
+    assert fit(learned, lr=0.0)[-1]["layers"][0]["thresholds"] == [2.0, 2.0]
     assert ff.losses.TwoThreshold(2.0, 1.0).thresholds == (2.0, 1.0)
     assert ff.losses.SymBa().thresholds is None
 

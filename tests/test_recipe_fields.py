@@ -135,6 +135,8 @@ def test_equal_values_have_one_form() -> None:
 def test_the_plug_ins_of_a_field_are_listed() -> None:
     assert {"SymBa", "Threshold", "CrossEntropy"} <= set(plugin_names("loss"))
     assert plugin_names("lr") == ()
+    with pytest.raises(ValueError, match="did you mean 'loss'"):
+        plugin_names("losss")
     used: dict[str, set[Any]] = {}
     for recipe in RECIPES.values():
         for field in ("loss", "normalization", "negatives", "lr_schedule", "schedule", "architecture", "augment"):

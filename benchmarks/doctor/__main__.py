@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.only:
             return
         content = {
-            "command": "python -m benchmarks.doctor",
+            "command": "python -m benchmarks.doctor" + (" --folder FOLDER" if options.folder else ""),
             "machine": describe_machine("cpu"),
             "seconds": None if options.folder else round(time.perf_counter() - start),
             "lists": lists,

@@ -346,7 +346,7 @@ def _shares(layers: Sequence[LayerSymptoms]) -> str:
 
 def _percent(share: float) -> str:
     """Return a share in percent with two significant digits."""
-    return f"{100 * share:.2g} %" if 100 * share < 1000 else f"{100 * share:,.0f} %"
+    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:,.0f} %"
 
 
 def _epochs(count: int) -> str:

@@ -98,16 +98,22 @@ def set_fields(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     return recipe.replace(**values)
 
 
+@checked
 def plugin_names(field: str) -> tuple[str, ...]:
     """Return the names of the plug-ins that a field takes; none for fields of numbers.
 
     Args:
         field: Name of the field.
 
+    Raises:
+        ValueError: If there is no such field.
+
     Example:
         >>> plugin_names("loss")[:3]
         ('CrossEntropy', 'SuperclassCrossEntropy', 'SupervisedContrastive')
     """
+    if field not in SETTABLE:
+        raise ValueError(f"field must be one of {', '.join(SETTABLE)}, got {field!r}{did_you_mean(field, SETTABLE)}")
     return tuple(_plugins().get(field, {}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -90,7 +91,9 @@ def weight_changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) ->
     steps = [(values - before[name].to(values.device)).square().mean().sqrt() for name, values in common.items()]
     pairs = [(step, size.to(step.device)) for step, size in zip(steps, sizes, strict=True)]
     ratios = torch.stack([torch.where(size > 0, step / size, size) for step, size in pairs])  # 0 for weights of zero
-    return dict(zip(map(int, common), ratios.tolist(), strict=True))
+    # without those that overflow, so that a training that diverges is reported by its loss or largest weight
+    values = zip(map(int, common), ratios.tolist(), strict=True)
+    return {layer: value for layer, value in values if math.isfinite(value)}
 
 
 def _sample(layer: nn.Module) -> Tensor | None:

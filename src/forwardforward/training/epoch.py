@@ -212,7 +212,8 @@ def _chance(layer: FFLayer) -> float | None:
 def _thresholds(layer: nn.Module) -> list[float] | None:
     """Return the thresholds of a layer's pair loss for positive and negative samples, None if it has none."""
     thresholds = (part.thresholds for part in layer.modules() if isinstance(part, PairLoss))
-    return next(([float(value) for value in pair] for pair in thresholds if pair is not None), None)
+    pair = next((pair for pair in thresholds if pair is not None), None)
+    return None if pair is None else [float(torch.as_tensor(value).detach()) for value in pair]
 
 
 def _scale(layer: nn.Module) -> float | None:
