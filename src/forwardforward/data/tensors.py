@@ -112,8 +112,9 @@ class TensorData(Dataset[Any]):
                 raise ValueError(f"a and b must have {what}, got {of_a} and {of_b}")
         inputs = torch.cat((a.inputs, b.inputs))
         if a.targets is not None and b.targets is not None:
-            if (of_a := _describe(a.targets[0])) != (of_b := _describe(b.targets[0])):
-                raise ValueError(f"a and b must have targets of the same shape and type, got {of_a} and {of_b}")
+            forms = _describe(a.targets[0]), _describe(b.targets[0])
+            if forms[0] != forms[1]:
+                raise ValueError(f"a and b must have targets of the same shape and type, got {forms[0]} and {forms[1]}")
             joined = a._derive(inputs, torch.cat((a.targets, b.targets)))
         elif a.targets is None and b.targets is None:
             joined = a._derive(inputs, None)
