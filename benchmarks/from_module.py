@@ -129,11 +129,11 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "resnet18": Setting(resnet18, "cifar10", 3, 128, 1e-3),
+    "resnet18": Setting(resnet18, "cifar10", 3, 256, 2e-3),
     "mixer": Setting(mixer, "cifar10", 5, 128, 1e-3),
     "transformer": Setting(transformer, "cifar10", 5, 128, 1e-3),
-    "mixer-digits": Setting(mixer, "digits", 20, 50, 1e-3, flips=False),
-    "transformer-digits": Setting(transformer, "digits", 20, 50, 1e-3, flips=False),
+    "mixer-digits": Setting(mixer, "digits", 20, 100, 3e-3, flips=False),
+    "transformer-digits": Setting(transformer, "digits", 20, 100, 3e-3, flips=False),
 }
 ROWS = tuple(name + end for name in SETTINGS for end in ("", BACKPROP))
 

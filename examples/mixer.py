@@ -61,7 +61,10 @@ backpropagation = ff.baselines.Backpropagation(*blocks, ff.pooling.MeanPool(), n
 figure = Figure(figsize=(8, 3.6), layout="constrained")
 curves, bars = figure.subplots(1, 2, width_ratios=[2, 1])
 for name, model, color in [("local objectives", local, "tab:blue"), ("backpropagation", backpropagation, "black")]:
-    history = ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=3e-3)
+    history = ff.fit(
+        model, data.train, validation=data.validation, epochs=args.epochs, optimizer=optimizer, progress=False
+    )
     result = ff.evaluate(model, data.test)
     print(f"{name}: test error {result.error:.2f} %")
     errors = history.validation("error")

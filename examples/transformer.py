@@ -46,7 +46,8 @@ local = ff.from_module(Transformer(channels, side), num_classes=10)
 blocks = [layer.block for layer in ff.from_module(Transformer(channels, side), num_classes=10)]
 backpropagation = ff.baselines.Backpropagation(*blocks, ff.pooling.MeanPool(), num_classes=10)
 for name, model in [("local objectives", local), ("backpropagation", backpropagation)]:
-    ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=3e-3)
+    ff.fit(model, data.train, epochs=args.epochs, optimizer=optimizer, progress=False)
     print(f"{name}: test {ff.evaluate(model, data.test)}")
 
 # Each patch's share in the goodness of the true class

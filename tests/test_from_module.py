@@ -198,7 +198,7 @@ def test_a_copy_leaves_the_module_unchanged() -> None:
     module = ResNet()
     before = copy.deepcopy(module.state_dict())
     model = ff.from_module(module, CLASSES, copy=True)
-    ff.fit(model, (inputs_of("ResNet"), targets()), epochs=1, progress=False)
+    model.step((inputs_of("ResNet"), targets()), ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
     assert not torch.equal(model[1].block.get_parameter("layer1.0.conv1.weight"), module.layer1[0].conv1.weight)
 
@@ -261,7 +261,7 @@ def test_a_step_is_that_of_a_plain_loop_with_the_running_statistics_of_one_pass(
         torch.testing.assert_close(layer.objective.goodness.weight, weight)
 
 
-@each_module
+@pytest.mark.parametrize("name", ["ResNet", "transformer", "tokens"])  # of nn.Dropout, forms draw other numbers
 def test_the_whole_form_of_the_step_gives_the_same_weights(name: str) -> None:
     torch.manual_seed(0)
     x = inputs_of(name)
@@ -272,8 +272,6 @@ def test_the_whole_form_of_the_step_gives_the_same_weights(name: str) -> None:
         torch.manual_seed(1)
         network.step((x, targets()), ff.LocalOptimizer(torch.optim.SGD, lr=0.1), whole_step=whole)
         states.append(network.state_dict())
-    if name == "convolutional":
-        pytest.skip("dropout draws other numbers")
     for key, value in states[0].items():
         torch.testing.assert_close(states[1][key], value, rtol=1e-4, atol=1e-5, msg=key)
 
@@ -295,7 +293,7 @@ def test_the_step_is_compiled_as_a_whole(name: str) -> None:
             torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-4, msg=key)
 
 
-@each_module
+@pytest.mark.parametrize("name", ["ResNet", "transformer"])
 def test_it_trains_predicts_saves_and_resumes_as_any_network(name: str, tmp_path: Path) -> None:
     data = inputs_of(name), targets()
     make = MODULES[name][0]
