@@ -21,3 +21,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_extra("lightning", f"ff.lightning.{name}", "Lightning", "lightning")
     return getattr(import_extra(f"{__name__}.module", f"ff.lightning.{name}", "Lightning", "lightning"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, those that are not yet imported too."""
+    return sorted({*globals(), *__all__})

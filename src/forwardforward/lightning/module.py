@@ -24,6 +24,7 @@ from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import choose_layers, counts_of
 from forwardforward.training.loop import HasProgress, prepare_network
+from forwardforward.training.randomness import restored_global_generators
 from forwardforward.training.trackers import scalars_of
 from forwardforward.update_schedules import Joint, Schedule
 
@@ -119,7 +120,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
         # A checkpoint contains the statistics; and a loader that is made here would not resume from it.
         if not self.model.is_set_up or (self.model.preprocessing.needs_fit and trainer.ckpt_path is None):
             trainer.fit_loop.setup_data()
-            with torch.random.fork_rng(devices=[]):
+            with restored_global_generators(self.model.device):
                 data = source(self._loader, 1, self.model.device, self.model.dtype, self.model.num_embeddings)
                 prepare_network(self.model, data, self.seed)
 
@@ -178,6 +179,10 @@ class FFModule(LightningModule):  # type: ignore[misc]
         with calling("schedule", self.schedule, "(depth, epoch, step, epochs) -> groups", names_parts=True):
             groups = self.schedule(depth, trainer.current_epoch, epoch.steps, max(1, trainer.max_epochs or 1))
             groups = check_groups(groups, depth)
+        name = str(groups)
+        # a prime, as in `fit`, so that the phases of an alternating schedule are measured equally often
+        monitor = epoch.steps % 17 == 0 or name not in epoch.measured
+        epoch.measured.add(name)
         with torch.autocast(self.device.type, enabled=False):  # the step has its own
             result = self._step(
                 (images, labels),
@@ -185,7 +190,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
                 groups=groups,
                 generator=epoch.negatives,
                 autocast=PRECISIONS[trainer.precision],
-                monitor=epoch.steps % 17 == 0,  # a prime, as in `fit`
+                monitor=monitor,
             )
         epoch.meter.update(result)
         epoch.steps += 1

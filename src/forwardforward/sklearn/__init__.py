@@ -25,3 +25,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_extra("sklearn", f"ff.sklearn.{name}", "scikit-learn", "data")
     return getattr(import_extra(f"{__name__}.{_MODULES[name]}", f"ff.sklearn.{name}", "scikit-learn", "data"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, those that are not yet imported too."""
+    return sorted({*globals(), *__all__})
