@@ -174,6 +174,7 @@ def to_onnx(model: nn.Module, path: StrPath, output: Output = "predict_proba", i
     try:
         with torch.no_grad(), _quiet():
             onnx_program = torch.onnx.export(program, **options)
+            assert onnx_program is not None
             content = onnx_program.model_proto.SerializeToString()
     except Exception as error:
         raise ValueError(f"model cannot be written as ONNX: {one_line(error)[:300]}") from error

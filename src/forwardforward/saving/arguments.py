@@ -80,7 +80,8 @@ def arguments_of(value: Any) -> dict[str, Any]:
 def parameters_of(kind: type) -> dict[str, inspect.Parameter]:
     """Return the parameters of a class's constructor."""
     if _constructor(kind) in (_constructor(object), _constructor(nn.Module)):
-        if kind.__new__ is not object.__new__:  # its arguments are not known, as those of functools.partial
+        new: Any = kind.__new__
+        if new is not object.__new__:  # its arguments are not known, as those of functools.partial
             raise ValueError(
                 f"an object of the class {kind.__name__} cannot be described by its constructor's arguments"
             )
