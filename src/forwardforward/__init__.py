@@ -28,6 +28,7 @@ from forwardforward import (
     step,
     training,
     update_schedules,
+    views,
 )
 from forwardforward.batches import Batch
 from forwardforward.data import TensorData
@@ -80,6 +81,7 @@ __all__ = [
     "step",
     "training",
     "update_schedules",
+    "views",
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.

@@ -31,6 +31,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
 from forwardforward.step import StepResult, WholeStep
 from forwardforward.update_schedules import Groups
+from forwardforward.views import Views, mean_over_views
 
 __all__ = ["Network"]
 
@@ -60,6 +61,8 @@ class Network(nn.Module):
     Args:
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
         num_classes: Number of classes; None if it is unknown.
+        views: Views of an image whose scores are averaged in classification, see :mod:`forwardforward.views`; default:
+            the image alone.
 
     Attributes:
         class_names: Names of the classes; ``fit`` takes them from the data, None if there are none.
@@ -78,8 +81,14 @@ class Network(nn.Module):
     layers: nn.ModuleList
     uses_negatives: bool = False
 
-    def __init__(self, preprocessing: Preprocessing | None = None, num_classes: NumClasses | None = None) -> None:
+    def __init__(
+        self,
+        preprocessing: Preprocessing | None = None,
+        num_classes: NumClasses | None = None,
+        views: Views | None = None,
+    ) -> None:
         super().__init__()
+        self.views = copy.deepcopy(views)
         self.preprocessing = Preprocessing() if preprocessing is None else copy.deepcopy(preprocessing)
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
@@ -143,9 +152,9 @@ class Network(nn.Module):
     def _check_preprocessing(self) -> None:
         """Refuse to standardize indices, which `prepare` passes on unchanged."""
         first = self.stack[0]
-        if self.preprocessing.standardize and first.takes_indices:
+        if self.preprocessing.fitted is not None and first.takes_indices:
             raise ValueError(
-                "preprocessing must not standardize the inputs of a first layer that looks up indices "
+                "preprocessing must not change the inputs of a first layer that looks up indices "
                 f"({type(first).__name__}), got {self.preprocessing}"
             )
 
@@ -202,6 +211,10 @@ class Network(nn.Module):
         if validate and self.num_embeddings is None:
             check_images(prepared)
         return prepared, None if labels is None else self.check_labels(prepared, labels, validate)
+
+    def _mean_over_views(self, images: Array, function: Callable[[Array], Tensor]) -> Tensor:
+        """Return the mean of a function of raw images over their views."""
+        return function(images) if self.views is None else mean_over_views(self.views, to_tensor(images), function)
 
     def scores(self, images: Array) -> Tensor:
         """Return the scores of one batch, ``(batch, classes)``; the largest wins.
@@ -289,8 +302,7 @@ class Network(nn.Module):
         if validate and not torch.compiler.is_compiling() and self.preprocessing.needs_fit:
             raise ValueError(
                 "preprocessing must be fitted before the first step or prediction, as "
-                "model.preprocessing.fit(training_images) and fit do, got Preprocessing(standardize=True) without "
-                "statistics"
+                f"model.preprocessing.fit(training_images) and fit do, got {self.preprocessing} without statistics"
             )
         prepared: Tensor = self.preprocessing(x)
         return prepared

@@ -35,6 +35,7 @@ from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.scoring import CompiledFunctions, Scorer
 from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
 from forwardforward.update_schedules import Groups, Joint
+from forwardforward.views import Views
 
 __all__ = ["FFSequential"]
 
@@ -71,6 +72,8 @@ class FFSequential(Network):
         input_shape: Shape of one raw input. Default: taken from the first layer, such as an
             :class:`~forwardforward.FFLinear`, or from the first batch; parameters that depend on it do not exist
             before.
+        views: Views of an image whose goodness is averaged in classification, see :mod:`forwardforward.views`; default:
+            the image alone.
         chunk_size: Largest number of activations of one layer per chunk in classification.
 
     Raises:
@@ -107,9 +110,10 @@ class FFSequential(Network):
         num_classes: NumClasses | None = None,
         preprocessing: Preprocessing | None = None,
         input_shape: Sequence[PositiveInt] | None = None,
+        views: Views | None = None,
         chunk_size: PositiveInt = 2**22,
     ) -> None:
-        super().__init__(preprocessing)
+        super().__init__(preprocessing, views=views)
         if objective is not None and (goodness is not None or loss is not None):
             raise ValueError("objective must not be given with goodness or loss: it contains both")
         if not layers:
@@ -253,7 +257,7 @@ class FFSequential(Network):
         Raises:
             ValueError: If a layer or plug-in does not accept the shape.
         """
-        shape = tuple(input_shape)
+        shape = self.preprocessing.output_shape(input_shape)
         if self.label_encoder is not None:
             shape = self.label_encoder.joined_shape(shape)
         if self.is_set_up:
@@ -515,11 +519,15 @@ class FFSequential(Network):
         Raises:
             ValueError: If the network's goodness does not depend on labels.
         """
-        x = self.prepare(images)
-        labels = self.check_labels(x, labels)
+        indices = self.check_labels(self.prepare(images), labels)
         self._check_goodness()
-        with eval_mode(self), self._naming_shape(x):
-            return check_finite(self._scorer.goodness(x, labels))
+
+        def goodness_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            with eval_mode(self), self._naming_shape(x):
+                return check_finite(self._scorer.goodness(x, indices))
+
+        return self._mean_over_views(images, goodness_of)
 
     @torch.no_grad()
     def layer_goodness(self, images: Array) -> Tensor:
@@ -534,10 +542,14 @@ class FFSequential(Network):
         Raises:
             ValueError: If the network's goodness does not depend on labels.
         """
-        x = self.prepare(images)
-        self._check_goodness()
-        with eval_mode(self), self._naming_shape(x):
-            return check_finite(self._scorer.layer_goodness(x))
+
+        def goodness_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            self._check_goodness()
+            with eval_mode(self), self._naming_shape(x):
+                return check_finite(self._scorer.layer_goodness(x))
+
+        return self._mean_over_views(images, goodness_of)
 
     @property
     def scorer(self) -> Scorer:
@@ -601,12 +613,18 @@ class FFSequential(Network):
                 "head must be given for this: FFSequential(..., head=ff.heads.LinearHead(num_classes)), got None"
             )
         check_step(generator=generator)
-        x = self.prepare(images)
-        if generator is None and self.head.label == "random":
-            generator = torch.Generator(x.device).manual_seed(0)
-        with eval_mode(self), self._naming_shape(x):
-            scorer = self._scorer
-            return check_finite(self.head(scorer.head_features(x, scorer.head_labels(x, generator))))
+        head = self.head
+
+        def logits_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            draws = generator
+            if generator is None and head.label == "random":
+                draws = torch.Generator(x.device).manual_seed(0)
+            with eval_mode(self), self._naming_shape(x):
+                scorer = self._scorer
+                return check_finite(head(scorer.head_features(x, scorer.head_labels(x, draws))))
+
+        return self._mean_over_views(images, logits_of)
 
     def _head_rows(self, count: int, output: Tensor) -> Tensor:
         """Return the head's features of the first ``count`` rows of a layer's output."""
@@ -625,7 +643,7 @@ class FFSequential(Network):
         """
         if self.classifier == "head":
             return self.head_logits(images)
-        if not isinstance(self.classifier, Candidates):
+        if not isinstance(self.classifier, Candidates) or self.views is not None:  # views have other candidates
             return self.classify(self.layer_goodness(images))
         x = self.prepare(images)
         self._check_goodness()

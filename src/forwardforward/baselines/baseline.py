@@ -24,6 +24,7 @@ from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.step import StepResult, WholeStep, gradient_norm
 from forwardforward.update_schedules import Groups
+from forwardforward.views import Views
 
 __all__ = ["Baseline"]
 
@@ -47,6 +48,8 @@ class Baseline(Network):
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
             inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input; default: taken from the first layer or the first batch.
+        views: Views of an image whose logits are averaged in classification, see :mod:`forwardforward.views`; default:
+            the image alone.
 
     Raises:
         ValueError: If there are no layers, a layer is part of a network already, ``num_classes`` is below 2, or
@@ -65,8 +68,9 @@ class Baseline(Network):
         normalization: nn.Module | None = None,
         preprocessing: Preprocessing | None = None,
         input_shape: Sequence[PositiveInt] | None = None,
+        views: Views | None = None,
     ) -> None:
-        super().__init__(preprocessing, num_classes)
+        super().__init__(preprocessing, num_classes, views)
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
         self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
@@ -114,7 +118,7 @@ class Baseline(Network):
         super().setup(input_shape)
         if self.is_set_up:
             return
-        shapes = setup_layers(self.stack, tuple(input_shape))
+        shapes = setup_layers(self.stack, self.preprocessing.output_shape(input_shape))
         assert self.num_classes is not None
         check_memory("num_classes", self.num_classes, math.prod(shapes[-1]))
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
@@ -212,9 +216,13 @@ class Baseline(Network):
         Raises:
             ValueError: If a logit is NaN or infinite.
         """
-        x = self.prepare(images)
-        with eval_mode(self):
-            return check_finite(self.logits(x))
+
+        def logits_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            with eval_mode(self):
+                return check_finite(self.logits(x))
+
+        return self._mean_over_views(images, logits_of)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

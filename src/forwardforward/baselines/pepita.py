@@ -106,7 +106,7 @@ class Pepita(Baseline):
         if was_set_up:
             return
         assert self.num_classes is not None
-        size = math.prod(input_shape)
+        size = math.prod(self.preprocessing.output_shape(input_shape))
         check_memory("num_classes", size, self.num_classes)
         bound = self.scale * math.sqrt(6 / size)
         projection = torch.empty(size, self.num_classes).uniform_(-bound, bound)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
+from forwardforward.layers.convolution import Conv2d
 from forwardforward.layers.initialization import Init, he_uniform
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
@@ -89,7 +90,7 @@ class FFConv2d(SharedInput):
         check_memory("in_channels, out_channels and kernel_size", out_channels, in_channels // groups, *sides)
         self.splits = groups == 1
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
+            Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
             activation=nn.ReLU() if activation is None else activation,
             pool=MaxPool2d(pool) if isinstance(pool, int | tuple) else pool,
             **plugins,

@@ -9,6 +9,7 @@ from forwardforward.objectives.base import LocalLoss, Objective, SumObjective
 from forwardforward.objectives.batch import BatchObjective, Embedding
 from forwardforward.objectives.pairs import PairObjective
 from forwardforward.objectives.per_class import ClassObjective
+from forwardforward.objectives.pooled import PooledObjective
 
 __all__ = [
     "BatchObjective",
@@ -17,5 +18,6 @@ __all__ = [
     "LocalLoss",
     "Objective",
     "PairObjective",
+    "PooledObjective",
     "SumObjective",
 ]

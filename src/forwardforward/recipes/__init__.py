@@ -14,17 +14,18 @@ import difflib
 import itertools
 
 from forwardforward._utils.arguments import checked
-from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, text, trifecta
+from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, text, trifecta, whitened
 from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.whitened import PooledContrast
 
-__all__ = ["RECIPES", "ContrastiveObjective", "Recipe", "get"]
+__all__ = ["RECIPES", "ContrastiveObjective", "PooledContrast", "Recipe", "get"]
 
 #: The recipes by name.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in itertools.chain.from_iterable(
-        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, trifecta, text, baselines)
+        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, whitened, trifecta, text, baselines)
     )
 }
 

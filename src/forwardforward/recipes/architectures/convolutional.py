@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -21,7 +21,7 @@ __all__ = ["Convolutions", "DeeperForward", "InvertedBottlenecks"]
 @checked
 @dataclass(frozen=True)
 class Convolutions:
-    """A stack of convolutions with ReLU, with stride 1, padding that keeps the size, and 2x2 max-pools.
+    """A stack of convolutions, with stride 1, padding that keeps the size, and 2x2 max-pools.
 
     Layers are numbered from 0. Numbers in ``pools`` and ``grouped`` beyond the last layer have no effect, so that one
     architecture serves networks of different depths.
@@ -30,6 +30,7 @@ class Convolutions:
         pools: Indices of the layers that end with a max-pool.
         kernel_size: Size of the convolution kernels, odd.
         order: Order of the operations in every layer, see :class:`~forwardforward.FFLayer`.
+        activation: Class of the activations.
         bias: Whether the convolutions have a bias.
         grouped: Indices of the layers whose convolution has one group of channels per class.
         residual: Whether each layer but the first adds its input to its convolution's output (the Trifecta's
@@ -47,6 +48,7 @@ class Convolutions:
     pools: tuple[NonNegativeInt, ...] = ()
     kernel_size: PositiveInt = 3
     order: tuple[str, ...] = NORMALIZE_FIRST
+    activation: Callable[[], nn.Module] = nn.ReLU
     bias: bool = False
     grouped: tuple[NonNegativeInt, ...] = ()
     residual: bool = False
@@ -83,6 +85,7 @@ class Convolutions:
                 padding=self.kernel_size // 2,
                 groups=num_classes if index in self.grouped else 1,
                 bias=self.bias,
+                activation=self.activation(),
                 pool=2 if index in self.pools else None,
                 init=self.init,
                 residual=Residual() if self.residual and index > 0 else None,
