@@ -294,6 +294,8 @@ class PatchWhitening(Preprocessing):
                 f"images must have shape (channels, height, width) with {self.filters.shape[1]} channels, as those "
                 f"that the patches were measured on, got {tuple(x.shape[1:])}"
             )
+        # Channels last is the layout that a following convolution needs on CPUs.
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         y = F.conv2d(x, self.filters.to(x.dtype), self.shift.to(x.dtype))
         return torch.cat([y, -y], dim=1).relu_()
 

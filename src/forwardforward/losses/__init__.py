@@ -14,6 +14,7 @@ from forwardforward.losses.base import BatchLoss, ClassLoss, PairLoss
 from forwardforward.losses.contrastive import SupervisedContrastive
 from forwardforward.losses.pair import SwishSymBa, SymBa, Threshold, TwoThreshold
 from forwardforward.losses.per_class import CrossEntropy, SuperclassCrossEntropy
+from forwardforward.losses.similarity import SimilarityMatching
 from forwardforward.losses.thresholds import Pyramidal, Uniform
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "CrossEntropy",
     "PairLoss",
     "Pyramidal",
+    "SimilarityMatching",
     "SuperclassCrossEntropy",
     "SupervisedContrastive",
     "SwishSymBa",

@@ -10,6 +10,7 @@ from forwardforward.objectives.batch import BatchObjective, Embedding
 from forwardforward.objectives.pairs import PairObjective
 from forwardforward.objectives.per_class import ClassObjective
 from forwardforward.objectives.pooled import PooledObjective
+from forwardforward.objectives.similarity import SimilarityEmbedding
 
 __all__ = [
     "BatchObjective",
@@ -19,5 +20,6 @@ __all__ = [
     "Objective",
     "PairObjective",
     "PooledObjective",
+    "SimilarityEmbedding",
     "SumObjective",
 ]

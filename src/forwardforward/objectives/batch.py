@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, checked
 from forwardforward._utils.modes import eval_mode
-from forwardforward._utils.numerics import accumulator, full_precision
+from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import Batch
 from forwardforward.losses import ClassLoss, PairLoss
 from forwardforward.objectives.base import LocalLoss, Objective, loss_name
@@ -71,8 +71,9 @@ class Embedding(nn.Module):
                 f"activations must have {self.linear.in_features} values per sample for the embedding, "
                 f"got {rows.shape[1]}; pool=SpatialPool(2) accepts maps of any size"
             )
-        with full_precision(rows):
-            embeddings: Tensor = self.linear(self.normalization(rows.to(self.linear.weight.dtype)))
+        # Torch normalizes columns of (1, features, batch) several times as fast as those of (batch, features).
+        columns = rows.to(self.linear.weight.dtype).T.contiguous()
+        embeddings: Tensor = self.linear(self.normalization(columns[None])[0].T)
         return embeddings
 
     def extra_repr(self) -> str:

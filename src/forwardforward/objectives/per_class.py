@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import checked
+from forwardforward._utils.arguments import NonNegativeFloat, checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -24,10 +24,11 @@ class ClassObjective(Objective):
         goodness: A :class:`~forwardforward.goodness.PerClassGoodness`, or any callable from activations ``(batch,
             ...)`` to ``(batch, classes)``.
         loss: A :class:`~forwardforward.losses.ClassLoss`, or any callable ``loss(goodness, targets)``.
+        weight: Factor on the loss, for a sum of objectives.
 
     Raises:
         TypeError: If a part is not callable with these arguments.
-        ValueError: If a part has the wrong kind.
+        ValueError: If a part has the wrong kind, or ``weight`` is negative.
 
     Example:
         >>> objective = ClassObjective(lambda h: h[:, :2], torch.nn.functional.cross_entropy)
@@ -35,7 +36,12 @@ class ClassObjective(Objective):
         tensor(0.6931)
     """
 
-    def __init__(self, goodness: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        goodness: Callable[[Tensor], Tensor],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        weight: NonNegativeFloat = 1.0,
+    ) -> None:
         super().__init__()
         if isinstance(goodness, Goodness | GoodnessByPosition):
             raise ValueError(f"goodness must be per class for the loss {describe(loss)}, got {describe(goodness)}")
@@ -45,6 +51,7 @@ class ClassObjective(Objective):
             )
         self.goodness = goodness
         self.loss = loss
+        self.weight = weight
         self.num_classes = goodness.num_classes if isinstance(goodness, PerClassGoodness) else None
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
@@ -53,6 +60,8 @@ class ClassObjective(Objective):
             raise ValueError("targets must be given for a class objective, got None")
         goodness = self.goodness(activations)
         loss = self.loss(goodness, batch.targets)
+        if self.weight != 1:
+            loss = self.weight * loss
         with torch.no_grad():
             true = goodness.gather(1, batch.targets[:, None]).squeeze(1)
             others = (goodness.sum(1) - true) / (goodness.shape[1] - 1)
@@ -77,6 +86,10 @@ class ClassObjective(Objective):
         if not isinstance(self.loss, ClassLoss):
             targets = torch.tensor([0, 1], device=goodness.device)
             check_loss(self.loss, "(goodness, targets) -> loss", goodness.repeat(2, 1), targets)
+
+    def extra_repr(self) -> str:
+        """Return the factor on the loss."""
+        return "" if self.weight == 1 else f"weight={self.weight}"
 
     @property
     def term_name(self) -> str:
