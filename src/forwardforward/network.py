@@ -22,6 +22,7 @@ from forwardforward._utils.checks import (
 )
 from forwardforward._utils.modes import recordable
 from forwardforward._utils.plugins import calling
+from forwardforward.classifiers import WithHead
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
 from forwardforward.layers import FFLayer
@@ -35,8 +36,8 @@ from forwardforward.views import Views, mean_over_views
 
 __all__ = ["Network"]
 
-#: A function of the goodness ``(batch, layers, classes)``, or ``"head"`` for the one-pass head.
-Classifier = Callable[[Tensor], Tensor] | Literal["head"]
+#: A function of the goodness ``(batch, layers, classes)``, ``"head"`` for the one-pass head, or both.
+Classifier = Callable[[Tensor], Tensor] | WithHead | Literal["head"]
 
 
 @checked
@@ -228,11 +229,12 @@ class Network(nn.Module):
         """Return each layer's goodness of one batch under every label, ``(batch, layers, classes)``."""
         raise ValueError("this network has no local objectives, which layer_goodness needs")
 
-    def classify(self, goodness: Tensor) -> Tensor:
+    def classify(self, goodness: Tensor, logits: Tensor | None = None) -> Tensor:
         """Return the classifier's scores ``(batch, classes)`` of goodness ``(batch, layers, classes)``.
 
         Args:
             goodness: As :meth:`layer_goodness` returns it.
+            logits: As :meth:`head_logits` returns them, for a :class:`~forwardforward.classifiers.WithHead`.
 
         Raises:
             ValueError: If the goodness is NaN or infinite, or the classifier's scores are NaN or of another shape.
@@ -240,7 +242,8 @@ class Network(nn.Module):
         if not callable(self.classifier):
             raise ValueError(f"classifier must be a function of the goodness, got {describe(self.classifier)}")
         with calling("classifier", self.classifier, "goodness -> scores", names_parts=True):
-            scores = self.classifier(check_finite(goodness))
+            arguments = (logits,) if isinstance(self.classifier, WithHead) else ()
+            scores = self.classifier(check_finite(goodness), *arguments)
         if not isinstance(scores, Tensor) or scores.shape != goodness[:, 0].shape:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else describe(scores)
             raise ValueError(f"classifier must return scores of shape {tuple(goodness[:, 0].shape)}, got {got}")

@@ -127,13 +127,13 @@ class SpatialPool(nn.Module):
 class LimitedPool(nn.Module):
     """Maps ``(rows, channels, height, width)`` to rows of at most ``limit`` means over equal patches.
 
-    Height and width are halved in turn, height first, until the limit is kept or each channel is one number.
+    Rows ``(rows, features)`` are returned unchanged, so that dense layers can follow convolutions. Height and width are halved in turn, height first, until the limit is kept or each channel is one number.
 
     Args:
         limit: Largest number of values per row, unless there are more channels.
 
     Raises:
-        ValueError: If ``limit`` is below 1 or, when called, the input is not a batch of maps.
+        ValueError: If ``limit`` is below 1 or, when called, the input is neither a batch of maps nor of rows.
 
     Source: the pooling before the local classifiers of Nøkland and Eidnes (2019), arXiv 1901.06656.
 
@@ -149,6 +149,8 @@ class LimitedPool(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the pooled rows."""
+        if maps.dim() == 2:
+            return maps
         if maps.dim() != 4:
             raise ValueError(
                 f"activations must be (rows, channels, height, width) for LimitedPool, got {tuple(maps.shape)}"

@@ -19,7 +19,7 @@ from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_finite, check_saved
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
-from forwardforward.classifiers import Candidates, SumOverLayers
+from forwardforward.classifiers import Candidates, SumOverLayers, WithHead
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -222,8 +222,8 @@ class FFSequential(Network):
     def _checked_classifier(self, classifier: Classifier | None) -> Classifier:
         if classifier is None:
             return SumOverLayers(self.classifying_layers()) if self.layers_classify else "head"
-        if classifier == "head" and self.head is None:
-            raise ValueError("head must be given for classifier='head', got None")
+        if (classifier == "head" or isinstance(classifier, WithHead)) and self.head is None:
+            raise ValueError(f"head must be given for classifier={classifier!r}, got None")
         if classifier != "head" and not self.layers_classify:
             raise ValueError(
                 "classifier must be None or 'head' for layers without a goodness of every class, "
@@ -643,6 +643,8 @@ class FFSequential(Network):
         """
         if self.classifier == "head":
             return self.head_logits(images)
+        if isinstance(self.classifier, WithHead):
+            return self.classify(self.layer_goodness(images), self.head_logits(images))
         if not isinstance(self.classifier, Candidates) or self.views is not None:  # views have other candidates
             return self.classify(self.layer_goodness(images))
         x = self.prepare(images)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_finite
+from forwardforward._utils.convolution import Conv2d
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.numerics import accumulator
@@ -75,6 +76,8 @@ class Baseline(Network):
             raise ValueError("layers must contain at least one layer, got none")
         self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
         self.output: nn.Linear | None = None
+        #: Shape of one output sample of every layer; empty before the setup.
+        self.output_shapes: list[tuple[int, ...]] = []
         claimed: list[FFLayer] = []
         try:
             for index, layer in enumerate(self.stack):
@@ -119,6 +122,7 @@ class Baseline(Network):
         if self.is_set_up:
             return
         shapes = setup_layers(self.stack, self.preprocessing.output_shape(input_shape))
+        self.output_shapes = shapes[1:]
         assert self.num_classes is not None
         check_memory("num_classes", self.num_classes, math.prod(shapes[-1]))
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
@@ -251,7 +255,7 @@ def linear_modules(layer: FFLayer, index: int, rule: str) -> list[LinearModule]:
     parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.residual]
     linear: list[LinearModule] = []
     for module in (module for part in parts if isinstance(part, nn.Module) for module in part.modules()):
-        if type(module) in (nn.Linear, nn.Conv2d):
+        if type(module) in (nn.Linear, nn.Conv2d, Conv2d):
             linear.append(module)  # type: ignore[arg-type]
         elif not isinstance(module, nn.LayerNorm) and any(p.dim() > 1 for p in module.parameters(recurse=False)):
             raise ValueError(

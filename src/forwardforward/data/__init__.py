@@ -10,6 +10,7 @@ from forwardforward.data.augmentation import (
     RandomRotation,
 )
 from forwardforward.data.batching import Source
+from forwardforward.data.kornia import Kornia
 from forwardforward.data.sources import available, load
 from forwardforward.data.splits import Splits, split
 from forwardforward.data.tensors import TensorData
@@ -18,6 +19,7 @@ __all__ = [
     "Augmentation",
     "Compose",
     "Cutout",
+    "Kornia",
     "RandomCrop",
     "RandomFlip",
     "RandomRotation",

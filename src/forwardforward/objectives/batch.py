@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -25,6 +26,8 @@ class Embedding(nn.Module):
     Args:
         dimensions: Number of values per embedding.
         pool: Module from maps or sequences to rows; default: flatten.
+        normalize: ``"input"`` normalizes the pooled activations, ``"output"`` the embeddings, of a linear map without
+            bias.
 
     Raises:
         ValueError: If ``dimensions`` is not positive, or the number of activations per sample changes.
@@ -40,9 +43,15 @@ class Embedding(nn.Module):
     normalization: nn.BatchNorm1d | None
     linear: nn.Linear | None
 
-    def __init__(self, dimensions: PositiveInt = 128, pool: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        dimensions: PositiveInt = 128,
+        pool: Callable[[Tensor], Tensor] | None = None,
+        normalize: Literal["input", "output"] = "input",
+    ) -> None:
         super().__init__()
         self.dimensions = dimensions
+        self.normalize = normalize
         self.pool = nn.Flatten() if pool is None else pool
         self.normalization = None
         self.linear = None
@@ -55,8 +64,9 @@ class Embedding(nn.Module):
         """
         features = self.pool(spec.zeros()).shape[1]
         if self.linear is None or self.linear.in_features != features:
-            self.normalization = nn.BatchNorm1d(features)
-            self.linear = nn.Linear(features, self.dimensions)
+            before = self.normalize == "input"
+            self.normalization = nn.BatchNorm1d(features if before else self.dimensions)
+            self.linear = nn.Linear(features, self.dimensions, bias=before)
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return embeddings ``(batch, dimensions)``."""
@@ -71,6 +81,9 @@ class Embedding(nn.Module):
                 f"activations must have {self.linear.in_features} values per sample for the embedding, "
                 f"got {rows.shape[1]}; pool=SpatialPool(2) accepts maps of any size"
             )
+        if self.normalize == "output":
+            normalized: Tensor = self.normalization(self.linear(rows).to(accumulator(rows)))
+            return normalized
         # Torch normalizes columns of (1, features, batch) several times as fast as those of (batch, features).
         columns = rows.to(self.linear.weight.dtype).T.contiguous()
         embeddings: Tensor = self.linear(self.normalization(columns[None])[0].T)
@@ -78,7 +91,7 @@ class Embedding(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"{self.dimensions}"
+        return f"{self.dimensions}" + ("" if self.normalize == "input" else f", normalize={self.normalize!r}")
 
 
 @checked

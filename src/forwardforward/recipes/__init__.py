@@ -14,18 +14,19 @@ import difflib
 import itertools
 
 from forwardforward._utils.arguments import checked
-from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, text, trifecta, whitened
-from forwardforward.recipes.contrastive import ContrastiveObjective
+from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, predsim, text, trifecta, whitened
+from forwardforward.recipes.contrastive import ContrastiveObjective, FallingTemperature
+from forwardforward.recipes.predsim import PredSim
 from forwardforward.recipes.recipe import Recipe
 from forwardforward.recipes.whitened import PooledContrast
 
-__all__ = ["RECIPES", "ContrastiveObjective", "PooledContrast", "Recipe", "get"]
+__all__ = ["RECIPES", "ContrastiveObjective", "FallingTemperature", "PooledContrast", "PredSim", "Recipe", "get"]
 
 #: The recipes by name.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in itertools.chain.from_iterable(
-        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, whitened, trifecta, text, baselines)
+        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, predsim, whitened, trifecta, text, baselines)
     )
 }
 

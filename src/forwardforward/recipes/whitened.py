@@ -36,6 +36,7 @@ from forwardforward.preprocessing import PatchWhitening
 from forwardforward.recipes.architectures import Convolutions
 from forwardforward.recipes.per_class import POOL_FIRST
 from forwardforward.recipes.recipe import Recipe, derive
+from forwardforward.update_schedules import EndToEnd
 from forwardforward.views import Mirror
 
 __all__ = ["RECIPES", "PooledContrast"]
@@ -145,4 +146,12 @@ WHITENED_BACKPROP = derive(
     baseline=Backpropagation,
 )
 
-RECIPES = (WHITENED, WHITENED_SMALL, WHITENED_WIDE, WHITENED_BACKPROP)
+WHITENED_DEEP_SUPERVISION = derive(
+    WHITENED,
+    name="whitened-deep-supervision",
+    summary="baseline: sum of whitened's local losses, backpropagated through all layers",
+    source="Lee et al., Deeply-Supervised Nets (2015), arXiv 1409.5185",
+    schedule=EndToEnd(),
+)
+
+RECIPES = (WHITENED, WHITENED_SMALL, WHITENED_WIDE, WHITENED_BACKPROP, WHITENED_DEEP_SUPERVISION)

@@ -238,11 +238,18 @@ class DeeperForward:
     layer adds the output of the layer two layers before. The fourth layer of each width but the last concatenates the
     two instead, so the number of channels doubles, and the next layer has stride 2. The input is layer-normalized.
 
+    Args:
+        keeps_last_size: Whether the layers of the last width have the size of those before, without a stride.
+        by_class: Whether maps are concatenated class by class, so that each class's group contains channels of both.
+
     Example:
         >>> layers = DeeperForward()((3, 32, 32), widths=(20, 40), num_classes=10)
         >>> len(layers), layers[2].residual
         (9, SkipConnection(distance=2, pool=1, concatenate=False))
     """
+
+    keeps_last_size: bool = False
+    by_class: bool = False
 
     @checked
     def __call__(
@@ -259,9 +266,11 @@ class DeeperForward:
         layers = [_deeperforward_layer(input_shape[0], widths[0], num_classes, normalize_input=True)]
         for stage, width in enumerate(widths):
             for half in range(2):
-                shrinks = half == 0 and stage > 0
-                concatenates = half == 1 and stage < len(widths) - 1
-                skip = SkipConnection(distance=2, pool=2 if shrinks else 1, concatenate=concatenates)
+                is_last = stage == len(widths) - 1
+                shrinks = half == 0 and stage > 0 and not (self.keeps_last_size and is_last)
+                concatenates = half == 1 and not is_last
+                groups = num_classes if concatenates and self.by_class else 1
+                skip = SkipConnection(2, pool=2 if shrinks else 1, concatenate=concatenates, groups=groups)
                 layers.append(_deeperforward_layer(width, width, num_classes, stride=2 if shrinks else 1))
                 layers.append(_deeperforward_layer(width, width, num_classes, residual=skip))
         return layers
