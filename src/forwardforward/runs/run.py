@@ -22,7 +22,9 @@ from forwardforward._utils.files import parse_json, replacing, sole_process
 from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
 from forwardforward.network import Network
+from forwardforward.objectives import BatchObjective
 from forwardforward.recipes import Recipe, get
+from forwardforward.recipes.facts import Facts
 from forwardforward.runs.config import RunConfig, differences
 from forwardforward.training import (
     Callback,
@@ -566,6 +568,8 @@ class Run:
             "validation_error": None if last is None else last["error"],
             "seconds": history.seconds,
             "parameters": sum(p.numel() for p in model.parameters()),
+            "training_parameters": _training_parameters(model),
+            **Facts.of(self.recipe).to_dict(),
             "precision": self.config.precision,
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
@@ -633,6 +637,12 @@ class Run:
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         with replacing(self.folder / name) as file:
             file.write(json.dumps(content, indent=2) + "\n")
+
+
+def _training_parameters(model: Network) -> int:
+    """Return the number of parameters that serve training alone: those of losses over embeddings."""
+    parts = [part for part in model.modules() if isinstance(part, BatchObjective)]
+    return sum(p.numel() for p in {p for part in parts for p in part.parameters()})
 
 
 @contextlib.contextmanager

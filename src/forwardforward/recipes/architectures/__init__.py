@@ -23,7 +23,16 @@ from forwardforward.recipes.architectures.convolutional import (
     InvertedBottlenecks,
     LocalVGG,
 )
-from forwardforward.recipes.architectures.dense import Dense
+from forwardforward.recipes.architectures.dense import Dense, LabelInEveryLayer
 from forwardforward.recipes.architectures.text import BagOfWords, WordConvolutions
 
-__all__ = ["BagOfWords", "Convolutions", "DeeperForward", "Dense", "InvertedBottlenecks", "LocalVGG", "WordConvolutions"]
+__all__ = [
+    "BagOfWords",
+    "Convolutions",
+    "DeeperForward",
+    "Dense",
+    "InvertedBottlenecks",
+    "LabelInEveryLayer",
+    "LocalVGG",
+    "WordConvolutions",
+]

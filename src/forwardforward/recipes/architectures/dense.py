@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
-from forwardforward.layers import FFLayer, FFLinear
+from forwardforward.layers import CarryLabel, FFLayer, FFLinear
 from forwardforward.layers.initialization import Init
 
-__all__ = ["Architecture", "Dense"]
+__all__ = ["Architecture", "Dense", "LabelInEveryLayer"]
 
 #: Maps ``(input_shape, widths, num_classes)`` to the layers of a network.
 Architecture = Callable[[Sequence[int], Sequence[int], int], list[FFLayer]]
@@ -52,3 +52,29 @@ class Dense:
         activation = [] if self.activation is None else [f"activation={self.activation!r}"]
         init = [] if self.init == "default" else [f"init={self.init!r}"]
         return f"Dense({', '.join([*activation, *init])})"
+
+
+@checked
+@dataclass(frozen=True)
+class LabelInEveryLayer:
+    """A stack of dense layers with ReLU, each of which reads the label's code beside the features.
+
+    For a :class:`~forwardforward.label_encoders.Concatenation`, whose code has one column per class.
+
+    Source: the forwarding of labels to every layer in Akkuş et al. (2026), arXiv 2604.13081.
+
+    Example:
+        >>> [layer.block.block[0].in_features for layer in LabelInEveryLayer()((26,), widths=(500, 100), num_classes=10)]
+        [26, 510]
+    """
+
+    @checked
+    def __call__(
+        self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
+    ) -> list[FFLayer]:
+        """Return one layer per width."""
+        sizes = [math.prod(input_shape), *(width + num_classes for width in widths)]
+        return [
+            FFLayer(CarryLabel(nn.Sequential(nn.Linear(size, width), nn.ReLU()), num_classes))
+            for size, width in zip(sizes, widths, strict=False)
+        ]
