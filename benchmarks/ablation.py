@@ -113,7 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default="cifar10", help="data set (default: cifar10)")
     parser.add_argument("--data-dir", help="folder of the data set's files")
     parser.add_argument("--only", nargs="+", choices=sorted(VARIANTS), metavar="NAME", help="variants to measure")
-    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "ablation", help="folder of the runs")
+    parser.add_argument(
+        "--runs", type=Path, default=Path(tempfile.gettempdir()) / "ablation", help="folder of the runs"
+    )
     parser.add_argument("--results", type=Path, default=FOLDER, help="folder of the results")
     parser.add_argument("--table", action="store_true", help="print the table of the results, and train nothing")
     options = parser.parse_args(arguments)

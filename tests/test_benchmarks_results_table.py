@@ -37,7 +37,8 @@ def test_seeds_make_one_row() -> None:
     (row,) = cells(results_table.render([summary(seed=1, test_error=1.7, head_error=1.35), summary()]))
     assert row == [
         "hinton", "3×1000", "mnist", "60", "0, 1", "1.60 ± 0.14", "1.30 ± 0.07",
-        "1.47 (Hinton's code)", "5.0", "1", "", "2", "", "", "`python -m forwardforward train mnist --recipe hinton --seed S`",
+        "1.47 (Hinton's code)", "5.0", "1", "", "2", "", "",
+        "`python -m forwardforward train mnist --recipe hinton --seed S`",
     ]  # fmt: skip
 
 

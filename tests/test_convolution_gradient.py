@@ -17,7 +17,9 @@ def test_gradients_agree_with_torch(
     dtype: torch.dtype, channels_last: bool, bias: bool, side: int, kernel: int | tuple[int, int]
 ) -> None:
     torch.manual_seed(0)
-    ours = Conv2d(6, 5, kernel, padding="same" if side == 12 else (kernel // 2 if isinstance(kernel, int) else (2, 0)), bias=bias)
+    ours = Conv2d(
+        6, 5, kernel, padding="same" if side == 12 else (kernel // 2 if isinstance(kernel, int) else (2, 0)), bias=bias
+    )
     theirs = nn.Conv2d(6, 5, kernel, padding=ours.padding, bias=bias)
     theirs.load_state_dict(ours.state_dict())
     maps = torch.randn(4, 6, side, side)

@@ -92,9 +92,17 @@ def test_a_network_with_a_pooled_objective_trains_and_classifies() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [((128, 32, 32), (4, 4)), ((256, 32, 32), (2, 4)), ((256, 16, 16), (2, 4)), ((512, 8, 8), (2, 2)), ((4, 3, 3), (3, 3))],
+    [
+        ((128, 32, 32), (4, 4)),
+        ((256, 32, 32), (2, 4)),
+        ((256, 16, 16), (2, 4)),
+        ((512, 8, 8), (2, 2)),
+        ((4, 3, 3), (3, 3)),
+    ],
 )
-def test_the_limited_pool_halves_height_and_width_in_turn(shape: tuple[int, int, int], expected: tuple[int, int]) -> None:
+def test_the_limited_pool_halves_height_and_width_in_turn(
+    shape: tuple[int, int, int], expected: tuple[int, int]
+) -> None:
     maps = torch.rand(1, *shape)
     means = torch.nn.functional.adaptive_avg_pool2d(maps, expected)
     torch.testing.assert_close(LimitedPool(2048)(maps), means.flatten(1))

@@ -127,7 +127,8 @@ class SpatialPool(nn.Module):
 class LimitedPool(nn.Module):
     """Maps ``(rows, channels, height, width)`` to rows of at most ``limit`` means over equal patches.
 
-    Rows ``(rows, features)`` are returned unchanged, so that dense layers can follow convolutions. Height and width are halved in turn, height first, until the limit is kept or each channel is one number.
+    Rows ``(rows, features)`` are returned unchanged, so that dense layers can follow convolutions. Height and width are
+    halved in turn, height first, until the limit is kept or each channel is one number.
 
     Args:
         limit: Largest number of values per row, unless there are more channels.

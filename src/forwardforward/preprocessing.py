@@ -164,8 +164,8 @@ class PatchWhitening(Preprocessing):
     r"""Conversion of images to whitened patches: a frozen first convolution, fitted without labels or gradients.
 
     Inputs of type uint8 are divided by 255. With the covariance :math:`U \operatorname{diag}(\lambda) U^\top` and the
-    mean :math:`m` of all patches :math:`p` of :math:`s \times s` pixels in :math:`C` channels of the training images, and
-    :math:`\bar\lambda` the mean eigenvalue, each patch becomes
+    mean :math:`m` of all patches :math:`p` of :math:`s \times s` pixels in :math:`C` channels of the training images,
+    and :math:`\bar\lambda` the mean eigenvalue, each patch becomes
 
     .. math:: x' = \max(0, (y, -y)), \qquad y_i = \frac{u_i^\top (p - m)}{\sqrt{\lambda_i + \epsilon \bar\lambda}}
 

@@ -26,8 +26,8 @@ Views = Callable[[Tensor], Sequence[Tensor]]
 class Mirror:
     r"""Each image and its mirror image, optionally also moved by some pixels.
 
-    With ``shift`` :math:`s`, the image and its mirror image are also moved by :math:`(-s, -s)` and :math:`(s, s)` pixels,
-    with reflection at the border: six views instead of two, and three times the time.
+    With ``shift`` :math:`s`, the image and its mirror image are also moved by :math:`(-s, -s)` and :math:`(s, s)`
+    pixels, with reflection at the border: six views instead of two, and three times the time.
 
     Args:
         shift: Number of pixels; 0 for no moved views.

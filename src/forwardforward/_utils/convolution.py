@@ -18,12 +18,12 @@ POSITIONS = 64
 class Conv2d(nn.Conv2d):
     """:class:`torch.nn.Conv2d`, with another way to compute the gradient of the weights of small maps on CPUs.
 
-    In bfloat16, for maps of up to 64 positions, it is one product of the output's gradient with the patches of the input.
-    Torch's takes 1.3 to 5 times as long for maps of 7 x 7 and 3 x 3, which is most of the step of a late layer. Results
-    agree to the rounding of bfloat16.
+    In bfloat16, for maps of up to 64 positions, it is one product of the output's gradient with the patches of the
+    input. Torch's takes 1.3 to 5 times as long for maps of 7 x 7 and 3 x 3, which is most of the step of a late layer.
+    Results agree to the rounding of bfloat16.
     """
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 (torch's name)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if input.device.type != "cpu" or torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return super()._conv_forward(input, weight, bias)
         sides = self.kernel_size[0], self.kernel_size[1]

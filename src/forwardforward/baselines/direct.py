@@ -18,15 +18,15 @@ __all__ = ["DirectFeedbackAlignment", "DirectRandomTargetProjection"]
 
 
 class DirectFeedbackAlignment(Baseline):
-    r"""A network whose layers receive the error of the output through fixed random matrices, not through the layers above.
+    r"""A network whose layers receive the output's error through fixed random matrices, not through the layers above.
 
-    With the error :math:`e = \mathrm{softmax}(z_L) - \mathrm{onehot}(y)` and a fixed random matrix :math:`B_l` per layer,
-    the gradient at the layer's output :math:`h_{l+1}` is replaced by
+    With the error :math:`e = \mathrm{softmax}(z_L) - \mathrm{onehot}(y)` and a fixed random matrix :math:`B_l` per
+    layer, the gradient at the layer's output :math:`h_{l+1}` is replaced by
 
     .. math:: \partial L / \partial h_{l+1} \approx B_l e
 
-    Inside a layer (block, normalization, activation, pooling) gradients are exact; none crosses a border between layers.
-    The output layer receives the exact gradient of the cross-entropy. The entries of :math:`B_l` are normal with
+    Inside a layer (block, normalization, activation, pooling) gradients are exact; none crosses a border between
+    layers. The output layer receives the exact gradient of the cross-entropy. The entries of :math:`B_l` are normal with
     standard deviation :math:`1 / \sqrt{K}` for :math:`K` classes, and stored in the buffer ``feedback_l``.
 
     Args:

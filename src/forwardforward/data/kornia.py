@@ -30,10 +30,12 @@ class Kornia(Augmentation):
         ImportError: When called, if kornia is not installed.
 
     Example:
-        >>> augment = Kornia({
-        ...     "RandomResizedCrop": {"size": (32, 32), "scale": (0.4, 1.0)},
-        ...     "ColorJitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1, "p": 0.8},
-        ... })
+        >>> augment = Kornia(
+        ...     {
+        ...         "RandomResizedCrop": {"size": (32, 32), "scale": (0.4, 1.0)},
+        ...         "ColorJitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1, "p": 0.8},
+        ...     }
+        ... )
         >>> list(augment.transforms)
         ['RandomResizedCrop', 'ColorJitter']
     """

@@ -17,8 +17,8 @@ from forwardforward.specs import LayerSpec, setup_plugin
 class EntmaxEnergy(Goodness):
     r"""Squares weighted by a sparse softmax of the activations, :math:`g = \sum_j \pi_j h_j^2`.
 
-    :math:`\pi` is the 1.5-entmax of the activations, :math:`\pi_j = \max(0, h_j / 2 - \tau)^2` with :math:`\tau` such that
-    the weights sum to one: most of them are zero, and those of the largest activations are not.
+    :math:`\pi` is the 1.5-entmax of the activations, :math:`\pi_j = \max(0, h_j / 2 - \tau)^2` with :math:`\tau` such
+    that the weights sum to one: most of them are zero, and those of the largest activations are not.
 
     Source: Akkuş et al., Selectivity and Shape in the Design of Forward-Forward Goodness Functions (2026), arXiv
     2604.13081; 1.5-entmax by sorting as in Peters et al. (2019), arXiv 1905.05702.

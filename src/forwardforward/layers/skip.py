@@ -113,9 +113,7 @@ class SkipConnection(nn.Module):
         if self.groups == 1:
             return torch.cat([x, earlier], dim=1)
         if x.shape[1] % self.groups or earlier.shape[1] % self.groups:
-            raise ValueError(
-                f"groups must divide the channels, {x.shape[1]} and {earlier.shape[1]}, got {self.groups}"
-            )
+            raise ValueError(f"groups must divide the channels, {x.shape[1]} and {earlier.shape[1]}, got {self.groups}")
         grouped = [value.unflatten(1, (self.groups, -1)) for value in (x, earlier)]
         return torch.cat(grouped, dim=2).flatten(1, 2)
 

@@ -43,9 +43,7 @@ class SupervisedContrastive(BatchLoss):
 
     factor: Tensor
 
-    def __init__(
-        self, temperature: PositiveFloat = 0.1, schedule: Callable[[float], float] | None = None
-    ) -> None:
+    def __init__(self, temperature: PositiveFloat = 0.1, schedule: Callable[[float], float] | None = None) -> None:
         super().__init__()
         self.temperature = temperature
         self.schedule = schedule

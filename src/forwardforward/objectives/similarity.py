@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
@@ -31,6 +30,7 @@ class SimilarityEmbedding(nn.Module):
     their program.
 
     Example:
+        >>> import torch
         >>> SimilarityEmbedding()(torch.rand(5, 8, 4, 4)).shape
         torch.Size([5, 8])
     """

@@ -26,7 +26,8 @@ __all__ = ["RECIPES", "ContrastiveObjective", "FallingTemperature", "PooledContr
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in itertools.chain.from_iterable(
-        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, predsim, whitened, trifecta, text, baselines)
+        module.RECIPES
+        for module in (pairs, gandhi, per_class, contrastive, predsim, whitened, trifecta, text, baselines)
     )
 }
 

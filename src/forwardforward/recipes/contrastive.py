@@ -133,7 +133,8 @@ class FallingTemperature:
         return self.last + (1 - self.last) * (1 + math.cos(math.pi * phase)) / 2
 
 
-#: Temperature 0.8 to 0.2 in the first 50 of 1000 epochs, then to 0.1. The pool has side 4 up to 100 channels, 2 up to 400.
+#: Temperature 0.8 to 0.2 in the first 50 of 1000 epochs, then to 0.1. The pool has side 4 up to 100 channels, then 2
+#: up to 400.
 OBJECTIVE = ContrastiveObjective(
     partial(ClassGroups, goodness=MeanActivation()),
     schedule=FallingTemperature(),

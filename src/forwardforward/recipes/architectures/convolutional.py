@@ -106,8 +106,8 @@ class Convolutions:
 class LocalVGG:
     """Convolutions with batch normalization, leaky ReLU and dropout of whole channels, then dense layers.
 
-    A layer convolves, normalizes, activates and computes its objective, and then drops channels and pools: the objective
-    reads maps without dropout.
+    A layer convolves, normalizes, activates and computes its objective, and then drops channels and pools: the
+    objective reads maps without dropout.
 
     Args:
         pools: Indices of the layers that end with a 2x2 max-pool.

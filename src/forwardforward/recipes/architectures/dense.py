@@ -64,7 +64,10 @@ class LabelInEveryLayer:
     Source: the forwarding of labels to every layer in Akkuş et al. (2026), arXiv 2604.13081.
 
     Example:
-        >>> [layer.block.block[0].in_features for layer in LabelInEveryLayer()((26,), widths=(500, 100), num_classes=10)]
+        >>> [
+        ...     layer.block.block[0].in_features
+        ...     for layer in LabelInEveryLayer()((26,), widths=(500, 100), num_classes=10)
+        ... ]
         [26, 510]
     """
 
