@@ -56,7 +56,7 @@ def _overlapping_patch_means(maps: Tensor, rows: int, columns: int) -> Tensor:
     vertical, horizontal = _windows(maps.shape[2], rows, maps), _windows(maps.shape[3], columns, maps)
     windows = (vertical[:, None, :, None] * horizontal[None, :, None, :]).flatten(2).flatten(0, 1)
     positions = maps.permute(0, 2, 3, 1).flatten(1, 2)  # a view of maps with channels last
-    sums = torch.matmul(windows, positions).transpose(1, 2).unflatten(2, (rows, columns))
+    sums: Tensor = torch.matmul(windows, positions).transpose(1, 2).unflatten(2, (rows, columns))
     return sums / (vertical.sum(1)[:, None] * horizontal.sum(1)).to(sums.dtype)
 
 

@@ -24,16 +24,20 @@ class Conv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if input.device.type != "cpu" or torch.compiler.is_compiling() or not torch.is_grad_enabled():
-            return super()._conv_forward(input, weight, bias)
-        sides = self.kernel_size[0], self.kernel_size[1]
-        same = self.stride == (1, 1) and self.dilation == (1, 1) and self.padding == (sides[0] // 2, sides[1] // 2)
-        odd = sides[0] % 2 == 1 and sides[1] % 2 == 1
-        small = input.dim() == 4 and input.shape[2] * input.shape[3] <= POSITIONS
-        if not (same and odd and small and self.groups == 1 and self.padding_mode == "zeros"):
-            return super()._conv_forward(input, weight, bias)
-        output = _apply(input, weight)
-        return output if bias is None else output + bias.view(-1, 1, 1).to(output.dtype)
+        if self._is_small(input):
+            output = _apply(input, weight)
+            return output if bias is None else output + bias.view(-1, 1, 1).to(output.dtype)
+        output = super()._conv_forward(input, weight, bias)
+        return output
+
+    def _is_small(self, x: Tensor) -> bool:
+        """Return whether the gradient for this input is computed by the product."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return False
+        height, width = self.kernel_size
+        same = self.stride == (1, 1) and self.dilation == (1, 1) and self.padding == (height // 2, width // 2)
+        plain = self.groups == 1 and self.padding_mode == "zeros" and height % 2 == 1 and width % 2 == 1
+        return same and plain and x.dim() == 4 and x.shape[2] * x.shape[3] <= POSITIONS
 
 
 class _Convolution(torch.autograd.Function):
@@ -73,12 +77,8 @@ def _weight_gradient(x: Tensor, grad: Tensor, kernel_size: torch.Size) -> Tensor
     # (batch, height, width, kernel height, kernel width, in_channels): runs of channels are contiguous
     patches = maps.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
     rows = patches.reshape(-1, height * width * x.shape[1])
-    product = grad.permute(1, 0, 2, 3).flatten(1) @ rows if grad.stride(1) != 1 else _rows(grad).T @ rows
+    product: Tensor = grad.permute(0, 2, 3, 1).flatten(0, 2).T @ rows
     return product.unflatten(1, (height, width, x.shape[1])).permute(0, 3, 1, 2)
-
-
-def _rows(maps: Tensor) -> Tensor:
-    return maps.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 _apply: Callable[[Tensor, Tensor], Tensor] = _Convolution.apply

@@ -26,8 +26,8 @@ class DirectFeedbackAlignment(Baseline):
     .. math:: \partial L / \partial h_{l+1} \approx B_l e
 
     Inside a layer (block, normalization, activation, pooling) gradients are exact; none crosses a border between
-    layers. The output layer receives the exact gradient of the cross-entropy. The entries of :math:`B_l` are normal with
-    standard deviation :math:`1 / \sqrt{K}` for :math:`K` classes, and stored in the buffer ``feedback_l``.
+    layers. The output layer receives the exact gradient of the cross-entropy. The entries of :math:`B_l` are normal
+    with standard deviation :math:`1 / \sqrt{K}` for :math:`K` classes, and stored in the buffer ``feedback_l``.
 
     Args:
         *layers: See :class:`Baseline`.

@@ -50,7 +50,8 @@ class SimilarityMatching(BatchLoss):
         same = targets[:, None] == targets[None, :]
         with full_precision(rows):
             similarity = rows @ rows.T
-        return (similarity - torch.where(same, 1.0, -1 / (self.num_classes - 1))).square().mean()
+        distance: Tensor = similarity - torch.where(same, 1.0, -1 / (self.num_classes - 1))
+        return distance.square().mean()
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

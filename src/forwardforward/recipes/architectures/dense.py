@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
-from forwardforward.layers import CarryLabel, FFLayer, FFLinear
+from forwardforward._utils.arguments import NumClasses, PositiveInt, Probability, checked
+from forwardforward.layers import NORMALIZE_FIRST, CarryLabel, FFLayer, FFLinear
 from forwardforward.layers.initialization import Init
 
 __all__ = ["Architecture", "Dense", "LabelInEveryLayer"]
@@ -28,6 +29,9 @@ class Dense:
     Args:
         activation: Activation of every layer, which gets a copy of its own (default: ReLU).
         init: Initial weights, ``"default"`` or ``"he_uniform"``, see :class:`~forwardforward.FFLinear`.
+        order: Order of the operations in every layer, see :class:`~forwardforward.FFLayer`.
+        input_dropout: Probability of dropping an input of the first layer.
+        dropout: Probability of dropping an input of each later layer. The objectives read activations without dropout.
 
     Example:
         >>> [layer.block for layer in Dense()((1, 28, 28), widths=(500, 100), num_classes=10)]
@@ -36,22 +40,37 @@ class Dense:
 
     activation: nn.Module | None = None
     init: Init = "default"
+    order: tuple[str, ...] = NORMALIZE_FIRST
+    input_dropout: Probability = 0.0
+    dropout: Probability = 0.0
 
     @checked
     def __call__(
         self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
     ) -> list[FFLayer]:
         """Return one layer per width."""
-        return [
-            FFLinear(in_features, out_features, activation=copy.deepcopy(self.activation), init=self.init)
-            for in_features, out_features in itertools.pairwise([math.prod(input_shape), *widths])
-        ]
+        layers: list[FFLayer] = []
+        for in_features, out_features in itertools.pairwise([math.prod(input_shape), *widths]):
+            activation = copy.deepcopy(self.activation)
+            layer: FFLayer = FFLinear(
+                in_features, out_features, activation=activation, init=self.init, order=self.order
+            )
+            p = self.dropout if layers else self.input_dropout
+            if p:  # not a part of FFLinear, whose first product is shared among an image's labels
+                block = nn.Sequential(nn.Flatten(), nn.Dropout(p), layer.block)
+                layer = FFLayer(block, activation=layer.activation, order=self.order)
+            layers.append(layer)
+        return layers
 
     def __repr__(self) -> str:
         """Return the constructor call."""
         activation = [] if self.activation is None else [f"activation={self.activation!r}"]
-        init = [] if self.init == "default" else [f"init={self.init!r}"]
-        return f"Dense({', '.join([*activation, *init])})"
+        others = [
+            f"{entry.name}={value!r}"
+            for entry in dataclasses.fields(self)
+            if entry.name != "activation" and (value := getattr(self, entry.name)) != entry.default
+        ]
+        return f"Dense({', '.join([*activation, *others])})"
 
 
 @checked
