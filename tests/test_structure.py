@@ -29,6 +29,7 @@ ORDER = (
     "heads",
     "classifiers",
     "preprocessing",
+    "views",
     "data",
     "step",
     "network",

@@ -27,8 +27,8 @@ class Conv2d(nn.Conv2d):
         if self._is_small(input):
             output = _apply(input, weight)
             return output if bias is None else output + bias.view(-1, 1, 1).to(output.dtype)
-        output = super()._conv_forward(input, weight, bias)
-        return output
+        convolved: Tensor = super()._conv_forward(input, weight, bias)
+        return convolved
 
     def _is_small(self, x: Tensor) -> bool:
         """Return whether the gradient for this input is computed by the product."""
@@ -73,12 +73,14 @@ class _Convolution(torch.autograd.Function):
 def _weight_gradient(x: Tensor, grad: Tensor, kernel_size: torch.Size) -> Tensor:
     """Return the gradient of the weights, ``(out_channels, in_channels, *kernel_size)``."""
     height, width = kernel_size
+    channels = x.shape[1]
     maps = F.pad(x.permute(0, 2, 3, 1), (0, 0, width // 2, width // 2, height // 2, height // 2))
-    # (batch, height, width, kernel height, kernel width, in_channels): runs of channels are contiguous
-    patches = maps.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
-    rows = patches.reshape(-1, height * width * x.shape[1])
-    product: Tensor = grad.permute(0, 2, 3, 1).flatten(0, 2).T @ rows
-    return product.unflatten(1, (height, width, x.shape[1])).permute(0, 3, 1, 2)
+    # A row of a patch is a run of width * channels values, so that the copy has few long runs.
+    rows = maps.flatten(2).unfold(2, width * channels, channels).unfold(1, height, 1)
+    rows = rows.permute(0, 1, 2, 4, 3).reshape(-1, height * width * channels)
+    product = grad.permute(0, 2, 3, 1).flatten(0, 2).T @ rows
+    of_weight: Tensor = product.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
+    return of_weight
 
 
 _apply: Callable[[Tensor, Tensor], Tensor] = _Convolution.apply
