@@ -154,8 +154,9 @@ class Network(nn.Module):
         """Refuse to standardize indices, which `prepare` passes on unchanged."""
         first = self.stack[0]
         if self.preprocessing.fitted is not None and first.takes_indices:
+            verb = "standardize" if self.preprocessing.standardize else "change"
             raise ValueError(
-                "preprocessing must not change the inputs of a first layer that looks up indices "
+                f"preprocessing must not {verb} the inputs of a first layer that looks up indices "
                 f"({type(first).__name__}), got {self.preprocessing}"
             )
 

@@ -87,7 +87,7 @@ class Embedding(nn.Module):
         # Torch normalizes columns of (1, features, batch) several times as fast as those of (batch, features).
         columns = rows.to(self.linear.weight.dtype).T.contiguous()
         embeddings: Tensor = self.linear(self.normalization(columns[None])[0].T)
-        return embeddings
+        return embeddings.to(columns.dtype)  # of products in the precision of autocast
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
