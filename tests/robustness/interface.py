@@ -173,6 +173,15 @@ OBJECTS = {
     "FeedbackAlignment": (
         "ff.baselines.FeedbackAlignment(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
     ),
+    "SignSymmetry": (
+        "ff.baselines.SignSymmetry(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
+    ),
+    "DirectFeedbackAlignment": (
+        "ff.baselines.DirectFeedbackAlignment(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
+    ),
+    "DirectRandomTargetProjection": (
+        "ff.baselines.DirectRandomTargetProjection(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
+    ),
     "Pepita": ("ff.baselines.Pepita(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",),
     "LocalOptimizer": ("adam().attach(pair_model())",),
     "LinearHead": ("head_model().head",),
@@ -220,7 +229,7 @@ LEFT_OUT_METHODS = {
     "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",
     "gradients", "logits", "attach", "augment",
-    "prepare", "check_labels",
+    "prepare", "check_labels", "signal",
 }  # fmt: skip
 
 PLUGIN_METHODS = {

@@ -24,7 +24,7 @@ class EntmaxEnergy(Goodness):
     2604.13081; 1.5-entmax by sorting as in Peters et al. (2019), arXiv 1905.05702.
 
     Example:
-        >>> EntmaxEnergy()(torch.tensor([[4.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+        >>> EntmaxEnergy()(torch.tensor([[4.0, 0.0, 0.0], [1.0, 1.0, 1.0]])).round()
         tensor([16.,  1.])
     """
 

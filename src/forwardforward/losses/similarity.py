@@ -34,8 +34,8 @@ class SimilarityMatching(BatchLoss):
 
     Example:
         >>> loss = SimilarityMatching(num_classes=2)
-        >>> loss(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
-        tensor(0.)
+        >>> round(float(loss(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))), 6)
+        0.0
     """
 
     def __init__(self, num_classes: NumClasses) -> None:
