@@ -180,7 +180,7 @@ OBJECTS = {
         "ff.baselines.DirectFeedbackAlignment(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
     ),
     "DirectRandomTargetProjection": (
-        "ff.baselines.DirectRandomTargetProjection(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
+        "ff.baselines.DirectRandomTargetProjection(ff.FFLinear(6, 5), num_classes=3, input_shape=(6,))",
     ),
     "Pepita": ("ff.baselines.Pepita(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",),
     "LocalOptimizer": ("adam().attach(pair_model())",),
