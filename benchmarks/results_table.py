@@ -31,6 +31,8 @@ from typing import Any
 
 from benchmarks.command_line import Parser, one_line_errors
 from benchmarks.pages import ROOT, filled, write
+from forwardforward.recipes import get
+from forwardforward.recipes.facts import Facts
 
 Summary = dict[str, Any]
 
@@ -57,19 +59,26 @@ NEEDS: tuple[tuple[str, str, str], ...] = (
     ("features without labels, dense", "unsupervised", "mnist"),
     ("features without labels, convolutional", "scff", "cifar10"),
     ("convolutions, quick to train, little memory", "mono-conv", "cifar10"),
-    ("convolutions, a small error", "mono-conv-wide", "cifar10"),
+    ("convolutions, a small error in half an hour", "whitened", "cifar10"),
+    ("convolutions, the smallest error", "whitened-wide", "cifar10"),
+    ("convolutions, at most 0.5 M parameters", "whitened-small", "cifar10"),
+    ("convolutions, overlapping updates", "mono-conv-wide", "cifar10"),
     ("convolutions, few parameters", "cwcomp", "cifar10"),
     ("convolutions, deep", "deeperforward", "cifar10"),
-    ("convolutions, the smallest reported error on CIFAR-10", "hcl-ff", "cifar10"),
+    ("convolutions, deep, with a contrastive loss", "hcl-ff", "cifar10"),
+    ("convolutions, similarity matching", "predsim", "cifar10"),
     ("convolutions with pairs", "trifecta-d", "cifar10"),
     ("text", "imdb-bag", "imdb"),
     ("backpropagation, to compare with", "backprop", "mnist"),
 )
 
+FACTS = ("gradient_crosses", "passes", "augmentation", "views")
+
 COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-pass head, %",
-           "reported, %", "minutes per seed", "command")  # fmt: skip
-NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes per seed", "parameters", "epochs",
-                "command")  # fmt: skip
+           "reported, %", "minutes per seed", "gradient crosses", "parameters", "passes", "augmentation",
+           "test-time views", "command")  # fmt: skip
+NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes per seed", "gradient crosses",
+                "parameters", "epochs", "augmentation", "test-time views", "command")  # fmt: skip
 
 
 def read(folder: Path) -> list[Summary]:
@@ -98,22 +107,21 @@ def render_recipes(summaries: Iterable[Summary], recipes: list[str]) -> str:
 
 
 def render_needs(summaries: Iterable[Summary]) -> str:
-    """Return the table by need, with the longest run of each recipe on its data set."""
-    finished = [run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run)]
-    groups = _groups(finished)
-    rows = []
+    """Return the table by need, with the longest run of each recipe on its data set, and the recipes without a run."""
+    groups = _groups(run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run))
+    rows, missing = [], []
     for need, recipe, data in NEEDS:
         candidates = [runs for key, runs in groups.items() if key[:2] == (data, recipe)]
-        row = [need, f"`{recipe}`", data]
-        if candidates:
-            runs = max(candidates, key=lambda runs: int(runs[0]["epochs"]))
-            cells = dict(zip(COLUMNS, _row(runs), strict=True))
-            row += [_spread([100 - run["test_error"] for run in runs]), cells["minutes per seed"],
-                    _millions(runs[0].get("parameters")), cells["epochs"], cells["command"]]  # fmt: skip
-        else:
-            row += ["not yet run", "", "", "", f"`python -m forwardforward train {data} --recipe {recipe}`"]
-        rows.append(row)
-    return _table(NEED_COLUMNS, rows)
+        if not candidates:  # what was never run is not recommended
+            missing.append(f"{need}: `{recipe}` on {data}")
+            continue
+        runs = max(candidates, key=lambda runs: int(runs[0]["epochs"]))
+        cells = dict(zip(COLUMNS, _row(runs), strict=True))
+        accuracy = _spread([100 - run["test_error"] for run in runs])
+        rows.append([need, f"`{recipe}`", data, accuracy, *(cells[name] for name in NEED_COLUMNS[4:])])
+    parts = [_table(NEED_COLUMNS, rows)]
+    parts += [f"Not yet run at full length: {'; '.join(missing)}."] if missing else []
+    return "\n\n".join(parts)
 
 
 def _has_error(content: dict[str, Any]) -> bool:
@@ -144,9 +152,21 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def _millions(parameters: int | None) -> str:
-    """Return a number of parameters such as 2.8 M."""
-    return "" if parameters is None else f"{parameters / 1e6:.1f} M"
+def _parameters(run: Summary) -> str:
+    """Return the number of parameters such as 2.8 M, with those that serve training alone apart."""
+    if run.get("parameters") is None:
+        return ""
+    in_training = run.get("training_parameters", 0)
+    text = f"{(run['parameters'] - in_training) / 1e6:.1f} M"
+    return text + (f" (+ {in_training / 1e6:.1f} M in training)" if in_training else "")
+
+
+def _facts(run: Summary) -> list[str]:
+    """Return the cells of the facts; those of a run from before they were recorded are its recipe's."""
+    recipe = get(run["recipe"]).for_dataset(run["data"])
+    facts = {**Facts.of(recipe).to_dict(), **{name: run[name] for name in FACTS if name in run}}
+    crosses, passes, augmentation, views = (str(facts[name]) for name in FACTS)
+    return [crosses, _parameters(run), passes, augmentation, views]
 
 
 def shortened(widths: Iterable[int]) -> str:
@@ -172,6 +192,7 @@ def _row(runs: list[Summary]) -> list[str]:
         _spread([run["head_error"] for run in runs]),
         next(filter(None, reported), ""),
         f"{statistics.mean(run['seconds'] for run in runs) / 60:.1f}",
+        *_facts(first),
         f"`{_command(first['command'], len(seeds))}`",
     ]
 

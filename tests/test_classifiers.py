@@ -74,7 +74,9 @@ def test_any_function_of_the_goodness_classifies(images):
     assert torch.equal(model.scores(images), expected)
     assert torch.equal(model.predict(images), expected.argmax(1))
     assert shapes == [(5, 3, 3)] * 2
-    with pytest.raises(ValueError, match="^classifier must be callable, 'head' or None, got 'sum'"):
+    with pytest.raises(
+        ValueError, match="^classifier must be callable, an instance of WithHead, 'head' or None, got 'sum'"
+    ):
         network(classifier="sum")
     with pytest.raises(TypeError, match="^classifier must be an instance, such as LayerEnsemble"):
         network(classifier=LayerEnsemble)

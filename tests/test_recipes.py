@@ -13,12 +13,13 @@ import forwardforward as ff
 from forwardforward import recipes
 from forwardforward.recipes import RECIPES as ALL
 from forwardforward.recipes import ContrastiveObjective, Recipe
+from forwardforward.recipes.facts import Facts
 from forwardforward.recipes.recipe import derive
 
 #: On images, whose targets are classes.
 RECIPES = {name: r for name, r in ALL.items() if r.representation is None and r.target_kind.has_one_class}
 SHAPE = (1, 8, 8)
-PAIRS = ("hinton", "hinton-2000", "gandhi", "symba", "unsupervised", "best-mlp", "backprop-goodness")
+PAIRS = ("hinton", "hinton-2000", "gandhi", "symba", "unsupervised", "best-mlp", "selective", "backprop-goodness")
 TRIFECTA = ("trifecta-s", "trifecta-d", "trifecta-fcn")
 BASELINES = [name for name, recipe in ALL.items() if recipe.baseline is not None]
 GROUPED = {"class-groups": (20, 20), "cwcomp": (20, 20, 20, 20), "deeperforward": (10, 20), "hcl-ff": (10, 20)}
@@ -204,9 +205,23 @@ def test_values_of_the_authors_programs() -> None:
     assert scff.layers[0].outputs(torch.rand(1, 3, 8, 8)).goodness_input.shape[2:] == (8, 8)  # before the pool
 
 
-def test_hcl_ff_trains_as_long_as_in_the_paper() -> None:
-    recipe = RECIPES["hcl-ff"]
-    assert [recipe.for_dataset(name).epochs for name in ("cifar10", "cifar100", "mnist")] == [1000, 1000, 150]
+def test_hcl_ff_trains_as_its_program() -> None:
+    recipes = {name: RECIPES["hcl-ff"].for_dataset(name) for name in ("cifar10", "cifar100", "fashion-mnist", "mnist")}
+    assert [recipe.epochs for recipe in recipes.values()] == [1000, 1000, 150, 50]
+    assert [recipe.batch_size for recipe in recipes.values()] == [128, 512, 128, 128]
+    for recipe, last in zip(recipes.values(), (0.0002, 0.0002, 0.008, 0.06), strict=True):
+        assert recipe.lr_schedule is not None
+        assert recipe.lr * recipe.lr_schedule(1.0) == pytest.approx(last)
+    cifar = recipes["cifar10"].replace(widths=(10, 20, 40, 80), head=recipes["cifar10"].head)
+    layers = cifar.layers((3, 32, 32), 10)
+    shape: tuple[int, ...] = (1, 3, 32, 32)
+    model = cifar.model(shape[1:], 10)
+    model.preprocessing.fit(torch.rand(4, *shape[1:]))
+    sizes = [output.shape[-1] for output in model.activations(torch.rand(shape)).values()]
+    assert sizes == [32] * 5 + [16] * 4 + [8] * 8  # the last width keeps the size
+    pools = [layer.objective.objectives[1].embedding.pool[1].size for layer in layers]
+    assert pools == [4] * 5 + [2] * 8 + [1] * 4
+    assert isinstance(model.classifier, ff.classifiers.WithHead)
 
 
 def test_recipes_with_one_network_differ_as_documented() -> None:
@@ -236,7 +251,8 @@ def test_superclasses_of_hcl_ff_on_cifar10() -> None:
     recipe = RECIPES["hcl-ff"].for_dataset("cifar10").replace(widths=(10, 20, 40, 80))
     layers = recipe.layers((3, 32, 32), 10)
     losses = [type(layer.objective.objectives[0].loss).__name__ for layer in layers]
-    assert losses == ["SuperclassCrossEntropy"] * 9 + ["CrossEntropy"] * 8
+    assert losses == ["SuperclassCrossEntropy"] * 13 + ["CrossEntropy"] * 4
+    assert [len(layers[i].objective.objectives[0].loss.members.T) for i in (0, 5, 9)] == [2, 4, 7]
     with pytest.raises(ValueError, match="superclasses must contain one per class, 5, got 10 for layer 0"):
         recipe.layers((3, 32, 32), 5)
 
@@ -485,3 +501,56 @@ def test_a_table_shows_a_zero_and_no_addresses() -> None:
     assert table["lr"] == "0.0"
     assert "hook" in table["optimizer_options"]
     assert "0x" not in table["optimizer_options"]
+
+
+# Facts of a comparison
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("hinton", ("1", 2, "", "")),
+        ("mono-conv-wide", ("2", 1, "RandomCrop, RandomFlip", "")),
+        ("whitened", ("1", 1, "RandomCrop, RandomFlip", "Mirror()")),
+        ("whitened-deep-supervision", ("all", 1, "RandomCrop, RandomFlip", "Mirror()")),
+        ("backprop", ("all", 1, "", "")),
+        ("dfa", ("1", 1, "", "")),
+        ("pepita", ("1", 2, "", "")),
+        ("hcl-ff", ("1", 1, "RandomResizedCrop, RandomHorizontalFlip, ColorJitter, RandomGrayscale", "")),
+    ],
+)
+def test_facts_of_a_recipe(name: str, expected: tuple[str, int, str, str]) -> None:
+    facts = Facts.of(RECIPES[name])
+    assert (facts.gradient_crosses, facts.passes, facts.augmentation, facts.views) == expected
+
+
+# Similarity matching beside prediction
+
+
+def test_predsim_is_the_network_of_its_program() -> None:
+    layers = RECIPES["predsim"].layers((3, 32, 32), 10)
+    assert [layer.block.out_channels for layer in layers[:-1]] == [128, 256, 256, 512, 512, 512]
+    assert layers[-1].block[1].in_features == 2048  # 512 maps of 2 x 2
+    assert [layer.pool.p if index == 6 else len(layer.pool) - 1 for index, layer in enumerate(layers)] == [
+        0, 1, 0, 1, 1, 1, 0.2,
+    ]  # fmt: skip
+    for layer in layers:
+        prediction, matching = layer.objective.objectives
+        assert prediction.objective.weight == pytest.approx(0.01)
+        assert matching.weight == pytest.approx(0.99)
+    factors = [RECIPES["predsim"].lr_schedule(progress) for progress in (0.4, 0.6, 0.8, 0.9, 0.95)]  # type: ignore[misc]
+    assert factors == [0.25**n for n in range(5)]
+
+
+def test_the_objective_of_predsim_reads_maps_without_dropout() -> None:
+    torch.manual_seed(0)
+    recipe = RECIPES["predsim"].replace(widths=(8, 6))
+    layer = recipe.model((1, 4, 4), 3)[0]  # type: ignore[index]
+    values = layer.outputs(torch.rand(6, 1, 4, 4))
+    assert not bool((values.goodness_input.flatten(2) == 0).all(2).any())
+    assert bool((values.output.flatten(2) == 0).all(2).any())  # whole channels are dropped in the output
+
+
+def test_a_preprocessing_and_standardize_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="standardize must be left out beside preprocessing"):
+        RECIPES["whitened"].replace(standardize=True)

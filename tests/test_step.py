@@ -380,7 +380,10 @@ def test_the_whole_step_of_every_recipe_compiles_as_one_graph(name: str) -> None
     recipe, model, batch = small(name, SHORTER.get(name))
     torch.compiler.reset()
     other = copy.deepcopy(model)
-    dropout = any(getattr(layer, "dropout", 0) for layer in model)
+    random = nn.Dropout | nn.Dropout2d
+    dropout = any(getattr(layer, "dropout", 0) for layer in model) or any(
+        isinstance(m, random) for m in model.modules()
+    )
     optimizers = [ff.LocalOptimizer(torch.optim.SGD, lr=1e-3) for _ in range(2)]
     groups = recipe.schedule(len(model), 0, 1, 40)
     whole_step = WholeStep(compile=True)

@@ -30,6 +30,7 @@ ORDER = (
     "heads",
     "classifiers",
     "preprocessing",
+    "views",
     "data",
     "step",
     "saving",

@@ -30,6 +30,7 @@ from forwardforward import (
     targets,
     training,
     update_schedules,
+    views,
 )
 from forwardforward.batches import Batch
 from forwardforward.data import TensorData
@@ -92,6 +93,7 @@ __all__ = [
     "targets",
     "training",
     "update_schedules",
+    "views",
     "zoo",
 ]
 

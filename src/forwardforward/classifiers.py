@@ -17,7 +17,15 @@ from forwardforward._utils.arguments import NumClasses, PositiveInt, Range, chec
 from forwardforward._utils.checks import check_labels
 from forwardforward._utils.memory import check_memory
 
-__all__ = ["BestInterval", "Candidates", "GoodnessReadout", "LayerEnsemble", "MeanOverLayers", "SumOverLayers"]
+__all__ = [
+    "BestInterval",
+    "Candidates",
+    "GoodnessReadout",
+    "LayerEnsemble",
+    "MeanOverLayers",
+    "SumOverLayers",
+    "WithHead",
+]
 
 
 @checked
@@ -162,6 +170,54 @@ class BestInterval(nn.Module):
         wrong = {run: int(((sums[:, run[2]] - sums[:, run[1]]).argmax(1) != labels).sum()) for run in sorted(runs)}
         _, start, stop = min(wrong, key=lambda run: wrong[run])
         self.bounds.copy_(torch.tensor([start, stop], device=self.bounds.device))
+
+
+@checked
+class WithHead(nn.Module):
+    """The average of the class probabilities of a function of the goodness and of the one-pass head.
+
+    Args:
+        classifier: Function of the goodness; default: a :class:`BestInterval`.
+
+    Raises:
+        TypeError: If ``classifier`` is of another kind.
+
+    Source: the ensemble of HCL-FF's program (CVPR 2026), arXiv 2605.24797.
+
+    Example:
+        >>> classifier = WithHead(SumOverLayers())
+        >>> goodness, logits = torch.tensor([[[2.0, 0.0]]]), torch.tensor([[0.0, 9.0]])
+        >>> classifier(goodness, logits).argmax(1)
+        tensor([1])
+    """
+
+    def __init__(self, classifier: SumOverLayers | BestInterval | None = None) -> None:
+        super().__init__()
+        self.classifier = BestInterval() if classifier is None else classifier
+
+    def forward(self, goodness: Tensor, logits: Tensor) -> Tensor:
+        """Return the log of the average probability, ``(batch, classes)``.
+
+        Args:
+            goodness: ``(batch, layers, classes)``.
+            logits: Of the head, ``(batch, classes)``.
+        """
+        probabilities = self.classifier(goodness).softmax(1) + logits.to(goodness.dtype).softmax(1)
+        return (probabilities / 2).clamp(min=torch.finfo(goodness.dtype).tiny).log()
+
+    def choose(self, goodness: Tensor, labels: Tensor) -> None:
+        """Let ``classifier`` choose its layers, if it is a :class:`BestInterval`.
+
+        Args:
+            goodness: Goodness of samples that the layers were not trained on, ``(batch, layers, classes)``.
+            labels: Their classes, ``(batch,)``.
+        """
+        if isinstance(self.classifier, BestInterval):
+            self.classifier.choose(goodness, labels)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments that are not modules."""
+        return f"{self.classifier}" if isinstance(self.classifier, SumOverLayers) else ""
 
 
 @checked

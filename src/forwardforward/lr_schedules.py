@@ -24,24 +24,34 @@ class Cooldown:
 
     Args:
         start: Progress at which the factor begins to fall, in [0, 1).
+        warmup: Share of the training in which the factor first rises linearly to 1, at most ``start``.
 
     Raises:
-        ValueError: If ``start`` is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> Cooldown(0.5)(0.75)
         0.5
+        >>> [round(Cooldown(0.2, warmup=0.2)(progress), 2) for progress in (0.1, 0.2, 0.6)]
+        [0.5, 1.0, 0.5]
     """
 
     start: Probability = 0.5
+    warmup: Probability = 0.0
+
+    def __post_init__(self) -> None:
+        if self.warmup > self.start:
+            raise ValueError(f"warmup must be at most start, {self.start}, got {self.warmup}")
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""
+        if progress < self.warmup:
+            return progress / self.warmup
         return min(1.0, (1 - progress) / (1 - self.start))
 
     def __repr__(self) -> str:
         """Return the constructor call."""
-        return f"Cooldown({self.start})"
+        return f"Cooldown({self.start}" + (f", warmup={self.warmup})" if self.warmup else ")")
 
 
 @checked

@@ -19,6 +19,7 @@ from forwardforward._utils.arguments import NumClasses, PositiveInt, StrPath, ch
 from forwardforward._utils.checks import check_device, check_finite, check_images
 from forwardforward._utils.modes import recordable
 from forwardforward._utils.plugins import calling
+from forwardforward.classifiers import WithHead
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
 from forwardforward.layers import FFLayer
@@ -31,14 +32,15 @@ from forwardforward.saving.hub import download, is_hub_name, upload
 from forwardforward.step import MicroBatches, StepResult, WholeStep
 from forwardforward.targets import ClassIndices, RealValues, TargetKind, TargetScaling
 from forwardforward.update_schedules import Groups
+from forwardforward.views import Views, mean_over_views
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Network"]
 
-#: A function of the goodness ``(batch, layers, classes)``, or ``"head"`` for the one-pass head.
-Classifier = Callable[[Tensor], Tensor] | Literal["head"]
+#: A function of the goodness ``(batch, layers, classes)``, ``"head"`` for the one-pass head, or both.
+Classifier = Callable[[Tensor], Tensor] | WithHead | Literal["head"]
 
 
 @checked
@@ -64,6 +66,8 @@ class Network(nn.Module):
     Args:
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization.
         num_classes: Number of classes; None if it is unknown.
+        views: Views of an image whose scores are averaged in classification, see :mod:`forwardforward.views`; default:
+            the image alone.
 
     Attributes:
         class_names: Names of the classes; ``fit`` takes them from the data, None if there are none.
@@ -86,8 +90,14 @@ class Network(nn.Module):
     uses_negatives: bool = False
     target_kind: TargetKind = ClassIndices()
 
-    def __init__(self, preprocessing: Preprocessing | None = None, num_classes: NumClasses | None = None) -> None:
+    def __init__(
+        self,
+        preprocessing: Preprocessing | None = None,
+        num_classes: NumClasses | None = None,
+        views: Views | None = None,
+    ) -> None:
         super().__init__()
+        self.views = copy.deepcopy(views)
         self.preprocessing = Preprocessing() if preprocessing is None else copy.deepcopy(preprocessing)
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
@@ -153,9 +163,10 @@ class Network(nn.Module):
     def _check_preprocessing(self) -> None:
         """Refuse to standardize indices, which `prepare` passes on unchanged."""
         first = self.stack[0]
-        if self.preprocessing.standardize and first.takes_indices:
+        if self.preprocessing.fitted is not None and first.takes_indices:
+            verb = "standardize" if self.preprocessing.standardize else "change"
             raise ValueError(
-                "preprocessing must not standardize the inputs of a first layer that looks up indices "
+                f"preprocessing must not {verb} the inputs of a first layer that looks up indices "
                 f"({type(first).__name__}), got {self.preprocessing}"
             )
 
@@ -216,6 +227,10 @@ class Network(nn.Module):
         targets = self.check_targets(prepared, labels, validate)
         return prepared, targets if self.target_scaling is None else self.target_scaling(targets)
 
+    def _mean_over_views(self, images: Array, function: Callable[[Array], Tensor]) -> Tensor:
+        """Return the mean of a function of raw images over their views."""
+        return function(images) if self.views is None else mean_over_views(self.views, to_tensor(images), function)
+
     def scores(self, images: Array) -> Tensor:
         """Return the scores of one batch, ``(batch, classes)``; the largest wins.
 
@@ -228,11 +243,12 @@ class Network(nn.Module):
         """Return each layer's goodness of one batch under every label, ``(batch, layers, classes)``."""
         raise ValueError("this network has no local objectives, which layer_goodness needs")
 
-    def classify(self, goodness: Tensor) -> Tensor:
+    def classify(self, goodness: Tensor, logits: Tensor | None = None) -> Tensor:
         """Return the classifier's scores ``(batch, classes)`` of goodness ``(batch, layers, classes)``.
 
         Args:
             goodness: As :meth:`layer_goodness` returns it.
+            logits: As :meth:`head_logits` returns them, for a :class:`~forwardforward.classifiers.WithHead`.
 
         Raises:
             ValueError: If the goodness is NaN or infinite, or the classifier's scores are NaN or of another shape.
@@ -240,7 +256,8 @@ class Network(nn.Module):
         if not callable(self.classifier):
             raise ValueError(f"classifier must be a function of the goodness, got {describe(self.classifier)}")
         with calling("classifier", self.classifier, "goodness -> scores", names_parts=True):
-            scores = self.classifier(check_finite(goodness))
+            arguments = (logits,) if isinstance(self.classifier, WithHead) else ()
+            scores = self.classifier(check_finite(goodness), *arguments)
         if not isinstance(scores, Tensor) or scores.shape != goodness[:, 0].shape:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else describe(scores)
             raise ValueError(f"classifier must return scores of shape {tuple(goodness[:, 0].shape)}, got {got}")
@@ -302,8 +319,7 @@ class Network(nn.Module):
         if validate and not torch.compiler.is_compiling() and self.preprocessing.needs_fit:
             raise ValueError(
                 "preprocessing must be fitted before the first step or prediction, as "
-                "model.preprocessing.fit(training_images) and fit do, got Preprocessing(standardize=True) without "
-                "statistics"
+                f"model.preprocessing.fit(training_images) and fit do, got {self.preprocessing} without statistics"
             )
         prepared: Tensor = self.preprocessing(x)
         return prepared

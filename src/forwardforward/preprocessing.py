@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.arguments import PositiveFloat, PositiveInt, checked
+from forwardforward._utils.checks import check_image_shape
 
-__all__ = ["Array", "Preprocessing"]
+__all__ = ["Array", "PatchWhitening", "Preprocessing"]
 
 #: What a network accepts as raw inputs and as labels.
 Array = Tensor | NDArray[Any]
@@ -67,6 +69,14 @@ class Preprocessing(nn.Module):
             self.mean = torch.zeros(shape, device=self.fitted.device)
             self.std = torch.ones(shape, device=self.fitted.device)
 
+    def output_shape(self, input_shape: Sequence[PositiveInt]) -> tuple[int, ...]:
+        """Return the shape of one preprocessed input.
+
+        Args:
+            input_shape: Shape of one raw input.
+        """
+        return tuple(input_shape)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         mean = state_dict.get(f"{prefix}mean")
         if self.mean is None and isinstance(mean, Tensor):  # a model that has not read an input yet
@@ -81,7 +91,7 @@ class Preprocessing(nn.Module):
     @property
     def needs_fit(self) -> bool:
         """Whether the statistics have not been fitted yet."""
-        return self.standardize and not bool(self.fitted)
+        return self.fitted is not None and not bool(self.fitted)
 
     @checked
     @torch.no_grad()
@@ -147,6 +157,151 @@ class Preprocessing(nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"standardize={self.standardize}"
+
+
+@checked
+class PatchWhitening(Preprocessing):
+    r"""Conversion of images to whitened patches: a frozen first convolution, fitted without labels or gradients.
+
+    Inputs of type uint8 are divided by 255. With the covariance :math:`U \operatorname{diag}(\lambda) U^\top` and the
+    mean :math:`m` of all patches :math:`p` of :math:`s \times s` pixels in :math:`C` channels of the training images,
+    and :math:`\bar\lambda` the mean eigenvalue, each patch becomes
+
+    .. math:: x' = \max(0, (y, -y)), \qquad y_i = \frac{u_i^\top (p - m)}{\sqrt{\lambda_i + \epsilon \bar\lambda}}
+
+    so that images ``(C, H, W)`` become maps ``(2 C s^2, H - s + 1, W - s + 1)``. :func:`~forwardforward.fit` fits the
+    filters on its training data, and they are part of the model's state dict.
+
+    Args:
+        size: Side :math:`s` of the patches.
+        eps: :math:`\epsilon`, which bounds the gain of patches' rare directions.
+
+    Raises:
+        ValueError: If images are smaller than a patch.
+
+    Source: the first layer of fast networks for CIFAR-10 by Page (2019), How to train your ResNet, and Jordan (2024),
+    94% on CIFAR-10 in 3.29 seconds on a single GPU, arXiv 2404.00498.
+
+    Example:
+        >>> preprocessing = PatchWhitening(size=2).fit(torch.rand(10, 3, 8, 8))
+        >>> preprocessing(torch.rand(5, 3, 8, 8)).shape
+        torch.Size([5, 24, 7, 7])
+    """
+
+    filters: Tensor | None
+    shift: Tensor | None
+
+    def __init__(self, size: PositiveInt = 2, eps: PositiveFloat = 5e-4) -> None:
+        super().__init__()
+        self.size = size
+        self.eps = eps
+        self.register_buffer("filters", None)
+        self.register_buffer("shift", None)
+        self.register_buffer("fitted", torch.tensor(False))
+
+    @checked
+    def setup(self, input_shape: Sequence[PositiveInt]) -> None:
+        """Create the filters, which are zero before :meth:`fit`.
+
+        Args:
+            input_shape: Shape of one raw input.
+        """
+        self.output_shape(input_shape)
+        if self.filters is None or self.filters.shape[1] != input_shape[0]:
+            assert self.fitted is not None
+            features = input_shape[0] * self.size**2
+            self.filters = torch.zeros(features, input_shape[0], self.size, self.size, device=self.fitted.device)
+            self.shift = torch.zeros(features, device=self.fitted.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        filters = state_dict.get(f"{prefix}filters")
+        if self.filters is None and isinstance(filters, Tensor):  # a model that has not read an input yet
+            self.setup(tuple(filters.shape[1:]))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the shape of the filters is known."""
+        return self.filters is not None
+
+    def output_shape(self, input_shape: Sequence[PositiveInt]) -> tuple[int, ...]:
+        """Return the shape of the maps of one image.
+
+        Args:
+            input_shape: Shape of one raw image, ``(channels, height, width)``.
+        """
+        check_image_shape(input_shape, "patches")
+        channels, height, width = input_shape
+        if min(height, width) < self.size:
+            raise ValueError(f"size must be at most the images' {height} x {width}, got {self.size}")
+        return 2 * channels * self.size**2, height - self.size + 1, width - self.size + 1
+
+    @checked
+    @torch.no_grad()
+    def fit(self, inputs: Array | Iterable[Array]) -> PatchWhitening:
+        """Measure mean and covariance of the patches.
+
+        Args:
+            inputs: Raw training images, ``(samples, channels, height, width)``, or batches of them.
+
+        Raises:
+            TypeError: If the inputs are not of a floating type or uint8.
+            ValueError: If there are none.
+        """
+        batches = [inputs] if isinstance(inputs, Tensor | np.ndarray) else inputs
+        count, total, products = 0, torch.zeros(()), torch.zeros(())
+        shape: tuple[int, ...] = ()
+        for batch in batches:
+            x = to_float(batch)
+            for images in x.split(1000):
+                shape = tuple(images.shape[1:])
+                self.output_shape(shape)
+                patches = F.unfold(images, self.size).transpose(1, 2).flatten(0, 1).double()
+                count = count + len(patches)
+                total, products = total.to(patches) + patches.sum(0), products.to(patches) + patches.T @ patches
+        if not count:
+            raise ValueError("inputs must contain at least one sample, got none")
+        self.setup(shape)
+        assert self.filters is not None
+        assert self.shift is not None
+        assert self.fitted is not None
+        mean = total / count
+        covariance = products / count - torch.outer(mean, mean)
+        values, vectors = torch.linalg.eigh(covariance)
+        bound = (self.eps * values.mean()).clamp(min=torch.finfo(torch.float32).tiny)
+        filters = vectors.T / (values.clamp(min=0) + bound).sqrt()[:, None]
+        self.filters.copy_(filters.view_as(self.filters))
+        self.shift.copy_(-filters @ mean)
+        self.fitted.fill_(True)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maps of whitened patches.
+
+        Args:
+            x: Raw images, floating or uint8, ``(batch, channels, height, width)``.
+
+        Raises:
+            ValueError: If they have other channels than the filters.
+        """
+        x = to_float(x)
+        if self.filters is None or self.shift is None:
+            self.setup(tuple(x.shape[1:]))
+        assert self.filters is not None
+        assert self.shift is not None
+        if x.dim() != 4 or x.shape[1] != self.filters.shape[1]:
+            raise ValueError(
+                f"images must have shape (channels, height, width) with {self.filters.shape[1]} channels, as those "
+                f"that the patches were measured on, got {tuple(x.shape[1:])}"
+            )
+        # Channels last is the layout that a following convolution needs on CPUs.
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        y = F.conv2d(x, self.filters.to(x.dtype), self.shift.to(x.dtype))
+        return torch.cat([y, -y], dim=1).relu_()
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"size={self.size}, eps={self.eps}"
 
 
 def to_tensor(inputs: Any, name: str = "images") -> Tensor:

@@ -18,7 +18,14 @@ from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_finite, check_saved
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
-from forwardforward.classifiers import BestInterval, Candidates, GoodnessReadout, MeanOverLayers, SumOverLayers
+from forwardforward.classifiers import (
+    BestInterval,
+    Candidates,
+    GoodnessReadout,
+    MeanOverLayers,
+    SumOverLayers,
+    WithHead,
+)
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -36,6 +43,7 @@ from forwardforward.step import LayerwiseStep, MicroBatches, Stack, StepResult, 
 from forwardforward.targets import ClassIndices, RealValues, TargetKind
 from forwardforward.targets.kind import common_kind
 from forwardforward.update_schedules import Groups, Joint
+from forwardforward.views import Views
 
 __all__ = ["FFSequential"]
 
@@ -75,6 +83,8 @@ class FFSequential(Network):
         input_shape: Shape of one raw input. Default: taken from the first layer, such as an
             :class:`~forwardforward.FFLinear`, or from the first batch; parameters that depend on it do not exist
             before.
+        views: Views of an image whose goodness is averaged in classification, see :mod:`forwardforward.views`; default:
+            the image alone.
         chunk_size: Largest number of activations of one layer per chunk in classification.
 
     Raises:
@@ -111,9 +121,10 @@ class FFSequential(Network):
         num_classes: NumClasses | None = None,
         preprocessing: Preprocessing | None = None,
         input_shape: Sequence[PositiveInt] | None = None,
+        views: Views | None = None,
         chunk_size: PositiveInt = 2**22,
     ) -> None:
-        super().__init__(preprocessing)
+        super().__init__(preprocessing, views=views)
         if objective is not None and (goodness is not None or loss is not None):
             raise ValueError("objective must not be given with goodness or loss: it contains both")
         if not layers:
@@ -234,8 +245,8 @@ class FFSequential(Network):
             return MeanOverLayers()
         if classifier is None:
             return SumOverLayers(self.classifying_layers()) if self.layers_classify else "head"
-        if classifier == "head" and self.head is None:
-            raise ValueError("head must be given for classifier='head', got None")
+        if (classifier == "head" or isinstance(classifier, WithHead)) and self.head is None:
+            raise ValueError(f"head must be given for classifier={classifier!r}, got None")
         if classifier != "head" and not self.layers_classify:
             raise ValueError(
                 "classifier must be None or 'head' for layers without a goodness of every class, "
@@ -274,7 +285,7 @@ class FFSequential(Network):
         Raises:
             ValueError: If a layer or plug-in does not accept the shape.
         """
-        shape = tuple(input_shape)
+        shape = self.preprocessing.output_shape(input_shape)
         if self.label_encoder is not None:
             shape = self.label_encoder.joined_shape(shape)
         if self.is_set_up:
@@ -360,6 +371,7 @@ class FFSequential(Network):
             "preprocessing": self.preprocessing,
             "input_shape": self.input_shape,
             "chunk_size": self.chunk_size,
+            "views": self.views,
         }
 
     # Structure
@@ -562,11 +574,15 @@ class FFSequential(Network):
         Raises:
             ValueError: If the network's goodness does not depend on labels.
         """
-        x = self.prepare(images)
-        labels = self.check_labels(x, labels)
+        indices = self.check_labels(self.prepare(images), labels)
         self._check_goodness()
-        with eval_mode(self), self.naming_shape(x):
-            return check_finite(self._scorer.goodness(x, labels))
+
+        def goodness_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            with eval_mode(self), self.naming_shape(x):
+                return check_finite(self._scorer.goodness(x, indices))
+
+        return self._mean_over_views(images, goodness_of)
 
     @torch.no_grad()
     def layer_goodness(self, images: Array) -> Tensor:
@@ -581,10 +597,14 @@ class FFSequential(Network):
         Raises:
             ValueError: If the network's goodness does not depend on labels.
         """
-        x = self.prepare(images)
-        self._check_goodness()
-        with eval_mode(self), self.naming_shape(x):
-            return check_finite(self._scorer.layer_goodness(x))
+
+        def goodness_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            self._check_goodness()
+            with eval_mode(self), self.naming_shape(x):
+                return check_finite(self._scorer.layer_goodness(x))
+
+        return self._mean_over_views(images, goodness_of)
 
     @property
     def scorer(self) -> Scorer:
@@ -648,12 +668,18 @@ class FFSequential(Network):
                 "head must be given for this: FFSequential(..., head=ff.heads.LinearHead(num_classes)), got None"
             )
         check_step(generator=generator)
-        x = self.prepare(images)
-        if generator is None and self.head.label == "random":
-            generator = torch.Generator(x.device).manual_seed(0)
-        with eval_mode(self), self.naming_shape(x):
-            scorer = self._scorer
-            return check_finite(self.head(scorer.head_features(x, scorer.head_labels(x, generator))))
+        head = self.head
+
+        def logits_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            draws = generator
+            if generator is None and head.label == "random":
+                draws = torch.Generator(x.device).manual_seed(0)
+            with eval_mode(self), self.naming_shape(x):
+                scorer = self._scorer
+                return check_finite(head(scorer.head_features(x, scorer.head_labels(x, draws))))
+
+        return self._mean_over_views(images, logits_of)
 
     def _head_rows(self, output: Tensor) -> Tensor:
         """Return the head's features of a layer's output."""
@@ -672,7 +698,9 @@ class FFSequential(Network):
         """
         if self.classifier == "head":
             return self.head_logits(images)
-        if not isinstance(self.classifier, Candidates):
+        if isinstance(self.classifier, WithHead):
+            return self.classify(self.layer_goodness(images), self.head_logits(images))
+        if not isinstance(self.classifier, Candidates) or self.views is not None:  # views have other candidates
             return self.classify(self.layer_goodness(images))
         x = self.prepare(images)
         self._check_goodness()

@@ -67,7 +67,9 @@ VALID = {
     "test": "data()", "text": "'A film.'", "texts": "['A film.']", "theta_negative": "0.5", "theta_positive": "1.0",
     "train": "data()",
     "validation": "data()", "vectors": "vectors()", "weight": "1.0", "widths": "(6, 5)", "windows": "[(0, 1)]",
-    "words": "['a']",
+    "words": "['a']", "views": "ff.views.Mirror()", "transforms": "{}", "limit": "8", "length": "2",
+    "objective": "ff.objectives.ClassObjective(ff.goodness.ClassGroups(3), ff.losses.CrossEntropy())",
+    "pool": "nn.Flatten()", "logits": "torch.rand(12, 3)",
     "x": "images()", "scale": "1.0", "count": "2", "height": "6", "width": "6", "record": "{}",
     "start": "torch.rand(4, 3, 6, 6)",
     "earlier": "torch.rand(4, 3, 6, 6)", "pre_activations": "torch.rand(12, 6)", "bytes": "b''", "text_encoder": "None",
@@ -186,6 +188,15 @@ OBJECTS = {
     "FeedbackAlignment": (
         "ff.baselines.FeedbackAlignment(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
     ),
+    "SignSymmetry": (
+        "ff.baselines.SignSymmetry(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
+    ),
+    "DirectFeedbackAlignment": (
+        "ff.baselines.DirectFeedbackAlignment(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",
+    ),
+    "DirectRandomTargetProjection": (
+        "ff.baselines.DirectRandomTargetProjection(ff.FFLinear(6, 5), num_classes=3, input_shape=(6,))",
+    ),
     "Pepita": ("ff.baselines.Pepita(ff.FFLinear(6, 5), ff.FFLinear(5, 4), num_classes=3, input_shape=(6,))",),
     "LocalOptimizer": ("adam().attach(pair_model())",),
     "LinearHead": ("head_model().head",),
@@ -240,7 +251,7 @@ LEFT_OUT_METHODS = {
     "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",
     "gradients", "logits", "attach", "augment",
-    "prepare", "check_labels", "check_targets", "decide", "naming_shape",
+    "prepare", "check_labels", "check_targets", "decide", "naming_shape", "signal",
 }  # fmt: skip
 
 PLUGIN_METHODS = {
@@ -255,7 +266,8 @@ CALLED_BY_LIBRARY = {
     "Goodness", "GoodnessByPosition", "PerClassGoodness", "PairLoss", "ClassLoss", "BatchLoss", "Objective",
     "Embedding",
     "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "MeanPool", "SpatialPool",
-    "SequencePool", "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble",
+    "SequencePool", "LimitedPool", "SimilarityEmbedding", "WithHead", "CarryLabel", "FallingTemperature",
+    "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble",
     "BestInterval", "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps",
     "FromTorch", "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer",
     "TargetKind",
@@ -431,7 +443,19 @@ def _methods(kind: type, name: str, constructor: Subject | None, target: str) ->
 
 
 def _is_model(name: str) -> bool:
-    return name in ("FFSequential", "Backpropagation", "FeedbackAlignment", "Pepita", "Run", "Recipe", "Preprocessing")
+    return name in (
+        "FFSequential",
+        "Backpropagation",
+        "FeedbackAlignment",
+        "Pepita",
+        "SignSymmetry",
+        "DirectFeedbackAlignment",
+        "DirectRandomTargetProjection",
+        "Run",
+        "Recipe",
+        "Preprocessing",
+        "PatchWhitening",
+    )
 
 
 def _is_abstract(function: Any) -> bool:
@@ -746,6 +770,7 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
             )
         ),
     ),
+    (ff.objectives.SimilarityEmbedding, lambda x: x(torch.rand(2, 3, 6, 6))),
     (ff.normalization.PeerNormalization, lambda x: _trained(values.class_model(peer=x))),
     (
         ff.normalization.GroupNorm,
@@ -768,7 +793,9 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (ff.heads.LinearHead, lambda x: _trained(values.pair_model(head=x))),
     (ff.pooling.MeanPool, lambda x: x(torch.rand(2, 3, 6, 6))),
     (ff.pooling.SpatialPool, lambda x: x(torch.rand(2, 3, 6, 6))),
+    (ff.pooling.LimitedPool, lambda x: x(torch.rand(2, 3, 6, 6))),
     (ff.pooling.SequencePool, lambda x: x(torch.rand(2, 3, 6))),
+    (ff.layers.CarryLabel, lambda x: None),
     (ff.layers.MaxPool2d, lambda x: x(torch.rand(2, 3, 6, 6))),
     (ff.layers.LocallyConnected2d, lambda x: _trained(values.conv_model(ff.FFLayer(x)), values.maps())),
     (ff.layers.Residual, lambda x: x(torch.rand(2, 3, 6, 6), torch.rand(2, 3, 6, 6))),
@@ -783,8 +810,15 @@ USES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
         ),
         lambda x: _trained(values.pair_model(classifier=x)),
     ),
+    (
+        ff.classifiers.WithHead,
+        lambda x: _trained(values.class_model(classifier=x, head=ff.heads.LinearHead(3))),
+    ),
+    (ff.views.Mirror, lambda x: x(torch.rand(4, 1, 6, 6))),
+    (ff.preprocessing.PatchWhitening, lambda x: x.fit(values.maps())(values.maps())),
     (ff.preprocessing.Preprocessing, lambda x: _trained(values.pair_model(preprocessing=x))),
     ((ff.data.Mixup, ff.data.CutMix), lambda x: x.mix(torch.rand(4, 1, 6, 6), torch.eye(4))),
+    (ff.data.Kornia, lambda x: None),  # kornia may not be installed
     (ff.data.Augmentation, lambda x: x(torch.rand(4, 1, 6, 6))),
     ((ff.lr_schedules.Cooldown, ff.lr_schedules.Cosine, ff.lr_schedules.Ramp, ff.lr_schedules.Steps), _progress),
     (

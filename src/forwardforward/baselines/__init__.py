@@ -6,7 +6,17 @@ To backpropagate the sum of the local losses, use the update schedule
 
 from forwardforward.baselines.backpropagation import Backpropagation
 from forwardforward.baselines.baseline import Baseline
+from forwardforward.baselines.direct import DirectFeedbackAlignment, DirectRandomTargetProjection
 from forwardforward.baselines.feedback_alignment import FeedbackAlignment
 from forwardforward.baselines.pepita import Pepita
+from forwardforward.baselines.sign_symmetry import SignSymmetry
 
-__all__ = ["Backpropagation", "Baseline", "FeedbackAlignment", "Pepita"]
+__all__ = [
+    "Backpropagation",
+    "Baseline",
+    "DirectFeedbackAlignment",
+    "DirectRandomTargetProjection",
+    "FeedbackAlignment",
+    "Pepita",
+    "SignSymmetry",
+]

@@ -6,13 +6,15 @@ import copy
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
+from forwardforward._utils.convolution import Conv2d
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.layers import FFLayer
@@ -26,6 +28,7 @@ from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.step import StepResult, WholeStep, gradient_norm
 from forwardforward.targets import RealValues
 from forwardforward.update_schedules import Groups
+from forwardforward.views import Views
 
 __all__ = ["Baseline"]
 
@@ -50,6 +53,8 @@ class Baseline(Network):
         preprocessing: Conversion of raw inputs; default: to floating point, without standardization. Indices, the
             inputs of embedding layers, cannot be standardized.
         input_shape: Shape of one raw input; default: taken from the first layer or the first batch.
+        views: Views of an image whose logits are averaged in classification, see :mod:`forwardforward.views`; default:
+            the image alone.
 
     Raises:
         ValueError: If there are no layers, a layer is part of a network already, ``num_classes`` is too small, or
@@ -61,6 +66,9 @@ class Baseline(Network):
         torch.Size([2])
     """
 
+    #: Whether the network learns from a loss that the user chooses.
+    takes_loss: ClassVar[bool] = True
+
     def __init__(
         self,
         *layers: nn.Module,
@@ -69,18 +77,24 @@ class Baseline(Network):
         preprocessing: Preprocessing | None = None,
         input_shape: Sequence[PositiveInt] | None = None,
         loss: ClassLoss | None = None,
+        views: Views | None = None,
     ) -> None:
+        if loss is not None and not self.takes_loss:
+            raise ValueError(
+                f"loss must be None for {type(self).__name__}, whose error is that of the softmax, got {describe(loss)}"
+            )
         loss = CrossEntropy() if loss is None else loss
         if num_classes < 2 and loss.target_kind != RealValues():
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-        super().__init__(preprocessing)
-        self.num_classes = num_classes
+        super().__init__(preprocessing, num_classes, views)
         self.loss = copy.deepcopy(loss)
         self._set_target_kind(loss.target_kind)
         if not layers:
             raise ValueError("layers must contain at least one layer, got none")
         self.layers = nn.ModuleList(layer if isinstance(layer, FFLayer) else FFLayer(layer) for layer in layers)
         self.output: nn.Linear | None = None
+        #: Shape of one output sample of every layer; empty before the setup.
+        self.output_shapes: list[tuple[int, ...]] = []
         claimed: list[FFLayer] = []
         try:
             for index, layer in enumerate(self.stack):
@@ -114,6 +128,8 @@ class Baseline(Network):
             "num_classes": self.num_classes,
             "preprocessing": self.preprocessing,
             "input_shape": self.input_shape,
+            "views": self.views,
+            **({"loss": self.loss} if self.takes_loss else {}),
         }
 
     @property
@@ -133,7 +149,8 @@ class Baseline(Network):
         super().setup(input_shape)
         if self.is_set_up:
             return
-        shapes = setup_layers(self.stack, tuple(input_shape))
+        shapes = setup_layers(self.stack, self.preprocessing.output_shape(input_shape))
+        self.output_shapes = shapes[1:]
         assert self.num_classes is not None
         check_memory("num_classes", self.num_classes, math.prod(shapes[-1]))
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
@@ -233,9 +250,13 @@ class Baseline(Network):
         Raises:
             ValueError: If a logit is NaN or infinite.
         """
-        x = self.prepare(images)
-        with eval_mode(self):
-            return check_finite(self.loss.scores(self.logits(x)))
+
+        def logits_of(images: Array) -> Tensor:
+            x = self.prepare(images)
+            with eval_mode(self):
+                return check_finite(self.loss.scores(self.logits(x)))
+
+        return self._mean_over_views(images, logits_of)
 
 
 def _claim(index: int, layer: FFLayer) -> None:
@@ -259,7 +280,7 @@ def linear_modules(layer: FFLayer, index: int, rule: str) -> list[LinearModule]:
     parts = [layer.normalization, layer.block, layer.activation, layer.pool, layer.residual]
     linear: list[LinearModule] = []
     for module in (module for part in parts if isinstance(part, nn.Module) for module in part.modules()):
-        if type(module) in (nn.Linear, nn.Conv2d):
+        if type(module) in (nn.Linear, nn.Conv2d, Conv2d):
             linear.append(module)  # type: ignore[arg-type]
         elif not isinstance(module, nn.LayerNorm) and any(p.dim() > 1 for p in module.parameters(recurse=False)):
             raise ValueError(

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to
@@ -80,14 +79,11 @@ class Pepita(Baseline):
         torch.Size([784, 10])
     """
 
+    takes_loss = False
     projection: Tensor
 
     def __init__(self, *layers: nn.Module, num_classes: int, scale: PositiveFloat = 0.05, **options: Any) -> None:
         self.scale = scale  # before the base class, whose constructor may call setup
-        if options.get("loss") is not None:
-            raise ValueError(
-                f"loss must be None for PEPITA, whose error is that of the softmax, got {describe(options['loss'])}"
-            )
         super().__init__(*layers, num_classes=num_classes, **options)
         for layer in self.stack:
             layer.pool_first = False  # activations are compared before pooling
@@ -115,7 +111,7 @@ class Pepita(Baseline):
         if was_set_up:
             return
         assert self.num_classes is not None
-        size = math.prod(input_shape)
+        size = math.prod(self.preprocessing.output_shape(input_shape))
         check_memory("num_classes", size, self.num_classes)
         bound = self.scale * math.sqrt(6 / size)
         projection = torch.empty(size, self.num_classes).uniform_(-bound, bound)

@@ -10,6 +10,7 @@ from forwardforward.data.augmentation import (
     RandomRotation,
 )
 from forwardforward.data.batching import Source
+from forwardforward.data.kornia import Kornia
 from forwardforward.data.mixing import CutMix, Mixup
 from forwardforward.data.sources import available, load
 from forwardforward.data.splits import Splits, split
@@ -20,6 +21,7 @@ __all__ = [
     "Compose",
     "CutMix",
     "Cutout",
+    "Kornia",
     "Mixup",
     "RandomCrop",
     "RandomFlip",

@@ -172,11 +172,12 @@ class RandomCrop(Augmentation):
     Args:
         padding: :math:`p`, pixels on each side.
         fill: Value of the padding. ``"mean"``: the mean of each image and channel, which is zero after standardization
-            on average.
+            on average. ``"reflect"``: the image mirrored at its border.
 
     Raises:
         TypeError: If ``padding`` is not a whole number.
-        ValueError: If ``padding`` is below 0, or ``fill`` is neither finite nor ``"mean"``.
+        ValueError: If ``padding`` is below 0, ``fill`` is neither finite nor ``"mean"`` or ``"reflect"``, or images are
+            too small to be mirrored.
 
     Source: Hinton (2022), arXiv 2212.13345.
 
@@ -188,7 +189,7 @@ class RandomCrop(Augmentation):
     def __init__(
         self,
         padding: Annotated[int, Range(0, 2**12)],
-        fill: Annotated[float, Range(-3e38, 3e38)] | Literal["mean"] = 0.0,
+        fill: Annotated[float, Range(-3e38, 3e38)] | Literal["mean", "reflect"] = 0.0,
     ) -> None:
         self.padding = padding
         self.fill = fill
@@ -200,6 +201,13 @@ class RandomCrop(Augmentation):
             size = height + 2 * self.padding, width + 2 * self.padding
             padded = images.mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
             padded[:, :, self.padding : self.padding + height, self.padding : self.padding + width] = images
+        elif self.fill == "reflect":
+            if self.padding >= min(height, width):
+                raise ValueError(
+                    f"padding must be below the images' height and width, {height} and {width}, for fill='reflect', "
+                    f"got {self.padding}"
+                )
+            padded = F.pad(images, [self.padding] * 4, mode="reflect")
         else:
             padded = F.pad(images, [self.padding] * 4, value=self.fill)
         rows, columns = padded.shape[2:]

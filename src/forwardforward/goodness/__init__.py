@@ -29,10 +29,13 @@ from forwardforward.goodness.scalar import (
     SumOfSquares,
     TopK,
 )
+from forwardforward.goodness.shape import Burstiness, EntmaxEnergy, WithoutLabel
 
 __all__ = [
     "L1",
+    "Burstiness",
     "ClassGroups",
+    "EntmaxEnergy",
     "Goodness",
     "GoodnessByPosition",
     "LearnedProjection",
@@ -47,4 +50,5 @@ __all__ = [
     "RandomProjection",
     "SumOfSquares",
     "TopK",
+    "WithoutLabel",
 ]

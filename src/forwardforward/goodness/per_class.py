@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -186,6 +187,8 @@ class LearnedProjection(_Projection):
     Args:
         num_classes: Number of classes ``K``.
         pool: Module from maps or sequences to rows, such as ``SpatialPool(2)``; default: flatten.
+        init: Initial weights. ``"default"``: :math:`U(-n^{-1/2}, n^{-1/2})` for :math:`n` features; ``"zeros"``: the
+            first gradient of the layer's own weights is zero, as in the program of Nøkland and Eidnes (2019).
 
     Raises:
         ValueError: If the number of activations per sample changes.
@@ -197,12 +200,18 @@ class LearnedProjection(_Projection):
         torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: PositiveInt, pool: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        num_classes: PositiveInt,
+        pool: Callable[[Tensor], Tensor] | None = None,
+        init: Literal["default", "zeros"] = "default",
+    ) -> None:
         super().__init__(num_classes, pool)
+        self.init = init
         self.register_parameter("weight", None)
 
     def _create(self, features: int) -> None:
-        bound = 1 / math.sqrt(features)
+        bound = 0.0 if self.init == "zeros" else 1 / math.sqrt(features)
         self.weight = nn.Parameter(torch.empty(self.num_classes, features).uniform_(-bound, bound))
 
 

@@ -2,6 +2,7 @@
 
 from forwardforward.layers.conv import FFConv2d
 from forwardforward.layers.embedding import FFEmbedding, FFEmbeddingBag
+from forwardforward.layers.label import CarryLabel
 from forwardforward.layers.layer import NORMALIZE_FIRST, TRANSFORM_FIRST, Defaults, FFLayer, LayerOutput
 from forwardforward.layers.linear import FFLinear
 from forwardforward.layers.local import LocallyConnected2d
@@ -11,6 +12,7 @@ from forwardforward.layers.skip import Residual, SkipConnection
 __all__ = [
     "NORMALIZE_FIRST",
     "TRANSFORM_FIRST",
+    "CarryLabel",
     "Defaults",
     "FFConv2d",
     "FFEmbedding",

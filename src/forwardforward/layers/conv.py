@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
+from forwardforward._utils.convolution import Conv2d
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.initialization import Init, he_uniform
@@ -90,7 +91,7 @@ class FFConv2d(SharedInput):
         check_memory("in_channels, out_channels and kernel_size", out_channels, in_channels // groups, *sides)
         self.splits = groups == 1
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
+            Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode),
             activation=nn.ReLU() if activation is None else activation,
             pool=MaxPool2d(pool) if isinstance(pool, int | tuple) else pool,
             **plugins,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-__all__ = ["FeedbackConv2d", "FeedbackLinear", "use_random_feedback"]
+__all__ = ["FeedbackConv2d", "FeedbackLinear", "use_random_feedback", "use_sign_feedback"]
 
 
 def use_random_feedback(module: nn.Linear | nn.Conv2d) -> None:
@@ -22,6 +22,14 @@ def use_random_feedback(module: nn.Linear | nn.Conv2d) -> None:
     scale = float(module.weight.detach().square().mean().sqrt())
     module.register_buffer("feedback", torch.empty_like(module.weight, requires_grad=False).normal_(std=scale))
     module.__class__ = FeedbackLinear if isinstance(module, nn.Linear) else FeedbackConv2d
+
+
+def use_sign_feedback(module: nn.Linear | nn.Conv2d) -> None:
+    """Change a module's class in place to one whose feedback weights are the signs of its weights.
+
+    They are scaled by the root mean square of the weights, so that errors keep their magnitude.
+    """
+    module.__class__ = _SignLinear if isinstance(module, nn.Linear) else _SignConv2d
 
 
 class FeedbackLinear(nn.Linear):
@@ -55,6 +63,23 @@ class FeedbackConv2d(nn.Conv2d):
             return result
 
         return _with_input_gradient(x, F.conv2d(x.detach(), self.weight, self.bias, *options), input_gradient)
+
+
+class _SignLinear(FeedbackLinear):
+    @property
+    def feedback(self) -> Tensor:  # type: ignore[override]
+        return _signs(self.weight)
+
+
+class _SignConv2d(FeedbackConv2d):
+    @property
+    def feedback(self) -> Tensor:  # type: ignore[override]
+        return _signs(self.weight)
+
+
+def _signs(weight: Tensor) -> Tensor:
+    detached = weight.detach()
+    return detached.sign() * detached.square().mean().sqrt()
 
 
 class _InputGradient(torch.autograd.Function):

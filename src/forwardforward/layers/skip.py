@@ -72,9 +72,12 @@ class SkipConnection(nn.Module):
         distance: Number of layers back: 1 is the layer before, whose output is also this layer's input.
         pool: Side of the patches over which the earlier output is averaged, if maps have become smaller.
         concatenate: Whether to concatenate the two along the channels instead of adding them.
+        groups: Number of equal groups of channels that are concatenated one by one, so that each group of the result
+            contains a group of each; 1 for one tensor after the other.
 
     Raises:
-        ValueError: If ``distance`` or ``pool`` is not positive or, on forward, the maps differ in size.
+        ValueError: If ``distance``, ``pool`` or ``groups`` is not positive or, on forward, the maps differ in size or
+            the channels do not divide into the groups.
 
     Source: the residual connections of Sun et al., DeeperForward (ICLR 2025).
 
@@ -83,11 +86,14 @@ class SkipConnection(nn.Module):
         tensor([[2., 2., 2.]])
     """
 
-    def __init__(self, distance: PositiveInt, pool: PoolSize = 1, concatenate: bool = False) -> None:
+    def __init__(
+        self, distance: PositiveInt, pool: PoolSize = 1, concatenate: bool = False, groups: PositiveInt = 1
+    ) -> None:
         super().__init__()
         self.distance = distance
         self.pool = pool
         self.concatenate = concatenate
+        self.groups = groups
 
     def forward(self, x: Tensor, earlier: Tensor) -> Tensor:
         """Return ``x`` with the earlier layer's output.
@@ -102,11 +108,19 @@ class SkipConnection(nn.Module):
             raise ValueError(
                 f"a skip connection needs tensors of the same size, got {tuple(earlier.shape)} to {tuple(x.shape)}"
             )
-        return torch.cat([x, earlier], dim=1) if self.concatenate else x + earlier
+        if not self.concatenate:
+            return x + earlier
+        if self.groups == 1:
+            return torch.cat([x, earlier], dim=1)
+        if x.shape[1] % self.groups or earlier.shape[1] % self.groups:
+            raise ValueError(f"groups must divide the channels, {x.shape[1]} and {earlier.shape[1]}, got {self.groups}")
+        grouped = [value.unflatten(1, (self.groups, -1)) for value in (x, earlier)]
+        return torch.cat(grouped, dim=2).flatten(1, 2)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"distance={self.distance}, pool={self.pool}, concatenate={self.concatenate}"
+        groups = "" if self.groups == 1 else f", groups={self.groups}"
+        return f"distance={self.distance}, pool={self.pool}, concatenate={self.concatenate}{groups}"
 
 
 class SkipTensors:

@@ -17,6 +17,7 @@ from forwardforward.losses.multi_label import BinaryCrossEntropy
 from forwardforward.losses.pair import SwishSymBa, SymBa, Threshold, TwoThreshold
 from forwardforward.losses.per_class import CrossEntropy, SuperclassCrossEntropy
 from forwardforward.losses.regression import OrdinalCrossEntropy, SquaredError
+from forwardforward.losses.similarity import SimilarityMatching
 from forwardforward.losses.thresholds import Pyramidal, Uniform
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "OrdinalCrossEntropy",
     "PairLoss",
     "Pyramidal",
+    "SimilarityMatching",
     "SquaredError",
     "SuperclassCrossEntropy",
     "SupervisedContrastive",

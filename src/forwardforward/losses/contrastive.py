@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.numerics import accumulator, full_precision
+from forwardforward._utils.plugins import calling
 from forwardforward.losses.base import BatchLoss
 
 
@@ -25,6 +28,7 @@ class SupervisedContrastive(BatchLoss):
 
     Args:
         temperature: :math:`T`, positive.
+        schedule: Factor on the temperature, ``progress -> factor`` with progress from 0 to 1; default: constant.
 
     Raises:
         ValueError: If ``temperature`` is not positive.
@@ -37,16 +41,32 @@ class SupervisedContrastive(BatchLoss):
         tensor(0.)
     """
 
-    def __init__(self, temperature: PositiveFloat = 0.1) -> None:
+    factor: Tensor
+
+    def __init__(self, temperature: PositiveFloat = 0.1, schedule: Callable[[float], float] | None = None) -> None:
         super().__init__()
         self.temperature = temperature
+        self.schedule = schedule
+        if schedule is not None:
+            with calling("schedule", schedule, "progress -> factor"):
+                self.register_buffer("factor", torch.tensor(float(schedule(0.0))))
+
+    def set_progress(self, progress: float) -> None:
+        """Set the schedule's factor.
+
+        Args:
+            progress: Progress of the training, from 0 to 1; set by ``fit`` in each epoch.
+        """
+        if self.schedule is not None:
+            self.factor.fill_(self.schedule(progress))
 
     def forward(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of embeddings ``(batch, dimensions)`` with labels ``(batch,)``."""
         units = F.normalize(embeddings.flatten(1).to(accumulator(embeddings)), dim=1)
         itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
+        temperature = self.temperature if self.schedule is None else self.temperature * self.factor
         with full_precision(units):
-            similarity = (units @ units.T / self.temperature).masked_fill(itself, float("-inf"))
+            similarity = (units @ units.T / temperature).masked_fill(itself, float("-inf"))
         log_share = similarity - similarity.logsumexp(1, keepdim=True)
         same = (targets[:, None] == targets[None, :]) & ~itself
         partners = same.sum(1)
@@ -55,4 +75,4 @@ class SupervisedContrastive(BatchLoss):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"temperature={self.temperature}"
+        return f"temperature={self.temperature}" + ("" if self.schedule is None else f", schedule={self.schedule}")

@@ -9,6 +9,8 @@ from forwardforward.objectives.base import LocalLoss, Objective, SumObjective
 from forwardforward.objectives.batch import BatchObjective, Embedding
 from forwardforward.objectives.pairs import PairObjective
 from forwardforward.objectives.per_class import ClassObjective
+from forwardforward.objectives.pooled import PooledObjective
+from forwardforward.objectives.similarity import SimilarityEmbedding
 
 __all__ = [
     "BatchObjective",
@@ -17,5 +19,7 @@ __all__ = [
     "LocalLoss",
     "Objective",
     "PairObjective",
+    "PooledObjective",
+    "SimilarityEmbedding",
     "SumObjective",
 ]

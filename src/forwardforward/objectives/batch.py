@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, checked
 from forwardforward._utils.modes import eval_mode
-from forwardforward._utils.numerics import accumulator, full_precision
+from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import Batch
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.objectives.base import LocalLoss, Objective, check_loss, kind_of, loss_name
@@ -27,6 +28,8 @@ class Embedding(nn.Module):
     Args:
         dimensions: Number of values per embedding.
         pool: Module from maps or sequences to rows; default: flatten.
+        normalize: ``"input"`` normalizes the pooled activations, ``"output"`` the embeddings, of a linear map without
+            bias.
 
     Raises:
         ValueError: If ``dimensions`` is not positive, or the number of activations per sample changes.
@@ -42,9 +45,15 @@ class Embedding(nn.Module):
     normalization: nn.BatchNorm1d | None
     linear: nn.Linear | None
 
-    def __init__(self, dimensions: PositiveInt = 128, pool: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        dimensions: PositiveInt = 128,
+        pool: Callable[[Tensor], Tensor] | None = None,
+        normalize: Literal["input", "output"] = "input",
+    ) -> None:
         super().__init__()
         self.dimensions = dimensions
+        self.normalize = normalize
         self.pool = nn.Flatten() if pool is None else pool
         self.normalization = None
         self.linear = None
@@ -57,8 +66,9 @@ class Embedding(nn.Module):
         """
         features = self.pool(spec.zeros()).shape[1]
         if self.linear is None or self.linear.in_features != features:
-            self.normalization = nn.BatchNorm1d(features)
-            self.linear = nn.Linear(features, self.dimensions)
+            before = self.normalize == "input"
+            self.normalization = nn.BatchNorm1d(features if before else self.dimensions)
+            self.linear = nn.Linear(features, self.dimensions, bias=before)
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return embeddings ``(batch, dimensions)``."""
@@ -73,13 +83,17 @@ class Embedding(nn.Module):
                 f"activations must have {self.linear.in_features} values per sample for the embedding, "
                 f"got {rows.shape[1]}; pool=SpatialPool(2) accepts maps of any size"
             )
-        with full_precision(rows):
-            embeddings: Tensor = self.linear(self.normalization(rows.to(self.linear.weight.dtype)))
-        return embeddings
+        if self.normalize == "output":
+            normalized: Tensor = self.normalization(self.linear(rows).to(accumulator(rows)))
+            return normalized
+        # Torch normalizes columns of (1, features, batch) several times as fast as those of (batch, features).
+        columns = rows.to(self.linear.weight.dtype).T.contiguous()
+        embeddings: Tensor = self.linear(self.normalization(columns[None])[0].T)
+        return embeddings.to(columns.dtype)  # of products in the precision of autocast
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"{self.dimensions}"
+        return f"{self.dimensions}" + ("" if self.normalize == "input" else f", normalize={self.normalize!r}")
 
 
 @checked

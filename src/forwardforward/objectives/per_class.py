@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import checked
+from forwardforward._utils.arguments import NonNegativeFloat, checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
@@ -30,10 +30,11 @@ class ClassObjective(Objective):
         loss: A :class:`~forwardforward.losses.ClassLoss`, or any callable ``loss(goodness, targets)``.
         target_kind: The targets that the loss accepts; default: those that a ``ClassLoss`` declares, of a plain
             function class indices.
+        weight: Factor on the loss, for a sum of objectives.
 
     Raises:
         TypeError: If a part is not callable with these arguments.
-        ValueError: If a part has the wrong kind.
+        ValueError: If a part has the wrong kind, or ``weight`` is negative.
 
     Example:
         >>> objective = ClassObjective(lambda h: h[:, :2], torch.nn.functional.cross_entropy)
@@ -48,6 +49,7 @@ class ClassObjective(Objective):
         goodness: Callable[[Tensor], Tensor],
         loss: Callable[[Tensor, Tensor], Tensor],
         target_kind: TargetKind | None = None,
+        weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
         if isinstance(goodness, Goodness | GoodnessByPosition):
@@ -58,6 +60,7 @@ class ClassObjective(Objective):
             )
         self.goodness = goodness
         self.loss = loss
+        self.weight = weight
         self.num_classes = goodness.num_classes if isinstance(goodness, PerClassGoodness) else None
         self._target_kind = target_kind
         if self.num_classes is not None:
@@ -74,6 +77,8 @@ class ClassObjective(Objective):
             raise ValueError("targets must be given for a class objective, got None")
         goodness = self.goodness(activations)
         loss = self.loss(goodness, batch.targets)
+        if self.weight != 1:
+            loss = self.weight * loss
         with torch.no_grad():
             figures = self.target_kind.figures(goodness, self._scores(goodness), batch.targets)
             return LocalLoss(loss, figures.positive, figures.negative, figures.accuracy)
@@ -102,6 +107,10 @@ class ClassObjective(Objective):
     def _check_num_classes(self, count: int) -> None:
         if count < 2 and self.target_kind != RealValues():
             raise ValueError(f"num_classes must be at least 2, got {count}")
+
+    def extra_repr(self) -> str:
+        """Return the factor on the loss."""
+        return "" if self.weight == 1 else f"weight={self.weight}"
 
     @property
     def term_name(self) -> str:

@@ -16,18 +16,42 @@ import itertools
 
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.suggestions import did_you_mean
-from forwardforward.recipes import baselines, contrastive, gandhi, pairs, per_class, targets, text, trifecta
-from forwardforward.recipes.contrastive import ContrastiveObjective
+from forwardforward.recipes import (
+    baselines,
+    contrastive,
+    gandhi,
+    pairs,
+    per_class,
+    predsim,
+    targets,
+    text,
+    trifecta,
+    whitened,
+)
+from forwardforward.recipes.contrastive import ContrastiveObjective, FallingTemperature
 from forwardforward.recipes.fields import plugin_names, set_fields
+from forwardforward.recipes.predsim import PredSim
 from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.whitened import PooledContrast
 
-__all__ = ["RECIPES", "ContrastiveObjective", "Recipe", "get", "plugin_names", "set_fields"]
+__all__ = [
+    "RECIPES",
+    "ContrastiveObjective",
+    "FallingTemperature",
+    "PooledContrast",
+    "PredSim",
+    "Recipe",
+    "get",
+    "plugin_names",
+    "set_fields",
+]
 
 #: The recipes by name.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in itertools.chain.from_iterable(
-        module.RECIPES for module in (pairs, gandhi, per_class, contrastive, targets, trifecta, text, baselines)
+        module.RECIPES
+        for module in (pairs, gandhi, per_class, contrastive, predsim, whitened, targets, trifecta, text, baselines)
     )
 }
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
+from forwardforward.baselines import (
+    Backpropagation,
+    DirectFeedbackAlignment,
+    DirectRandomTargetProjection,
+    FeedbackAlignment,
+    Pepita,
+    SignSymmetry,
+)
 from forwardforward.lr_schedules import Cooldown, Steps
 from forwardforward.recipes.pairs import HINTON
 from forwardforward.recipes.recipe import Recipe, derive
@@ -42,6 +49,30 @@ FEEDBACK_ALIGNMENT = derive(
     data_settings={"digits": {**BACKPROP.data_settings["digits"], "lr": 1e-3}},
 )
 
+DFA = derive(
+    FEEDBACK_ALIGNMENT,
+    name="dfa",
+    summary="baseline: dense network, the output's error sent to every layer through fixed random weights",
+    source="Nøkland (NeurIPS 2016), arXiv 1609.01596",
+    baseline=DirectFeedbackAlignment,
+)
+
+DRTP = derive(
+    FEEDBACK_ALIGNMENT,
+    name="drtp",
+    summary="baseline: dense network, the label sent to every layer through fixed random weights",
+    source="Frenkel et al. (2021), arXiv 1909.01311",
+    baseline=DirectRandomTargetProjection,
+)
+
+SIGN_SYMMETRY = derive(
+    BACKPROP,
+    name="sign-symmetry",
+    summary="baseline: dense network, errors propagated backward through the signs of the weights",
+    source="Liao et al. (AAAI 2016), arXiv 1510.05067",
+    baseline=SignSymmetry,
+)
+
 PEPITA = Recipe(
     name="pepita",
     summary="baseline: dense network, second forward pass on an input modulated by the output error",
@@ -57,4 +88,4 @@ PEPITA = Recipe(
     data_settings={"digits": {"widths": (300,), "epochs": 40, "batch_size": 50}},
 )
 
-RECIPES = (BACKPROP, BACKPROP_GOODNESS, FEEDBACK_ALIGNMENT, PEPITA)
+RECIPES = (BACKPROP, BACKPROP_GOODNESS, FEEDBACK_ALIGNMENT, DFA, DRTP, SIGN_SYMMETRY, PEPITA)

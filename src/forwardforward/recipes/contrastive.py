@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from torch import nn
 from torch.optim import SGD
 
 from forwardforward._utils.arguments import (
@@ -14,9 +16,11 @@ from forwardforward._utils.arguments import (
     NumClasses,
     PositiveFloat,
     PositiveInt,
+    Probability,
     checked,
 )
-from forwardforward.data import Compose, RandomCrop, RandomFlip
+from forwardforward.classifiers import BestInterval, WithHead
+from forwardforward.data import Kornia, RandomCrop
 from forwardforward.goodness import (
     ClassGroups,
     LearnedProjection,
@@ -26,17 +30,17 @@ from forwardforward.goodness import (
 )
 from forwardforward.heads import LinearHead
 from forwardforward.losses import CrossEntropy, SuperclassCrossEntropy, SupervisedContrastive, TwoThreshold
-from forwardforward.lr_schedules import Cosine
+from forwardforward.lr_schedules import Cosine, Ramp
 from forwardforward.negatives import SelfContrast
-from forwardforward.normalization import BatchNorm
+from forwardforward.normalization import BatchNorm, GroupNorm
 from forwardforward.objectives import BatchObjective, ClassObjective, Embedding, Objective
 from forwardforward.pooling import SpatialPool
-from forwardforward.recipes.architectures import Convolutions
+from forwardforward.recipes.architectures import Convolutions, DeeperForward
 from forwardforward.recipes.per_class import DEEPERFORWARD, MONO_CONV, POOL_FIRST
 from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import Overlapping
 
-__all__ = ["RECIPES", "ContrastiveObjective"]
+__all__ = ["RECIPES", "ContrastiveObjective", "FallingTemperature"]
 
 
 @checked
@@ -49,9 +53,14 @@ class ContrastiveObjective:
         superclasses: For each of the first layers, the superclass of every class; later layers distinguish the
             classes themselves.
         temperature: Temperature of the contrastive loss.
+        schedule: Factor on the temperature, ``progress -> factor``; default: constant.
         weight: Factor on the contrastive loss.
         dimensions: Size of the embeddings.
-        pool: Side of the pooled maps from which the embeddings are computed.
+        pool: Side of the pooled maps from which the embeddings are computed, one for all layers or one per layer; later
+            layers take the last.
+        normalized: Whether the embeddings are computed from maps that are normalized group by group, by a linear map
+            without bias followed by batch normalization, as in HCL-FF's program; default: from the maps that the
+            goodness reads, batch-normalized before the linear map.
 
     Source: HCL-FF (CVPR 2026), arXiv 2605.24797.
 
@@ -65,9 +74,11 @@ class ContrastiveObjective:
     goodness: Callable[[int], PerClassGoodness]
     superclasses: tuple[tuple[NonNegativeInt, ...], ...] = ()
     temperature: PositiveFloat = 0.2
+    schedule: Callable[[float], float] | None = None
     weight: NonNegativeFloat = 1.0
     dimensions: PositiveInt = 128
-    pool: PositiveInt = 1
+    pool: PositiveInt | tuple[PositiveInt, ...] = 1
+    normalized: bool = False
 
     @checked
     def __call__(self, num_classes: NumClasses, layer: NonNegativeInt) -> Objective:
@@ -86,32 +97,125 @@ class ContrastiveObjective:
                 f"superclasses must contain one per class, {num_classes}, got {len(superclasses)} for layer {layer}"
             )
         loss = CrossEntropy() if superclasses is None else SuperclassCrossEntropy(superclasses)
-        embedding = Embedding(self.dimensions, SpatialPool(self.pool))
-        contrast = BatchObjective(SupervisedContrastive(self.temperature), embedding, self.weight)
+        sides = (self.pool,) if isinstance(self.pool, int) else self.pool
+        pool: nn.Module = SpatialPool(sides[min(layer, len(sides) - 1)])
+        if self.normalized:
+            pool = nn.Sequential(GroupNorm(num_classes), pool)
+        embedding = Embedding(self.dimensions, pool, normalize="output" if self.normalized else "input")
+        contrast = BatchObjective(SupervisedContrastive(self.temperature, self.schedule), embedding, self.weight)
         return ClassObjective(self.goodness(num_classes), loss) + contrast
 
 
-OBJECTIVE = ContrastiveObjective(partial(ClassGroups, goodness=MeanActivation()))
-#: Ward's clusters of the rows of a linear classifier on the pixels of CIFAR-10: two, then five. HCL-FF's program takes
-#: those of the linear classifier on top of a previously trained network.
-CIFAR10_CLUSTERS = ((0, 0, 1, 1, 1, 1, 1, 1, 0, 0), (1, 0, 3, 2, 3, 2, 2, 4, 1, 0))
+@checked
+@dataclass(frozen=True)
+class FallingTemperature:
+    r"""A factor that falls linearly from ``first`` to 1, and then along half a cosine from 1 to ``last``.
+
+    Args:
+        first: Factor at the start.
+        last: Factor at the end.
+        warmup: Share of the training until the factor is 1.
+
+    Example:
+        >>> [FallingTemperature()(progress) for progress in (0.0, 0.05, 1.0)]
+        [4.0, 1.0, 0.5]
+    """
+
+    first: PositiveFloat = 4.0
+    last: PositiveFloat = 0.5
+    warmup: Probability = 0.05
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1."""
+        if progress < self.warmup:
+            return self.first + (1 - self.first) * progress / self.warmup
+        phase = (progress - self.warmup) / (1 - self.warmup)
+        return self.last + (1 - self.last) * (1 + math.cos(math.pi * phase)) / 2
+
+
+#: Temperature 0.8 to 0.2 in the first 50 of 1000 epochs, then to 0.1. The pool has side 4 up to 100 channels, then 2
+#: up to 400.
+OBJECTIVE = ContrastiveObjective(
+    partial(ClassGroups, goodness=MeanActivation()),
+    schedule=FallingTemperature(),
+    pool=(4,) * 5 + (2,) * 8 + (1,),
+    normalized=True,
+)
+NARROW_OBJECTIVE = replace(OBJECTIVE, pool=(4,) * 9 + (2,))
+
+#: Superclasses by level of the trees in the authors' program, with the number of layers of each level. Deeper layers
+#: learn the classes.
+CIFAR10_LEVELS = (
+    (5, (1, 0, 1, 0, 1, 1, 1, 0, 1, 1)),
+    (4, (3, 1, 2, 0, 3, 2, 3, 1, 2, 3)),
+    (4, (4, 0, 3, 6, 5, 2, 5, 1, 3, 4)),
+)
+MNIST_LEVELS = (
+    (3, (0, 1, 1, 1, 1, 1, 1, 1, 1, 1)),
+    (3, (2, 1, 1, 1, 0, 1, 1, 0, 1, 0)),
+    (3, (4, 3, 2, 3, 1, 3, 2, 0, 3, 1)),
+    (3, (6, 4, 2, 5, 0, 5, 3, 7, 5, 1)),
+    (3, (4, 5, 6, 0, 7, 1, 8, 2, 1, 3)),
+)
+FASHION_LEVELS = (
+    (4, (1, 1, 1, 1, 1, 0, 1, 0, 0, 0)),
+    (3, (3, 2, 3, 2, 3, 0, 3, 0, 1, 1)),
+    (4, (6, 4, 7, 5, 7, 0, 7, 1, 2, 3)),
+    (3, (2, 3, 1, 4, 0, 5, 1, 6, 7, 8)),
+)
+
+
+def _by_layer(levels: tuple[tuple[int, tuple[int, ...]], ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the superclasses of each layer."""
+    return tuple(superclasses for count, superclasses in levels for _ in range(count))
+
 
 HCL_FF = derive(
     DEEPERFORWARD,
     name="hcl-ff",
     summary="deeperforward with superclasses in early layers, a contrastive loss in every layer, and augmentation",
-    source="HCL-FF (CVPR 2026), arXiv 2605.24797; its learning rate, temperature and crops differ by source",
+    source="HCL-FF (CVPR 2026), arXiv 2605.24797, as its program",
+    architecture=DeeperForward(keeps_last_size=True, by_class=True),
     goodness=None,
     loss=None,
     objective=OBJECTIVE,
-    augment=Compose(RandomCrop(4, fill="mean"), RandomFlip()),
+    head=partial(LinearHead, layers=slice(-1, None), pool=SpatialPool()),
+    classifier=WithHead(BestInterval()),
+    lr=0.04,
+    optimizer_options={"weight_decay": 1e-4},
+    lr_schedule=Cosine(floor=0.005),
+    augment=Kornia(
+        {
+            "RandomResizedCrop": {"size": (32, 32), "scale": (0.4, 1.0)},
+            "RandomHorizontalFlip": {},
+            "ColorJitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1, "p": 0.8},
+            "RandomGrayscale": {"p": 0.2},
+        }
+    ),
     epochs=1000,
     data_settings={
-        # The network's first stage has five layers, the others four.
-        "cifar10": {"objective": replace(OBJECTIVE, superclasses=CIFAR10_CLUSTERS[:1] * 5 + CIFAR10_CLUSTERS[1:] * 4)},
+        "cifar10": {"objective": replace(OBJECTIVE, superclasses=_by_layer(CIFAR10_LEVELS))},
+        "cifar100": {"batch_size": 512},
         "digits": {"widths": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},
-        "mnist": {"augment": RandomCrop(2), "epochs": 150},
-        "fashion-mnist": {"augment": Compose(RandomCrop(2), RandomFlip())},
+        "mnist": {
+            "widths": (40, 80, 160, 320),
+            "objective": replace(NARROW_OBJECTIVE, superclasses=_by_layer(MNIST_LEVELS)),
+            "augment": Kornia({"RandomAffine": {"degrees": 10.0, "translate": (0.1, 0.1), "scale": (0.9, 1.1)}}),
+            "lr_schedule": Ramp(1.0, 1.5),
+            "epochs": 50,
+        },
+        "fashion-mnist": {
+            "widths": (40, 80, 160, 320),
+            "objective": replace(NARROW_OBJECTIVE, superclasses=_by_layer(FASHION_LEVELS)),
+            "augment": Kornia(
+                {
+                    "RandomAffine": {"degrees": 10.0, "translate": (0.1, 0.1), "scale": (0.9, 1.1)},
+                    "RandomHorizontalFlip": {"p": 0.2},
+                }
+            ),
+            "lr_schedule": Cosine(floor=0.2),
+            "epochs": 150,
+        },
         "svhn": {"augment": RandomCrop(4, fill="mean")},
     },
 )

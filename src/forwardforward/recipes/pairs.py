@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from forwardforward.goodness import MeanOfSquares, SumOfSquares
+from forwardforward.goodness import EntmaxEnergy, MeanOfSquares, SumOfSquares, WithoutLabel
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import Concatenation, Overlay
 from forwardforward.losses import SwishSymBa, SymBa, Threshold
@@ -12,6 +14,7 @@ from forwardforward.lr_schedules import Cooldown
 from forwardforward.negatives import HardLabel, HybridMask, RandomLabel
 from forwardforward.normalization import PeerNormalization, RMSNorm
 from forwardforward.optimizers import SmoothedSGD
+from forwardforward.recipes.architectures import LabelInEveryLayer
 from forwardforward.recipes.recipe import Recipe, derive
 
 __all__ = ["RECIPES"]
@@ -87,4 +90,15 @@ BEST_MLP = derive(
     overrides={"head": {"lr": 1e-3}},
 )
 
-RECIPES = (HINTON, HINTON_2000, UNSUPERVISED, SYMBA, BEST_MLP)
+SELECTIVE = derive(
+    BEST_MLP,
+    name="selective",
+    summary="best-mlp with the label in every layer, and a goodness of the largest activations",
+    source="goodness and labels of Akkuş et al. (2026), arXiv 2604.13081; loss, negatives and optimizer of best-mlp",
+    architecture=LabelInEveryLayer(),
+    widths=(2000, 2000, 2000, 2000),
+    goodness=partial(WithoutLabel, goodness=EntmaxEnergy()),
+    label_encoder=Concatenation,
+)
+
+RECIPES = (HINTON, HINTON_2000, UNSUPERVISED, SYMBA, BEST_MLP, SELECTIVE)

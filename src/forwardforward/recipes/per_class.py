@@ -9,11 +9,12 @@ import torch
 from forwardforward.classifiers import BestInterval, SumOverLayers
 from forwardforward.data import Compose, RandomCrop, RandomFlip
 from forwardforward.goodness import ClassGroups, LearnedProjection, MeanActivation, Prototypes, RandomProjection
+from forwardforward.layers import TRANSFORM_FIRST
 from forwardforward.losses import CrossEntropy
 from forwardforward.lr_schedules import Cooldown, Cosine
 from forwardforward.normalization import BatchNorm, RMSNorm
 from forwardforward.pooling import SpatialPool
-from forwardforward.recipes.architectures import Convolutions, DeeperForward
+from forwardforward.recipes.architectures import Convolutions, DeeperForward, Dense
 from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import Staggered
 
@@ -36,6 +37,20 @@ MONO = Recipe(
     lr_schedule=Cooldown(0.5),
     epochs=10,
     data_settings={"digits": {"widths": (300, 300, 300), "epochs": 20, "batch_size": 50}},
+)
+
+MONO_DROPOUT = derive(
+    MONO,
+    name="mono-dropout",
+    summary="mono with 3 layers of 2000, dropout and batch normalization",
+    source="the objective of Mono-Forward (arXiv 2501.09238), dropout (Srivastava et al. 2014)",
+    architecture=Dense(order=TRANSFORM_FIRST, input_dropout=0.2, dropout=0.5),
+    widths=(2000, 2000, 2000),
+    normalization=BatchNorm(affine=True),
+    optimizer_options={"fused": True},
+    lr_schedule=Cosine(),
+    epochs=60,
+    data_settings={"digits": {"widths": (300, 300, 300), "batch_size": 50}},
 )
 
 MONO_CONV = Recipe(
@@ -130,4 +145,4 @@ DEEPERFORWARD = Recipe(
     data_settings={"digits": {"widths": (20, 40), "epochs": 20, "batch_size": 50}},
 )
 
-RECIPES = (MONO, MONO_CONV, CLASS_GROUPS, ASGE, HFF, CWCOMP_RECIPE, DEEPERFORWARD)
+RECIPES = (MONO, MONO_DROPOUT, MONO_CONV, CLASS_GROUPS, ASGE, HFF, CWCOMP_RECIPE, DEEPERFORWARD)

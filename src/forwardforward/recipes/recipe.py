@@ -40,6 +40,7 @@ from forwardforward.targets import ClassProbabilities, RealValues, TargetKind
 from forwardforward.training import History, WeightAverage, fit
 from forwardforward.training.settings import described
 from forwardforward.update_schedules import Joint, Schedule
+from forwardforward.views import Views
 
 __all__ = ["Recipe", "derive"]
 
@@ -92,6 +93,8 @@ class Recipe:
         schedule: Update schedule, see :mod:`forwardforward.update_schedules`.
         representation: Representation of texts as inputs, see :mod:`forwardforward.data.text`.
         standardize: Whether the model standardizes each channel of its inputs.
+        preprocessing: Conversion of raw inputs in place of that of ``standardize``; each model copies it.
+        views: Views of an image whose scores are averaged in classification, see :mod:`forwardforward.views`.
         augment: Random changes of each training batch, see :mod:`forwardforward.data`.
         epochs: Passes over the training data.
         batch_size: Samples per step.
@@ -142,6 +145,8 @@ class Recipe:
     schedule: Schedule = field(default_factory=Joint)
     representation: Representation | None = None
     standardize: bool = False
+    preprocessing: Preprocessing | None = None
+    views: Views | None = None
     augment: Callable[[torch.Tensor, torch.Generator | None], torch.Tensor] | None = None
     epochs: PositiveInt = 60
     batch_size: PositiveInt = 100
@@ -161,6 +166,9 @@ class Recipe:
             raise ValueError(
                 f"optimizer_options must leave {', '.join(reserved)} to the recipe's fields of these names"
             )
+        if self.standardize and self.preprocessing is not None:
+            got = self._arguments(["preprocessing"])
+            raise ValueError(f"standardize must be left out beside preprocessing, got {got}")
         if self.baseline is not None:
             unused = [name for name in UNUSED_BY_BASELINES if self._is_set(name)]
             if unused:
@@ -205,7 +213,7 @@ class Recipe:
         shape, num_classes = tuple(input_shape), self._outputs(num_classes)
         encoder = self._label_encoder(shape, num_classes)
         layers = self._layers(shape, num_classes, encoder)
-        preprocessing = Preprocessing(standardize=self.standardize)
+        preprocessing = self._preprocessing()
         if self.baseline is not None:
             return self.baseline(
                 *layers,
@@ -213,6 +221,7 @@ class Recipe:
                 input_shape=shape,
                 preprocessing=preprocessing,
                 normalization=self.normalization,
+                views=self.views,
             )
         goodness, head = self.goodness, None
         if goodness is not None and not isinstance(goodness, nn.Module):
@@ -233,6 +242,7 @@ class Recipe:
             classifier=copy.deepcopy(self.classifier),
             num_classes=num_classes,
             preprocessing=preprocessing,
+            views=self.views,
             input_shape=shape,
         )
 
@@ -362,6 +372,9 @@ class Recipe:
             object.__setattr__(recipe, name, value)  # the class is frozen
         return recipe
 
+    def _preprocessing(self) -> Preprocessing:
+        return Preprocessing(standardize=self.standardize) if self.preprocessing is None else self.preprocessing
+
     def _label_encoder(self, input_shape: tuple[int, ...], num_classes: int) -> LabelEncoder | None:
         if self.label_encoder is None:
             return None
@@ -378,6 +391,7 @@ class Recipe:
         return encoder
 
     def _layers(self, input_shape: tuple[int, ...], num_classes: int, encoder: LabelEncoder | None) -> list[FFLayer]:
+        input_shape = self._preprocessing().output_shape(input_shape)
         if encoder is not None:  # the first layer receives images with their labels
             check_memory("input_shape", 1, *input_shape)
             input_shape = tuple(encoder.neutral(torch.zeros(1, *input_shape)).shape[1:])

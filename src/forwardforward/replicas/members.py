@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from forwardforward.classifiers import WithHead
 from forwardforward.layers.embedding import IndexLayer
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.sequential import FFSequential
@@ -40,6 +41,10 @@ def check_members(members: Sequence[FFSequential]) -> None:
                 "members must know the shape of their input: pass input_shape= to FFSequential, or call "
                 "model.setup(shape)"
             )
+        if member.views is not None:
+            raise ValueError(f"members must not average over views, got views={member.views!r} of member {index}")
+        if isinstance(member.classifier, WithHead):
+            raise ValueError(f"members must classify by goodness or head, got both in member {index}: WithHead")
     for place, module in members[0].named_modules():
         if isinstance(module, nn.RNNBase):
             raise ValueError(

@@ -230,7 +230,7 @@ class Replicas(Network):
 
     def _try(self) -> None:
         """Run one batched step on zeros without an update, so that what cannot be batched is refused here."""
-        shape = self.input_shape
+        shape = None if self.input_shape is None else self.preprocessing.output_shape(self.input_shape)
         if shape is None and self._template.label_encoder is None:
             shape = self._template[0].input_shape
         if shape is None:
@@ -560,11 +560,12 @@ class Replicas(Network):
             return self.head_logits(images)
         return self.classify(self.layer_goodness(images))
 
-    def classify(self, goodness: Tensor) -> Tensor:
+    def classify(self, goodness: Tensor, logits: Tensor | None = None) -> Tensor:
         """Return the classifiers' scores ``(members, batch, classes)`` of goodness.
 
         Args:
             goodness: As :meth:`layer_goodness` returns it.
+            logits: No effect: no member's classifier reads the head's logits.
         """
         return torch.stack([member.classify(g) for member, g in zip(self.members, goodness, strict=True)])
 

@@ -23,7 +23,9 @@ from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
 from forwardforward.diagnostics import Finding
 from forwardforward.network import Network
+from forwardforward.objectives import BatchObjective
 from forwardforward.recipes import Recipe, get, set_fields
+from forwardforward.recipes.facts import Facts
 from forwardforward.runs.config import RunConfig, differences
 from forwardforward.runs.log import RunLog
 from forwardforward.runs.records import read_failure, read_held_out, read_history, read_text
@@ -653,6 +655,8 @@ class Run:
             "validation_error": None if last is None else last["error"],
             "seconds": history.seconds,
             "parameters": sum(p.numel() for p in model.parameters()),
+            "training_parameters": _training_parameters(model),
+            **Facts.of(self.recipe).to_dict(),
             "precision": self.config.precision,
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
@@ -732,6 +736,12 @@ class Run:
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         with replacing(self.folder / name) as file:
             file.write(json.dumps(content, indent=2) + "\n")
+
+
+def _training_parameters(model: Network) -> int:
+    """Return the number of parameters that serve training alone: those of losses over embeddings."""
+    parts = [part for part in model.modules() if isinstance(part, BatchObjective)]
+    return sum(p.numel() for p in {p for part in parts for p in part.parameters()})
 
 
 @contextlib.contextmanager

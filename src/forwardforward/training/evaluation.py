@@ -280,7 +280,7 @@ class _Counts:
             self.layers = wrong if self.layers is None else self.layers + wrong
             largest = goodness.amax((0, 2))
             self.largest = largest if self.largest is None else self.largest.maximum(largest)
-            scores = self.model.classify(goodness) if scores is None else scores
+            scores = self.model.classify(goodness, logits) if scores is None else scores
         assert scores is not None
         self.outputs = scores.shape[-1]
         self.wrong = self.wrong + self._mistakes(scores, labels).sum()

@@ -17,8 +17,22 @@ An architecture can be used without a recipe:
 
 from __future__ import annotations
 
-from forwardforward.recipes.architectures.convolutional import Convolutions, DeeperForward, InvertedBottlenecks
-from forwardforward.recipes.architectures.dense import Dense
+from forwardforward.recipes.architectures.convolutional import (
+    Convolutions,
+    DeeperForward,
+    InvertedBottlenecks,
+    LocalVGG,
+)
+from forwardforward.recipes.architectures.dense import Dense, LabelInEveryLayer
 from forwardforward.recipes.architectures.text import BagOfWords, WordConvolutions
 
-__all__ = ["BagOfWords", "Convolutions", "DeeperForward", "Dense", "InvertedBottlenecks", "WordConvolutions"]
+__all__ = [
+    "BagOfWords",
+    "Convolutions",
+    "DeeperForward",
+    "Dense",
+    "InvertedBottlenecks",
+    "LabelInEveryLayer",
+    "LocalVGG",
+    "WordConvolutions",
+]

@@ -1,0 +1,62 @@
+"""The gradient of a convolution's weights as one product, against torch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from forwardforward._utils.convolution import Conv2d
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("side", "kernel"), [(7, 3), (3, 3), (3, (5, 1)), (12, 3)])
+def test_gradients_agree_with_torch(
+    dtype: torch.dtype, channels_last: bool, bias: bool, side: int, kernel: int | tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    ours = Conv2d(
+        6, 5, kernel, padding="same" if side == 12 else (kernel // 2 if isinstance(kernel, int) else (2, 0)), bias=bias
+    )
+    theirs = nn.Conv2d(6, 5, kernel, padding=ours.padding, bias=bias)
+    theirs.load_state_dict(ours.state_dict())
+    maps = torch.randn(4, 6, side, side)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    inputs = [maps.clone().contiguous(memory_format=layout).requires_grad_() for _ in range(2)]
+    direction = torch.randn(4, 5, side, side)
+    for module, x in zip((ours, theirs), inputs, strict=True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            output = module(x)
+        assert output.dtype == dtype
+        output.backward(direction.to(dtype))
+    tolerance = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.15, "rtol": 0.02}
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, **tolerance)
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, **tolerance)
+
+
+def test_the_product_is_used_for_small_maps_in_bfloat16_only() -> None:
+    module = Conv2d(3, 4, 3, padding=1, bias=False)
+    for side, uses_product in ((8, True), (9, False)):
+        output = module(torch.rand(2, 3, side, side))
+        assert ("_Convolution" in type(output.grad_fn).__name__) is uses_product
+    for other in (Conv2d(3, 4, 3, bias=False), Conv2d(3, 3, 3, padding=1, groups=3), Conv2d(3, 4, 2, padding=1)):
+        assert "_Convolution" not in type(other(torch.rand(2, 3, 8, 8)).grad_fn).__name__
+
+
+def test_gradients_by_transforms_and_of_several_members() -> None:
+    module = Conv2d(3, 4, 3, padding=1, bias=False)
+    x = torch.rand(2, 5, 3, 4, 4)
+
+    def loss(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = torch.func.functional_call(module, {"weight": weight}, (x,))
+        return output.square().sum()
+
+    weights = torch.stack([module.weight.detach(), 2 * module.weight.detach()])
+    gradients = torch.func.vmap(torch.func.grad(loss))(weights, x)
+    for member in range(2):
+        weight = weights[member].clone().requires_grad_()
+        nn.functional.conv2d(x[member], weight, padding=1).square().sum().backward()
+        torch.testing.assert_close(gradients[member], weight.grad)
