@@ -18,7 +18,7 @@ from forwardforward._utils.annotations import describe
 #: Modules of this library whose public classes may be part of a model.
 MODULES = (
     *("baselines", "classifiers", "goodness", "heads", "label_encoders", "layers", "losses", "lr_schedules"),
-    *("negatives", "normalization", "objectives", "pooling", "preprocessing", "sequential"),
+    *("negatives", "normalization", "objectives", "pooling", "preprocessing", "sequential", "targets", "views"),
 )
 
 #: Modules of ``torch.nn`` whose constructor's arguments are attributes of the same names, apart from those in
