@@ -15,7 +15,8 @@ from benchmarks.doctor import __main__ as benchmark
 from benchmarks.doctor import spoilings
 from forwardforward.diagnostics import Finding, diagnose
 from forwardforward.diagnostics.diagnosis import EXPLAINED
-from forwardforward.diagnostics.rules import CAUSES, RULES
+from forwardforward.diagnostics.findings import CAUSES
+from forwardforward.diagnostics.rules import RULES
 from forwardforward.training import Callback, FitState, History, TrainingDiverged
 
 EPOCHS = 10

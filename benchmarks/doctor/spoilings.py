@@ -35,8 +35,8 @@ class Spoiled:
     Args:
         name: Name of the run.
         recipe: Name of the recipe.
-        cause: The cause that the diagnosis should name first, one of ``CAUSES`` in ``diagnostics/rules.py``; None for a
-            healthy run, about which it should be silent.
+        cause: The cause that the diagnosis should name first, one of ``CAUSES`` in ``diagnostics/findings.py``; None
+            for a healthy run, about which it should be silent.
         changes: Fields of the recipe that differ.
         data: Changes the data set; default: unchanged.
         validation: Whether the run holds out the validation split.

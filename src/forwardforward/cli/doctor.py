@@ -9,7 +9,7 @@ import textwrap
 from typing import Any
 
 from forwardforward.cli.report import headline
-from forwardforward.diagnostics.rules import CAUSES
+from forwardforward.diagnostics.findings import CAUSES
 from forwardforward.runs import Run
 
 WIDTH = 110

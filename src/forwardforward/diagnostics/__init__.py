@@ -5,10 +5,10 @@ Plots need matplotlib and do not change its global state.
 
 from forwardforward.diagnostics.diagnosis import diagnose
 from forwardforward.diagnostics.distributions import goodness_distributions
+from forwardforward.diagnostics.findings import Finding
 from forwardforward.diagnostics.maps import grad_cam
 from forwardforward.diagnostics.panels import curves
 from forwardforward.diagnostics.probes import layer_errors, probe
-from forwardforward.diagnostics.rules import Finding
 
 __all__ = [
     "Finding",

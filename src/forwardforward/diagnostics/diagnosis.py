@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forwardforward._utils.arguments import NonNegativeInt, NumClasses, PositiveInt, checked
-from forwardforward.diagnostics.rules import RULES, Finding
+from forwardforward.diagnostics.findings import Finding
+from forwardforward.diagnostics.rules import RULES
 from forwardforward.diagnostics.symptoms import Symptoms
 from forwardforward.training import Evaluation, History
 

@@ -7,26 +7,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from forwardforward._utils.arguments import checked
+from forwardforward.diagnostics.findings import Finding, epochs_of, listed, percent
 from forwardforward.diagnostics.symptoms import LayerSymptoms, Symptoms, is_finite, relative_improvements
 
-__all__ = ["CAUSES", "RULES", "Finding"]
-
-#: The causes that a diagnosis can name, those that explain others first.
-CAUSES = (
-    "divergence",
-    "imbalanced classes",
-    "threshold",
-    "learning rate too high",
-    "dead units",
-    "label leak",
-    "learning rate too low",
-    "stalled layer",
-    "too few epochs",
-    "unrelated labels",
-)
+__all__ = ["RULES"]
 
 #: A class of a larger share of the samples makes the error look small.
 LARGEST_SHARE = 0.8
@@ -46,42 +31,11 @@ LEAK = 30.0
 STILL_IMPROVING = 0.08
 
 
-@checked
-@dataclass(frozen=True)
-class Finding:
-    """A probable cause of a bad result.
-
-    Args:
-        cause: One of the causes that :doc:`/diagnosing` describes.
-        layers: Indices of the layers concerned; empty for the whole network.
-        text: What in the history speaks for it, with the numbers.
-        remedy: What to change.
-
-    Example:
-        >>> print(Finding("dead units", (1,), "all units of layer 1 are constant.", "lower the learning rate."))
-        dead units, layer 1: all units of layer 1 are constant. To do: lower the learning rate.
-    """
-
-    cause: str
-    layers: tuple[int, ...]
-    text: str
-    remedy: str
-
-    @property
-    def title(self) -> str:
-        """The cause and its layers."""
-        return self.cause + (f", layer{'s' * (len(self.layers) > 1)} {_listed(self.layers)}" if self.layers else "")
-
-    def __str__(self) -> str:
-        """Return the finding in one line."""
-        return f"{self.title}: {self.text} To do: {self.remedy}"
-
-
 def divergence(run: Symptoms) -> Finding | None:
     """A loss or weight is no longer finite, or a weight has grown beyond all bounds."""
     remedy = "lower the learning rate (--set lr=...), or normalize the layers' inputs (--set normalization=RMSNorm)."
     if run.failure is not None:
-        return Finding("divergence", (), f"the training ended with an error after {_epochs(run.epochs)}: "
+        return Finding("divergence", (), f"the training ended with an error after {epochs_of(run.epochs)}: "
                        f"{run.failure.split(';')[0]}.", remedy)  # fmt: skip
     layers = [layer for layer in run.layers if not is_finite(layer)]
     if not layers:
@@ -104,7 +58,7 @@ def imbalanced_classes(run: Symptoms) -> Finding | None:
         )
         return Finding("imbalanced classes", (), text, remedy)
     if missing:
-        text = f"{len(missing)} of {len(counts)} classes have no training sample: {_listed(missing)}."
+        text = f"{len(missing)} of {len(counts)} classes have no training sample: {listed(missing)}."
         return Finding("imbalanced classes", (), text, remedy)
     return None
 
@@ -150,7 +104,7 @@ def learning_rate_too_high(run: Symptoms) -> Finding | None:
     epoch = worst.change.index(max(worst.change))
     dead = f" {100 * worst.dead[-1]:.0f} % of its units are dead since." if worst.dead and worst.dead[-1] > 0.5 else ""
     text = (
-        f"the weights of layer {worst.index} changed by {_percent(worst.change[epoch])} in epoch {epoch + 1} at the "
+        f"the weights of layer {worst.index} changed by {percent(worst.change[epoch])} in epoch {epoch + 1} at the "
         f"learning rate {_at(worst.rate, epoch)}, which leaves nothing of what they were (10 % is usual in the first "
         f"epoch); its accuracy ends at {100 * worst.accuracy[-1]:.0f} %, chance is {100 * worst.chance:.0f} %.{dead}"
     )
@@ -224,7 +178,7 @@ def learning_rate_too_low(run: Symptoms) -> Finding | None:
         return None
     first = layers[0]
     text = (
-        f"the weights of layer {first.index} changed by {_percent(sum(first.change))} in {_epochs(run.epochs)} at the "
+        f"the weights of layer {first.index} changed by {percent(sum(first.change))} in {epochs_of(run.epochs)} at the "
         f"learning rate {_at(first.rate, 0)} (10 % is usual in the first epoch alone), and its loss went from "
         f"{first.loss[0]:.4g} to {first.loss[-1]:.4g}."
     )
@@ -245,7 +199,7 @@ def stalled_layer(run: Symptoms) -> Finding | None:
         if not behind and not worse:
             continue
         layers.append(layer)
-        moved = f", its weights changed by {_percent(sum(layer.change))} in all" if layer.change else ""
+        moved = f", its weights changed by {percent(sum(layer.change))} in all" if layer.change else ""
         rate = f" at the learning rate {_at(layer.rate, 0)}" if layer.rate else ""
         top = layer.accuracy.index(max(layer.accuracy)) + 1
         peak = f" after {100 * max(layer.accuracy):.0f} % in epoch {top}" if worse else ""
@@ -270,7 +224,7 @@ def too_few_epochs(run: Symptoms) -> Finding | None:
         return None
     if run.epochs <= 2:
         error = "" if run.error is None else f" with an error of {run.error:.1f} %"
-        text = f"the training ended after {_epochs(run.epochs)}{error}, too early to tell what it would become."
+        text = f"the training ended after {epochs_of(run.epochs)}{error}, too early to tell what it would become."
     else:
         errors = run.errors or [statistics.mean(1 - skill for skill in epoch) for epoch in _by_epoch(run.layers)]
         last = relative_improvements(errors)[-max(1, len(errors) // 5) :]
@@ -281,7 +235,7 @@ def too_few_epochs(run: Symptoms) -> Finding | None:
         values = (errors[-1 - len(last)], errors[-1])
         text = (
             f"the error still fell by {100 * still:.0f} % per epoch at the end, from {values[0]:.3g} to "
-            f"{values[1]:.3g} {unit}, when the training ended after {_epochs(run.epochs)}."
+            f"{values[1]:.3g} {unit}, when the training ended after {epochs_of(run.epochs)}."
         )
     return Finding("too few epochs", (), text, "train longer: train --resume RUN --epochs N.")
 
@@ -294,7 +248,7 @@ def unrelated_labels(run: Symptoms) -> Finding | None:
     if any(layer.change and sum(layer.change) < SMALL_CHANGE for layer in run.layers):
         return None
     best = max(run.layers, key=lambda layer: layer.skill)
-    change = f"the weights changed by {_percent(sum(best.change))} in all, " if best.change else ""
+    change = f"the weights changed by {percent(sum(best.change))} in all, " if best.change else ""
     flat = ""
     if len(run.errors) > 2:
         flat = f", {min(run.errors):.1f} % at best,"
@@ -307,7 +261,7 @@ def unrelated_labels(run: Symptoms) -> Finding | None:
     return Finding("unrelated labels", (), text, remedy)
 
 
-#: In the order of :data:`CAUSES`.
+#: In the order of the causes.
 RULES: tuple[Callable[[Symptoms], Finding | None], ...] = (
     divergence,
     imbalanced_classes,
@@ -336,21 +290,8 @@ def _indices(layers: Sequence[LayerSymptoms]) -> tuple[int, ...]:
     return tuple(layer.index for layer in layers if layer.index >= 0)
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
-
-
 def _shares(layers: Sequence[LayerSymptoms]) -> str:
     return ", ".join(f"{100 * layer.dead[-1]:.0f} % of layer {layer.index}" for layer in layers)
-
-
-def _percent(share: float) -> str:
-    """Return a share in percent with two significant digits."""
-    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:,.0f} %"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def _at(values: Sequence[float], index: int) -> str:
