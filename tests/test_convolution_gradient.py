@@ -39,16 +39,18 @@ def test_gradients_agree_with_torch(
 
 def test_the_product_is_used_for_small_maps_in_bfloat16_only() -> None:
     module = Conv2d(3, 4, 3, padding=1, bias=False)
-    for side, uses_product in ((8, True), (9, False)):
-        output = module(torch.rand(2, 3, side, side))
-        assert ("_Convolution" in type(output.grad_fn).__name__) is uses_product
-    for other in (Conv2d(3, 4, 3, bias=False), Conv2d(3, 3, 3, padding=1, groups=3), Conv2d(3, 4, 2, padding=1)):
-        assert "_Convolution" not in type(other(torch.rand(2, 3, 8, 8)).grad_fn).__name__
+    assert "_Convolution" not in type(module(torch.rand(2, 3, 8, 8)).grad_fn).__name__
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for side, uses_product in ((8, True), (9, False)):
+            output = module(torch.rand(2, 3, side, side))
+            assert ("_Convolution" in type(output.grad_fn).__name__) is uses_product
+        for other in (Conv2d(3, 4, 3, bias=False), Conv2d(3, 3, 3, padding=1, groups=3), Conv2d(3, 4, 2, padding=1)):
+            assert "_Convolution" not in type(other(torch.rand(2, 3, 8, 8)).grad_fn).__name__
 
 
 def test_gradients_by_transforms_and_of_several_members() -> None:
-    module = Conv2d(3, 4, 3, padding=1, bias=False)
-    x = torch.rand(2, 5, 3, 4, 4)
+    module = Conv2d(3, 4, 3, padding=1, bias=False).bfloat16()
+    x = torch.rand(2, 5, 3, 4, 4).bfloat16()
 
     def loss(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         output: torch.Tensor = torch.func.functional_call(module, {"weight": weight}, (x,))
@@ -59,4 +61,4 @@ def test_gradients_by_transforms_and_of_several_members() -> None:
     for member in range(2):
         weight = weights[member].clone().requires_grad_()
         nn.functional.conv2d(x[member], weight, padding=1).square().sum().backward()
-        torch.testing.assert_close(gradients[member], weight.grad)
+        torch.testing.assert_close(gradients[member], weight.grad, atol=0.05, rtol=0.02)

@@ -215,9 +215,9 @@ class WithHead(nn.Module):
         if isinstance(self.classifier, BestInterval):
             self.classifier.choose(goodness, labels)
 
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments that are not modules."""
-        return f"{self.classifier}" if isinstance(self.classifier, SumOverLayers) else ""
+    def __repr__(self) -> str:
+        """Return the constructor call."""
+        return f"WithHead({self.classifier!r})"
 
 
 @checked

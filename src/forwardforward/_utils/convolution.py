@@ -34,6 +34,9 @@ class Conv2d(nn.Conv2d):
         """Return whether the gradient for this input is computed by the product."""
         if x.device.type != "cpu" or torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return False
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        if dtype != torch.bfloat16:
+            return False
         height, width = self.kernel_size
         same = self.stride == (1, 1) and self.dilation == (1, 1) and self.padding == (height // 2, width // 2)
         plain = self.groups == 1 and self.padding_mode == "zeros" and height % 2 == 1 and width % 2 == 1
@@ -52,22 +55,21 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.input_dtype = inputs[0].dtype
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (grad,), (x, weight) = grads, ctx.saved_tensors
         padding = [weight.shape[2] // 2, weight.shape[3] // 2]
-        by_patches = grad.dtype == torch.bfloat16 and ctx.needs_input_grad[1]
-        needed = [ctx.needs_input_grad[0], ctx.needs_input_grad[1] and not by_patches, False]
+        x, kernels = x.to(grad.dtype), weight.to(grad.dtype)
         of_input = of_weight = None
-        if any(needed):
-            of_input, of_weight, _ = torch.ops.aten.convolution_backward(
-                grad, x.to(grad.dtype), weight.to(grad.dtype), None, [1, 1], padding, [1, 1], False, [0, 0], 1, needed
-            )
-        if by_patches:
-            of_weight = _weight_gradient(x.to(grad.dtype), grad, weight.shape[2:])
-        of_input = None if of_input is None else of_input.to(x.dtype)
-        return of_input, None if of_weight is None else of_weight.to(weight.dtype)
+        if ctx.needs_input_grad[0]:
+            of_input = torch.ops.aten.convolution_backward(
+                grad, x, kernels, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, False, False]
+            )[0].to(ctx.input_dtype)
+        if ctx.needs_input_grad[1]:
+            of_weight = _weight_gradient(x, grad, weight.shape[2:]).to(weight.dtype)
+        return of_input, of_weight
 
 
 def _weight_gradient(x: Tensor, grad: Tensor, kernel_size: torch.Size) -> Tensor:
