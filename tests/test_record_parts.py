@@ -10,8 +10,8 @@ import forwardforward as ff
 from forwardforward.classifiers import SumOverLayers, WithHead
 from forwardforward.data import Kornia, RandomCrop
 from forwardforward.layers import SkipConnection
+from forwardforward.losses import FallingTemperature
 from forwardforward.lr_schedules import Cooldown
-from forwardforward.recipes import FallingTemperature
 from forwardforward.recipes.architectures import DeeperForward, Dense, LocalVGG
 
 

@@ -114,6 +114,7 @@ SPECIAL: dict[str, dict[str, str]] = {
     "Staggered.__call__": {"depth": "3"}, "Stack.updates": {"groups": "ff.step.check_groups([range(1)], 1)"},
     "Batch": {"inputs": "torch.rand(24, 6)"},
     "Lp": {"p": "2.0"}, "RandomFlip": {"p": "0.5"}, "Negated": {"goodness": "ff.goodness.SumOfSquares()"},
+    "WithoutLabel": {"goodness": "ff.goodness.SumOfSquares()"},
     "ClassObjective": {"goodness": "ff.goodness.ClassGroups(3)"},
     "PairObjective": {"goodness": "ff.goodness.SumOfSquares()", "loss": "ff.losses.SymBa()"},
     "BatchObjective": {"loss": "ff.losses.SupervisedContrastive()"},

@@ -12,7 +12,7 @@ To use a plain function as a loss, pass an explicit objective, such as
 """
 
 from forwardforward.losses.base import BatchLoss, ClassLoss, PairLoss
-from forwardforward.losses.contrastive import SupervisedContrastive
+from forwardforward.losses.contrastive import FallingTemperature, SupervisedContrastive
 from forwardforward.losses.multi_label import BinaryCrossEntropy
 from forwardforward.losses.pair import SwishSymBa, SymBa, Threshold, TwoThreshold
 from forwardforward.losses.per_class import CrossEntropy, SuperclassCrossEntropy
@@ -25,6 +25,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "ClassLoss",
     "CrossEntropy",
+    "FallingTemperature",
     "OrdinalCrossEntropy",
     "PairLoss",
     "Pyramidal",

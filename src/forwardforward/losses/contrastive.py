@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.arguments import PositiveFloat, checked
+from forwardforward._utils.arguments import PositiveFloat, Probability, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward._utils.plugins import calling
 from forwardforward.losses.base import BatchLoss
@@ -76,3 +78,30 @@ class SupervisedContrastive(BatchLoss):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"temperature={self.temperature}" + ("" if self.schedule is None else f", schedule={self.schedule}")
+
+
+@checked
+@dataclass(frozen=True)
+class FallingTemperature:
+    r"""A factor on the temperature that falls linearly from ``first`` to 1, and then along half a cosine from 1 to ``last``.
+
+    Args:
+        first: Factor at the start.
+        last: Factor at the end.
+        warmup: Share of the training until the factor is 1.
+
+    Example:
+        >>> [FallingTemperature()(progress) for progress in (0.0, 0.05, 1.0)]
+        [4.0, 1.0, 0.5]
+    """
+
+    first: PositiveFloat = 4.0
+    last: PositiveFloat = 0.5
+    warmup: Probability = 0.05
+
+    def __call__(self, progress: float) -> float:
+        """Return the factor at ``progress``, from 0 to 1."""
+        if progress < self.warmup:
+            return self.first + (1 - self.first) * progress / self.warmup
+        phase = (progress - self.warmup) / (1 - self.warmup)
+        return self.last + (1 - self.last) * (1 + math.cos(math.pi * phase)) / 2

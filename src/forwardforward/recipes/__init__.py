@@ -28,7 +28,7 @@ from forwardforward.recipes import (
     trifecta,
     whitened,
 )
-from forwardforward.recipes.contrastive import ContrastiveObjective, FallingTemperature
+from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.fields import plugin_names, set_fields
 from forwardforward.recipes.predsim import PredSim
 from forwardforward.recipes.recipe import Recipe
@@ -37,7 +37,6 @@ from forwardforward.recipes.whitened import PooledContrast
 __all__ = [
     "RECIPES",
     "ContrastiveObjective",
-    "FallingTemperature",
     "PooledContrast",
     "PredSim",
     "Recipe",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,6 @@ from forwardforward._utils.arguments import (
     NumClasses,
     PositiveFloat,
     PositiveInt,
-    Probability,
     checked,
 )
 from forwardforward.classifiers import BestInterval, WithHead
@@ -29,7 +27,13 @@ from forwardforward.goodness import (
     PerClassGoodness,
 )
 from forwardforward.heads import LinearHead
-from forwardforward.losses import CrossEntropy, SuperclassCrossEntropy, SupervisedContrastive, TwoThreshold
+from forwardforward.losses import (
+    CrossEntropy,
+    FallingTemperature,
+    SuperclassCrossEntropy,
+    SupervisedContrastive,
+    TwoThreshold,
+)
 from forwardforward.lr_schedules import Cosine, Ramp
 from forwardforward.negatives import SelfContrast
 from forwardforward.normalization import BatchNorm, GroupNorm
@@ -40,7 +44,7 @@ from forwardforward.recipes.per_class import DEEPERFORWARD, MONO_CONV, POOL_FIRS
 from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import Overlapping
 
-__all__ = ["RECIPES", "ContrastiveObjective", "FallingTemperature"]
+__all__ = ["RECIPES", "ContrastiveObjective"]
 
 
 @checked
@@ -104,33 +108,6 @@ class ContrastiveObjective:
         embedding = Embedding(self.dimensions, pool, normalize="output" if self.normalized else "input")
         contrast = BatchObjective(SupervisedContrastive(self.temperature, self.schedule), embedding, self.weight)
         return ClassObjective(self.goodness(num_classes), loss) + contrast
-
-
-@checked
-@dataclass(frozen=True)
-class FallingTemperature:
-    r"""A factor that falls linearly from ``first`` to 1, and then along half a cosine from 1 to ``last``.
-
-    Args:
-        first: Factor at the start.
-        last: Factor at the end.
-        warmup: Share of the training until the factor is 1.
-
-    Example:
-        >>> [FallingTemperature()(progress) for progress in (0.0, 0.05, 1.0)]
-        [4.0, 1.0, 0.5]
-    """
-
-    first: PositiveFloat = 4.0
-    last: PositiveFloat = 0.5
-    warmup: Probability = 0.05
-
-    def __call__(self, progress: float) -> float:
-        """Return the factor at ``progress``, from 0 to 1."""
-        if progress < self.warmup:
-            return self.first + (1 - self.first) * progress / self.warmup
-        phase = (progress - self.warmup) / (1 - self.warmup)
-        return self.last + (1 - self.last) * (1 + math.cos(math.pi * phase)) / 2
 
 
 #: Temperature 0.8 to 0.2 in the first 50 of 1000 epochs, then to 0.1. The pool has side 4 up to 100 channels, then 2
