@@ -83,7 +83,7 @@ class SupervisedContrastive(BatchLoss):
 @checked
 @dataclass(frozen=True)
 class FallingTemperature:
-    r"""A factor on the temperature that falls linearly from ``first`` to 1, and then along half a cosine from 1 to ``last``.
+    r"""A factor on a temperature: linear from ``first`` to 1, then along half a cosine from 1 to ``last``.
 
     Args:
         first: Factor at the start.
