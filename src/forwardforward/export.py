@@ -139,7 +139,8 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
         ValueError: If torch cannot trace the network, such as a block that depends on values.
     """
     module = Inference(model, output)
-    example = _example(module.model) if inputs is None else inputs
+    # a copy, since a file of the program contains the example with all of its storage
+    example = _example(module.model) if inputs is None else inputs.detach().clone()
     if len(example) < 2:
         raise ValueError(f"inputs must be at least two, so that the batch may have any size, got {len(example)}")
     batch = torch.export.Dim("batch", min=1)
