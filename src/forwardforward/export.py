@@ -222,7 +222,7 @@ def quantize(model: nn.Module) -> Network:
 
     Each row of a matrix, and each kernel of a convolution, has a scale,
     :math:`q = \operatorname{round}(127 \, w / \max |w|)`, and is multiplied by it before each product; activations,
-    biases and statistics keep their precision. A file of the exported network has about a quarter of the size. The copy
+    biases and statistics keep their precision. The weights take a quarter of the memory. The copy
     is for prediction and export; it cannot be trained or saved by ``save_pretrained``.
 
     The weights are those of :func:`torch.fake_quantize_per_channel_affine`, and the mechanism is
