@@ -139,7 +139,8 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
         ValueError: If torch cannot trace the network, such as a block that depends on values.
     """
     module = Inference(model, output)
-    example = _example(module.model) if inputs is None else inputs
+    # a copy, since a file of the program contains the example with all of its storage
+    example = _example(module.model) if inputs is None else inputs.detach().clone()
     if len(example) < 2:
         raise ValueError(f"inputs must be at least two, so that the batch may have any size, got {len(example)}")
     batch = torch.export.Dim("batch", min=1)
@@ -221,7 +222,7 @@ def quantize(model: nn.Module) -> Network:
 
     Each row of a matrix, and each kernel of a convolution, has a scale,
     :math:`q = \operatorname{round}(127 \, w / \max |w|)`, and is multiplied by it before each product; activations,
-    biases and statistics keep their precision. A file of the exported network has about a quarter of the size. The copy
+    biases and statistics keep their precision. The weights take a quarter of the memory. The copy
     is for prediction and export; it cannot be trained or saved by ``save_pretrained``.
 
     The weights are those of :func:`torch.fake_quantize_per_channel_affine`, and the mechanism is
