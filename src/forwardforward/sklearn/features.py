@@ -54,7 +54,7 @@ class FFFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FFEstimator)
         >>> from sklearn.linear_model import LogisticRegression
         >>> from sklearn.pipeline import make_pipeline
         >>> X, y = load_iris(return_X_y=True)
-        >>> pipeline = make_pipeline(FFFeatures(epochs=10, random_state=0), LogisticRegression())
+        >>> pipeline = make_pipeline(FFFeatures(epochs=10, random_state=0), LogisticRegression(max_iter=1000))
         >>> pipeline.fit(X, y).score(X, y) > 0.9
         True
     """
