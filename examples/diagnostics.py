@@ -29,7 +29,7 @@ for lr in (0.001, 0.03):
     histories[lr] = history = ff.fit(
         model, data.train, validation=data.validation, epochs=15, batch_size=50, optimizer=optimizer, progress=False
     )
-    for layer, metrics in history[-1]["layers"].items():
+    for layer, metrics in enumerate(history[-1]["layers"]):
         error = history[-1]["validation"]["layer_errors"][layer]
         print(f"learning rate {lr}, layer {layer}: loss {metrics['loss']:.2f}, validation error {error:.1f} %")
 
