@@ -51,7 +51,7 @@ results = {}
 for build in [pairs, per_class, backpropagation, feedback_alignment]:
     torch.manual_seed(0)
     model = build()
-    history = ff.fit(model, data.train, validation=data.validation, epochs=15, batch_size=50, progress=False)
+    history = ff.fit(model, data.train, validation=data.validation, epochs=10, batch_size=50, progress=False)
     name, error = build.__name__.replace("_", " "), ff.evaluate(model, data.test).error
     print(f"{name}: test error {error:.2f} %")
     results[f"{name}: test {error:.1f} %"] = history.validation("error")
