@@ -25,6 +25,7 @@ extensions = [
     "arxiv_links",
     "check_api",
     "mathml",
+    "signatures",
 ]
 exclude_patterns = ["_build"]
 html_math_renderer = "mathml"
@@ -49,7 +50,7 @@ autodoc_typehints_description_target = "documented_params"
 python_maximum_signature_line_length = 100
 autodoc_typehints_format = "short"
 # Numbers in a range, such as PositiveInt, are shown by name, and not as Annotated[int, Range(...)].
-autodoc_type_aliases = {name: name for name in arguments.__all__}
+autodoc_type_aliases = {name: name for name in (*arguments.__all__, "Data")}
 autosummary_generate = False
 
 napoleon_numpy_docstring = False
