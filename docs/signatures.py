@@ -10,14 +10,14 @@ from typing import Any
 
 from sphinx.util.inspect import TypeAliasForwardRef
 
-ANNOTATED = re.compile(r"(?:~?typing\.)?Annotated\[")
+ANNOTATED = re.compile(r"~?(?:\w+\.)*Annotated\[")
 
 
 def shortened(signature: str) -> str:
     """Return a signature with ``T`` in place of ``Annotated[T, ...]``.
 
-    >>> shortened("(size: Annotated[int | None, Range(0, [1])] = 2, name: str = 'a')")
-    "(size: int | None = 2, name: str = 'a')"
+    >>> shortened("(size: ~types.Annotated[~torch.Size | None, Range(0, [1])] = 2, name: str = 'a')")
+    "(size: ~torch.Size | None = 2, name: str = 'a')"
     """
     while match := ANNOTATED.search(signature):
         depth, base = 0, None
