@@ -114,7 +114,7 @@ def picture(title: str, panels: Sequence[Panel], cells: Seed, columns: int = 0) 
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('figures need matplotlib: pip install "forwardforward[plot]"') from error
+        raise ImportError("figures need matplotlib: pip install matplotlib") from error
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5 * columns, 4 * rows), layout="constrained")

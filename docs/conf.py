@@ -5,6 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 import forwardforward
 from forwardforward._utils import arguments
 
@@ -18,10 +20,15 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "arxiv_links",
     "check_api",
+    "mathml",
+    "signatures",
 ]
 exclude_patterns = ["_build"]
+html_math_renderer = "mathml"
 
 html_theme = "furo"
 html_title = f"forwardforward {release}"
@@ -37,11 +44,13 @@ autodoc_default_options = {"members": True, "exclude-members": "extra_repr"}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
-autodoc_typehints = "description"
+# Types stand in signatures, one parameter per line where a line is too short, and beside the parameters' descriptions.
+autodoc_typehints = "both"
 autodoc_typehints_description_target = "documented_params"
+python_maximum_signature_line_length = 100
 autodoc_typehints_format = "short"
 # Numbers in a range, such as PositiveInt, are shown by name, and not as Annotated[int, Range(...)].
-autodoc_type_aliases = {name: name for name in arguments.__all__}
+autodoc_type_aliases = {name: name for name in (*arguments.__all__, "Data")}
 autosummary_generate = False
 
 napoleon_numpy_docstring = False
@@ -54,3 +63,44 @@ nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!forwardforward\.).*")]
 # Part of the type Data, whose text describes it.
 nitpick_ignore = [("py:class", "forwardforward.data.batching.MapStyleDataset")]
+
+# The button copies the input of an example, without prompts and outputs.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# Scripts become pages and notebooks; all of them run during the build, and a failure ends it.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": ExplicitOrder(
+        [
+            f"{name}.py"
+            for name in (
+                "mnist",
+                "own_goodness",
+                "own_negatives",
+                "unsupervised",
+                "convolutional",
+                "trifecta",
+                "imdb",
+                "diagnostics",
+                "saving",
+                "backpropagation",
+                "mixer",
+                "transformer",
+                "mixup",
+                "multi_label",
+                "regression",
+            )
+        ]
+    ),
+    "image_srcset": ["2x"],
+    "first_notebook_cell": '# Install the library first, in a checkout: pip install -e ".[all]"',
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "reference_url": {"forwardforward": None},
+    "backreferences_dir": None,
+}

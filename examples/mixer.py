@@ -1,26 +1,18 @@
-"""An MLP-Mixer of your own, trained with local objectives and by backpropagation.
+"""
+An MLP-Mixer of your own
+========================
+
+An MLP-Mixer of your own, trained with local objectives and by backpropagation.
 
 The module is plain PyTorch, written for backpropagation. `ff.from_module` makes one layer of each block, with its own
-objective. The figure compares the validation errors, and shows the test error of each block alone.
-
-    python examples/mixer.py
+objective.
 """
 
-import argparse
-from pathlib import Path
-
+import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 import forwardforward as ff
-
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--data", default="digits", help="digits, mnist, fashion-mnist or cifar10")
-parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
-parser.add_argument("--epochs", type=int, default=20)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
-args = parser.parse_args()
 
 
 class MixerBlock(nn.Module):
@@ -51,30 +43,32 @@ class Mixer(nn.Module):
         return self.classifier(self.blocks(x).mean(1))
 
 
-data = ff.data.load(args.data, args.data_dir)
+data = ff.data.load("digits")
 channels, side, _ = data.input_shape
 torch.manual_seed(0)
 local = ff.from_module(Mixer(channels, side), num_classes=10)
 blocks = [layer.block for layer in ff.from_module(Mixer(channels, side), num_classes=10)]
 backpropagation = ff.baselines.Backpropagation(*blocks, ff.pooling.MeanPool(), num_classes=10)
 
-figure = Figure(figsize=(8, 3.6), layout="constrained")
-curves, bars = figure.subplots(1, 2, width_ratios=[2, 1])
-for name, model, color in [("local objectives", local, "tab:blue"), ("backpropagation", backpropagation, "black")]:
+histories, results = {}, {}
+for name, model in {"local objectives": local, "backpropagation": backpropagation}.items():
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=3e-3)
-    history = ff.fit(
-        model, data.train, validation=data.validation, epochs=args.epochs, optimizer=optimizer, progress=False
-    )
-    result = ff.evaluate(model, data.test)
-    print(f"{name}: test error {result.error:.2f} %")
+    options = {"epochs": 20, "optimizer": optimizer, "progress": False}
+    histories[name] = ff.fit(model, data.train, validation=data.validation, **options)
+    results[name] = ff.evaluate(model, data.test)
+    print(f"{name}: test error {results[name].error:.2f} %")
+
+# %%
+# The validation errors, and the test error of each block alone.
+
+figure, (curves, bars) = plt.subplots(1, 2, figsize=(8, 3.6), width_ratios=[2, 1], layout="constrained")
+for (name, history), color in zip(histories.items(), ["tab:blue", "black"], strict=True):
     errors = history.validation("error")
-    curves.plot(range(1, len(errors) + 1), errors, color=color, label=f"{name}: test {result.error:.1f} %")
-    if result.layer_errors is not None:
-        bars.bar(range(len(model)), result.layer_errors, color=color)
-curves.set(xlabel="epoch", ylabel="validation error, %", yscale="log")
+    curves.plot(range(1, len(errors) + 1), errors, color=color, label=f"{name}: test {results[name].error:.1f} %")
+curves.set(xlabel="epoch", ylabel="validation error, %", ylim=(0, None))
 curves.legend(frameon=False)
+bars.bar(range(len(local)), results["local objectives"].layer_errors, color="tab:blue")
 bars.set(xlabel="block", ylabel="test error of a block alone, %", xticks=range(len(local)))
 for axis in (curves, bars):
     axis.spines[["top", "right"]].set_visible(False)
-args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "mixer.png", dpi=80)
+plt.show()

@@ -1,23 +1,15 @@
-"""Several labels per image: which digits are on it?
+"""
+Several labels per image
+========================
 
-Each label's goodness is compared with a threshold, not with that of the other labels, so any number of labels may
-apply. The figure shows test images with the predicted labels, and the probability of each label.
-
-    python examples/multi_label.py
+Which digits are on an image? Each label's goodness is compared with a threshold, not with that of the other labels, so any number of labels may
+apply.
 """
 
-import argparse
-from pathlib import Path
-
+import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 
 import forwardforward as ff
-
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--epochs", type=int, default=20)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
-args = parser.parse_args()
 
 data = ff.data.load("digit-pairs")  # two digits side by side; targets are booleans, (samples, 10)
 torch.manual_seed(0)
@@ -28,18 +20,20 @@ model = ff.FFSequential(
     loss=ff.losses.BinaryCrossEntropy(),
     normalization=ff.normalization.RMSNorm(),
 )
-ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
+ff.fit(model, data.train, validation=data.validation, epochs=20, batch_size=50, progress=False)
 print(ff.evaluate(model, data.test))
+
+# %%
+# Test images with the predicted labels, and the probability of each label.
 
 images = data.test.inputs[:6]
 predicted, probabilities = model.predict(images), model.predict_proba(images)
-figure = Figure(figsize=(10, 3.4), layout="constrained")
-for column, (top, bottom) in enumerate(figure.subplots(2, 6).T):
+figure, axes = plt.subplots(2, 6, figsize=(10, 3.4), layout="constrained")
+for column, (top, bottom) in enumerate(axes.T):
     top.imshow(images[column, 0], cmap="gray_r")
     top.set_title(" and ".join(str(label) for label in predicted[column].nonzero().flatten().tolist()), fontsize=10)
     top.axis("off")
     bottom.bar(range(10), probabilities[column].tolist(), color="tab:blue")
     bottom.set(ylim=(0, 1), xticks=range(10), ylabel="" if column else "probability")
     bottom.spines[["top", "right"]].set_visible(False)
-args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "multi_label.png", dpi=80)
+plt.show()

@@ -1,25 +1,16 @@
-"""Your own negative sampler: the wrong label of each negative sample.
+"""
+Your own negative sampler
+=========================
 
-A uniformly sampled wrong label is often an easy one, such as 0 for an image of a 1. The sampler below prefers labels of
-similar classes, whose mean images are close, independently of the network. The figure compares it with the library's.
-
-    python examples/own_negatives.py
+A sampler chooses the wrong label of each negative sample. A uniformly sampled wrong label is often an easy one, such
+as 0 for an image of a 1. The sampler below prefers labels of similar classes, whose mean images are close,
+independently of the network. It is compared with two samplers of the library.
 """
 
-import argparse
-from pathlib import Path
-
+import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 
 import forwardforward as ff
-
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--data", default="digits", help="digits, mnist or fashion-mnist")
-parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
-parser.add_argument("--epochs", type=int, default=20)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
-args = parser.parse_args()
 
 
 class SimilarClass(ff.negatives.LabelNegatives):
@@ -36,20 +27,13 @@ class SimilarClass(ff.negatives.LabelNegatives):
         return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
 
-data = ff.data.load(args.data, args.data_dir)
+data = ff.data.load("digits")
 similar_class = SimilarClass(data.train.inputs, data.train.targets, temperature=0.15)
-samplers = {
-    "RandomLabel": (ff.negatives.RandomLabel(), "gray"),
-    "HardLabel": (ff.negatives.HardLabel(), "tab:blue"),
-    "SimilarClass": (similar_class, "tab:orange"),
-}
-
-figure = Figure(figsize=(9, 3.8), layout="constrained")
-left, right = figure.subplots(1, 2)
-for name, (sampler, color) in samplers.items():
+histories = {}
+for sampler in [ff.negatives.RandomLabel(), ff.negatives.HardLabel(), similar_class]:
     torch.manual_seed(0)
     model = ff.FFSequential(
-        ff.FFLinear(data.train.inputs[0].numel() + 10, 300),
+        ff.FFLinear(64 + 10, 300),
         ff.FFLinear(300, 300),
         goodness=ff.goodness.MeanOfSquares(),
         loss=ff.losses.SwishSymBa(alpha=4.0),
@@ -57,18 +41,23 @@ for name, (sampler, color) in samplers.items():
         label_encoder=ff.label_encoders.Concatenation(num_classes=10),
         negatives=sampler,
     )
-    history = ff.fit(model, data.train, validation=data.validation, epochs=args.epochs, batch_size=50, progress=False)
+    name = type(sampler).__name__
+    histories[name] = ff.fit(model, data.train, validation=data.validation, epochs=20, batch_size=50, progress=False)
     print(f"{name}: test error {ff.evaluate(model, data.test).error:.2f} %")
-    errors = history.validation("error")
-    right.plot(range(1, len(errors) + 1), errors, color=color, marker=".", label=name)
 
+# %%
+# The probability of each wrong label, and the validation error over the epochs.
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 image = left.imshow(similar_class.probabilities, cmap="Blues")
 figure.colorbar(image, ax=left, label="probability")
 left.set(xlabel="wrong label", ylabel="true label", xticks=range(10), yticks=range(10), title="SimilarClass")
+for (name, history), color, marker in zip(histories.items(), ["gray", "tab:blue", "tab:orange"], "sDo", strict=True):
+    errors = history.validation("error")
+    right.plot(range(1, len(errors) + 1), errors, color=color, marker=marker, markersize=4, label=name)
 right.set(xlabel="epoch", ylabel="validation error, %", yscale="log", title="validation error")
 right.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
 right.minorticks_off()
 right.legend(frameon=False)
 right.spines[["top", "right"]].set_visible(False)
-args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "own_negatives.png", dpi=80)
+plt.show()

@@ -1,26 +1,18 @@
-"""A small transformer encoder of image patches, each block trained with its own objective.
+"""
+A small transformer encoder
+===========================
+
+A small transformer encoder of image patches, each block trained with its own objective.
 
 The module is plain PyTorch, with torch's own encoder. Each block classifies by a linear map of the mean over its
-patches, so that every patch has a share in the goodness of a class. The figure shows the shares in the true class.
-
-    python examples/transformer.py
+patches, so that every patch has a share in the goodness of a class.
 """
 
-import argparse
-from pathlib import Path
-
+import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 import forwardforward as ff
-
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--data", default="digits", help="digits, mnist, fashion-mnist or cifar10")
-parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
-parser.add_argument("--epochs", type=int, default=20)
-parser.add_argument("--out", type=Path, default=Path("runs/figures"), help="output folder of the figure")
-args = parser.parse_args()
 
 
 class Transformer(nn.Module):
@@ -39,7 +31,7 @@ class Transformer(nn.Module):
         return self.classifier(self.encoder(x).mean(1))
 
 
-data = ff.data.load(args.data, args.data_dir)
+data = ff.data.load("digits")
 channels, side, _ = data.input_shape
 torch.manual_seed(0)
 local = ff.from_module(Transformer(channels, side), num_classes=10)
@@ -47,10 +39,12 @@ blocks = [layer.block for layer in ff.from_module(Transformer(channels, side), n
 backpropagation = ff.baselines.Backpropagation(*blocks, ff.pooling.MeanPool(), num_classes=10)
 for name, model in [("local objectives", local), ("backpropagation", backpropagation)]:
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=3e-3)
-    ff.fit(model, data.train, epochs=args.epochs, optimizer=optimizer, progress=False)
+    ff.fit(model, data.train, epochs=20, optimizer=optimizer, progress=False)
     print(f"{name}: test {ff.evaluate(model, data.test)}")
 
-# Each patch's share in the goodness of the true class
+# %%
+# Each patch's share in the goodness of the true class, by block.
+
 images, labels = data.test.inputs[:5], data.test.targets[:5]
 local.eval()
 activations = local.activations(images)
@@ -60,8 +54,7 @@ for layer, block in zip(local, activations.values(), strict=True):
     shares.append((block * weight[labels][:, None]).sum(2).unflatten(1, (4, 4)).detach() / 16)
 limit = max(float(share.abs().max()) for share in shares)
 
-figure = Figure(figsize=(8, 5.8), layout="constrained")
-axes = figure.subplots(len(shares) + 1, len(images))
+figure, axes = plt.subplots(len(shares) + 1, len(images), figsize=(8, 5.8), layout="constrained")
 for column, image in enumerate(images):
     axes[0, column].imshow(image.permute(1, 2, 0), cmap="gray_r")
     axes[0, column].set_title(f"class {labels[column]}", fontsize=10)
@@ -72,5 +65,4 @@ for row, axis in enumerate(axes[:, 0]):
 for axis in axes.flat:
     axis.set(xticks=[], yticks=[])
 figure.colorbar(drawing, ax=axes[1:], label="share of a patch in the goodness of the true class")
-args.out.mkdir(parents=True, exist_ok=True)
-figure.savefig(args.out / "transformer.png", dpi=80)
+plt.show()

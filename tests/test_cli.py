@@ -146,7 +146,7 @@ def test_without_matplotlib_a_run_ends_well(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["train", *QUICK]) == 0
-    assert 'pip install "forwardforward[plot]"' in capsys.readouterr().out
+    assert "pip install matplotlib" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_predict_images(
     assert not Path("labels.csv").exists()
     assert "images/notes.txt is not an image" in fails("predict", str(digits_run), "images/notes.txt")
     monkeypatch.setitem(sys.modules, "PIL", None)
-    assert 'pip install "forwardforward[vision]"' in fails("predict", str(digits_run), "wide.png")
+    assert "pip install pillow" in fails("predict", str(digits_run), "wide.png")
 
 
 def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[..., str], tmp_path: Path) -> None:

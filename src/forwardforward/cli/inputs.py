@@ -247,7 +247,7 @@ def _with_image(path: Path, function: Callable[[Any], Any]) -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError('reading images needs Pillow: pip install "forwardforward[vision]"') from error
+        raise ImportError("reading images needs Pillow: pip install pillow") from error
     try:
         with Image.open(path) as image:
             return function(image)

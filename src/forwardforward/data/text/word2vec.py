@@ -166,6 +166,4 @@ def _gensim() -> Any:
     try:
         return importlib.import_module("gensim.models")
     except ImportError as error:
-        raise ImportError(
-            'training Word2Vec needs gensim: pip install "forwardforward[text]", or use a file of vectors'
-        ) from error
+        raise ImportError("training Word2Vec needs gensim: pip install gensim, or use a file of vectors") from error
