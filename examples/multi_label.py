@@ -2,8 +2,8 @@
 Several labels per image
 ========================
 
-Which digits are on an image? Each label's goodness is compared with a threshold, not with that of the other labels, so any number of labels may
-apply.
+Which digits are on an image? Each label's goodness is compared with a threshold, not with that of the other labels, so
+any number of labels may apply.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Regression
 ==========
 
-Real-valued targets are learned as the goodness of ordered bins.
-Every layer predicts the target by itself, and the network by the mean of its layers.
+Real-valued targets are learned as the goodness of ordered bins. Every layer predicts the target by itself, and the
+network by the mean of its layers.
 """
 
 import matplotlib.pyplot as plt
