@@ -38,8 +38,8 @@ __all__ = ["Bench"]
 #: Name on the command line for every study.
 ALL = "all"
 
-#: Data sets of texts, on which recipes for images cannot be trained.
-TEXTS = ("imdb",)
+#: Data sets of texts, of several labels and of real values, for studies that name them.
+OTHERS = ("diabetes", "digit-pairs", "imdb")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Bench:
         names = list(dict.fromkeys(row.name for row in rows))
         _check_names("--rows", options.rows, {*names, *(row.line for row in rows)}, names)
         of_studies = {data for study in studies for data in study.data}
-        known = [data for data in ff.data.available() if data in of_studies or data not in TEXTS]
+        known = [data for data in ff.data.available() if data in of_studies or data not in OTHERS]
         _check_names("--data", options.data, known, known)
         cells = {
             cell.name: (study, cell)

@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tasks = json.loads(options.out.read_text(encoding="utf-8"))["tasks"]
         print(table(tasks))
         if options.out == RESULTS:
-            write(PAGE, filled(PAGE, "results", table(tasks)))
+            write(PAGE, filled(PAGE, "targets", table(tasks)))
 
 
 if __name__ == "__main__":

@@ -31,12 +31,12 @@ const load = (page, width) => new Promise((done) => {
   frame.src = page;
   frame.onload = () => setTimeout(() => {
     const inner = frame.contentDocument, root = inner.documentElement;
-    const scrolls = (e) => e.tagName !== "ARTICLE" && (/auto|scroll/.test(style(e).overflowX) || scrolls(e.parentElement));
-    const style = (e) => frame.contentWindow.getComputedStyle(e);
+    const overflow = (e) => frame.contentWindow.getComputedStyle(e).overflowX;
+    const scrolls = (e) => e.tagName !== "ARTICLE" && (/auto|scroll/.test(overflow(e)) || scrolls(e.parentElement));
     const wide = [...inner.querySelectorAll("article *")].find(
       (e) => e.getClientRects().length && e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement));
     if (root.scrollWidth > width || wide)
-      faults.push(`${page} at ${width}: wider than the window: ${wide ? wide.outerHTML.slice(0, 80).replace(/\\s+/g, " ") : ""}`);
+      faults.push(`${page} at ${width}: wider than the window: ${wide ? wide.outerHTML.slice(0, 80) : ""}`);
     for (const image of inner.images)
       if (image.complete && !image.naturalWidth && image.getClientRects().length)
         faults.push(`${page}: ${image.getAttribute("src")} is not shown`);

@@ -68,33 +68,30 @@ nitpick_ignore = [("py:class", "forwardforward.data.batching.MapStyleDataset")]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+#: Order of the examples; others follow.
+GALLERY = (
+    "mnist",
+    "own_goodness",
+    "own_negatives",
+    "unsupervised",
+    "convolutional",
+    "trifecta",
+    "imdb",
+    "diagnostics",
+    "saving",
+    "backpropagation",
+    "mixer",
+    "transformer",
+    "mixup",
+    "multi_label",
+    "regression",
+)
 # Scripts become pages and notebooks; all of them run during the build, and a failure ends it.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": ExplicitOrder(
-        [
-            f"{name}.py"
-            for name in (
-                "mnist",
-                "own_goodness",
-                "own_negatives",
-                "unsupervised",
-                "convolutional",
-                "trifecta",
-                "imdb",
-                "diagnostics",
-                "saving",
-                "backpropagation",
-                "mixer",
-                "transformer",
-                "mixup",
-                "multi_label",
-                "regression",
-            )
-        ]
-    ),
+    "within_subsection_order": ExplicitOrder([*(f"{name}.py" for name in GALLERY), "*"]),
     "image_srcset": ["2x"],
     "first_notebook_cell": '# Install the library first, in a checkout: pip install -e ".[all]"',
     "download_all_examples": False,

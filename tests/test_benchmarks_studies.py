@@ -410,7 +410,7 @@ def test_images_of_another_kind() -> None:
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        (["activation"], "invalid choice"),
+        (["activation"], "must be one of"),
         (["thresholds", "--rows", "uniform"], "--rows must be of uniform0.03-60"),
         (["thresholds", "--quick", "--width", "0.5"], "--quick must be given without other sizes"),
         (

@@ -70,8 +70,3 @@ def test_begins_with_the_library_and_is_short(example: Path) -> None:
     names = {node.id for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Name)}
     assert "ff" in names
     assert not {"argparse", "open", "savefig"} & names
-
-
-def test_every_example_has_its_place_in_the_gallery() -> None:
-    configuration = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
-    assert [example.stem for example in EXAMPLES if f'"{example.stem}"' not in configuration] == []

@@ -22,6 +22,8 @@ from forwardforward.goodness import (
     SumOfSquares,
     TopK,
 )
+from forwardforward.losses import CrossEntropy
+from forwardforward.objectives import ClassObjective
 from forwardforward.pooling import SpatialPool
 from forwardforward.specs import LayerSpec
 
@@ -320,9 +322,11 @@ def test_prototypes_are_scaled_cosines():
 
 
 @pytest.mark.parametrize("goodness", [ClassGroups, LearnedProjection, Logits, RandomProjection, Prototypes])
-def test_per_class_goodness_needs_two_classes(goodness):
+def test_per_class_goodness_of_classes_needs_two(goodness):
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        goodness(0)
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
-        goodness(1)
+        ClassObjective(goodness(1), CrossEntropy())
 
 
 def test_logits_are_the_outputs_of_a_layer_with_one_per_class():

@@ -15,7 +15,7 @@ from forwardforward.recipes.fields import SETTABLE
 
 #: A text for every field, and the value that it stands for as the recipe's table shows it.
 TEXTS = {
-    "architecture": ("Dense(init='he_uniform')", "Dense(activation=None, init='he_uniform')"),
+    "architecture": ("Dense(init='he_uniform')", "Dense(activation=None, init='he_uniform', dropout=0.0)"),
     "widths": ("30,20", "(30, 20)"),
     "goodness": ("ClassGroups(goodness=MeanActivation())", "ClassGroups(..., goodness=MeanActivation())"),
     "loss": ("SymBa(alpha=2.0)", "SymBa(alpha=2.0)"),
@@ -35,6 +35,10 @@ TEXTS = {
     "augment": ("Compose(RandomCrop(2), RandomFlip)", "Compose(RandomCrop(padding=2, fill=0.0), RandomFlip(p=0.5))"),
     "epochs": ("7", "7"),
     "batch_size": ("20", "20"),
+    "clip_norm": ("0.5", "0.5"),
+    "average": ("WeightAverage(decay=0.9)", "WeightAverage(decay=0.9, start=0.0)"),
+    "preprocessing": ("PatchWhitening", "PatchWhitening(size=2, eps=0.0005)"),
+    "views": ("Mirror(1)", "Mirror(shift=1)"),
 }
 
 
@@ -97,8 +101,8 @@ def test_changes_have_priority_over_the_settings_of_a_data_set() -> None:
         ("widths", "a", "widths=a: it must be a value such as 500,500, got 'a'"),
         ("widths", "5,0", "widths"),
         ("loss", "SymBaa", "got SymBaa: did you mean 'SymBa'?"),
-        ("loss", "SumOfSquares", "it must be one of CrossEntropy"),
-        ("loss", "5", "it must be none or one of CrossEntropy"),
+        ("loss", "SumOfSquares", "it must be one of BinaryCrossEntropy"),
+        ("loss", "5", "it must be none or one of BinaryCrossEntropy"),
         ("loss", "SymBa(alhpa=2)", "SymBa takes alpha, got alhpa: did you mean 'alpha'?"),
         ("loss", "SymBa(alpha=-1)", "SymBa: alpha must be positive, got -1"),
         ("loss", "TwoThreshold", "TwoThreshold: missing 2 required positional arguments"),
@@ -107,7 +111,7 @@ def test_changes_have_priority_over_the_settings_of_a_data_set() -> None:
         ("loss", "(" * 5000, "a value must have at most 2000 characters, got 5000"),
         ("loss", "Threshold.__class__", "it must be a number, a name or a call of a plug-in"),
         ("loss", "__import__('os').getcwd()", "it must be a number, a name or a call of a plug-in"),
-        ("loss", "open('x')", "it must be one of CrossEntropy"),
+        ("loss", "open('x')", "it must be one of BinaryCrossEntropy"),
         ("loss", "Threshold(theta=open)", "got open"),
         ("loss", "[x for x in ()]", "it must be a number, a name or a call of a plug-in"),
         ("goodness", "lambda x: x", "it must be a number, a name or a call of a plug-in"),

@@ -243,7 +243,8 @@ class MeanPool(nn.Module):
     def forward(self, activations: Tensor) -> Tensor:
         """Return the pooled rows."""
         if activations.dim() == 4:
-            return _patch_means(activations, min(self.size, *activations.shape[2:])).flatten(1)
+            side = min(self.size, *activations.shape[2:])
+            return _patch_means(activations, side, side).flatten(1)
         if activations.dim() == 3:
             return activations.mean(1)
         if activations.dim() == 2:

@@ -23,7 +23,9 @@ from forwardforward import (
     negatives,
     normalization,
     pooling,
+    preprocessing,
     update_schedules,
+    views,
 )
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
@@ -34,7 +36,10 @@ from forwardforward.optimizers import SmoothedSGD
 from forwardforward.recipes import architectures
 from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.expressions import canonical, evaluate
+from forwardforward.recipes.predsim import PredSim
 from forwardforward.recipes.recipe import FIELDS, Recipe
+from forwardforward.recipes.whitened import PooledContrast
+from forwardforward.training import WeightAverage
 
 __all__ = ["SETTABLE", "plugin_names", "set_fields"]
 
@@ -53,6 +58,7 @@ EXAMPLES = {
     "standardize": "true",
     "epochs": "20",
     "batch_size": "100",
+    "clip_norm": "1.0",
 }
 
 
@@ -152,7 +158,7 @@ def _plugins() -> dict[str, dict[str, Any]]:
         "architecture": _classes(architectures),
         "goodness": _classes(goodness),
         "loss": _classes(losses, losses.PairLoss, losses.ClassLoss, losses.BatchLoss),
-        "objective": {"ContrastiveObjective": ContrastiveObjective},
+        "objective": {kind.__name__: kind for kind in (ContrastiveObjective, PooledContrast, PredSim)},
         "normalization": _classes(normalization, normalization.Normalization),
         "peer": {"PeerNormalization": normalization.PeerNormalization},
         "label_encoder": _classes(label_encoders, label_encoders.LabelEncoder),
@@ -165,6 +171,9 @@ def _plugins() -> dict[str, dict[str, Any]]:
         "schedule": _without(_classes(update_schedules), "Group", "Schedule"),
         "representation": {kind.__name__: kind for kind in of_text},
         "augment": _classes(data, data.Augmentation),
+        "preprocessing": _classes(preprocessing, preprocessing.Preprocessing),
+        "views": {"Mirror": views.Mirror},
+        "average": {"WeightAverage": WeightAverage},
     }
 
 

@@ -42,7 +42,7 @@ def dead_units(model: Network, data: Source) -> list[float] | None:
         return None
     # Spread over the data, which may be sorted by class.
     count = len(tensors.inputs)
-    rows = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64).long().to(tensors.inputs.device)
+    rows = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64, device=tensors.inputs.device).long()
     shares: list[Tensor] = []
     # Hooks, so that each layer's output is freed before the next layer runs.
     hooks = [layer.register_forward_hook(_appending(shares)) for layer in model.layers]
