@@ -13,9 +13,14 @@ from forwardforward.recipes import RECIPES, get, plugin_names, set_fields
 from forwardforward.recipes.expressions import canonical
 from forwardforward.recipes.fields import SETTABLE
 
+ORDER = "('normalize', 'transform', 'add', 'activate', 'pool', 'goodness')"
+
 #: A text for every field, and the value that it stands for as the recipe's table shows it.
 TEXTS = {
-    "architecture": ("Dense(init='he_uniform')", "Dense(activation=None, init='he_uniform', dropout=0.0)"),
+    "architecture": (
+        "Dense(init='he_uniform')",
+        f"Dense(activation=None, init='he_uniform', order={ORDER}, input_dropout=0.0, dropout=0.0)",
+    ),
     "widths": ("30,20", "(30, 20)"),
     "goodness": ("ClassGroups(goodness=MeanActivation())", "ClassGroups(..., goodness=MeanActivation())"),
     "loss": ("SymBa(alpha=2.0)", "SymBa(alpha=2.0)"),
@@ -36,7 +41,7 @@ TEXTS = {
     "epochs": ("7", "7"),
     "batch_size": ("20", "20"),
     "clip_norm": ("0.5", "0.5"),
-    "average": ("WeightAverage(decay=0.9)", "WeightAverage(decay=0.9, start=0.0)"),
+    "average": ("WeightAverage(decay=0.9)", "WeightAverage(decay=0.9)"),
     "preprocessing": ("PatchWhitening", "PatchWhitening(size=2, eps=0.0005)"),
     "views": ("Mirror(1)", "Mirror(shift=1)"),
 }

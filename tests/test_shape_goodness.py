@@ -89,5 +89,5 @@ def test_the_recipe_with_the_label_in_every_layer() -> None:
     model = recipe.model((1, 4, 4), 3)
     recipe.fit(model, (torch.rand(12, 1, 4, 4), torch.arange(12) % 3), epochs=1, batch_size=6, progress=False)
     assert model.predict(torch.rand(4, 1, 4, 4)).shape == (4,)
-    with pytest.raises(ValueError, match="length must be below the number of features"):
+    with pytest.raises(ValueError, match="num_classes must be below the"):
         recipe.replace(goodness=WithoutLabel(40, MeanOfSquares())).model((1, 4, 4), 3)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import forwardforward
 from forwardforward._utils.annotations import describe
-from forwardforward._utils.arguments import NumClasses, PositiveInt, StrPath, checked
+from forwardforward._utils.arguments import PositiveInt, StrPath, checked
 from forwardforward._utils.checks import check_device, check_finite, check_images
 from forwardforward._utils.modes import recordable
 from forwardforward._utils.plugins import calling
@@ -93,7 +93,7 @@ class Network(nn.Module):
     def __init__(
         self,
         preprocessing: Preprocessing | None = None,
-        num_classes: NumClasses | None = None,
+        num_classes: PositiveInt | None = None,
         views: Views | None = None,
     ) -> None:
         super().__init__()

@@ -92,7 +92,7 @@ class WithoutLabel(Goodness):
     """Another goodness of all features but the last, which are a label's code.
 
     Args:
-        length: Number of columns of the code.
+        num_classes: Number of columns of the code, one per class.
         goodness: Scalar goodness of the other features.
 
     Raises:
@@ -104,9 +104,9 @@ class WithoutLabel(Goodness):
         tensor([9.])
     """
 
-    def __init__(self, length: PositiveInt, goodness: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, num_classes: PositiveInt, goodness: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.length = length
+        self.num_classes = num_classes
         self.goodness = goodness
 
     def setup(self, spec: LayerSpec) -> None:
@@ -115,20 +115,22 @@ class WithoutLabel(Goodness):
         Args:
             spec: Shape of the activations.
         """
-        if spec.features <= self.length:
-            raise ValueError(f"length must be below the number of features, {spec.features}, got {self.length}")
-        setup_plugin(self.goodness, replace(spec, shape=(spec.features - self.length, *spec.shape[1:])))
+        if spec.features <= self.num_classes:
+            raise ValueError(
+                f"num_classes must be below the number of features, {spec.features}, got {self.num_classes}"
+            )
+        setup_plugin(self.goodness, replace(spec, shape=(spec.features - self.num_classes, *spec.shape[1:])))
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each sample, ``(batch,)``."""
-        return self.goodness(activations[:, : -self.length])
+        return self.goodness(activations[:, : -self.num_classes])
 
     def scale(self, features: int) -> float:
         """Return the scale of the goodness of the other features."""
         if not isinstance(self.goodness, Goodness):
             raise NotImplementedError
-        return self.goodness.scale(features - self.length)
+        return self.goodness.scale(features - self.num_classes)
 
     def extra_repr(self) -> str:
-        """Return the length of the code."""
-        return f"length={self.length}"
+        """Return the number of classes."""
+        return f"num_classes={self.num_classes}"

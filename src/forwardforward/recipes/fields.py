@@ -182,7 +182,7 @@ def _nested() -> dict[str, Any]:
     """Return the classes that arguments of plug-ins may be."""
     activations = {name: getattr(nn, name) for name in ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Tanh", "Sigmoid")}
     names = {**activations, **_classes(pooling), "Uniform": losses.Uniform, "Pyramidal": losses.Pyramidal}
-    names["Word2Vec"] = text.Word2Vec
+    names |= {"Word2Vec": text.Word2Vec, "Flatten": nn.Flatten, "FallingTemperature": losses.FallingTemperature}
     for plugins in _plugins().values():
         names |= {name: kind for name, kind in plugins.items() if isinstance(kind, type)}
     return names

@@ -175,7 +175,7 @@ def _load(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         preprocessing.setup(tuple(mean.shape))  # type: ignore[operator]
     current = model.state_dict()
     differences = [f"lack {name}" for name in current if name not in tensors]
-    differences += [f"have {name}, which is not the model's" for name in tensors if name not in current]
+    differences += [f"have {name}, which is not the model's" for name in sorted(tensors) if name not in current]
     differences += [
         f"have the shape {tuple(tensors[name].shape)} of {name} in place of {tuple(current[name].shape)}"
         for name in current
