@@ -194,7 +194,7 @@ def test_parts_that_do_not_fit_the_targets_are_refused_at_construction() -> None
         )
     with pytest.raises(ValueError, match="^layer 0: num_classes must be at least 2, got 1"):
         network(ff.losses.CrossEntropy(), 1)
-    with pytest.raises(ValueError, match="^loss must be None for PEPITA"):
+    with pytest.raises(ValueError, match="^loss must be None for Pepita"):
         ff.baselines.Pepita(ff.FFLinear(6, 8), num_classes=3, loss=ff.losses.BinaryCrossEntropy())
     model = several_labels()
     model.classifier = ff.classifiers.BestInterval()

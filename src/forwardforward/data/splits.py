@@ -97,9 +97,11 @@ class Splits:
 
     @property
     def class_counts(self) -> tuple[int, ...] | None:
-        """Number of training samples of each class; None without labels."""
+        """Number of training samples of each class; None without labels, or with targets of another kind."""
         targets = self.train.targets
-        return None if targets is None else tuple(torch.bincount(targets, minlength=self.num_classes).tolist())
+        if targets is None or targets.dim() != 1 or targets.is_floating_point() or self.num_classes is None:
+            return None
+        return tuple(torch.bincount(targets, minlength=self.num_classes).tolist())
 
     @functools.cached_property
     def digest(self) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.modes import eval_mode
+from forwardforward.batches import LabeledInput
 from forwardforward.data.batching import Source, tensors_of
+from forwardforward.layers import FFLayer
+from forwardforward.layers.chain import run_layers
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
 
@@ -43,26 +45,20 @@ def dead_units(model: Network, data: Source) -> list[float] | None:
     # Spread over the data, which may be sorted by class.
     count = len(tensors.inputs)
     rows = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64, device=tensors.inputs.device).long()
-    shares: list[Tensor] = []
-    # Hooks, so that each layer's output is freed before the next layer runs.
-    hooks = [layer.register_forward_hook(_appending(shares)) for layer in model.layers]
-    try:
-        with eval_mode(model):
-            model(tensors.inputs[rows])
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with eval_mode(model):
+        x = model.prepare(tensors.inputs[rows])
+        encoder = getattr(model, "label_encoder", None)
+        shares = list(run_layers(model.stack, x if encoder is None else encoder.neutral(x), _output_and_share))
     return [float(share) for share in torch.stack(shares).tolist()] if shares else []
 
 
-def _appending(shares: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
-    def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
-        values = output.flatten(2).transpose(1, 2).flatten(0, 1) if output.dim() > 2 else output
-        lowest, highest = values.amin(0), values.amax(0)
-        largest = torch.maximum(lowest.abs(), highest.abs())
-        shares.append((highest - lowest <= TOLERANCE * largest).float().mean())
-
-    return hook
+def _output_and_share(layer: FFLayer, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return a layer's output and its share of dead units; forward hooks of the layer are not called."""
+    output = layer.forward(x, skip=skip)
+    values = output.flatten(2).transpose(1, 2).flatten(0, 1) if output.dim() > 2 else output
+    lowest, highest = values.amin(0), values.amax(0)
+    largest = torch.maximum(lowest.abs(), highest.abs())
+    return output, (highest - lowest <= TOLERANCE * largest).float().mean()
 
 
 @torch.no_grad()
