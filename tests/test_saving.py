@@ -269,6 +269,20 @@ def test_what_would_be_lost_is_refused(change: Any, message: str, tmp_path: Path
     assert not (tmp_path / "model").exists()
 
 
+def test_a_traced_module_and_an_argument_of_itself_are_refused(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU())
+    model = ff.from_module(module, num_classes=3, input_shape=(8,))
+    with pytest.raises(
+        ValueError, match=r"^layers\[0\].block cannot be saved: a module traced by ff.from_module"
+    ) as error:
+        model.save_pretrained(tmp_path / "model")
+    assert "\n" not in str(error.value)
+    goodness = Secretive(0.5)
+    goodness.shift = goodness  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="is an argument of itself"):
+        to_config(goodness)
+
+
 def test_a_model_whose_shapes_are_not_known_is_refused(tmp_path: Path) -> None:
     model = ff.FFSequential(nn.LazyLinear(6), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy())
     with pytest.raises(ValueError, match="^the input's shape must be known to save a model"):

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 #: Arguments of ``torch.nn``'s modules that are not attributes of the same name; ``bias`` is treated for all of them.
 TORCH_ARGUMENTS: dict[type[nn.Module], dict[str, Callable[[Any], Any]]] = {
@@ -49,6 +49,11 @@ def arguments_of(value: Any) -> dict[str, Any]:
         ValueError: If an argument is no attribute.
     """
     kind = type(value)
+    if isinstance(value, fx.GraphModule):
+        raise ValueError(
+            "a module traced by ff.from_module has no constructor's arguments: save model.state_dict(), and call "
+            "from_module again before load_state_dict"
+        )
     if (get_config := _config_method(kind)) is not None:
         config: dict[str, Any] = get_config(value)
         return config

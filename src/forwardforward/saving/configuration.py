@@ -125,6 +125,7 @@ class _Encoder:
 
     def __init__(self) -> None:
         self.plugins: dict[str, Any] = {}
+        self._open: list[Any] = []  # objects whose arguments are being described
 
     def config(self, value: Any, place: str) -> Any:
         """Return the configuration of a value."""
@@ -145,11 +146,16 @@ class _Encoder:
                 return _tensor_config(value)
             if _is_function(value):
                 return {"function": self._named(name_of_function(value), value)}
+            if any(item is value for item in self._open):
+                raise ValueError(f"{describe(value)} is an argument of itself")
             name = self._named(name_of_class(type(value)), type(value))
             arguments = arguments_of(value)
         except ValueError as error:
             raise ValueError(f"{place or 'model'} cannot be saved: {error}") from error
-        return {"class": name, **{key: self.config(item, _joined(place, key)) for key, item in arguments.items()}}
+        self._open.append(value)
+        config = {"class": name, **{key: self.config(item, _joined(place, key)) for key, item in arguments.items()}}
+        self._open.pop()
+        return config
 
     def _named(self, name: str, plugin: Any) -> str:
         if "." not in name and self.plugins.setdefault(name, plugin) is not plugin:
