@@ -37,6 +37,7 @@ def goodness_distributions(model: nn.Module, data: Data, path: StrPath | None = 
             infinite.
 
     Example:
+        >>> import torch
         >>> import forwardforward as ff
         >>> model = ff.FFSequential(
         ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()

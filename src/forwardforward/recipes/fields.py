@@ -116,7 +116,7 @@ def plugin_names(field: str) -> tuple[str, ...]:
 
     Example:
         >>> plugin_names("loss")[:3]
-        ('CrossEntropy', 'SuperclassCrossEntropy', 'SupervisedContrastive')
+        ('BinaryCrossEntropy', 'CrossEntropy', 'OrdinalCrossEntropy')
     """
     if field not in SETTABLE:
         raise ValueError(f"field must be one of {', '.join(SETTABLE)}, got {field!r}{did_you_mean(field, SETTABLE)}")
