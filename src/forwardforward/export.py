@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from forwardforward._utils.arguments import StrPath, checked
+from forwardforward._utils.extras import import_extra
 from forwardforward._utils.files import replacing
 from forwardforward._utils.plugins import one_line
 from forwardforward.baselines import Baseline
@@ -165,11 +166,7 @@ def to_onnx(model: nn.Module, path: StrPath, output: Output = "predict_proba", i
         ImportError: If onnx or onnxscript is not installed.
         ValueError: If the network cannot be exported.
     """
-    try:
-        import onnxscript
-    except ImportError as error:
-        raise ImportError('ONNX needs onnx and onnxscript: pip install "forwardforward[export]"') from error
-    del onnxscript
+    import_extra("onnxscript", "ONNX", "onnx", "onnxscript")
     program = to_program(model, output, inputs)
     options: dict[str, Any] = {"input_names": ["inputs"], "output_names": ["outputs"], "dynamo": True, "verbose": False}
     try:

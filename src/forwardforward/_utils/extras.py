@@ -1,4 +1,4 @@
-"""Import of optional packages, with one error that names the extra to install."""
+"""Import of optional packages, with one error that gives the command to install them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Any
 __all__ = ["import_extra"]
 
 
-def import_extra(module: str, user: str, package: str, extra: str) -> Any:
-    """Import a module that needs an optional package.
+def import_extra(module: str, user: str, *packages: str) -> Any:
+    """Import a module that needs optional packages.
 
     Args:
-        module: Full name of the module: of the package, or of this library.
-        user: What needs the package, for the error message.
-        package: Name of the package, for the error message.
-        extra: The extra of this library that installs the package.
+        module: Full name of the module: of a package, or of this library.
+        user: What needs the packages, for the error message.
+        *packages: Names under which pip installs them.
 
     Raises:
-        ImportError: If the package is not installed.
+        ImportError: If a package is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f'{user} needs {package}: pip install "forwardforward[{extra}]"') from error
+        raise ImportError(f"{user} needs {' and '.join(packages)}: pip install {' '.join(packages)}") from error

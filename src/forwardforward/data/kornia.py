@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.extras import import_extra
 from forwardforward.data.augmentation import Augmentation
 
 __all__ = ["Kornia"]
@@ -61,10 +61,7 @@ class Kornia(Augmentation):
         return transformed
 
     def _new_pipeline(self) -> nn.Sequential:
-        try:
-            module = importlib.import_module("kornia.augmentation")
-        except ImportError as error:
-            raise ImportError('the augmentation Kornia needs kornia: pip install "forwardforward[augment]"') from error
+        module = import_extra("kornia.augmentation", "the augmentation Kornia", "kornia")
         steps = []
         for name, options in self.transforms.items():
             kind = getattr(module, name, None)

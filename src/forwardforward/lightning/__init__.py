@@ -19,8 +19,8 @@ def __getattr__(name: str) -> Any:
     """Import a name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_extra("lightning", f"ff.lightning.{name}", "Lightning", "lightning")
-    return getattr(import_extra(f"{__name__}.module", f"ff.lightning.{name}", "Lightning", "lightning"), name)
+    import_extra("lightning", f"ff.lightning.{name}", "lightning")
+    return getattr(import_extra(f"{__name__}.module", f"ff.lightning.{name}", "lightning"), name)
 
 
 def __dir__() -> list[str]:

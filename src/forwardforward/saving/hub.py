@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from forwardforward._utils.extras import import_extra
 from forwardforward._utils.plugins import one_line
 from forwardforward.saving.folder import CONFIG, WEIGHTS
 
@@ -63,8 +64,4 @@ def upload(folder: Path, name: str, private: bool, message: str) -> str:
 
 
 def _client() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ImportError('the Hugging Face hub needs huggingface_hub: pip install "forwardforward[hub]"') from error
-    return huggingface_hub
+    return import_extra("huggingface_hub", "the Hugging Face hub", "huggingface_hub")

@@ -23,8 +23,8 @@ def __getattr__(name: str) -> Any:
     """Import an estimator when its name is first used."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_extra("sklearn", f"ff.sklearn.{name}", "scikit-learn", "data")
-    return getattr(import_extra(f"{__name__}.{_MODULES[name]}", f"ff.sklearn.{name}", "scikit-learn", "data"), name)
+    import_extra("sklearn", f"ff.sklearn.{name}", "scikit-learn")
+    return getattr(import_extra(f"{__name__}.{_MODULES[name]}", f"ff.sklearn.{name}", "scikit-learn"), name)
 
 
 def __dir__() -> list[str]:

@@ -216,11 +216,11 @@ class WandbLog(Tracker):
 
 
 def _tensorboard() -> Any:
-    return import_extra("torch.utils.tensorboard", "TensorBoardLog", "TensorBoard", "tensorboard")
+    return import_extra("torch.utils.tensorboard", "TensorBoardLog", "tensorboard")
 
 
 def _wandb() -> Any:
-    return import_extra("wandb", "WandbLog", "Weights & Biases", "wandb")
+    return import_extra("wandb", "WandbLog", "wandb")
 
 
 def scalars_of(record: Mapping[str, Any]) -> dict[str, float]:

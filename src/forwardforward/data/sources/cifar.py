@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forwardforward._utils.extras import import_extra
 from forwardforward._utils.files import replacing
-from forwardforward.data.sources._extras import import_extra
 from forwardforward.data.sources._official import download_file, download_files, last_as_validation
 from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData, check_class_names
@@ -200,7 +200,7 @@ def _pickled(release: _Release, data_dir: Path, missing_binary: list[str]) -> tu
             f"the data set {release.name!r} is not in {data_dir}: missing the folder {release.pickled_folder}, and "
             f"{', '.join(missing_binary)} in {release.binary_folder}; pass download=True to download it"
         )
-    datasets = import_extra("torchvision.datasets", release.name, "torchvision", "vision")
+    datasets = import_extra("torchvision.datasets", f"the data set {release.name!r}", "torchvision")
     dataset = getattr(datasets, release.torchvision_class)
     files = [file for file, _ in (*dataset.train_list, *dataset.test_list)] + [dataset.meta["filename"]]
     missing = [file for file in files if not (folder / file).is_file()]

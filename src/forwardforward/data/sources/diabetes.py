@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forwardforward.data.sources._extras import import_extra
+from forwardforward._utils.extras import import_extra
 from forwardforward.data.splits import Splits, stratified
 from forwardforward.data.tensors import TensorData
 
@@ -19,5 +19,5 @@ def diabetes(data_dir: Path, download: bool) -> Splits:
 
     Source: Efron et al., Least Angle Regression (2004), as in :func:`sklearn.datasets.load_diabetes`.
     """
-    bunch = import_extra("sklearn.datasets", "diabetes", "scikit-learn", "data").load_diabetes(scaled=False)
+    bunch = import_extra("sklearn.datasets", "the data set 'diabetes'", "scikit-learn").load_diabetes(scaled=False)
     return stratified("diabetes", TensorData(bunch.data, bunch.target), SIZES, SEED)

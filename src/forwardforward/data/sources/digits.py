@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forwardforward.data.sources._extras import import_extra
+from forwardforward._utils.extras import import_extra
 from forwardforward.data.sources._official import DIGITS
 from forwardforward.data.splits import Splits, stratified
 from forwardforward.data.tensors import TensorData
@@ -21,6 +21,6 @@ def digits(data_dir: Path, download: bool) -> Splits:
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
     Repository, 1998 (its test set, as in :func:`sklearn.datasets.load_digits`).
     """
-    bunch = import_extra("sklearn.datasets", "digits", "scikit-learn", "data").load_digits()
+    bunch = import_extra("sklearn.datasets", "the data set 'digits'", "scikit-learn").load_digits()
     data = TensorData(bunch.images[:, None] / 16, bunch.target, class_names=DIGITS)
     return stratified("digits", data, SIZES, SEED)

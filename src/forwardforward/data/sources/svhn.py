@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forwardforward.data.sources._extras import import_extra
+from forwardforward._utils.extras import import_extra
 from forwardforward.data.sources._official import DIGITS, download_file, download_files, last_as_validation
 from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData
@@ -28,7 +28,7 @@ def svhn(data_dir: Path, download: bool) -> Splits:
     Source: Y. Netzer, T. Wang, A. Coates, A. Bissacco, B. Wu and A. Y. Ng, Reading digits in natural images with
     unsupervised feature learning, NIPS workshop on deep learning and unsupervised feature learning, 2011.
     """
-    import_extra("scipy.io", "svhn", "scipy", "data")  # before the download
+    import_extra("scipy.io", "the data set 'svhn'", "scipy")  # before the download
     missing = [file for file in SHA256 if not (data_dir / file).is_file()]
     if missing and not download:
         raise FileNotFoundError(
@@ -47,7 +47,7 @@ def _download(data_dir: Path, missing: list[str]) -> None:
 
 def _read(path: Path) -> TensorData:
     try:
-        content = import_extra("scipy.io", "svhn", "scipy", "data").loadmat(path, variable_names=("X", "y"))
+        content = import_extra("scipy.io", "the data set 'svhn'", "scipy").loadmat(path, variable_names=("X", "y"))
         labels = content["y"].ravel()
         return TensorData(content["X"].transpose(3, 2, 0, 1), np.where(labels == 10, 0, labels), class_names=DIGITS)
     except MemoryError:
