@@ -36,6 +36,7 @@ ORDER = (
     "sequential",
     "replicas",
     "training",
+    "distributed",
     "baselines",
     "diagnostics",
     "recipes",

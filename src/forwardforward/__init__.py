@@ -38,7 +38,7 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, recipes, runs
+    from forwardforward import baselines, diagnostics, distributed, recipes, runs
     from forwardforward.runs import load
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "classifiers",
     "data",
     "diagnostics",
+    "distributed",
     "evaluate",
     "fit",
     "goodness",
@@ -83,7 +84,7 @@ __all__ = [
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
-_LAZY = {name: name for name in ("baselines", "diagnostics", "recipes", "runs")} | {"load": "runs"}
+_LAZY = {name: name for name in ("baselines", "diagnostics", "distributed", "recipes", "runs")} | {"load": "runs"}
 
 
 def __getattr__(name: str) -> Any:

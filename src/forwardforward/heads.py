@@ -145,12 +145,22 @@ class LinearHead(nn.Module):
             optimizer: Local optimizers, with a parameter group ``"head"``.
         """
         optimizer.zero_grad("head")
-        logits = self(features)
-        loss = nn.functional.cross_entropy(logits, labels)
-        if loss.requires_grad:  # the head may be frozen
-            loss.backward()
+        local = self.local_loss(features, labels)
+        if local.loss.requires_grad:  # the head may be frozen
+            local.loss.backward()
             optimizer.step("head")
-        return LocalLoss(loss.detach(), accuracy=(logits.detach().argmax(1) == labels).float().mean())
+        return local.detach()
+
+    def local_loss(self, features: Tensor, labels: Tensor) -> LocalLoss:
+        """Return the cross-entropy, with its graph, and the accuracy.
+
+        Args:
+            features: Features of the batch, ``(batch, features)``.
+            labels: Class indices, ``(batch,)``.
+        """
+        logits = self(features)
+        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        return LocalLoss(nn.functional.cross_entropy(logits, labels), accuracy=accuracy)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

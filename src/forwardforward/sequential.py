@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.scoring import CompiledFunctions, Scorer
-from forwardforward.step import LayerwiseStep, Stack, StepResult, WholeStep
+from forwardforward.step import LayerwiseStep, Share, Stack, StepResult, WholeStep, part_of_batch
 from forwardforward.update_schedules import Groups, Joint
 
 __all__ = ["FFSequential"]
@@ -384,6 +384,7 @@ class FFSequential(Network):
         monitor: bool = False,
         whole_step: WholeStep | None = None,
         validate: bool = True,
+        share: Share | None = None,
     ) -> StepResult:
         """Update the layers once.
 
@@ -400,6 +401,8 @@ class FFSequential(Network):
             whole_step: Computes the gradients of all layers in one function; default: layer by layer.
             validate: Whether to check that images are finite and labels and indices in range, which waits for the
                 device; :func:`~forwardforward.fit` checks its data once.
+            share: The samples of the batch that this process computes, if several processes train together, see
+                :class:`~forwardforward.distributed.DataParallel`; layer by layer only.
 
         Returns:
             The local losses.
@@ -413,26 +416,77 @@ class FFSequential(Network):
             check_step(groups, generator, autocast, monitor, whole_step, validate)
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
-            images, labels = self._prepared(batch, validate)
+            samples, labels, features = self.samples(batch, generator, autocast, validate, share)
+            stack = self.training_stack(labels is not None)
             optimizer.attach(self)
-            names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
-            if "label_encoder" in self.parameter_groups():
-                names[0] = ("0", "label_encoder")
-            reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
-            observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
-            stack = Stack(self.stack, names, frozenset(observed), partial(self._head_rows, len(images)))
-            with autocast_to(autocast, images.device):
-                features, scores = self._scores_for_negatives(images, generator)
-                samples = self._make_batch(images, labels, scores, generator)
             if whole_step is None:
-                layerwise = LayerwiseStep(stack, optimizer, samples, autocast, monitor)
-                result, rows = layerwise.run(groups), layerwise.outputs
+                with contextlib.nullcontext() if share is None else share.draws():
+                    layerwise = LayerwiseStep(stack, optimizer, samples, autocast, monitor, share)
+                    result, rows = layerwise.run(groups), layerwise.outputs
             else:
                 result, rows = whole_step.run(stack, optimizer, samples, groups, autocast, monitor)
             if self.head is not None and labels is not None:
                 features = self.head.read(rows) if features is None else features
-                result.head = self.head.step(features, labels, optimizer)
+                result.head = self._update_head(self.head, features, labels, optimizer, share)
         return result
+
+    def training_stack(self, has_labels: bool = True) -> Stack:
+        """Return the layers, with the names of their parameter groups and what the head reads of their outputs.
+
+        Args:
+            has_labels: Whether the batches have labels, which the head needs.
+        """
+        names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
+        if "label_encoder" in self.parameter_groups():
+            names[0] = ("0", "label_encoder")
+        reads_outputs = self.head is not None and self.label_encoder is None and has_labels
+        observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
+        return Stack(self.stack, names, frozenset(observed), self._head_rows)
+
+    def samples(
+        self,
+        batch: tuple[Tensor, Tensor | None],
+        generator: torch.Generator | None = None,
+        autocast: torch.dtype | None = None,
+        validate: bool = True,
+        share: Share | None = None,
+    ) -> tuple[Batch, Tensor | None, Tensor | None]:
+        """Return the samples of a training step, their labels, and the head's features if it reads a neutral label.
+
+        Args:
+            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``, of all processes.
+            generator: Source of randomness for the negatives; all processes draw those of the whole batch.
+            autocast: Compute precision of the scores for the negatives.
+            validate: As in :meth:`step`.
+            share: The samples that are returned; default: all.
+        """
+        if share is not None and self.negatives is None:  # no sampler needs the other samples
+            images, labels = batch
+            batch = images[share.part], None if labels is None else labels[share.part]
+        images, labels = self._prepared(batch, validate)
+        if self.negatives is None:
+            return Batch(images, labels), labels, None
+        with autocast_to(autocast, images.device):
+            features, scores = self._scores_for_negatives(images, generator, share)
+            samples = self._make_batch(self.negatives, images, labels, scores, generator)
+        if share is not None:
+            samples, labels = part_of_batch(samples, share.part), None if labels is None else labels[share.part]
+        return samples, labels, features
+
+    def _update_head(
+        self, head: LinearHead, features: Tensor, labels: Tensor, optimizer: LocalOptimizer, share: Share | None
+    ) -> LocalLoss:
+        """Update the head, and return its loss and accuracy."""
+        if share is None:
+            return head.step(features, labels, optimizer)
+        optimizer.zero_grad("head")
+        local = head.local_loss(features, labels)
+        if local.loss.requires_grad:  # the head may be frozen
+            local.loss.backward(local.loss.new_tensor(share.weight))
+        figures = share.reduce(optimizer.parameters("head"), local.detach()).wait()
+        if local.loss.requires_grad:
+            optimizer.step("head")
+        return figures
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool = True) -> tuple[Tensor, Tensor | None]:
         images, labels = self._checked_batch(batch, validate)
@@ -441,31 +495,40 @@ class FFSequential(Network):
         return images, labels
 
     def _scores_for_negatives(
-        self, images: Tensor, generator: torch.Generator | None
+        self, images: Tensor, generator: torch.Generator | None, share: Share | None = None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the head's features under the neutral label, and the scores that the negatives need."""
+        """Return the head's features under the neutral label, and the scores that the negatives need.
+
+        With a share, features are those of its samples, and scores those of the whole batch.
+        """
         if self.label_encoder is None or (self.head is None and self.needed_scores is None):
             return None, None
         with eval_mode(self), torch.no_grad():
             features = None
+            labels = None if self.head is None else self.scorer.head_labels(images, generator)
+            if share is not None:
+                images, labels = images[share.part], None if labels is None else labels[share.part]
             if self.head is not None:
-                features = self.scorer.head_features(images, self.scorer.head_labels(images, generator))
+                features = self.scorer.head_features(images, labels)
+            scores: Tensor | None = None
             if self.needed_scores == "head" and self.head is not None and features is not None:
-                return features, self.head(features)
-            if self.needed_scores == "goodness":
-                return features, SumOverLayers(self.classifying_layers())(self.scorer.layer_goodness(images))
-            return features, None
+                scores = self.head(features)
+            elif self.needed_scores == "goodness":
+                scores = SumOverLayers(self.classifying_layers())(self.scorer.layer_goodness(images))
+            return features, scores if scores is None or share is None else share.gather(scores)
 
     def _make_batch(
-        self, images: Tensor, labels: Tensor | None, scores: Tensor | None, generator: torch.Generator | None
+        self,
+        negatives: Sampler,
+        images: Tensor,
+        labels: Tensor | None,
+        scores: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Batch:
-        if self.negatives is None:
-            return Batch(images, labels)
-        batch = self.negatives(images, labels, self.label_encoder, scores, generator)
+        batch = negatives(images, labels, self.label_encoder, scores, generator)
         if not isinstance(batch, Batch) or not batch.has_negatives:
             raise TypeError(
-                f"negatives must return a Batch with has_negatives=True, got {describe(batch)} "
-                f"of {describe(self.negatives)}"
+                f"negatives must return a Batch with has_negatives=True, got {describe(batch)} of {describe(negatives)}"
             )
         return batch
 
@@ -576,10 +639,8 @@ class FFSequential(Network):
             generator: Source of randomness for the negatives, on the network's device.
         """
         check_step(generator=generator)
-        images, labels = self._prepared(batch)
         with eval_mode(self):
-            _, scores = self._scores_for_negatives(images, generator)
-            samples = self._make_batch(images, labels, scores, generator)
+            samples, _, _ = self.samples(batch, generator)
             return list(
                 run_layers(self.stack, samples.inputs, lambda layer, x, skip: layer.local_loss(x, samples, skip))
             )
@@ -608,10 +669,10 @@ class FFSequential(Network):
             scorer = self._scorer
             return check_finite(self.head(scorer.head_features(x, scorer.head_labels(x, generator))))
 
-    def _head_rows(self, count: int, output: Tensor) -> Tensor:
-        """Return the head's features of the first ``count`` rows of a layer's output."""
+    def _head_rows(self, output: Tensor) -> Tensor:
+        """Return the head's features of a layer's output in training, of positive samples only."""
         assert self.head is not None
-        return self.head.rows(output[:count])
+        return self.head.rows(output[: len(output) // 2] if self.uses_negatives else output)
 
     @torch.no_grad()
     def scores(self, images: Array) -> Tensor:

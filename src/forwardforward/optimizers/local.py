@@ -183,6 +183,15 @@ class LocalOptimizer:
                 for parameter in self._parameters[name].values():
                     parameter.grad = None
 
+    def parameters(self, *names: str | Sequence[str]) -> list[nn.Parameter]:
+        """Return the parameters of the named groups; default: of all.
+
+        Args:
+            *names: Names of groups, or sequences of names.
+        """
+        groups = self._groups(names)
+        return [parameter for group in groups for name in group for parameter in self._parameters[name].values()]
+
     def step(self, *names: str | Sequence[str]) -> None:
         """Update the named groups; default: all.
 

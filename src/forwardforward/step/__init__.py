@@ -15,6 +15,7 @@ drawn once; and every layer reads the outputs of the layers before from before t
 """
 
 from forwardforward.step.layerwise import LayerwiseStep
+from forwardforward.step.share import Reduction, Share, part_of_batch
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
 from forwardforward.step.whole import CompilationError, Gradients, WholeStep
 
@@ -22,9 +23,12 @@ __all__ = [
     "CompilationError",
     "Gradients",
     "LayerwiseStep",
+    "Reduction",
+    "Share",
     "Stack",
     "StepResult",
     "WholeStep",
     "check_groups",
     "gradient_norm",
+    "part_of_batch",
 ]

@@ -14,6 +14,7 @@ from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers.chain import skip_tensors
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.step.share import Reduction, Share
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
 from forwardforward.update_schedules import Group, Groups
 
@@ -26,6 +27,13 @@ class _Visited(NamedTuple):
     leaf: Tensor | LabeledInput
     output: Tensor
     loss: Tensor
+
+
+class _Reduced(NamedTuple):
+    """Layers to update together once their gradients are summed over the processes."""
+
+    groups: Sequence[Sequence[int]]
+    reductions: dict[int, Reduction]
 
 
 class LayerwiseStep:
@@ -41,6 +49,9 @@ class LayerwiseStep:
         batch: The batch.
         autocast: Compute precision, such as ``torch.bfloat16``; None for that of the weights.
         monitor: Whether to measure gradient norms.
+        share: The samples of the batch that this process computes, if several processes train together. The gradients
+            of a layer are summed over the processes while the next layer is computed, and the layer is updated after
+            that.
 
     Example:
         >>> import forwardforward as ff
@@ -61,6 +72,7 @@ class LayerwiseStep:
         batch: Batch,
         autocast: torch.dtype | None = None,
         monitor: bool = False,
+        share: Share | None = None,
     ) -> None:
         self.result = StepResult()
         self.outputs: dict[int, Tensor] = {}
@@ -70,6 +82,8 @@ class LayerwiseStep:
         self._batch = batch
         self._autocast = autocast
         self._monitor = monitor
+        self._share = share
+        self._reduced: _Reduced | None = None
         self._x: Tensor | LabeledInput = batch.inputs
         self._position = 0
         self._skips = skip_tensors(stack.layers)
@@ -97,6 +111,7 @@ class LayerwiseStep:
             # gradient needs, and the outputs that later layers read are those from before the update.
             finished = [layer for layer in group.layers if not remaining[layer]]
             self._update([[layer] for layer in finished] if overlap else [finished])
+        self._finish_reduction()
         self.advance(max(self._stack.observed, default=-1) + 1)
         return self.result
 
@@ -134,7 +149,7 @@ class LayerwiseStep:
             leaf, output, loss = self._visited[layer] if layer in keep else self._visited.pop(layer)
             roots: list[tuple[Tensor, Tensor | None]] = []
             if layer in group.objectives and loss.requires_grad:
-                roots.append((loss, None))
+                roots.append((loss, None if self._share is None else loss.new_tensor(self._share.weight)))
             if gradient is not None and output.requires_grad:
                 roots.append((output, gradient))
             first = layer == group.layers[0]
@@ -154,6 +169,26 @@ class LayerwiseStep:
                 gradient, leaf.grad = leaf.grad, None
 
     def _update(self, groups: Sequence[Sequence[int]]) -> None:
+        if self._share is None:
+            self._apply(groups)
+            return
+        reductions = {
+            layer: self._share.reduce(self._optimizer.parameters(*self._stack.names[layer]), self.result.layers[layer])
+            for layers in groups
+            for layer in layers
+        }
+        # The layers before are updated only now: their gradients were summed while these layers were computed.
+        self._finish_reduction()
+        self._reduced = _Reduced(groups, reductions)
+
+    def _finish_reduction(self) -> None:
+        if self._reduced is not None:
+            groups, reductions = self._reduced
+            self._reduced = None
+            self.result.layers |= {layer: reduction.wait() for layer, reduction in reductions.items()}
+            self._apply(groups)
+
+    def _apply(self, groups: Sequence[Sequence[int]]) -> None:
         for layers in groups:
             if self._monitor:
                 self.result.gradient_norms |= {layer: gradient_norm(self._layers[layer]) for layer in layers}

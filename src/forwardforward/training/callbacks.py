@@ -18,6 +18,7 @@ from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
+from forwardforward.training.parallel import Parallel
 from forwardforward.training.randomness import seed_global_generators
 from forwardforward.update_schedules import Schedule
 
@@ -44,6 +45,7 @@ class FitState:
         unfinished: The state of an epoch whose steps are not completed, None between epochs.
         running: Whether steps or callbacks are running, and not an evaluation or the preparation.
         interruption: Set it to end the training after this step: checkpoints are written, and it is raised.
+        parallel: How the training is distributed over processes.
 
     Example:
         >>> class StopAtOnePercent(Callback):
@@ -66,16 +68,23 @@ class FitState:
     unfinished: EpochState | None = None
     running: bool = False
     interruption: BaseException | None = None
+    parallel: Parallel = field(default_factory=Parallel)
 
 
 class Callback:
     """Base of the callbacks; every method is optional.
+
+    Attributes:
+        main_only: Whether the callback is called in the main process only, if several processes train together, such
+            as one that writes a file. Others must do the same in every process.
 
     Example:
         >>> class PrintLoss(Callback):
         ...     def on_epoch_end(self, state):
         ...         print(state.history[-1]["layers"][0]["loss"])
     """
+
+    main_only: bool = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: tensors, numbers, strings and containers of them; default: nothing."""

@@ -26,14 +26,15 @@ from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.divergence import StopOnDivergence, check_convergence
 from forwardforward.training.epoch import EpochState
-from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
+from forwardforward.training.evaluation import check_validation
 from forwardforward.training.history import History
 from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
+from forwardforward.training.parallel import Parallel
 from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.progress import Progress
 from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
 from forwardforward.training.resuming import Checkpoint, restore
-from forwardforward.training.settings import described
+from forwardforward.training.settings import described, model_settings
 from forwardforward.update_schedules import Group, Joint, Schedule
 
 __all__ = ["fit"]
@@ -62,6 +63,7 @@ def fit(
     checkpoint_minutes: PositiveFloat | None = None,
     resume: bool = False,
     monitor_every: PositiveInt = 17,
+    parallel: Annotated[Parallel | None, "ff.distributed.DataParallel(ranks)"] = None,
 ) -> History:
     """Train a model.
 
@@ -113,6 +115,7 @@ def fit(
         monitor_every: Number of steps between measurements of the gradient norm, which reads every gradient once. The
             default is a prime, so that the phases of an alternating schedule are measured equally often; the first step
             of each phase in an epoch is always measured.
+        parallel: Distribution over several processes, see :mod:`forwardforward.distributed`; default: one process.
 
     Returns:
         The history; of a resumed run, of all epochs.
@@ -135,6 +138,7 @@ def fit(
         2
     """
     network = checked_model(model)
+    parallel = Parallel() if parallel is None else parallel
     check_checkpoint(checkpoint, resume, checkpoint_minutes)
     if checkpoint is not None and isinstance(train, DataLoader) and train.persistent_workers:
         warnings.warn(
@@ -142,7 +146,7 @@ def fit(
             "numbers, a resumed run differs from an uninterrupted one",
             stacklevel=2,
         )
-    target = move_to(network, device)
+    target = move_to(network, parallel.device if device is None else device)
     data = source(train, batch_size, target, network.dtype, network.num_embeddings)
     if data.class_names is not None:
         network.class_names = checked_class_names(network, data.class_names)
@@ -171,8 +175,12 @@ def fit(
         validates=validation is not None,
         settings={name: described(value) for name, value in compared.items()},
         # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer.
-        callbacks=sorted(all_callbacks, key=lambda callback: isinstance(callback, Checkpoint)),
+        callbacks=sorted(
+            (callback for callback in all_callbacks if parallel.is_main or not callback.main_only),
+            key=lambda callback: isinstance(callback, Checkpoint),
+        ),
         first_epoch=network.epochs_trained,
+        parallel=parallel,
     )
     # A context of autocast around this call must not change the precision that `precision` names.
     with restored_global_generators(target), torch.autocast(target.type, enabled=False), products_in(precision, target):
@@ -180,18 +188,22 @@ def fit(
         if validation is not None:
             check_validation(network, validation)
         unevaluated = None
-        if resume and checkpoint is not None and Path(checkpoint).exists():
+        resumes = resume and checkpoint is not None and Path(checkpoint).exists()
+        parallel.check(network, _settings(state, resumes), data)
+        if resumes and checkpoint is not None:
             unevaluated = restore(state, checkpoint, target, data.steps)
             network.epochs_trained = state.first_epoch + len(state.history)
+        parallel.begin(network, optimizer, data)
+        if resumes:
             if validation is not None and state.history and state.history[-1]["validation"] is None:
                 _evaluate(state, state.history[-1], validation)
         for callback in state.callbacks:
             callback.on_fit_begin(state)
-        step = _step(network, data.batch_size, compile)
+        step = parallel.step(network, _step(network, data.batch_size, compile))
         epoch = _Epoch(state, step, target, AUTOCAST[precision], augment, monitor_every)
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
-        with Progress(data.steps, epochs, steps, progress) as shown:
+        with Progress(data.steps, epochs, steps, progress and parallel.is_main) as shown:
             if isinstance(step, CompiledStep | CompiledMembers) and step.whole_step is not None:
                 step.whole_step.on_compile = partial(shown.show, "compiling the training step")
             # A signal waits for the end of a step, and also after the last one, until the epoch is saved.
@@ -252,10 +264,25 @@ def _save(state: FitState, finished: bool = True) -> None:
 
 
 def _raise_interruption(state: FitState) -> None:
-    """Write all checkpoints and end the training, if it was interrupted."""
-    if state.interruption is not None:
+    """Write all checkpoints and end the training, if it was interrupted, in any process."""
+    if state.parallel.any_process("stop", state.interruption is not None):
         _save(state)
-        raise state.interruption
+        raise _interruption(state)
+
+
+def _interruption(state: FitState) -> BaseException:
+    """Return the exception of an interrupted training."""
+    if state.interruption is None:
+        state.interruption = KeyboardInterrupt("interrupted in another process")
+    return state.interruption
+
+
+def _settings(state: FitState, resumes: bool) -> dict[str, Any]:
+    """Return what must be equal in all processes of a training."""
+    settings = {name: getattr(state, name) for name in ("seed", "epochs", "batch_size", "first_epoch", "validates")}
+    checkpoint = "an existing file" if resumes else "none"
+    plugins = {"schedule": described(state.schedule), "checkpoint to resume from": checkpoint}
+    return {**settings, **plugins, **state.settings, **model_settings(state.model)}
 
 
 @contextlib.contextmanager
@@ -273,8 +300,7 @@ def _interruptible(state: FitState) -> Iterator[None]:
 def _evaluate(state: FitState, record: dict[str, Any], validation: Data) -> None:
     """Add the validation data's figures to a record; layers are chosen by them first, if the classifier does so."""
     seed_global_generators(state.seed, state.first_epoch + len(state.history), "validation")
-    choose_layers(state.model, validation)
-    record_validation(record, evaluate(state.model, validation))
+    record_validation(record, state.parallel.evaluate(state.model, validation))
 
 
 def _step(network: Network, batch_size: int | None, compile: bool) -> Callable[..., StepResult]:
@@ -320,24 +346,27 @@ class _Epoch:
             progress.update(result)
         _raise_interruption(state)
         state.unfinished = None
-        return {
+        record = {
             "epoch": epoch + 1,
             "seconds": running.seconds,
             **running.record(state.model, state.optimizer),
             "validation": None,
         }
+        return state.parallel.record(record)
 
     def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
-        while self.state.interruption is None:
+        state = self.state
+        while not state.parallel.any_process("stop", state.interruption is not None, now=False):
             try:
                 batch = next(batches)
             except StopIteration:
                 return
             except RuntimeError:
-                if self.state.interruption is None:  # Ctrl-C ends the workers of a loader too
+                if state.interruption is None:  # Ctrl-C ends the workers of a loader too
                     raise
                 return
             yield batch
+        _interruption(state)
 
     def _step(self, running: EpochState, epoch: int, images: Tensor, labels: Tensor | None) -> StepResult:
         state, depth = self.state, len(self.state.model)

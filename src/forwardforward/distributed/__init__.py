@@ -1,0 +1,13 @@
+"""Training by several processes, on one machine or several, with :mod:`torch.distributed`.
+
+Every process runs the same script, started by torchrun, and passes the distribution to :func:`~forwardforward.fit`::
+
+    with ff.distributed.process_group() as ranks:
+        ff.fit(model, data.train, parallel=ff.distributed.DataParallel(ranks))
+"""
+
+from forwardforward.distributed.data_parallel import DataParallel
+from forwardforward.distributed.errors import RankError
+from forwardforward.distributed.ranks import Ranks, process_group
+
+__all__ = ["DataParallel", "RankError", "Ranks", "process_group"]

@@ -1,0 +1,342 @@
+"""The processes that train together, and their messages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from forwardforward._utils.arguments import PositiveFloat, checked
+from forwardforward._utils.plugins import one_line
+from forwardforward.distributed.errors import RankError
+
+__all__ = ["Ranks", "process_group"]
+
+#: Prefix of this library's keys in the store of the process group.
+PREFIX = "forwardforward"
+
+#: Seconds in which another process may report its error after a message to it failed.
+REPORT_SECONDS = 2.0
+
+#: Variables that torchrun sets for each process, as do scripts for Slurm.
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class Ranks:
+    """The processes that train together, made by :func:`process_group`.
+
+    All methods are collective: every process calls them in the same order.
+
+    Args:
+        rank: Index of this process.
+        size: Number of processes.
+        device: Device of this process.
+        store: The store through which processes report errors.
+
+    Attributes:
+        bytes_sent: Bytes of the tensors that this process has contributed to messages so far, by kind.
+
+    Raises:
+        RankError: In every method, if another process ended, failed or did not answer in time.
+
+    Example:
+        >>> with process_group() as ranks:
+        ...     (ranks.rank, ranks.size)
+        (0, 1)
+    """
+
+    def __init__(self, rank: int, size: int, device: torch.device, store: dist.Store) -> None:
+        self.rank = rank
+        self.size = size
+        self.device = device
+        self.bytes_sent: dict[str, int] = {}
+        self._store = store
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes files and shows progress."""
+        return self.rank == 0
+
+    def sum(self, x: Tensor, kind: str = "sums") -> Tensor:
+        """Sum a tensor over the processes in place, and return it.
+
+        Args:
+            x: The tensor, of the same shape in every process.
+            kind: Name under which the bytes are counted.
+        """
+        self.begin_sum(x, kind).wait()
+        return x
+
+    def begin_sum(self, x: Tensor, kind: str = "sums") -> Message:
+        """Begin to sum a tensor over the processes in place.
+
+        Args:
+            x: The tensor, of the same shape in every process.
+            kind: Name under which the bytes are counted.
+        """
+        self._count(kind, x)
+        with self.naming_failures():
+            return Message(self, dist.all_reduce(x, async_op=True))
+
+    def send(self, x: Tensor, rank: int, kind: str = "activations") -> Message:
+        """Begin to send a tensor, which must not change until the message is received.
+
+        Args:
+            x: The tensor.
+            rank: The receiver.
+            kind: Name under which the bytes are counted.
+        """
+        self._count(kind, x)
+        with self.naming_failures():
+            return Message(self, dist.isend(x, rank), x)
+
+    def receive(self, x: Tensor, rank: int) -> Tensor:
+        """Receive a tensor in place, and return it.
+
+        Args:
+            x: Where the tensor is stored.
+            rank: The sender.
+        """
+        with self.naming_failures():
+            dist.recv(x, rank)
+        return x
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Give tensors the values of rank 0, in place.
+
+        Args:
+            tensors: Tensors of the same shapes in every process.
+        """
+        with self.naming_failures():
+            for work in [dist.broadcast(x.contiguous() if x.dim() else x, 0, async_op=True) for x in tensors]:
+                work.wait()
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Return the objects of all processes, in order of their ranks.
+
+        Args:
+            value: An object that pickle can copy.
+        """
+        values: list[Any] = [None] * self.size
+        with self.naming_failures():
+            dist.all_gather_object(values, value)
+        return values
+
+    def broadcast_object(self, value: Any, rank: int = 0) -> Any:
+        """Return the object of one process in all processes.
+
+        Args:
+            value: The object, which pickle can copy; ignored in other processes.
+            rank: The process.
+        """
+        values = [value]
+        with self.naming_failures():
+            dist.broadcast_object_list(values, rank)
+        return values[0]
+
+    def check_equal(self, settings: dict[str, Any]) -> None:
+        """Check that settings are equal in all processes.
+
+        Args:
+            settings: Settings by name.
+
+        Raises:
+            ValueError: If one is not, in every process.
+        """
+        all_settings = self.gather_objects(settings)
+        for name in dict.fromkeys(name for other in all_settings for name in other):
+            values = [other.get(name) for other in all_settings]
+            for rank, value in enumerate(values):
+                if value != values[0]:
+                    raise ValueError(
+                        f"{name} must be the same in every process, got {values[0]} on rank 0 and {value} on rank {rank}"
+                    )
+
+    def _count(self, kind: str, x: Tensor) -> None:
+        self.bytes_sent[kind] = self.bytes_sent.get(kind, 0) + x.numel() * x.element_size()
+
+    # Failures
+
+    @contextlib.contextmanager
+    def naming_failures(self) -> Iterator[None]:
+        """Context manager that raises errors of messages as :class:`RankError`, which names the cause."""
+        try:
+            yield
+        except RankError:
+            raise
+        except RuntimeError as error:  # torch.distributed's own errors are among them, gloo's have no other type
+            raise self._failure(error) from error
+
+    def _failure(self, error: RuntimeError) -> RankError:
+        """Return the error to raise after a message failed; the process that failed first may have reported why."""
+        try:
+            self._store.set(f"{PREFIX}/alive/{self.rank}", "1")
+            deadline = time.monotonic() + REPORT_SECONDS
+            while time.monotonic() < deadline:
+                if self._store.check([f"{PREFIX}/failed"]):
+                    return RankError(self._store.get(f"{PREFIX}/failed").decode(), reported=True)
+                time.sleep(0.05)
+            ended = [rank for rank in range(self.size) if not self._store.check([f"{PREFIX}/alive/{rank}"])]
+        except RuntimeError:  # the store ended with rank 0
+            ended = [0]
+        if not ended:
+            return RankError(f"a message between processes failed: {one_line(error)}", reported=False)
+        listed = " and ".join(map(str, ended))
+        verb = "ended" if len(ended) > 1 else "has ended"
+        return RankError(
+            f"rank {listed} {verb} without an error message, or does not answer; it may have been killed, also by the "
+            "system for lack of memory",
+            reported=False,
+        )
+
+    def report(self, error: BaseException) -> None:
+        """Report an error of this process to the others, unless another process has reported one before.
+
+        Args:
+            error: The error.
+        """
+        text = f"rank {self.rank}: {type(error).__name__}: {one_line(error)}"
+        with contextlib.suppress(RuntimeError):
+            self._store.compare_set(f"{PREFIX}/failed", "", text)
+
+    def is_first(self, purpose: str) -> bool:
+        """Return whether this is the first process that asks, also if it cannot ask the others any more.
+
+        Args:
+            purpose: Name of what only one process is to do.
+        """
+        try:
+            return bool(self._store.add(f"{PREFIX}/{purpose}", 1) == 1)
+        except RuntimeError:
+            return True
+
+
+class Message:
+    """A message that has been started.
+
+    Args:
+        ranks: The processes.
+        work: What torch.distributed returned.
+        payload: A tensor to keep until the message is received.
+    """
+
+    def __init__(self, ranks: Ranks, work: Any, payload: Tensor | None = None) -> None:
+        self._ranks = ranks
+        self._work = work
+        self._payload = payload
+
+    def wait(self) -> None:
+        """Wait until the message is complete.
+
+        Raises:
+            RankError: If another process ended, failed or did not answer in time.
+        """
+        with self._ranks.naming_failures():
+            self._work.wait()
+        self._payload = None
+
+
+@contextlib.contextmanager
+@checked
+def process_group(
+    backend: Literal["gloo", "nccl"] | None = None,
+    timeout: PositiveFloat = 600.0,
+    start_timeout: PositiveFloat | None = None,
+) -> Iterator[Ranks]:
+    """Context manager of the processes that train together.
+
+    The processes are those that torchrun starts, or any that have torchrun's environment variables ``RANK``,
+    ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``. Without them there is one process.
+
+    An exception of one process is reported to the others, which raise :class:`RankError` at their next message.
+
+    Args:
+        backend: Default: NCCL if each process of this machine can have its own GPU, else gloo on the CPU.
+        timeout: Seconds to wait for a message of another process, such as one that evaluates.
+        start_timeout: Seconds to wait for the other processes to start; default: 10 under torchrun, which starts them
+            together, else 60.
+
+    Raises:
+        ValueError: If some of the variables are missing.
+        ConnectionError: If the processes cannot connect: the port is in use, or a process did not start in time.
+
+    Example:
+        >>> with process_group() as ranks:
+        ...     ranks.is_main
+        True
+    """
+    if dist.is_initialized():
+        raise ValueError("process_group must be entered before torch.distributed is initialized")
+    missing = [name for name in VARIABLES if name not in os.environ]
+    if missing and len(missing) < len(VARIABLES):
+        raise ValueError(f"the environment must have {', '.join(VARIABLES)}, as torchrun sets them, got no {missing[0]}")
+    rank, size = (0, 1) if missing else (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    if start_timeout is None:
+        start_timeout = 10.0 if "TORCHELASTIC_RUN_ID" in os.environ else 60.0
+    device = _device(backend)
+    store = dist.HashStore() if missing else _connected_store(rank, size, start_timeout)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    chosen = backend or ("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    limit = timedelta(seconds=timeout)
+    try:
+        dist.init_process_group(chosen, store=store, rank=rank, world_size=size, timeout=limit)
+    except RuntimeError as error:
+        raise ConnectionError(f"the processes cannot connect: {one_line(error)}") from error
+    ranks = Ranks(rank, size, device, store)
+    try:
+        yield ranks
+        with ranks.naming_failures():
+            dist.barrier()  # the store is in the process of rank 0, which must not end first
+    except RankError:
+        raise
+    except BaseException as error:
+        ranks.report(error)
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(backend: str | None) -> torch.device:
+    """Return the device of this process."""
+    local, count = (int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)))
+    if backend != "gloo" and torch.cuda.is_available() and torch.cuda.device_count() >= count:
+        return torch.device("cuda", local)
+    if backend == "nccl":
+        raise ValueError(f"backend 'nccl' needs a GPU for each of the {count} processes of this machine")
+    return torch.device("cpu")
+
+
+def _connected_store(rank: int, size: int, start_timeout: float) -> dist.Store:
+    """Return the store after all processes have connected to it.
+
+    Raises:
+        ConnectionError: If the port is in use, or a process did not start in time.
+    """
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    # torchrun's agent provides the store, which then outlives every rank
+    hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    limit = timedelta(seconds=start_timeout)
+    try:
+        connection = dist.TCPStore(address, port, size, hosts, limit, wait_for_workers=False)
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"{PREFIX}/{attempt}", connection)
+        store.set(f"started/{rank}", "1")
+        deadline = time.monotonic() + start_timeout
+        while absent := [other for other in range(size) if not store.check([f"started/{other}"])]:
+            if time.monotonic() > deadline:
+                listed = ", ".join(map(str, absent))
+                raise ConnectionError(f"rank {listed} of {size} did not start within {start_timeout:g} s")
+            time.sleep(0.02)
+    except RuntimeError as error:
+        hint = "; choose another MASTER_PORT (torchrun --master-port)" if "EADDRINUSE" in str(error) else ""
+        reason = "the port is in use" if hint else one_line(error)
+        raise ConnectionError(f"cannot connect to the processes at {address}:{port}: {reason}{hint}") from error
+    return store

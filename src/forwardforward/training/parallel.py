@@ -1,0 +1,103 @@
+"""How a training is distributed over processes; in the base class, it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from forwardforward.data.batching import Data, Source
+from forwardforward.network import Network
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.step import StepResult
+from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
+
+__all__ = ["Parallel"]
+
+
+class Parallel:
+    """How :func:`~forwardforward.fit` is distributed over processes; this base class is one process.
+
+    Every process runs the same ``fit`` with the same arguments. See :class:`~forwardforward.distributed.DataParallel`
+    and :class:`~forwardforward.distributed.Pipeline`.
+
+    Attributes:
+        is_main: Whether this process writes files and shows progress.
+        device: Device of this process; None for the model's.
+
+    Example:
+        >>> Parallel().is_main
+        True
+    """
+
+    is_main: bool = True
+    device: torch.device | None = None
+
+    def check(self, network: Network, settings: Mapping[str, Any], data: Source) -> None:
+        """Check before the training that it can be distributed, and that all processes have the same arguments.
+
+        Args:
+            network: The network, set up.
+            settings: Settings that must be equal in all processes.
+            data: The training data.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+
+    def begin(self, network: Network, optimizer: LocalOptimizer, data: Source) -> None:
+        """Distribute a network that is ready to train.
+
+        Args:
+            network: The network, with the weights of a checkpoint if the run resumes.
+            optimizer: Its local optimizers.
+            data: The training data.
+        """
+
+    def step(self, network: Network, step: Callable[..., StepResult]) -> Callable[..., StepResult]:
+        """Return the function of a training step.
+
+        Args:
+            network: The network.
+            step: The function of one process.
+        """
+        return step
+
+    def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
+        """Return whether a flag is set in any process, with the same answer in all of them.
+
+        Args:
+            name: Name of the flag, ``"stop"`` or ``"checkpoint"``.
+            flag: The flag of this process.
+            now: Whether to wait for the flags; otherwise they are sent with the next step, and the answer is that of
+                the step before.
+        """
+        return flag
+
+    def record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of an epoch with the figures of all layers.
+
+        Args:
+            record: The record of this process.
+        """
+        return record
+
+    def evaluate(self, network: Network, data: Data) -> Evaluation:
+        """Return the errors of a network, after its classifier chose its layers, in all processes.
+
+        Args:
+            network: The network.
+            data: Labeled data.
+        """
+        choose_layers(network, data)
+        return evaluate(network, data)
+
+    def states(self, network: Network, optimizer: LocalOptimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the states of the network and of its optimizers for a checkpoint, complete in the main process.
+
+        Args:
+            network: The network.
+            optimizer: Its local optimizers.
+        """
+        return network.state_dict(), optimizer.state_dict()
