@@ -7,7 +7,6 @@ Every process runs the same script, started by torchrun, and passes the distribu
 """
 
 from forwardforward.distributed.data_parallel import DataParallel
-from forwardforward.distributed.errors import RankError
 from forwardforward.distributed.ranks import Ranks, process_group
 
-__all__ = ["DataParallel", "RankError", "Ranks", "process_group"]
+__all__ = ["DataParallel", "Ranks", "process_group"]

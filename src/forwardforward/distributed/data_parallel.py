@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.shared_batch import shared_batch
 from forwardforward.data.batching import Data, Source, tensors_of
+from forwardforward.data.tensors import batch_slices
 from forwardforward.distributed.checks import check_divisible, check_kind, data_settings
 from forwardforward.distributed.ranks import Message, Ranks
 from forwardforward.network import Network
@@ -43,8 +44,8 @@ class DataParallel(Parallel):
     Every process reads the whole data set and the whole batch, and draws the random numbers of the whole batch: the
     negatives of a sample do not depend on the number of processes. Statistics of the batch, those of
     :class:`~forwardforward.normalization.BatchNorm` and
-    :class:`~forwardforward.normalization.PeerNormalization`, are those of the whole batch. Only rank 0 evaluates, writes
-    checkpoints and shows progress; a run resumes with any number of processes.
+    :class:`~forwardforward.normalization.PeerNormalization`, are those of the whole batch. Only rank 0 evaluates,
+    writes checkpoints and shows progress; a run resumes with any number of processes.
 
     Random numbers that blocks draw, such as those of ``nn.Dropout``, are equal in distribution only.
 
@@ -70,6 +71,7 @@ class DataParallel(Parallel):
         self.ranks = ranks
         self.is_main = ranks.is_main
         self.device = ranks.device
+        self.description = f"data-parallel, {ranks.size} processes"
         self._steps = 0
         self._flags = dict.fromkeys(FLAGS, False)
         #: Sum of the processes' flags in the last step.
@@ -85,14 +87,14 @@ class DataParallel(Parallel):
         """
         self.ranks.check_equal({**data_settings(data), **settings})
         model = check_kind(network, settings, "data-parallel")
-        count, size = data.samples, self.ranks.size
-        tensors = tensors_of(data)
-        smallest = None if tensors is None or count is None else count % (data.batch_size or count) or data.batch_size
-        if smallest is not None and smallest < size:
-            raise ValueError(
-                f"batch_size must leave at least one sample per process in every batch, got {smallest} samples in the "
-                f"smallest batch for {size} processes"
-            )
+        if data.samples is not None and data.batch_size is not None and tensors_of(data) is not None:
+            last = batch_slices(data.samples, data.batch_size)[-1]
+            count = last.stop - last.start
+            if count < self.ranks.size:
+                raise ValueError(
+                    f"batch_size must leave at least one sample per process in every batch, got {count} samples in the "
+                    f"last batch for {self.ranks.size} processes"
+                )
         check_divisible(model, data)
 
     def begin(self, network: Network, optimizer: LocalOptimizer, data: Source) -> None:
@@ -114,7 +116,9 @@ class DataParallel(Parallel):
         """
         return partial(self._step, network)
 
-    def _step(self, network: Network, batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any) -> StepResult:
+    def _step(
+        self, network: Network, batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any
+    ) -> StepResult:
         count, rank, size = len(batch[0]), self.ranks.rank, self.ranks.size
         if count < size:
             raise ValueError(f"a batch must have at least one sample per process, got {count} for {size} processes")
@@ -145,6 +149,18 @@ class DataParallel(Parallel):
         self._flags[name] = flag
         return answer
 
+    def evaluate(self, network: Network, data: Data, choose: bool = False) -> Evaluation:
+        """Return the errors, which rank 0 measures, in all processes.
+
+        Args:
+            network: The network.
+            data: Labeled data.
+            choose: Whether the classifier of rank 0 chooses its layers by these data first.
+        """
+        evaluation = super().evaluate(network, data, choose) if self.is_main else None
+        result: Evaluation = self.ranks.broadcast_object(evaluation)
+        return result
+
     def flags(self) -> list[float]:
         """Return the flags to send."""
         return [float(self._flags[name]) for name in FLAGS]
@@ -156,16 +172,6 @@ class DataParallel(Parallel):
             flags: The sums.
         """
         self._answers = flags if self._answers is None else self._answers + flags
-
-    def evaluate(self, network: Network, data: Data) -> Evaluation:
-        """Return the errors, which rank 0 measures, in all processes.
-
-        Args:
-            network: The network.
-            data: Labeled data.
-        """
-        result: Evaluation = self.ranks.broadcast_object(super().evaluate(network, data) if self.is_main else None)
-        return result
 
 
 class RankShare:

@@ -15,7 +15,7 @@ from torch import distributed as dist
 
 from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.plugins import one_line
-from forwardforward.distributed.errors import RankError
+from forwardforward.training import RankError
 
 __all__ = ["Ranks", "process_group"]
 
@@ -115,8 +115,12 @@ class Ranks:
             tensors: Tensors of the same shapes in every process.
         """
         with self.naming_failures():
-            for work in [dist.broadcast(x.contiguous() if x.dim() else x, 0, async_op=True) for x in tensors]:
+            copies = [x.detach().contiguous() for x in tensors]
+            for work in [dist.broadcast(copy, 0, async_op=True) for copy in copies]:
                 work.wait()
+        with torch.no_grad():
+            for x, copy in zip(tensors, copies, strict=True):
+                x.copy_(copy)
 
     def gather_objects(self, value: Any) -> list[Any]:
         """Return the objects of all processes, in order of their ranks.
@@ -156,7 +160,8 @@ class Ranks:
             for rank, value in enumerate(values):
                 if value != values[0]:
                     raise ValueError(
-                        f"{name} must be the same in every process, got {values[0]} on rank 0 and {value} on rank {rank}"
+                        f"{name} must be the same in every process, got {values[0]} on rank 0 and {value} on rank "
+                        f"{rank}"
                     )
 
     def _count(self, kind: str, x: Tensor) -> None:
@@ -276,7 +281,9 @@ def process_group(
         raise ValueError("process_group must be entered before torch.distributed is initialized")
     missing = [name for name in VARIABLES if name not in os.environ]
     if missing and len(missing) < len(VARIABLES):
-        raise ValueError(f"the environment must have {', '.join(VARIABLES)}, as torchrun sets them, got no {missing[0]}")
+        raise ValueError(
+            f"the environment must have {', '.join(VARIABLES)}, as torchrun sets them, got no {missing[0]}"
+        )
     rank, size = (0, 1) if missing else (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if start_timeout is None:
         start_timeout = 10.0 if "TORCHELASTIC_RUN_ID" in os.environ else 60.0
@@ -306,7 +313,8 @@ def process_group(
 
 def _device(backend: str | None) -> torch.device:
     """Return the device of this process."""
-    local, count = (int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if backend != "gloo" and torch.cuda.is_available() and torch.cuda.device_count() >= count:
         return torch.device("cuda", local)
     if backend == "nccl":

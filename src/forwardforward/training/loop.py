@@ -194,9 +194,8 @@ def fit(
             unevaluated = restore(state, checkpoint, target, data.steps)
             network.epochs_trained = state.first_epoch + len(state.history)
         parallel.begin(network, optimizer, data)
-        if resumes:
-            if validation is not None and state.history and state.history[-1]["validation"] is None:
-                _evaluate(state, state.history[-1], validation)
+        if validation is not None and state.history and state.history[-1]["validation"] is None:
+            _evaluate(state, state.history[-1], validation)
         for callback in state.callbacks:
             callback.on_fit_begin(state)
         step = parallel.step(network, _step(network, data.batch_size, compile))
@@ -300,7 +299,7 @@ def _interruptible(state: FitState) -> Iterator[None]:
 def _evaluate(state: FitState, record: dict[str, Any], validation: Data) -> None:
     """Add the validation data's figures to a record; layers are chosen by them first, if the classifier does so."""
     seed_global_generators(state.seed, state.first_epoch + len(state.history), "validation")
-    record_validation(record, state.parallel.evaluate(state.model, validation))
+    record_validation(record, state.parallel.evaluate(state.model, validation, choose=True))
 
 
 def _step(network: Network, batch_size: int | None, compile: bool) -> Callable[..., StepResult]:

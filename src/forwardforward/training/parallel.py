@@ -13,7 +13,19 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step import StepResult
 from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
 
-__all__ = ["Parallel"]
+__all__ = ["Parallel", "RankError"]
+
+
+class RankError(ConnectionError):
+    """Another process of a training ended, failed or did not answer.
+
+    Attributes:
+        reported: Whether the other process reports its own error.
+    """
+
+    def __init__(self, message: str, reported: bool) -> None:
+        super().__init__(message)
+        self.reported = reported
 
 
 class Parallel:
@@ -25,6 +37,7 @@ class Parallel:
     Attributes:
         is_main: Whether this process writes files and shows progress.
         device: Device of this process; None for the model's.
+        description: The kind of distribution and the number of processes; None for one process.
 
     Example:
         >>> Parallel().is_main
@@ -33,6 +46,7 @@ class Parallel:
 
     is_main: bool = True
     device: torch.device | None = None
+    description: str | None = None
 
     def check(self, network: Network, settings: Mapping[str, Any], data: Source) -> None:
         """Check before the training that it can be distributed, and that all processes have the same arguments.
@@ -83,14 +97,16 @@ class Parallel:
         """
         return record
 
-    def evaluate(self, network: Network, data: Data) -> Evaluation:
-        """Return the errors of a network, after its classifier chose its layers, in all processes.
+    def evaluate(self, network: Network, data: Data, choose: bool = False) -> Evaluation:
+        """Return the errors of a network, in all processes.
 
         Args:
             network: The network.
             data: Labeled data.
+            choose: Whether the classifier chooses its layers by these data first.
         """
-        choose_layers(network, data)
+        if choose:
+            choose_layers(network, data)
         return evaluate(network, data)
 
     def states(self, network: Network, optimizer: LocalOptimizer) -> tuple[dict[str, Any], dict[str, Any]]:
