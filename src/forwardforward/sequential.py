@@ -463,12 +463,12 @@ class FFSequential(Network):
         if share is not None and self.negatives is None:  # no sampler needs the other samples
             images, labels = batch
             batch = images[share.part], None if labels is None else labels[share.part]
-        images, labels = self._prepared(batch, validate)
-        if self.negatives is None:
-            return Batch(images, labels), labels, None
+        images, labels = self.prepared_batch(batch, validate)
         with autocast_to(autocast, images.device):
             features, scores = self._scores_for_negatives(images, generator, share)
-            samples = self._make_batch(self.negatives, images, labels, scores, generator)
+            samples = self.make_batch(images, labels, scores, generator)
+        if self.negatives is None:
+            return samples, labels, None
         if share is not None:
             samples, labels = part_of_batch(samples, share.part), None if labels is None else labels[share.part]
         return samples, labels, features
@@ -488,7 +488,18 @@ class FFSequential(Network):
             optimizer.step("head")
         return figures
 
-    def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool = True) -> tuple[Tensor, Tensor | None]:
+    def prepared_batch(
+        self, batch: tuple[Tensor, Tensor | None], validate: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return preprocessed images and labels.
+
+        Args:
+            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``.
+            validate: As in :meth:`step`.
+
+        Raises:
+            ValueError: If labels are needed and missing.
+        """
         images, labels = self._checked_batch(batch, validate)
         if labels is None and self.needs_labels:
             raise ValueError("labels must be given for this network's objectives, got None")
@@ -517,18 +528,27 @@ class FFSequential(Network):
                 scores = SumOverLayers(self.classifying_layers())(self.scorer.layer_goodness(images))
             return features, scores if scores is None or share is None else share.gather(scores)
 
-    def _make_batch(
-        self,
-        negatives: Sampler,
-        images: Tensor,
-        labels: Tensor | None,
-        scores: Tensor | None,
-        generator: torch.Generator | None,
+    def make_batch(
+        self, images: Tensor, labels: Tensor | None, scores: Tensor | None, generator: torch.Generator | None
     ) -> Batch:
-        batch = negatives(images, labels, self.label_encoder, scores, generator)
+        """Return the samples of a training step.
+
+        Args:
+            images: Preprocessed images.
+            labels: Class indices.
+            scores: The scores that the negatives need, see :attr:`needed_scores`.
+            generator: Source of randomness for the negatives.
+
+        Raises:
+            TypeError: If the sampler returns something else.
+        """
+        if self.negatives is None:
+            return Batch(images, labels)
+        batch = self.negatives(images, labels, self.label_encoder, scores, generator)
         if not isinstance(batch, Batch) or not batch.has_negatives:
             raise TypeError(
-                f"negatives must return a Batch with has_negatives=True, got {describe(batch)} of {describe(negatives)}"
+                f"negatives must return a Batch with has_negatives=True, got {describe(batch)} "
+                f"of {describe(self.negatives)}"
             )
         return batch
 

@@ -28,7 +28,7 @@ def parallel_training(kind: str) -> Iterator[tuple[Ranks, Parallel]]:
     with distributed.process_group() as ranks, _one_error(ranks):
         if not ranks.is_main:
             warnings.simplefilter("ignore")
-        yield ranks, distributed.DataParallel(ranks)
+        yield ranks, distributed.DataParallel(ranks) if kind == "data" else distributed.Pipeline(ranks)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ Every process runs the same script, started by torchrun, and passes the distribu
 """
 
 from forwardforward.distributed.data_parallel import DataParallel
+from forwardforward.distributed.pipeline import Pipeline
 from forwardforward.distributed.ranks import Ranks, process_group
 
-__all__ = ["DataParallel", "Ranks", "process_group"]
+__all__ = ["DataParallel", "Pipeline", "Ranks", "process_group"]

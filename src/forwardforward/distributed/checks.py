@@ -17,9 +17,10 @@ from forwardforward.layers.chain import run_layers
 from forwardforward.network import Network
 from forwardforward.objectives import BatchObjective
 from forwardforward.sequential import FFSequential
-from forwardforward.step import part_of_batch
+from forwardforward.step import StepResult, part_of_batch
+from forwardforward.training import TrainingDiverged
 
-__all__ = ["check_divisible", "check_kind", "data_settings"]
+__all__ = ["check_divisible", "check_kind", "check_loss_finite", "data_settings"]
 
 
 def data_settings(data: Source) -> dict[str, Any]:
@@ -34,6 +35,24 @@ def data_settings(data: Source) -> dict[str, Any]:
         settings["sum of the inputs"] = float(tensors.inputs.double().sum())
         settings["sum of the targets"] = None if tensors.targets is None else float(tensors.targets.double().sum())
     return settings
+
+
+def check_loss_finite(result: StepResult) -> None:
+    """Check that the losses of a step are finite.
+
+    Args:
+        result: The figures of the step.
+
+    Raises:
+        TrainingDiverged: If one is not.
+    """
+    named = {**{f"layer {index}": local for index, local in result.layers.items()}, "the head": result.head}
+    for name, local in named.items():
+        if local is not None and not bool(torch.isfinite(local.loss)):
+            raise TrainingDiverged(
+                f"training diverged: the loss of {name} is {float(local.loss)}; a smaller learning rate or a "
+                "normalization of the layer's input may help"
+            )
 
 
 def check_kind(network: Network, settings: Mapping[str, Any], kind: str) -> FFSequential:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,13 +14,14 @@ from forwardforward._utils.arguments import checked
 from forwardforward._utils.shared_batch import shared_batch
 from forwardforward.data.batching import Data, Source, tensors_of
 from forwardforward.data.tensors import batch_slices
-from forwardforward.distributed.checks import check_divisible, check_kind, data_settings
+from forwardforward.distributed.checks import check_divisible, check_kind, check_loss_finite, data_settings
 from forwardforward.distributed.ranks import Message, Ranks
+from forwardforward.distributed.stream import rank_draws
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step import StepResult
-from forwardforward.training import Evaluation, TrainingDiverged
+from forwardforward.training import Evaluation
 from forwardforward.training.parallel import Parallel
 
 __all__ = ["DataParallel"]
@@ -129,7 +130,7 @@ class DataParallel(Parallel):
             result = network.step(batch, *arguments, share=share, **options)
         self._steps += 1
         if self._steps % CHECK_EVERY == 0:
-            _check_finite(result)
+            check_loss_finite(result)
         return result
 
     def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
@@ -199,15 +200,9 @@ class RankShare:
         """Begin to sum the gradients of parameters over the processes."""
         return GradientSum(self._parallel, parameters, local, self.weight)
 
-    @contextlib.contextmanager
-    def draws(self) -> Iterator[None]:
+    def draws(self) -> contextlib.AbstractContextManager[None]:
         """Context manager in which the global generators draw other numbers in each process."""
-        # drawn in every process, so that the global generators stay equal
-        seed = int(torch.randint(2**62, ()))
-        device = self._parallel.device
-        with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
-            torch.manual_seed(seed + self._parallel.ranks.rank)
-            yield
+        return rank_draws(self._parallel.ranks)
 
 
 class GradientSum:
@@ -271,14 +266,3 @@ class _Sum(torch.autograd.Function):
 def _sum(ranks: Ranks, x: Tensor) -> Tensor:
     total: Tensor = _Sum.apply(x, ranks)
     return total
-
-
-def _check_finite(result: StepResult) -> None:
-    """Refuse figures that are not finite; they are those of all processes, so that every process raises."""
-    locals_ = {**{f"layer {index}": local for index, local in result.layers.items()}, "the head": result.head}
-    for name, local in locals_.items():
-        if local is not None and not bool(torch.isfinite(local.loss)):
-            raise TrainingDiverged(
-                f"training diverged: the loss of {name} is {float(local.loss)}; a smaller learning rate or a "
-                "normalization of the layer's input may help"
-            )

@@ -85,27 +85,29 @@ class Ranks:
         with self.naming_failures():
             return Message(self, dist.all_reduce(x, async_op=True))
 
-    def send(self, x: Tensor, rank: int, kind: str = "activations") -> Message:
+    def send(self, x: Tensor, rank: int, kind: str = "activations", tag: int = 0) -> Message:
         """Begin to send a tensor, which must not change until the message is received.
 
         Args:
             x: The tensor.
             rank: The receiver.
             kind: Name under which the bytes are counted.
+            tag: Number that keeps messages of different kinds apart.
         """
         self._count(kind, x)
         with self.naming_failures():
-            return Message(self, dist.isend(x, rank), x)
+            return Message(self, dist.isend(x, rank, tag=tag), x)
 
-    def receive(self, x: Tensor, rank: int) -> Tensor:
+    def receive(self, x: Tensor, rank: int, tag: int = 0) -> Tensor:
         """Receive a tensor in place, and return it.
 
         Args:
             x: Where the tensor is stored.
             rank: The sender.
+            tag: Number of the kind of message.
         """
         with self.naming_failures():
-            dist.recv(x, rank)
+            dist.recv(x, rank, tag=tag)
         return x
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
@@ -131,6 +133,17 @@ class Ranks:
         values: list[Any] = [None] * self.size
         with self.naming_failures():
             dist.all_gather_object(values, value)
+        return values
+
+    def gather_objects_at_main(self, value: Any) -> list[Any] | None:
+        """Return the objects of all processes in rank 0, None in the others.
+
+        Args:
+            value: An object that pickle can copy.
+        """
+        values: list[Any] | None = [None] * self.size if self.is_main else None
+        with self.naming_failures():
+            dist.gather_object(value, values)
         return values
 
     def broadcast_object(self, value: Any, rank: int = 0) -> Any:

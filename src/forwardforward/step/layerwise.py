@@ -142,9 +142,17 @@ class LayerwiseStep:
             with torch.no_grad(), self._precision():
                 self.outputs[layer] = self._stack.observe(output)
 
-    def _backward(self, group: Group, keep: set[int]) -> None:
-        """Run backward from the group's losses to its first layer; other groups need the graphs of ``keep``."""
-        gradient: Tensor | None = None
+    def _backward(
+        self, group: Group, keep: set[int], gradient: Tensor | None = None, begins_earlier: bool = False
+    ) -> Tensor | None:
+        """Run backward from the group's losses to its first layer; other groups need the graphs of ``keep``.
+
+        Args:
+            group: The group.
+            keep: The layers whose graphs are kept.
+            gradient: Gradient of the last layer's output, of a group that continues in another process.
+            begins_earlier: Whether the group begins in another process; then the gradient of the input is returned.
+        """
         for layer in reversed(group.layers):
             leaf, output, loss = self._visited[layer] if layer in keep else self._visited.pop(layer)
             roots: list[tuple[Tensor, Tensor | None]] = []
@@ -152,7 +160,7 @@ class LayerwiseStep:
                 roots.append((loss, None if self._share is None else loss.new_tensor(self._share.weight)))
             if gradient is not None and output.requires_grad:
                 roots.append((output, gradient))
-            first = layer == group.layers[0]
+            first = layer == group.layers[0] and not begins_earlier
             # The first layer's leaf may serve another group; this group does not need its gradient.
             inputs = (
                 _trainable(self._layers[layer]) if first and isinstance(leaf, Tensor) and leaf.requires_grad else None
@@ -167,6 +175,7 @@ class LayerwiseStep:
             gradient = None
             if not first and isinstance(leaf, Tensor):
                 gradient, leaf.grad = leaf.grad, None
+        return gradient
 
     def _update(self, groups: Sequence[Sequence[int]]) -> None:
         if self._share is None:

@@ -194,7 +194,7 @@ def choose_layers(model: nn.Module, data: Data, *, batch_size: PositiveInt = 100
     network.classifier.choose(goodness, targets)
 
 
-class _Counts:
+class Counts:
     """The wrong answers of a model."""
 
     def __init__(self, model: Network) -> None:
@@ -285,7 +285,7 @@ class _MemberCounts:
 
     def __init__(self, model: Replicas) -> None:
         self.model = model
-        self.members = [_Counts(member) for member in model.members]
+        self.members = [Counts(member) for member in model.members]
 
     def add(self, images: Tensor, labels: Tensor | None) -> None:
         """Add one batch."""
@@ -307,8 +307,8 @@ class _MemberCounts:
         return ReplicaEvaluation.of([counts.result() for counts in self.members])
 
 
-def _counts(model: Network) -> _Counts | _MemberCounts:
-    return _MemberCounts(model) if isinstance(model, Replicas) else _Counts(model)
+def _counts(model: Network) -> Counts | _MemberCounts:
+    return _MemberCounts(model) if isinstance(model, Replicas) else Counts(model)
 
 
 def _checked_labels(model: Network, images: Tensor, labels: Tensor | None) -> Tensor:

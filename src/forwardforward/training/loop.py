@@ -280,7 +280,12 @@ def _settings(state: FitState, resumes: bool) -> dict[str, Any]:
     """Return what must be equal in all processes of a training."""
     settings = {name: getattr(state, name) for name in ("seed", "epochs", "batch_size", "first_epoch", "validates")}
     checkpoint = "an existing file" if resumes else "none"
-    plugins = {"schedule": described(state.schedule), "checkpoint to resume from": checkpoint}
+    callbacks = ", ".join(type(callback).__name__ for callback in state.callbacks if not callback.main_only)
+    plugins = {
+        "schedule": described(state.schedule),
+        "checkpoint to resume from": checkpoint,
+        "callbacks": callbacks,
+    }
     return {**settings, **plugins, **state.settings, **model_settings(state.model)}
 
 
@@ -376,7 +381,7 @@ class _Epoch:
             name = self.group_names[tuple(groups)] = str(groups)
         monitor = running.steps % self.monitor_every == 0 or name not in running.measured
         running.measured.add(name)
-        if self.augment is not None:
+        if self.augment is not None and state.parallel.reads_inputs:
             images = running.augmented(_floating(images), self.augment)
         result = self.step(
             (images, labels),

@@ -36,6 +36,7 @@ class Parallel:
 
     Attributes:
         is_main: Whether this process writes files and shows progress.
+        reads_inputs: Whether this process computes the first layer.
         device: Device of this process; None for the model's.
         description: The kind of distribution and the number of processes; None for one process.
 
@@ -45,6 +46,7 @@ class Parallel:
     """
 
     is_main: bool = True
+    reads_inputs: bool = True
     device: torch.device | None = None
     description: str | None = None
 

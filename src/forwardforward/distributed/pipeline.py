@@ -1,0 +1,467 @@
+"""Pipelined training: each process trains a run of layers on the activations of the process before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.checks import check_finite
+from forwardforward._utils.modes import autocast_to, eval_mode
+from forwardforward.batches import Batch, LabeledInput
+from forwardforward.classifiers import SumOverLayers
+from forwardforward.data.batching import Data, Source, source
+from forwardforward.distributed.balance import balanced_runs, layer_seconds
+from forwardforward.distributed.checks import check_kind, check_loss_finite, data_settings
+from forwardforward.distributed.ranks import Ranks
+from forwardforward.distributed.stage import StageStep
+from forwardforward.distributed.stream import Packet, Stream, rank_draws
+from forwardforward.layers.chain import skip_tensors
+from forwardforward.network import Network
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.sequential import FFSequential
+from forwardforward.step import StepResult
+from forwardforward.training import Evaluation
+from forwardforward.training.evaluation import ChoosesLayers, Counts
+from forwardforward.training.parallel import Parallel
+from forwardforward.update_schedules import Groups, Joint
+
+__all__ = ["Pipeline"]
+
+#: Flags of rank 0 that are sent with each batch, as bits.
+FLAGS = {"stop": 1, "checkpoint": 2}
+
+#: Callbacks that need all layers in one process.
+UNSUPPORTED_CALLBACKS = ("EarlyStopping", "GrowNetwork")
+
+#: Steps between checks of the figures, which wait for the device.
+CHECK_EVERY = 16
+
+
+@checked
+class Pipeline(Parallel):
+    """Pipelined training: each process trains a run of layers on the stream of the process before.
+
+    While one process trains its layers on a batch, the process before trains on a later one. A local loss needs no
+    gradient from later layers, so that no process waits for another once the first batches have arrived. The batches
+    are not divided: an update uses the whole batch, and the activations that a layer reads are those of the layer
+    before from before its update by the same batch, as in one process. **No activation is stale**, and the weights are
+    those of one process.
+
+    Some settings need an answer of later layers in every step, for which earlier ones wait, so that they are slower:
+    groups of layers that cross the border of two processes (:class:`~forwardforward.update_schedules.Overlapping`)
+    receive gradients there, and negatives that depend on scores (:class:`~forwardforward.negatives.HardLabel`,
+    :class:`~forwardforward.negatives.HardGoodness`) wait for the scores of the whole network.
+
+    Layers are divided so that the slowest process is as fast as possible by the measured time of each layer. A process
+    keeps the weights, gradients and optimizer states of its own layers only; after the training, the others have no
+    values, see :meth:`collect`. Checkpoints contain all layers, which rank 0 gathers on the CPU. A run resumes with any
+    number of processes, also with one.
+
+    Random numbers that blocks draw, such as those of ``nn.Dropout``, are equal in distribution only.
+
+    Args:
+        ranks: The processes.
+        layers: Number of layers of each process; default: balanced by measured time.
+
+    Attributes:
+        runs: The layers of each process, after the training has begun.
+
+    Raises:
+        ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, fewer layers than
+            processes, a classifier that chooses its layers, callbacks that need all layers (``EarlyStopping``,
+            ``GrowNetwork``), or arguments that differ between processes.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> data = torch.rand(20, 8), torch.arange(20) % 2
+        >>> with ff.distributed.process_group() as ranks:  # a script for torchrun
+        ...     pipeline = Pipeline(ranks)
+        ...     history = ff.fit(model, data, epochs=1, progress=False, parallel=pipeline)
+        ...     evaluation = pipeline.evaluate(model, data)
+    """
+
+    def __init__(self, ranks: Ranks, layers: Sequence[PositiveInt] | None = None) -> None:
+        if layers is not None and len(layers) != ranks.size:
+            raise ValueError(f"layers must be one number per process, {ranks.size}, got {tuple(layers)}")
+        self.ranks = ranks
+        self.layers = None if layers is None else tuple(layers)
+        self.runs: list[range] = []
+        self.is_main = ranks.is_main
+        self.device = ranks.device
+        self.reads_inputs = ranks.rank == 0
+        self.description = f"pipeline, {ranks.size} processes"
+        self._is_last = ranks.rank == ranks.size - 1
+        self._training = Stream(ranks, tag=1, kind="activations")
+        self._passes = Stream(ranks, tag=2, kind="activations in evaluation mode")
+        self._gradients = Stream(ranks, tag=3, kind="gradients")
+        self._scores = Stream(ranks, tag=4, kind="scores")
+        self._flags = dict.fromkeys(FLAGS, False)
+        self._received = 0
+        self._steps = 0
+
+    @property
+    def _own(self) -> range:
+        return self.runs[self.ranks.rank]
+
+    # Set up
+
+    def check(self, network: Network, settings: Mapping[str, Any], data: Source) -> None:
+        """Check that the layers can be divided, and that all processes have the same arguments and data.
+
+        Args:
+            network: The network, set up.
+            settings: Settings that must be equal in all processes.
+            data: The training data.
+        """
+        self.ranks.check_equal({**data_settings(data), **settings})
+        check_kind(network, settings, "pipelined")
+        if isinstance(network.classifier, ChoosesLayers):
+            raise ValueError(
+                f"classifier must not choose layers in pipelined training, got {type(network.classifier).__name__}"
+            )
+        for name in str(settings.get("callbacks", "")).split(", "):
+            if name in UNSUPPORTED_CALLBACKS:
+                raise ValueError(f"callbacks must not contain {name} in pipelined training, which needs all layers")
+        depth, size = len(network), self.ranks.size
+        if depth < size:
+            raise ValueError(
+                f"a pipeline needs at least one layer per process, got {depth} layers for {size} processes"
+            )
+        if self.layers is not None and sum(self.layers) != depth:
+            raise ValueError(f"layers must add up to the {depth} layers of the network, got {self.layers}")
+
+    def begin(self, network: Network, optimizer: LocalOptimizer, data: Source) -> None:
+        """Divide the layers, and free the values of those of other processes.
+
+        Args:
+            network: The network.
+            optimizer: Its local optimizers.
+            data: The training data.
+        """
+        model = _sequential(network)
+        self.ranks.broadcast([value for _, value in sorted(network.state_dict().items())])
+        if self.layers is None:
+            seconds = layer_seconds(model, optimizer, data) if self.is_main else None
+            self.runs = balanced_runs(self.ranks.broadcast_object(seconds), self.ranks.size)
+        else:
+            stops = [sum(self.layers[: rank + 1]) for rank in range(self.ranks.size)]
+            self.runs = [range(stop - count, stop) for stop, count in zip(stops, self.layers, strict=True)]
+        for index, layer in enumerate(model.stack):
+            if index not in self._own:
+                layer.to("meta")
+        if model.head is not None and not self._is_last:
+            model.head.to("meta")
+        optimizer.attach(model)
+
+    # Training
+
+    def step(self, network: Network, step: Callable[..., StepResult]) -> Callable[..., StepResult]:
+        """Return the function of a training step.
+
+        Args:
+            network: The network.
+            step: The function of one process, which is not used.
+        """
+        return partial(self._step, _sequential(network))
+
+    def _step(
+        self,
+        network: FFSequential,
+        batch: tuple[Tensor, Tensor | None],
+        optimizer: LocalOptimizer,
+        *,
+        groups: Groups | None = None,
+        generator: torch.Generator | None = None,
+        autocast: torch.dtype | None = None,
+        monitor: bool = False,
+        validate: bool = True,
+    ) -> StepResult:
+        groups = Joint()(len(network), 0, 0, 1) if groups is None else groups
+        images, labels = batch
+        if self.reads_inputs:
+            images, labels = network.prepared_batch(batch, validate)
+        elif labels is not None:
+            labels = network.check_labels(images, labels, validate=False)
+        optimizer.attach(network)
+        with autocast_to(autocast, self.ranks.device):
+            features, scores = self._features_and_scores(network, images, generator)
+        if self.reads_inputs:
+            samples = network.make_batch(images, labels, scores, generator)
+            if samples.targets is not labels:
+                raise ValueError("negatives must return the labels as targets in pipelined training")
+            packet = Packet(None, {}, {}, {}, sum(bit for name, bit in FLAGS.items() if self._flags[name]))
+        else:
+            packet = self._training.receive(self.ranks.rank - 1)
+            inputs = images.new_empty(0) if packet.output is None else packet.output
+            samples = Batch(inputs, labels, network.uses_negatives)
+        self._received = packet.flags
+        stack = network.training_stack(labels is not None)
+        is_sent = False
+
+        def send(output: Tensor, rows: Mapping[int, Tensor], skips: Mapping[int, Tensor]) -> None:
+            nonlocal is_sent
+            is_sent = True
+            self._training.send(Packet(output, skips, rows, {}, packet.flags), self.ranks.rank + 1)
+
+        with rank_draws(self.ranks):
+            stage = StageStep(
+                stack,
+                optimizer,
+                samples,
+                self._own,
+                packet.skips,
+                packet.rows,
+                send,
+                self._exchange,
+                autocast=autocast,
+                monitor=monitor,
+            )
+            result = stage.run(groups)
+        if not is_sent and not self._is_last:  # no later layer is computed, but the flags must arrive
+            self._training.send(Packet(None, {}, stage.outputs, {}, packet.flags), self.ranks.rank + 1)
+        if self._is_last and network.head is not None and labels is not None:
+            features = network.head.read(stage.outputs) if features is None else features
+            result.head = network.head.step(features, labels, optimizer)
+        self._steps += 1
+        if self._steps % CHECK_EVERY == 0:
+            check_loss_finite(result)
+        return result
+
+    def _exchange(self, gradient: Tensor | None, like: Tensor) -> Tensor:
+        """Send a gradient to the process before, or receive one from the process after."""
+        if gradient is not None:
+            self._gradients.send(Packet(gradient, {}, {}, {}), self.ranks.rank - 1)
+            return gradient
+        received = self._gradients.receive(self.ranks.rank + 1).output
+        assert received is not None
+        return received
+
+    def _features_and_scores(
+        self, network: FFSequential, images: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the head's features in the last process, and the scores that the negatives need in the first."""
+        encoder, head, needed = network.label_encoder, network.head, network.needed_scores
+        if encoder is None or (head is None and needed is None):
+            return None, None
+        features: Tensor | None = None
+        scores: Tensor | None = None
+        with eval_mode(network), torch.no_grad():
+            if head is not None:
+                x: Tensor | LabeledInput | None = None
+                if self.reads_inputs:
+                    labels = network.scorer.head_labels(images, generator)
+                    x = encoder.neutral(images) if labels is None else encoder.join(images, labels)
+                packet = self._pass(network, x, with_goodness=False)
+                features = head.read(packet.rows) if packet is not None else None
+            if needed == "head":
+                scores = self._answer(None if features is None or head is None else head(features))
+            elif needed == "goodness":
+                packet = self._pass(network, encoder.candidates(images) if self.reads_inputs else None)
+                total: Tensor | None = None
+                if packet is not None:
+                    total = SumOverLayers(network.classifying_layers())(_goodness(network, packet))
+                scores = self._answer(total)
+        return features, scores
+
+    def _answer(self, scores: Tensor | None) -> Tensor | None:
+        """Send scores from the last process to the first."""
+        if self.ranks.size == 1:
+            return scores
+        if scores is not None:
+            self._scores.send(Packet(scores, {}, {}, {}), 0)
+        return self._scores.receive(self.ranks.size - 1).output if self.reads_inputs else None
+
+    def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
+        """Return whether a flag is set; without ``now``, that of rank 0, which is sent with the next batch.
+
+        Args:
+            name: Name of the flag.
+            flag: The flag of this process.
+            now: Whether to wait for the flags of all processes.
+        """
+        answer = bool(self._received & FLAGS[name])
+        self._received &= ~FLAGS[name]
+        if now:
+            return bool(self.ranks.sum(torch.tensor([float(flag or answer)], device=self.device), "flags"))
+        self._flags[name] = flag and not answer
+        return answer
+
+    def record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of an epoch with the figures of all layers.
+
+        Args:
+            record: The record of this process.
+        """
+        records = self.ranks.gather_objects(record)
+        layers = [records[rank]["layers"][index] for rank, run in enumerate(self.runs) for index in run]
+        return {**record, "layers": layers, "head": records[-1]["head"]}
+
+    # States
+
+    def states(self, network: Network, optimizer: LocalOptimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the states of all layers and optimizers, complete in rank 0.
+
+        Args:
+            network: The network.
+            optimizer: Its local optimizers.
+        """
+        own = {name: value.cpu() for name, value in network.state_dict().items() if not value.is_meta}
+        parts = self.ranks.gather_objects_at_main((own, _on_cpu(optimizer.state_dict())))
+        if parts is None:
+            return {}, {}
+        model: dict[str, Any] = dict.fromkeys(network.state_dict())
+        optimizers: dict[str, Any] = {}
+        for state, groups in reversed(parts):  # what all processes have is taken from rank 0
+            model |= state
+            for name, group in groups.items():
+                merged = optimizers.setdefault(name, group)
+                # parameters of other processes have no state
+                merged["state"] = dict(sorted({**merged["state"], **group["state"]}.items()))
+        return model, optimizers
+
+    def collect(self, network: Network) -> None:
+        """Give all processes the weights of all layers.
+
+        Args:
+            network: The network, after the training.
+        """
+        own = {name: value.cpu() for name, value in network.state_dict().items() if not value.is_meta}
+        whole: dict[str, Any] = {}
+        for state in reversed(self.ranks.gather_objects(own)):
+            whole |= state
+        for module in (*network.stack, network.head):
+            if module is not None and any(p.is_meta for p in module.parameters()):
+                module.to_empty(device=self.ranks.device)
+        network.load_state_dict(whole)
+
+    # Classification
+
+    @torch.no_grad()
+    def evaluate(self, network: Network, data: Data, choose: bool = False) -> Evaluation:
+        """Return the errors in all processes; each computes its own layers, and batches follow each other.
+
+        ``layer_accuracies`` of pair objectives are None, since they need negatives.
+
+        Args:
+            network: The network, in training or after it.
+            data: Labeled data.
+            choose: Ignored, since no classifier of a pipeline chooses its layers.
+        """
+        model = _sequential(network)
+        counts = Counts(model)
+        with eval_mode(model):
+            for images, labels in self._chunks(model, data):
+                if labels is None:
+                    raise ValueError("data must have labels to be evaluated on, got none")
+                classified = self._classify(model, images)
+                if classified is not None:
+                    goodness, logits = classified
+                    scores = None if callable(model.classifier) else logits
+                    counts.count(model.check_labels(images, labels), goodness, logits, None, scores)
+        self._passes.flush()
+        result: Evaluation = self.ranks.broadcast_object(
+            counts.result() if self._is_last else None, self.ranks.size - 1
+        )
+        return result
+
+    def _chunks(self, model: FFSequential, data: Data) -> Iterator[tuple[Tensor, Tensor | None]]:
+        largest = max(layer.largest_size for layer in model.stack)
+        copies = 1 if model.label_encoder is None else model.label_encoder.num_classes
+        size = max(2, min(1000, model.chunk_size // (largest * copies)))
+        batches = source(data, size, self.ranks.device, model.dtype, model.num_embeddings, shuffle=False)
+        return batches.batches(None)
+
+    def _classify(self, model: FFSequential, images: Tensor) -> tuple[Tensor | None, Tensor | None] | None:
+        """Return goodness and logits of raw images in the last process, None in the others."""
+        encoder, head = model.label_encoder, model.head
+        prepared = model.prepare(images) if self.reads_inputs else images
+        goodness: Tensor | None = None
+        logits: Tensor | None = None
+        packet: Packet | None = None
+        if model.layers_classify:
+            x = prepared if encoder is None else encoder.candidates(prepared) if self.reads_inputs else None
+            packet = self._pass(model, x)
+            goodness = None if packet is None else check_finite(_goodness(model, packet))
+        if head is not None:
+            if encoder is not None or not model.layers_classify:
+                x = prepared
+                if encoder is not None and self.reads_inputs:
+                    generator = torch.Generator(self.ranks.device).manual_seed(0)
+                    labels = model.scorer.head_labels(prepared, generator)
+                    x = encoder.neutral(prepared) if labels is None else encoder.join(prepared, labels)
+                packet = self._pass(model, x, with_goodness=False)
+            logits = None if packet is None else check_finite(head(head.read(packet.rows)))
+        return (goodness, logits) if self._is_last else None
+
+    def _pass(
+        self, network: FFSequential, x: Tensor | LabeledInput | None, with_goodness: bool = True
+    ) -> Packet | None:
+        """Run the own layers in evaluation mode, and return the result in the last process.
+
+        Args:
+            network: The network.
+            x: Input of the first layer; ignored in other processes.
+            with_goodness: Whether to compute the goodness of each layer.
+        """
+        packet = Packet(None, {}, {}, {})
+        if not self.reads_inputs:
+            packet = self._passes.receive(self.ranks.rank - 1)
+            x = packet.output
+        assert x is not None
+        head = network.head
+        observed = () if head is None else head.indices(len(network))
+        skips = skip_tensors(network.stack)
+        skips.outputs.update(packet.skips)
+        rows, goodness = dict(packet.rows), dict(packet.goodness)
+        for index in self._own:
+            layer = network.stack[index]
+            if with_goodness:
+                x, value = layer.output_and_goodness(x, skips.get(index))
+                if value is not None:
+                    goodness[index] = value
+            else:
+                x = layer(x, skip=skips.get(index))
+            assert isinstance(x, Tensor)
+            skips.store(index, x)
+            if head is not None and index in observed:
+                rows[index] = head.rows(x)
+        assert isinstance(x, Tensor)
+        packet = Packet(x, skips.outputs, rows, goodness)
+        if self._is_last:
+            return packet
+        self._passes.send(packet, self.ranks.rank + 1)
+        return None
+
+
+def _goodness(network: FFSequential, packet: Packet) -> Tensor:
+    """Return the goodness ``(batch, layers, classes)``."""
+    stacked = torch.stack([value for _, value in sorted(packet.goodness.items())])
+    if network.label_encoder is None:
+        return stacked.transpose(0, 1)
+    return stacked.view(len(stacked), network.label_encoder.num_classes, -1).permute(2, 0, 1)
+
+
+def _sequential(network: Network) -> FFSequential:
+    assert isinstance(network, FFSequential)
+    return network
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return an optimizer's state with its tensors on the CPU, without those that have no values."""
+    if isinstance(value, dict):
+        items = {key: _on_cpu(item) for key, item in value.items()}
+        return {key: item for key, item in items.items() if not _is_empty(item)}
+    return value.cpu() if isinstance(value, Tensor) and not value.is_meta else value
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether a parameter's state has no values."""
+    return isinstance(value, dict) and any(isinstance(item, Tensor) and item.is_meta for item in value.values())
