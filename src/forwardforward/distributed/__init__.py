@@ -6,8 +6,9 @@ Every process runs the same script, started by torchrun, and passes the distribu
         ff.fit(model, data.train, parallel=ff.distributed.DataParallel(ranks))
 """
 
+from forwardforward.distributed.balance import balanced_runs, layer_seconds
 from forwardforward.distributed.data_parallel import DataParallel
 from forwardforward.distributed.pipeline import Pipeline
 from forwardforward.distributed.ranks import Ranks, process_group
 
-__all__ = ["DataParallel", "Pipeline", "Ranks", "process_group"]
+__all__ = ["DataParallel", "Pipeline", "Ranks", "balanced_runs", "layer_seconds", "process_group"]

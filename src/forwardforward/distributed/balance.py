@@ -81,7 +81,8 @@ def layer_seconds(network: FFSequential, optimizer: LocalOptimizer, data: Source
 
         def measure(layer: nn.Module, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, float]:
             holder = _Holder(layer)
-            own_optimizer = LocalOptimizer(optimizer.factory, **optimizer.options).attach(holder)
+            own_optimizer = LocalOptimizer(optimizer.factory, others=optimizer.others, **optimizer.options)
+            own_optimizer.attach(holder)
             times = []
             for _ in range(REPEATS):
                 start = _time(network.device)

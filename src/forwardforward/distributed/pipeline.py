@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
@@ -105,6 +105,7 @@ class Pipeline(Parallel):
         self._scores = Stream(ranks, tag=4, kind="scores")
         self._flags = dict.fromkeys(FLAGS, False)
         self._received = 0
+        self._constants: list[tuple[nn.Module, str, Tensor]] = []
         self._steps = 0
 
     @property
@@ -130,6 +131,8 @@ class Pipeline(Parallel):
         for name in str(settings.get("callbacks", "")).split(", "):
             if name in UNSUPPORTED_CALLBACKS:
                 raise ValueError(f"callbacks must not contain {name} in pipelined training, which needs all layers")
+        if any(p.is_meta for p in network.parameters()):
+            raise ValueError("model must have the values of all layers: call collect(model) before it is trained again")
         depth, size = len(network), self.ranks.size
         if depth < size:
             raise ValueError(
@@ -154,11 +157,12 @@ class Pipeline(Parallel):
         else:
             stops = [sum(self.layers[: rank + 1]) for rank in range(self.ranks.size)]
             self.runs = [range(stop - count, stop) for stop, count in zip(stops, self.layers, strict=True)]
-        for index, layer in enumerate(model.stack):
-            if index not in self._own:
-                layer.to("meta")
+        others: list[nn.Module] = [layer for index, layer in enumerate(model.stack) if index not in self._own]
         if model.head is not None and not self._is_last:
-            model.head.to("meta")
+            others.append(model.head)
+        self._constants = [constant for module in others for constant in _constants(module)]
+        for module in others:
+            module.to("meta")
         optimizer.attach(model)
 
     # Training
@@ -302,7 +306,23 @@ class Pipeline(Parallel):
         """
         records = self.ranks.gather_objects(record)
         layers = [records[rank]["layers"][index] for rank, run in enumerate(self.runs) for index in run]
-        return {**record, "layers": layers, "head": records[-1]["head"]}
+        return {**records[0], "layers": layers, "head": records[-1]["head"]}
+
+    def epoch_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state of an unfinished epoch with the figures of all layers.
+
+        Args:
+            state: The state of this process.
+        """
+        names = {str(index) for index in self._own} | ({"head"} if self._is_last else set())
+        meter = state["meter"]
+        own = {
+            part: {key: value for key, value in meter[part].items() if key.split("/")[0] in names}
+            for part in ("sums", "pending")
+        }
+        meters = self.ranks.gather_objects(own)
+        merged = {part: {key: value for other in meters for key, value in other[part].items()} for part in own}
+        return {**state, "meter": {**meter, **merged}}
 
     # States
 
@@ -340,6 +360,9 @@ class Pipeline(Parallel):
         for module in (*network.stack, network.head):
             if module is not None and any(p.is_meta for p in module.parameters()):
                 module.to_empty(device=self.ranks.device)
+        for module, name, value in self._constants:
+            setattr(module, name, value)
+        self._constants = []
         network.load_state_dict(whole)
 
     # Classification
@@ -447,6 +470,14 @@ def _goodness(network: FFSequential, packet: Packet) -> Tensor:
     if network.label_encoder is None:
         return stacked.transpose(0, 1)
     return stacked.view(len(stacked), network.label_encoder.num_classes, -1).permute(2, 0, 1)
+
+
+def _constants(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    """Iterate over a module's buffers that a state dict does not contain, with the submodule and the name of each."""
+    for part in module.modules():
+        for name, value in part.named_buffers(recurse=False):
+            if name in part._non_persistent_buffers_set:
+                yield part, name, value
 
 
 def _sequential(network: Network) -> FFSequential:

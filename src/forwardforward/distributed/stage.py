@@ -31,7 +31,7 @@ class StageStep(LayerwiseStep):
             connections read, before backward runs.
         exchange: Sends the gradient of the input to the process before, and receives that of the output from the
             process after: ``exchange(None) -> gradient`` and ``exchange(gradient)``.
-        options: Those of :class:`~forwardforward.step.LayerwiseStep`.
+        **options: Those of :class:`~forwardforward.step.LayerwiseStep`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class StageStep(LayerwiseStep):
             if not own:
                 continue
             for layer in range(self._position, own[-1] + 1):
-                if remaining[layer] or layer in own:
+                if layer in remaining:
                     self._forward(layer, layer in relayed)
                 else:
                     self.advance(layer + 1)

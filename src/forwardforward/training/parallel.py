@@ -99,6 +99,14 @@ class Parallel:
         """
         return record
 
+    def epoch_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state of an unfinished epoch for a checkpoint, with the figures of all layers.
+
+        Args:
+            state: The state of this process.
+        """
+        return state
+
     def evaluate(self, network: Network, data: Data, choose: bool = False) -> Evaluation:
         """Return the errors of a network, in all processes.
 

@@ -86,6 +86,7 @@ class Checkpoint(Callback):
         if unfinished is not None:
             check_convergence(state.model, unfinished.meter.means(), len(state.history) + 1)
         model, optimizer = state.parallel.states(state.model, state.optimizer)
+        epoch = None if unfinished is None else state.parallel.epoch_state(unfinished.state_dict())
         self._last_time = time.monotonic()
         if not state.parallel.is_main:
             return
@@ -101,7 +102,7 @@ class Checkpoint(Callback):
             "settings": {**state.settings, **model_settings(state.model)},
             "history": state.history.epochs,
             "finished": finished,
-            "unfinished": None if unfinished is None else unfinished.state_dict(),
+            "unfinished": epoch,
             "callbacks": [[type(c).__name__, saved] for c in state.callbacks if (saved := c.state_dict())],
         }
         save_checkpoint(self.path, content)
