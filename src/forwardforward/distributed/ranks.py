@@ -278,8 +278,7 @@ def process_group(
     Args:
         backend: Default: NCCL if each process of this machine can have its own GPU, else gloo on the CPU.
         timeout: Seconds to wait for a message of another process, such as one that evaluates.
-        start_timeout: Seconds to wait for the other processes to start; default: 10 under torchrun, which starts them
-            together, else 60.
+        start_timeout: Seconds to wait for the other processes to start; default: 10 on one machine, 60 on several.
 
     Raises:
         ValueError: If some of the variables are missing.
@@ -299,7 +298,7 @@ def process_group(
         )
     rank, size = (0, 1) if missing else (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if start_timeout is None:
-        start_timeout = 10.0 if "TORCHELASTIC_RUN_ID" in os.environ else 60.0
+        start_timeout = 10.0 if os.environ.get("LOCAL_WORLD_SIZE") == str(size) else 60.0
     device = _device(backend)
     store = dist.HashStore() if missing else _connected_store(rank, size, start_timeout)
     if device.type == "cuda":
