@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import forwardforward as ff
 from forwardforward.distributed import DataParallel, Pipeline, process_group
+from forwardforward.training.history import numbers_of
+from forwardforward.training.randomness import derive_generator
 from tests.distributed import launch
 from tests.replicas.cases import data, difference
 
@@ -116,7 +119,8 @@ def compare(kind: str, names: list[str], size: int, rank: int) -> None:
         for name in names:
             parallel = KINDS[kind](ranks)
             model, history = train(name, parallel)
-            if kind == "pipeline":
+            if isinstance(parallel, Pipeline):
+                check_memory(model, parallel)
                 parallel.collect(model)
             if ranks.is_main:
                 single, expected = train(name)
@@ -124,10 +128,56 @@ def compare(kind: str, names: list[str], size: int, rank: int) -> None:
                 print(json.dumps({**record, "figures": figures_difference(history, expected)}), flush=True)
 
 
+def check_memory(model: ff.FFSequential, pipeline: Pipeline) -> None:
+    """Check that a process has the weights and gradients of its own layers only."""
+    own = pipeline.runs[pipeline.ranks.rank]
+    for index, layer in enumerate(model):
+        assert all(p.is_meta == (index not in own) for p in layer.parameters())
+        assert all(p.grad is None for p in layer.parameters() if index not in own)
+
+
+def compare_lookahead(size: int, steps: int, rank: int) -> None:
+    """Compare a pipeline whose hard labels use old scores with a loop in which they are as old."""
+    with process_group(start_timeout=60) as ranks:
+        pipeline = Pipeline(ranks, lookahead=steps)
+        model, _ = train("hard labels, head, peers", pipeline)
+        pipeline.collect(model)
+        if ranks.is_main:
+            weights = difference(model, with_old_scores(steps))
+            print(json.dumps({"kind": "lookahead", "size": size, "case": str(steps), "weights": weights}), flush=True)
+
+
+def with_old_scores(steps: int, epochs: int = 2) -> ff.FFSequential:
+    """Return a network that one process trains with scores that are some steps old."""
+    torch.manual_seed(1)
+    model = hard_labels()
+    images, labels = data("pair")
+    model.preprocessing.fit([images])
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01).attach(model)
+    stack = ff.step.Stack(model.stack, [(str(index),) for index in range(len(model))])
+    for epoch in range(epochs):
+        generator = derive_generator(0, epoch, "negatives")
+        batches = list(ff.TensorData(images, labels).batches(8, derive_generator(0, epoch, "order")))
+        scores: list[Tensor] = []
+        for index in range(-steps, len(batches)):
+            if index + steps < len(batches):
+                x, y = model.prepare(batches[index + steps][0]), batches[index + steps][1]
+                model.eval()
+                with torch.no_grad():
+                    features = model.scorer.head_features(x, model.scorer.head_labels(x, generator))
+                    scores.append(model.head(features))
+                model.train()
+                model.head.step(features, y, optimizer)
+            if index >= 0:
+                x, y = model.prepare(batches[index][0]), batches[index][1]
+                samples = model.negatives(x, y, model.label_encoder, scores[index], generator)
+                step = ff.step.LayerwiseStep(stack, optimizer, samples)
+                step.run([range(layer, layer + 1) for layer in range(len(model))])
+    return model
+
+
 def figures_difference(history: Any, expected: Any) -> float:
     """Return the largest difference of two histories' figures, without times and figures of evaluations."""
-    from forwardforward.training.history import numbers_of
-
     skipped = ("seconds", "layer_accuracies", "largest_goodness")
     pairs = [
         (dict(numbers_of(record)), dict(numbers_of(other))) for record, other in zip(history, expected, strict=True)
@@ -160,6 +210,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for size, kind in ((2, "data"), (3, "data"), (2, "pipeline"), (3, "pipeline")):
         launch.run(size, partial(compare, kind, list(CASES), size))
+    launch.run(2, partial(compare_lookahead, 2, 2))
     with tempfile.TemporaryDirectory() as folder:
         resume(folder, [(2, "data", 1), (3, "pipeline", 2), (2, "pipeline", 3), (3, "data", 4)])
 

@@ -22,7 +22,7 @@ def test_two_and_three_processes_train_as_one() -> None:
     records: list[dict[str, Any]] = [json.loads(line) for line in process.stdout.splitlines()]
     compared = {(record["kind"], record["size"], record["case"]) for record in records}
     expected = {(kind, size, case) for kind in equality.KINDS for size in (2, 3) for case in equality.CASES}
-    assert compared == {*expected, ("resumed", 0, "resumed")}
+    assert compared == {*expected, ("lookahead", 2, "2"), ("resumed", 0, "resumed")}
     for record in records:
         assert record["weights"] < 1e-10, record
         assert record.get("figures", 0.0) < 1e-9, record

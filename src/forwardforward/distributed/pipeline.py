@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -9,19 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.checks import check_finite
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.classifiers import SumOverLayers
-from forwardforward.data.batching import Data, Source, source
+from forwardforward.data.batching import Data, Pair, Source, source
 from forwardforward.distributed.balance import balanced_runs, layer_seconds
 from forwardforward.distributed.checks import check_kind, check_loss_finite, data_settings
 from forwardforward.distributed.ranks import Ranks
 from forwardforward.distributed.stage import StageStep
 from forwardforward.distributed.stream import Packet, Stream, rank_draws
+from forwardforward.heads import LinearHead
 from forwardforward.layers.chain import skip_tensors
 from forwardforward.network import Network
+from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
@@ -55,7 +59,10 @@ class Pipeline(Parallel):
     Some settings need an answer of later layers in every step, for which earlier ones wait, so that they are slower:
     groups of layers that cross the border of two processes (:class:`~forwardforward.update_schedules.Overlapping`)
     receive gradients there, and negatives that depend on scores (:class:`~forwardforward.negatives.HardLabel`,
-    :class:`~forwardforward.negatives.HardGoodness`) wait for the scores of the whole network.
+    :class:`~forwardforward.negatives.HardGoodness`) wait for the scores of the whole network. With ``lookahead`` of
+    :math:`k`, the scores of a batch are computed :math:`k` steps before it is trained on, by the weights of that time,
+    and the head is updated then. The scores are :math:`k` steps old, and no process waits if :math:`k` is at least the
+    number of processes.
 
     Layers are divided so that the slowest process is as fast as possible by the measured time of each layer. A process
     keeps the weights, gradients and optimizer states of its own layers only; after the training, the others have no
@@ -67,14 +74,16 @@ class Pipeline(Parallel):
     Args:
         ranks: The processes.
         layers: Number of layers of each process; default: balanced by measured time.
+        lookahead: Number of steps between the scores for negatives and their use. With more than 0, a training stops
+            and writes checkpoints between epochs only, and data are not augmented.
 
     Attributes:
         runs: The layers of each process, after the training has begun.
 
     Raises:
         ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, fewer layers than
-            processes, a classifier that chooses its layers, callbacks that need all layers (``EarlyStopping``,
-            ``GrowNetwork``), or arguments that differ between processes.
+            processes, ``lookahead`` for negatives that need no scores, a classifier that chooses its layers, callbacks
+            that need all layers (``EarlyStopping``, ``GrowNetwork``), or arguments that differ between processes.
 
     Example:
         >>> import forwardforward as ff
@@ -88,11 +97,14 @@ class Pipeline(Parallel):
         ...     evaluation = pipeline.evaluate(model, data)
     """
 
-    def __init__(self, ranks: Ranks, layers: Sequence[PositiveInt] | None = None) -> None:
+    def __init__(
+        self, ranks: Ranks, layers: Sequence[PositiveInt] | None = None, lookahead: NonNegativeInt = 0
+    ) -> None:
         if layers is not None and len(layers) != ranks.size:
             raise ValueError(f"layers must be one number per process, {ranks.size}, got {tuple(layers)}")
         self.ranks = ranks
         self.layers = None if layers is None else tuple(layers)
+        self.lookahead = lookahead
         self.runs: list[range] = []
         self.is_main = ranks.is_main
         self.device = ranks.device
@@ -107,6 +119,11 @@ class Pipeline(Parallel):
         self._received = 0
         self._constants: list[tuple[nn.Module, str, Tensor]] = []
         self._steps = 0
+        #: Batches that were read and not trained on yet, and figures of the head on those whose scores are computed.
+        self._ahead: deque[Pair] = deque()
+        self._begins_epoch = False
+        self._own_scores: deque[Tensor] = deque()
+        self._head_figures: deque[LocalLoss] = deque()
 
     @property
     def _own(self) -> range:
@@ -123,11 +140,15 @@ class Pipeline(Parallel):
             data: The training data.
         """
         self.ranks.check_equal({**data_settings(data), **settings})
-        check_kind(network, settings, "pipelined")
+        network = check_kind(network, settings, "pipelined")
         if isinstance(network.classifier, ChoosesLayers):
             raise ValueError(
                 f"classifier must not choose layers in pipelined training, got {type(network.classifier).__name__}"
             )
+        if self.lookahead and network.needed_scores is None:
+            raise ValueError(f"lookahead must be 0 for negatives that need no scores, got {self.lookahead}")
+        if self.lookahead and settings.get("augment") not in (None, "None"):
+            raise ValueError(f"augment must be None with lookahead={self.lookahead}, got {settings['augment']}")
         for name in str(settings.get("callbacks", "")).split(", "):
             if name in UNSUPPORTED_CALLBACKS:
                 raise ValueError(f"callbacks must not contain {name} in pipelined training, which needs all layers")
@@ -189,15 +210,21 @@ class Pipeline(Parallel):
         validate: bool = True,
     ) -> StepResult:
         groups = Joint()(len(network), 0, 0, 1) if groups is None else groups
-        images, labels = batch
-        if self.reads_inputs:
-            images, labels = network.prepared_batch(batch, validate)
-        elif labels is not None:
-            labels = network.check_labels(images, labels, validate=False)
         optimizer.attach(network)
-        with autocast_to(autocast, self.ranks.device):
-            features, scores = self._features_and_scores(network, images, generator)
+        scored = partial(self._score, network, optimizer=optimizer, generator=generator, autocast=autocast)
+        features: Tensor | None = None
+        if self.lookahead:
+            if self._begins_epoch:
+                for early in (batch, *itertools.islice(self._ahead, self.lookahead - 1)):
+                    scored(early)
+            if len(self._ahead) == self.lookahead:  # the batch that was read for this step
+                scored(self._ahead[-1])
+            self._begins_epoch = False
+        else:
+            features = scored(batch, validate=validate)
+        images, labels = self._batch(network, batch, validate)
         if self.reads_inputs:
+            scores = self._receive_scores(network)
             samples = network.make_batch(images, labels, scores, generator)
             if samples.targets is not labels:
                 raise ValueError("negatives must return the labels as targets in pipelined training")
@@ -231,7 +258,9 @@ class Pipeline(Parallel):
             result = stage.run(groups)
         if not is_sent and not self._is_last:  # no later layer is computed, but the flags must arrive
             self._training.send(Packet(None, {}, stage.outputs, {}, packet.flags), self.ranks.rank + 1)
-        if self._is_last and network.head is not None and labels is not None:
+        if self._head_figures:
+            result.head = self._head_figures.popleft()
+        elif self._is_last and network.head is not None and labels is not None:
             features = network.head.read(stage.outputs) if features is None else features
             result.head = network.head.step(features, labels, optimizer)
         self._steps += 1
@@ -248,40 +277,85 @@ class Pipeline(Parallel):
         assert received is not None
         return received
 
-    def _features_and_scores(
-        self, network: FFSequential, images: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the head's features in the last process, and the scores that the negatives need in the first."""
+    def _batch(self, network: FFSequential, batch: Pair, validate: bool = False) -> Pair:
+        """Return a batch, prepared in the first process."""
+        if self.reads_inputs:
+            return network.prepared_batch(batch, validate)
+        images, labels = batch
+        return images, None if labels is None else network.check_labels(images, labels, validate=False)
+
+    def _score(
+        self,
+        network: FFSequential,
+        batch: Pair,
+        optimizer: LocalOptimizer,
+        generator: torch.Generator | None,
+        autocast: torch.dtype | None,
+        validate: bool = False,
+    ) -> Tensor | None:
+        """Compute the scores that the negatives need, which the last process sends to the first.
+
+        Returns the head's features in the last process; with a lookahead, the head is updated at once.
+        """
         encoder, head, needed = network.label_encoder, network.head, network.needed_scores
         if encoder is None or (head is None and needed is None):
-            return None, None
+            return None
+        images, labels = self._batch(network, batch, validate)
         features: Tensor | None = None
-        scores: Tensor | None = None
-        with eval_mode(network), torch.no_grad():
+        with eval_mode(network), torch.no_grad(), autocast_to(autocast, self.ranks.device):
             if head is not None:
-                x: Tensor | LabeledInput | None = None
-                if self.reads_inputs:
-                    labels = network.scorer.head_labels(images, generator)
-                    x = encoder.neutral(images) if labels is None else encoder.join(images, labels)
-                packet = self._pass(network, x, with_goodness=False)
-                features = head.read(packet.rows) if packet is not None else None
-            if needed == "head":
-                scores = self._answer(None if features is None or head is None else head(features))
+                features = self._head_features(network, head, images, generator)
+            scores: Tensor | None = None
+            if needed == "head" and head is not None and features is not None:
+                scores = head(features)
             elif needed == "goodness":
                 packet = self._pass(network, encoder.candidates(images) if self.reads_inputs else None)
-                total: Tensor | None = None
                 if packet is not None:
-                    total = SumOverLayers(network.classifying_layers())(_goodness(network, packet))
-                scores = self._answer(total)
-        return features, scores
+                    scores = SumOverLayers(network.classifying_layers())(_goodness(network, packet))
+            if scores is not None:
+                self._send_scores(scores)
+        if self.lookahead and features is not None and head is not None and labels is not None:
+            self._head_figures.append(head.step(features, labels, optimizer))
+        return features
 
-    def _answer(self, scores: Tensor | None) -> Tensor | None:
-        """Send scores from the last process to the first."""
-        if self.ranks.size == 1:
-            return scores
-        if scores is not None:
+    def _head_features(
+        self, network: FFSequential, head: LinearHead, images: Tensor, generator: torch.Generator | None
+    ) -> Tensor | None:
+        """Return the features that the head reads under a label without information, in the last process."""
+        x: Tensor | LabeledInput | None = images
+        encoder = network.label_encoder
+        if self.reads_inputs and encoder is not None:
+            labels = network.scorer.head_labels(images, generator)
+            x = encoder.neutral(images) if labels is None else encoder.join(images, labels)
+        packet = self._pass(network, x, with_goodness=False)
+        return None if packet is None else head.read(packet.rows)
+
+    def _send_scores(self, scores: Tensor) -> None:
+        if self.reads_inputs:  # one process
+            self._own_scores.append(scores)
+        else:
             self._scores.send(Packet(scores, {}, {}, {}), 0)
-        return self._scores.receive(self.ranks.size - 1).output if self.reads_inputs else None
+
+    def _receive_scores(self, network: FFSequential) -> Tensor | None:
+        if network.label_encoder is None or network.needed_scores is None:
+            return None
+        return self._own_scores.popleft() if self._is_last else self._scores.receive(self.ranks.size - 1).output
+
+    def ahead(self, batches: Iterator[Pair]) -> Iterator[Pair]:
+        """Iterate over the batches of an epoch, ``lookahead`` of which are read before they are trained on.
+
+        Args:
+            batches: The batches.
+        """
+        self._ahead.clear()
+        self._head_figures.clear()
+        self._begins_epoch = True
+        for batch in batches:
+            self._ahead.append(batch)
+            if len(self._ahead) > self.lookahead:
+                yield self._ahead.popleft()
+        while self._ahead:
+            yield self._ahead.popleft()
 
     def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
         """Return whether a flag is set; without ``now``, that of rank 0, which is sent with the next batch.
@@ -291,6 +365,8 @@ class Pipeline(Parallel):
             flag: The flag of this process.
             now: Whether to wait for the flags of all processes.
         """
+        if self.lookahead and not now:  # scores that are computed and not used are not part of a checkpoint
+            return False
         answer = bool(self._received & FLAGS[name])
         self._received &= ~FLAGS[name]
         if now:
@@ -415,13 +491,11 @@ class Pipeline(Parallel):
             goodness = None if packet is None else check_finite(_goodness(model, packet))
         if head is not None:
             if encoder is not None or not model.layers_classify:
-                x = prepared
-                if encoder is not None and self.reads_inputs:
-                    generator = torch.Generator(self.ranks.device).manual_seed(0)
-                    labels = model.scorer.head_labels(prepared, generator)
-                    x = encoder.neutral(prepared) if labels is None else encoder.join(prepared, labels)
-                packet = self._pass(model, x, with_goodness=False)
-            logits = None if packet is None else check_finite(head(head.read(packet.rows)))
+                generator = torch.Generator(self.ranks.device).manual_seed(0)
+                features = self._head_features(model, head, prepared, generator)
+            else:
+                features = None if packet is None else head.read(packet.rows)
+            logits = None if features is None else check_finite(head(features))
         return (goodness, logits) if self._is_last else None
 
     def _pass(

@@ -343,7 +343,7 @@ class _Epoch:
         self._set_progress((epoch + 0.5) / state.epochs)
         state.model.train()
         progress.begin_epoch(epoch)
-        for batch in self._until_interrupted(running.batches(data)):
+        for batch in self._until_interrupted(state.parallel.ahead(running.batches(data))):
             result = self._step(running, epoch, *batch)
             for callback in state.callbacks:
                 callback.on_step_end(state, result)

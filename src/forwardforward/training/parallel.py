@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
-from forwardforward.data.batching import Data, Source
+from forwardforward.data.batching import Data, Pair, Source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step import StepResult
@@ -79,6 +79,14 @@ class Parallel:
             step: The function of one process.
         """
         return step
+
+    def ahead(self, batches: Iterator[Pair]) -> Iterator[Pair]:
+        """Iterate over the batches of an epoch, of which some may be read before they are trained on.
+
+        Args:
+            batches: The batches.
+        """
+        return batches
 
     def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
         """Return whether a flag is set in any process, with the same answer in all of them.
