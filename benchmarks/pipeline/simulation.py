@@ -104,11 +104,19 @@ def simulate_pipeline(layers: Sequence[Layer], count: int, batches: int, network
 
 
 def pipeline_estimate(layers: Sequence[Layer], count: int, batches: int, network: Network) -> float:
-    """Return the closed form: the slowest process or message per batch, after the first batch has passed through."""
+    """Return the closed form: the first batch passes through, then the slowest process or message takes each batch.
+
+    Args:
+        layers: The layers.
+        count: Number of processes.
+        batches: Number of batches.
+        network: The connection.
+    """
     runs = runs_of(layers, count)
     stages = [sum(layers[index].forward + layers[index].rest for index in run) for run in runs]
     messages = [network.seconds(layers[run[-1]].activations) for run in runs[:-1]]
-    return sum(stages) + sum(messages) + (batches - 1) * max([*stages, *messages])
+    sent = [stage - layers[run[-1]].rest for stage, run in zip(stages[:-1], runs[:-1], strict=True)]
+    return sum(sent) + sum(messages) + stages[-1] + (batches - 1) * max([*stages, *messages])
 
 
 def simulate_data_parallel(layers: Sequence[Layer], count: int, batches: int, network: Network) -> float:

@@ -12,18 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
-from forwardforward._utils.checks import check_finite
 from forwardforward._utils.modes import autocast_to, eval_mode
-from forwardforward.batches import Batch, LabeledInput
+from forwardforward.batches import Batch
 from forwardforward.classifiers import SumOverLayers
 from forwardforward.data.batching import Data, Pair, Source, source
 from forwardforward.distributed.balance import balanced_runs, layer_seconds
 from forwardforward.distributed.checks import check_kind, check_loss_finite, data_settings
+from forwardforward.distributed.passes import Passes
 from forwardforward.distributed.ranks import Ranks
 from forwardforward.distributed.stage import StageStep
+from forwardforward.distributed.states import Constant, constants, merged_meters, merged_states, own_states, own_weights
 from forwardforward.distributed.stream import Packet, Stream, rank_draws
-from forwardforward.heads import LinearHead
-from forwardforward.layers.chain import skip_tensors
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
@@ -112,12 +111,12 @@ class Pipeline(Parallel):
         self.description = f"pipeline, {ranks.size} processes"
         self._is_last = ranks.rank == ranks.size - 1
         self._training = Stream(ranks, tag=1, kind="activations")
-        self._passes = Stream(ranks, tag=2, kind="activations in evaluation mode")
+        self._passes = Passes(ranks, range(0))
         self._gradients = Stream(ranks, tag=3, kind="gradients")
         self._scores = Stream(ranks, tag=4, kind="scores")
         self._flags = dict.fromkeys(FLAGS, False)
         self._received = 0
-        self._constants: list[tuple[nn.Module, str, Tensor]] = []
+        self._constants: list[Constant] = []
         self._steps = 0
         #: Batches that were read and not trained on yet, and figures of the head on those whose scores are computed.
         self._ahead: deque[Pair] = deque()
@@ -178,10 +177,11 @@ class Pipeline(Parallel):
         else:
             stops = [sum(self.layers[: rank + 1]) for rank in range(self.ranks.size)]
             self.runs = [range(stop - count, stop) for stop, count in zip(stops, self.layers, strict=True)]
+        self._passes = Passes(self.ranks, self._own)
         others: list[nn.Module] = [layer for index, layer in enumerate(model.stack) if index not in self._own]
         if model.head is not None and not self._is_last:
             others.append(model.head)
-        self._constants = [constant for module in others for constant in _constants(module)]
+        self._constants = [constant for module in others for constant in constants(module)]
         for module in others:
             module.to("meta")
         optimizer.attach(model)
@@ -304,31 +304,19 @@ class Pipeline(Parallel):
         features: Tensor | None = None
         with eval_mode(network), torch.no_grad(), autocast_to(autocast, self.ranks.device):
             if head is not None:
-                features = self._head_features(network, head, images, generator)
+                features = self._passes.head_features(network, head, images, generator)
             scores: Tensor | None = None
             if needed == "head" and head is not None and features is not None:
                 scores = head(features)
             elif needed == "goodness":
-                packet = self._pass(network, encoder.candidates(images) if self.reads_inputs else None)
-                if packet is not None:
-                    scores = SumOverLayers(network.classifying_layers())(_goodness(network, packet))
+                result = self._passes.goodness(network, images)
+                if result is not None:
+                    scores = SumOverLayers(network.classifying_layers())(result[0])
             if scores is not None:
                 self._send_scores(scores)
         if self.lookahead and features is not None and head is not None and labels is not None:
             self._head_figures.append(head.step(features, labels, optimizer))
         return features
-
-    def _head_features(
-        self, network: FFSequential, head: LinearHead, images: Tensor, generator: torch.Generator | None
-    ) -> Tensor | None:
-        """Return the features that the head reads under a label without information, in the last process."""
-        x: Tensor | LabeledInput | None = images
-        encoder = network.label_encoder
-        if self.reads_inputs and encoder is not None:
-            labels = network.scorer.head_labels(images, generator)
-            x = encoder.neutral(images) if labels is None else encoder.join(images, labels)
-        packet = self._pass(network, x, with_goodness=False)
-        return None if packet is None else head.read(packet.rows)
 
     def _send_scores(self, scores: Tensor) -> None:
         if self.reads_inputs:  # one process
@@ -390,15 +378,7 @@ class Pipeline(Parallel):
         Args:
             state: The state of this process.
         """
-        names = {str(index) for index in self._own} | ({"head"} if self._is_last else set())
-        meter = state["meter"]
-        own = {
-            part: {key: value for key, value in meter[part].items() if key.split("/")[0] in names}
-            for part in ("sums", "pending")
-        }
-        meters = self.ranks.gather_objects(own)
-        merged = {part: {key: value for other in meters for key, value in other[part].items()} for part in own}
-        return {**state, "meter": {**meter, **merged}}
+        return {**state, "meter": merged_meters(self.ranks.gather_objects(state["meter"]), self.runs)}
 
     # States
 
@@ -409,19 +389,8 @@ class Pipeline(Parallel):
             network: The network.
             optimizer: Its local optimizers.
         """
-        own = {name: value.cpu() for name, value in network.state_dict().items() if not value.is_meta}
-        parts = self.ranks.gather_objects_at_main((own, _on_cpu(optimizer.state_dict())))
-        if parts is None:
-            return {}, {}
-        model: dict[str, Any] = dict.fromkeys(network.state_dict())
-        optimizers: dict[str, Any] = {}
-        for state, groups in reversed(parts):  # what all processes have is taken from rank 0
-            model |= state
-            for name, group in groups.items():
-                merged = optimizers.setdefault(name, group)
-                # parameters of other processes have no state
-                merged["state"] = dict(sorted({**merged["state"], **group["state"]}.items()))
-        return model, optimizers
+        parts = self.ranks.gather_objects_at_main(own_states(network, optimizer))
+        return ({}, {}) if parts is None else merged_states(list(network.state_dict()), parts)
 
     def collect(self, network: Network) -> None:
         """Give all processes the weights of all layers.
@@ -429,10 +398,9 @@ class Pipeline(Parallel):
         Args:
             network: The network, after the training.
         """
-        own = {name: value.cpu() for name, value in network.state_dict().items() if not value.is_meta}
         whole: dict[str, Any] = {}
-        for state in reversed(self.ranks.gather_objects(own)):
-            whole |= state
+        for weights in reversed(self.ranks.gather_objects(own_weights(network))):
+            whole |= weights
         for module in (*network.stack, network.head):
             if module is not None and any(p.is_meta for p in module.parameters()):
                 module.to_empty(device=self.ranks.device)
@@ -460,7 +428,8 @@ class Pipeline(Parallel):
             for images, labels in self._chunks(model, data):
                 if labels is None:
                     raise ValueError("data must have labels to be evaluated on, got none")
-                classified = self._classify(model, images)
+                prepared = model.prepare(images) if self.reads_inputs else images
+                classified = self._passes.classify(model, prepared)
                 if classified is not None:
                     goodness, logits = classified
                     scores = None if callable(model.classifier) else logits
@@ -478,95 +447,7 @@ class Pipeline(Parallel):
         batches = source(data, size, self.ranks.device, model.dtype, model.num_embeddings, shuffle=False)
         return batches.batches(None)
 
-    def _classify(self, model: FFSequential, images: Tensor) -> tuple[Tensor | None, Tensor | None] | None:
-        """Return goodness and logits of raw images in the last process, None in the others."""
-        encoder, head = model.label_encoder, model.head
-        prepared = model.prepare(images) if self.reads_inputs else images
-        goodness: Tensor | None = None
-        logits: Tensor | None = None
-        packet: Packet | None = None
-        if model.layers_classify:
-            x = prepared if encoder is None else encoder.candidates(prepared) if self.reads_inputs else None
-            packet = self._pass(model, x)
-            goodness = None if packet is None else check_finite(_goodness(model, packet))
-        if head is not None:
-            if encoder is not None or not model.layers_classify:
-                generator = torch.Generator(self.ranks.device).manual_seed(0)
-                features = self._head_features(model, head, prepared, generator)
-            else:
-                features = None if packet is None else head.read(packet.rows)
-            logits = None if features is None else check_finite(head(features))
-        return (goodness, logits) if self._is_last else None
-
-    def _pass(
-        self, network: FFSequential, x: Tensor | LabeledInput | None, with_goodness: bool = True
-    ) -> Packet | None:
-        """Run the own layers in evaluation mode, and return the result in the last process.
-
-        Args:
-            network: The network.
-            x: Input of the first layer; ignored in other processes.
-            with_goodness: Whether to compute the goodness of each layer.
-        """
-        packet = Packet(None, {}, {}, {})
-        if not self.reads_inputs:
-            packet = self._passes.receive(self.ranks.rank - 1)
-            x = packet.output
-        assert x is not None
-        head = network.head
-        observed = () if head is None else head.indices(len(network))
-        skips = skip_tensors(network.stack)
-        skips.outputs.update(packet.skips)
-        rows, goodness = dict(packet.rows), dict(packet.goodness)
-        for index in self._own:
-            layer = network.stack[index]
-            if with_goodness:
-                x, value = layer.output_and_goodness(x, skips.get(index))
-                if value is not None:
-                    goodness[index] = value
-            else:
-                x = layer(x, skip=skips.get(index))
-            assert isinstance(x, Tensor)
-            skips.store(index, x)
-            if head is not None and index in observed:
-                rows[index] = head.rows(x)
-        assert isinstance(x, Tensor)
-        packet = Packet(x, skips.outputs, rows, goodness)
-        if self._is_last:
-            return packet
-        self._passes.send(packet, self.ranks.rank + 1)
-        return None
-
-
-def _goodness(network: FFSequential, packet: Packet) -> Tensor:
-    """Return the goodness ``(batch, layers, classes)``."""
-    stacked = torch.stack([value for _, value in sorted(packet.goodness.items())])
-    if network.label_encoder is None:
-        return stacked.transpose(0, 1)
-    return stacked.view(len(stacked), network.label_encoder.num_classes, -1).permute(2, 0, 1)
-
-
-def _constants(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
-    """Iterate over a module's buffers that a state dict does not contain, with the submodule and the name of each."""
-    for part in module.modules():
-        for name, value in part.named_buffers(recurse=False):
-            if name in part._non_persistent_buffers_set:
-                yield part, name, value
-
 
 def _sequential(network: Network) -> FFSequential:
     assert isinstance(network, FFSequential)
     return network
-
-
-def _on_cpu(value: Any) -> Any:
-    """Return an optimizer's state with its tensors on the CPU, without those that have no values."""
-    if isinstance(value, dict):
-        items = {key: _on_cpu(item) for key, item in value.items()}
-        return {key: item for key, item in items.items() if not _is_empty(item)}
-    return value.cpu() if isinstance(value, Tensor) and not value.is_meta else value
-
-
-def _is_empty(value: Any) -> bool:
-    """Return whether a parameter's state has no values."""
-    return isinstance(value, dict) and any(isinstance(item, Tensor) and item.is_meta for item in value.values())

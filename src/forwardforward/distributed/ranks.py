@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Literal
@@ -58,6 +59,7 @@ class Ranks:
         self.device = device
         self.bytes_sent: dict[str, int] = {}
         self._store = store
+        self._messages: weakref.WeakSet[Message] = weakref.WeakSet()
 
     @property
     def is_main(self) -> bool:
@@ -83,7 +85,7 @@ class Ranks:
         """
         self._count(kind, x)
         with self.naming_failures():
-            return Message(self, dist.all_reduce(x, async_op=True))
+            return self._started(dist.all_reduce(x, async_op=True))
 
     def send(self, x: Tensor, rank: int, kind: str = "activations", tag: int = 0) -> Message:
         """Begin to send a tensor, which must not change until the message is received.
@@ -96,7 +98,7 @@ class Ranks:
         """
         self._count(kind, x)
         with self.naming_failures():
-            return Message(self, dist.isend(x, rank, tag=tag), x)
+            return self._started(dist.isend(x, rank, tag=tag), x)
 
     def receive(self, x: Tensor, rank: int, tag: int = 0) -> Tensor:
         """Receive a tensor in place, and return it.
@@ -177,6 +179,11 @@ class Ranks:
                         f"{rank}"
                     )
 
+    def _started(self, work: Any, payload: Tensor | None = None) -> Message:
+        message = Message(self, work, payload)
+        self._messages.add(message)
+        return message
+
     def _count(self, kind: str, x: Tensor) -> None:
         self.bytes_sent[kind] = self.bytes_sent.get(kind, 0) + x.numel() * x.element_size()
 
@@ -224,6 +231,23 @@ class Ranks:
         with contextlib.suppress(RuntimeError):
             self._store.compare_set(f"{PREFIX}/failed", "", text)
 
+    def leave(self, hosts_store: bool) -> None:
+        """Leave the processes after an error, so that the others notice it at once.
+
+        Args:
+            hosts_store: Whether the store is in this process, which waits until the others have read the error.
+        """
+        for message in list(self._messages):
+            message.drop()  # it would keep the connections
+        dist.destroy_process_group()
+        with contextlib.suppress(RuntimeError):
+            self._store.set(f"{PREFIX}/left/{self.rank}", "1")
+            deadline = time.monotonic() + (REPORT_SECONDS + 1 if hosts_store else 0)
+            while time.monotonic() < deadline and not self._store.check(
+                [f"{PREFIX}/left/{rank}" for rank in range(self.size)]
+            ):
+                time.sleep(0.05)
+
     def is_first(self, purpose: str) -> bool:
         """Return whether this is the first process that asks, also if it cannot ask the others any more.
 
@@ -258,7 +282,11 @@ class Message:
         """
         with self._ranks.naming_failures():
             self._work.wait()
-        self._payload = None
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget the message."""
+        self._work = self._payload = None
 
 
 @contextlib.contextmanager
@@ -313,14 +341,13 @@ def process_group(
     try:
         yield ranks
         with ranks.naming_failures():
-            dist.barrier()  # the store is in the process of rank 0, which must not end first
-    except RankError:
-        raise
+            dist.barrier()  # the store may be in the process of rank 0, which must not end first
     except BaseException as error:
-        ranks.report(error)
+        if not isinstance(error, RankError):
+            ranks.report(error)
+        ranks.leave(hosts_store=rank == 0 and not missing and not _agent_has_store())
         raise
-    finally:
-        dist.destroy_process_group()
+    dist.destroy_process_group()
 
 
 def _device(backend: str | None) -> torch.device:
@@ -334,6 +361,11 @@ def _device(backend: str | None) -> torch.device:
     return torch.device("cpu")
 
 
+def _agent_has_store() -> bool:
+    """Return whether torchrun provides the store, which then outlives every rank."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
 def _connected_store(rank: int, size: int, start_timeout: float) -> dist.Store:
     """Return the store after all processes have connected to it.
 
@@ -341,8 +373,7 @@ def _connected_store(rank: int, size: int, start_timeout: float) -> dist.Store:
         ConnectionError: If the port is in use, or a process did not start in time.
     """
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    # torchrun's agent provides the store, which then outlives every rank
-    hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    hosts = rank == 0 and not _agent_has_store()
     limit = timedelta(seconds=start_timeout)
     try:
         connection = dist.TCPStore(address, port, size, hosts, limit, wait_for_workers=False)
