@@ -19,7 +19,7 @@ def test_a_run_of_several_processes_resumes_with_one(
     words = ["train", "digits", "--recipe", "mono", "--widths", "20,20", "--epochs", "1", "--no-progress"]
     assert main([*words, "--parallel", kind, "--out", folder]) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["parallel"].endswith("1 processes")
+    assert summary["parallel"].endswith(", 1 process")
     assert main(["train", "--resume", folder, "--epochs", "2", "--no-progress"]) == 0
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 2
     assert "2 epochs" in capsys.readouterr().out

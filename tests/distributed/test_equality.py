@@ -25,4 +25,4 @@ def test_two_and_three_processes_train_as_one() -> None:
     assert compared == {*expected, ("lookahead", 2, "2"), ("resumed", 0, "resumed")}
     for record in records:
         assert record["weights"] < 1e-10, record
-        assert record.get("figures", 0.0) < 1e-9, record
+        assert record.get("figures", 0.0) < 1e-6, record  # accuracies are float32

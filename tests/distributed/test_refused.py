@@ -41,7 +41,7 @@ def test_one_process_alone_trains_as_without_a_group(kind: str, ranks: Ranks) ->
     model, history = equality.train("hard labels, head, peers", equality.KINDS[kind](ranks))
     single, expected = equality.train("hard labels, head, peers")
     assert difference(model, single) < 1e-12
-    assert equality.figures_difference(history, expected) < 1e-9
+    assert equality.figures_difference(history, expected) < 1e-6
 
 
 def test_a_loss_over_the_batch_is_refused_in_data_parallel_training(ranks: Ranks) -> None:

@@ -72,7 +72,7 @@ class DataParallel(Parallel):
         self.ranks = ranks
         self.is_main = ranks.is_main
         self.device = ranks.device
-        self.description = f"data-parallel, {ranks.size} processes"
+        self.description = f"data-parallel, {ranks}"
         self._steps = 0
         self._flags = dict.fromkeys(FLAGS, False)
         #: Sum of the processes' flags in the last step.

@@ -108,7 +108,7 @@ class Pipeline(Parallel):
         self.is_main = ranks.is_main
         self.device = ranks.device
         self.reads_inputs = ranks.rank == 0
-        self.description = f"pipeline, {ranks.size} processes"
+        self.description = f"pipeline, {ranks}"
         self._is_last = ranks.rank == ranks.size - 1
         self._training = Stream(ranks, tag=1, kind="activations")
         self._passes = Passes(ranks, range(0))

@@ -66,6 +66,10 @@ class Ranks:
         """Whether this is rank 0, which writes files and shows progress."""
         return self.rank == 0
 
+    def __str__(self) -> str:
+        """Return the number of processes as text."""
+        return f"{self.size} process" + ("es" if self.size > 1 else "")
+
     def sum(self, x: Tensor, kind: str = "sums") -> Tensor:
         """Sum a tensor over the processes in place, and return it.
 
