@@ -46,7 +46,7 @@ def test_a_sum_is_hidden_behind_the_next_layer() -> None:
     assert simulate_data_parallel([LAYER] * 2, 2, 1, SLOW) == pytest.approx(1.5 + 1.5 + 1.0)
 
 
-@pytest.mark.parametrize(("count", "batches"), itertools.product((1, 2, 4, 8), (1, 7, 50)))
+@pytest.mark.parametrize(("count", "batches"), [*itertools.product((1, 2, 4, 8), (1, 7, 50))])
 def test_the_closed_forms_agree_with_the_simulation_of_equal_layers(count: int, batches: int) -> None:
     layers = [LAYER] * 8
     for simulate, estimate in (

@@ -55,7 +55,7 @@ def start(size: int, function: Callable[[int], int | None], port: int | None = N
     return processes
 
 
-def wait(processes: Sequence[int], timeout: float = 100.0) -> list[int | None]:
+def wait(processes: Sequence[int], timeout: float = 600.0) -> list[int | None]:
     """Return the exit statuses, negative for signals; None for processes that had to be killed.
 
     Args:
@@ -87,5 +87,5 @@ def run(size: int, function: Callable[[int], int | None]) -> None:
         function: ``rank -> exit status``.
     """
     statuses = wait(start(size, function))
-    if any(statuses):
+    if any(status != 0 for status in statuses):
         raise RuntimeError(f"processes failed, exit statuses {statuses}")

@@ -25,10 +25,15 @@ def parallel_training(kind: str) -> Iterator[tuple[Ranks, Parallel]]:
     """
     from forwardforward import distributed  # a training by one process needs no import of it
 
-    with distributed.process_group() as ranks, _one_error(ranks):
-        if not ranks.is_main:
-            warnings.simplefilter("ignore")
-        yield ranks, distributed.DataParallel(ranks) if kind == "data" else distributed.Pipeline(ranks)
+    try:
+        with distributed.process_group() as ranks, _one_error(ranks):
+            if not ranks.is_main:
+                warnings.simplefilter("ignore")
+            yield ranks, distributed.DataParallel(ranks) if kind == "data" else distributed.Pipeline(ranks)
+    except RankError as error:
+        if error.reported:
+            raise SystemExit(1) from None
+        raise
 
 
 @contextlib.contextmanager
@@ -37,8 +42,7 @@ def _one_error(ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except RankError as error:
-        if error.reported or not ranks.is_first("message"):
-            raise SystemExit(1) from None
+        error.reported = error.reported or not ranks.is_first("message")
         raise
     except (Exception, KeyboardInterrupt) as error:
         ranks.report(error)

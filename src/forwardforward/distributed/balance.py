@@ -14,6 +14,7 @@ from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, check
 from forwardforward._utils.modes import eval_mode
 from forwardforward.batches import LabeledInput
 from forwardforward.data.batching import Source
+from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import run_layers
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
@@ -79,7 +80,7 @@ def layer_seconds(network: FFSequential, optimizer: LocalOptimizer, data: Source
         with eval_mode(network), torch.no_grad():
             samples, _, _ = network.samples((images, labels), generator, validate=False)
 
-        def measure(layer: nn.Module, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, float]:
+        def measure(layer: FFLayer, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, float]:
             holder = _Holder(layer)
             own_optimizer = LocalOptimizer(optimizer.factory, others=optimizer.others, **optimizer.options)
             own_optimizer.attach(holder)
@@ -103,7 +104,9 @@ def layer_seconds(network: FFSequential, optimizer: LocalOptimizer, data: Source
 class _Holder(nn.Module):
     """A copy of one layer as a model of its own."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    layer: FFLayer
+
+    def __init__(self, layer: FFLayer) -> None:
         super().__init__()
         self.layer = copy.deepcopy(layer).train()
 

@@ -20,6 +20,7 @@ from forwardforward.distributed.stream import rank_draws
 from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
 from forwardforward.training import Evaluation
 from forwardforward.training.parallel import Parallel
@@ -115,10 +116,11 @@ class DataParallel(Parallel):
             network: The network.
             step: The function of one process, which is not used.
         """
+        assert isinstance(network, FFSequential)
         return partial(self._step, network)
 
     def _step(
-        self, network: Network, batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any
+        self, network: FFSequential, batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any
     ) -> StepResult:
         count, rank, size = len(batch[0]), self.ranks.rank, self.ranks.size
         if count < size:
@@ -264,5 +266,5 @@ class _Sum(torch.autograd.Function):
 
 
 def _sum(ranks: Ranks, x: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(x, ranks)
+    total: Tensor = _Sum.apply(x, ranks)  # type: ignore[no-untyped-call]
     return total

@@ -401,8 +401,9 @@ class Pipeline(Parallel):
         whole: dict[str, Any] = {}
         for weights in reversed(self.ranks.gather_objects(own_weights(network))):
             whole |= weights
-        for module in (*network.stack, network.head):
-            if module is not None and any(p.is_meta for p in module.parameters()):
+        modules: list[nn.Module] = [*network.stack, *([] if network.head is None else [network.head])]
+        for module in modules:
+            if any(p.is_meta for p in module.parameters()):
                 module.to_empty(device=self.ranks.device)
         for module, name, value in self._constants:
             setattr(module, name, value)

@@ -7,12 +7,16 @@ import os
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
+from threading import Thread
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.plugins import one_line
@@ -53,7 +57,7 @@ class Ranks:
         (0, 1)
     """
 
-    def __init__(self, rank: int, size: int, device: torch.device, store: dist.Store) -> None:
+    def __init__(self, rank: int, size: int, device: torch.device, store: Store) -> None:
         self.rank = rank
         self.size = size
         self.device = device
@@ -332,7 +336,11 @@ def process_group(
     if start_timeout is None:
         start_timeout = 10.0 if os.environ.get("LOCAL_WORLD_SIZE") == str(size) else 60.0
     device = _device(backend)
-    store = dist.HashStore() if missing else _connected_store(rank, size, start_timeout)
+    store: Store = (
+        dist.HashStore()  # type: ignore[attr-defined]
+        if missing
+        else _connected_store(rank, size, start_timeout)
+    )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     chosen = backend or ("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
@@ -365,12 +373,36 @@ def _device(backend: str | None) -> torch.device:
     return torch.device("cpu")
 
 
+def _connection(address: str, port: int, size: int, hosts: bool, start_timeout: float) -> Store:
+    """Return the store at an address.
+
+    Raises:
+        RankError: If another program answers there; rank 0 then reports that it cannot use the port.
+    """
+    # torch waits without limit for a program that accepts connections and is no store
+    limit = timedelta(seconds=start_timeout)
+    result: Future[Store] = Future()
+
+    def connect() -> None:
+        try:
+            store: Store = dist.TCPStore(address, port, size, hosts, limit, wait_for_workers=False)  # type: ignore[attr-defined]
+            result.set_result(store)
+        except RuntimeError as error:
+            result.set_exception(error)
+
+    Thread(target=connect, daemon=True).start()
+    try:
+        return result.result(start_timeout + 1)
+    except FutureTimeoutError:
+        raise RankError(f"another program uses {address}:{port}; choose another MASTER_PORT", reported=True) from None
+
+
 def _agent_has_store() -> bool:
     """Return whether torchrun provides the store, which then outlives every rank."""
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
-def _connected_store(rank: int, size: int, start_timeout: float) -> dist.Store:
+def _connected_store(rank: int, size: int, start_timeout: float) -> Store:
     """Return the store after all processes have connected to it.
 
     Raises:
@@ -378,11 +410,10 @@ def _connected_store(rank: int, size: int, start_timeout: float) -> dist.Store:
     """
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     hosts = rank == 0 and not _agent_has_store()
-    limit = timedelta(seconds=start_timeout)
     try:
-        connection = dist.TCPStore(address, port, size, hosts, limit, wait_for_workers=False)
+        connection = _connection(address, port, size, hosts, start_timeout)
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = dist.PrefixStore(f"{PREFIX}/{attempt}", connection)
+        store = PrefixStore(f"{PREFIX}/{attempt}", connection)
         store.set(f"started/{rank}", "1")
         deadline = time.monotonic() + start_timeout
         while absent := [other for other in range(size) if not store.check([f"started/{other}"])]:

@@ -94,13 +94,7 @@ def merged_meters(meters: Sequence[Mapping[str, Any]], layers: Sequence[Sequence
 
 
 def _on_cpu(value: Any) -> Any:
-    """Return an optimizer's state with its tensors on the CPU, without those that have no values."""
+    """Return an optimizer's state with its tensors on the CPU."""
     if isinstance(value, dict):
-        items = {key: _on_cpu(item) for key, item in value.items()}
-        return {key: item for key, item in items.items() if not _is_empty(item)}
-    return value.cpu() if isinstance(value, Tensor) and not value.is_meta else value
-
-
-def _is_empty(value: Any) -> bool:
-    """Return whether a parameter's state has no values."""
-    return isinstance(value, dict) and any(isinstance(item, Tensor) and item.is_meta for item in value.values())
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return value.cpu() if isinstance(value, Tensor) else value

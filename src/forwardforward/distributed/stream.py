@@ -95,7 +95,6 @@ class Stream:
             rank: The sender.
         """
         header = self._ranks.receive(torch.empty(HEADER, dtype=torch.int64), rank, self._tag).tolist()
-        packet = Packet(None, {}, {}, {}, header[0])
         mappings: dict[str, dict[int, Tensor]] = {"skips": {}, "rows": {}, "goodness": {}}
         output: Tensor | None = None
         for index in range(header[1]):
@@ -108,7 +107,7 @@ class Stream:
                 output = value
             else:
                 mappings[KINDS[kind]][key] = value
-        return packet._replace(output=output, **mappings)
+        return Packet(output, mappings["skips"], mappings["rows"], mappings["goodness"], header[0])
 
     def flush(self) -> None:
         """Wait until all packets are received."""

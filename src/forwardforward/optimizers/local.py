@@ -173,7 +173,8 @@ class LocalOptimizer:
             successors = {id(old): current.get(key) for key, old in previous.items()}
             for parameter, state in optimizer.state.items():
                 successor = successors.get(id(parameter), parameter)
-                if successor is not None and successor.shape == parameter.shape:
+                # a parameter without values, of another process of a pipeline, needs no state
+                if successor is not None and successor.shape == parameter.shape and not successor.is_meta:
                     rebuilt.state[successor] = _converted(state, successor, fused)
 
     def zero_grad(self, *names: str | Sequence[str]) -> None:
