@@ -73,7 +73,7 @@ def prepare(case: str, rank: int) -> None:
 
         def poisoned(self: FFSequential, *arguments: Any, **options: Any) -> Any:
             images, labels = samples(self, *arguments, **options)
-            return (images * float("nan") if next(calls) > 100 else images), labels
+            return (images * float("nan") if next(calls) > 700 else images), labels
 
         FFSequential.prepared_batch = poisoned  # type: ignore[method-assign]
     elif "unequal" in case:
@@ -115,7 +115,7 @@ def run(case: str, folder: Path) -> dict[str, Any]:
     return {"case": case, "statuses": statuses, "seconds": seconds, "lines": lines, "epochs": epochs}
 
 
-def wait_for(condition: Callable[[], bool], timeout: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout: float = 600.0) -> None:
     """Wait until a condition is met."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -30,6 +30,9 @@ PREFIX = "forwardforward"
 #: Seconds in which another process may report its error after a message to it failed.
 REPORT_SECONDS = 2.0
 
+#: Seconds for which the process with the store waits, after an error, until the others have read it.
+LEAVE_SECONDS = 8.0
+
 #: Variables that torchrun sets for each process, as do scripts for Slurm.
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -63,6 +66,8 @@ class Ranks:
         self.device = device
         self.bytes_sent: dict[str, int] = {}
         self._store = store
+        #: Processes that ended without an error message.
+        self._ended: set[int] = set()
         self._messages: weakref.WeakSet[Message] = weakref.WeakSet()
 
     @property
@@ -210,15 +215,17 @@ class Ranks:
     def _failure(self, error: RuntimeError) -> RankError:
         """Return the error to raise after a message failed; the process that failed first may have reported why."""
         try:
-            self._store.set(f"{PREFIX}/alive/{self.rank}", "1")
-            deadline = time.monotonic() + REPORT_SECONDS
-            while time.monotonic() < deadline:
-                if self._store.check([f"{PREFIX}/failed"]):
-                    return RankError(self._store.get(f"{PREFIX}/failed").decode(), reported=True)
-                time.sleep(0.05)
-            ended = [rank for rank in range(self.size) if not self._store.check([f"{PREFIX}/alive/{rank}"])]
+            with _quiet():
+                self._store.set(f"{PREFIX}/alive/{self.rank}", "1")
+                deadline = time.monotonic() + REPORT_SECONDS
+                while time.monotonic() < deadline:
+                    if self._store.check([f"{PREFIX}/failed"]):
+                        return RankError(self._store.get(f"{PREFIX}/failed").decode(), reported=True)
+                    time.sleep(0.05)
+                ended = [rank for rank in range(self.size) if not self._store.check([f"{PREFIX}/alive/{rank}"])]
         except RuntimeError:  # the store ended with rank 0
             ended = [0]
+        self._ended = set(ended)
         if not ended:
             return RankError(f"a message between processes failed: {one_line(error)}", reported=False)
         listed = " and ".join(map(str, ended))
@@ -236,7 +243,7 @@ class Ranks:
             error: The error.
         """
         text = f"rank {self.rank}: {type(error).__name__}: {one_line(error)}"
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError), _quiet():
             self._store.compare_set(f"{PREFIX}/failed", "", text)
 
     def leave(self, hosts_store: bool) -> None:
@@ -248,12 +255,13 @@ class Ranks:
         for message in list(self._messages):
             message.drop()  # it would keep the connections
         dist.destroy_process_group()
-        with contextlib.suppress(RuntimeError):
+        if 0 in self._ended:
+            return
+        others = [f"{PREFIX}/left/{rank}" for rank in range(self.size) if rank not in self._ended]
+        with contextlib.suppress(RuntimeError), _quiet():
             self._store.set(f"{PREFIX}/left/{self.rank}", "1")
-            deadline = time.monotonic() + (REPORT_SECONDS + 1 if hosts_store else 0)
-            while time.monotonic() < deadline and not self._store.check(
-                [f"{PREFIX}/left/{rank}" for rank in range(self.size)]
-            ):
+            deadline = time.monotonic() + (LEAVE_SECONDS if hosts_store else 0)
+            while time.monotonic() < deadline and not self._store.check(others):
                 time.sleep(0.05)
 
     def is_first(self, purpose: str) -> bool:
@@ -262,8 +270,11 @@ class Ranks:
         Args:
             purpose: Name of what only one process is to do.
         """
+        if 0 in self._ended:
+            return True
         try:
-            return bool(self._store.add(f"{PREFIX}/{purpose}", 1) == 1)
+            with _quiet():
+                return bool(self._store.add(f"{PREFIX}/{purpose}", 1) == 1)
         except RuntimeError:
             return True
 
@@ -295,6 +306,24 @@ class Message:
     def drop(self) -> None:
         """Forget the message."""
         self._work = self._payload = None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Context manager without torch's own messages on standard error, which are many lines if the store has ended."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
 
 
 @contextlib.contextmanager
