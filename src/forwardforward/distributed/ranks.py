@@ -68,6 +68,7 @@ class Ranks:
         self._store = store
         #: Processes that ended without an error message.
         self._ended: set[int] = set()
+        self._has_store = True
         self._messages: weakref.WeakSet[Message] = weakref.WeakSet()
 
     @property
@@ -225,6 +226,7 @@ class Ranks:
                 ended = [rank for rank in range(self.size) if not self._store.check([f"{PREFIX}/alive/{rank}"])]
         except RuntimeError:  # the store ended with rank 0
             ended = [0]
+            self._has_store = False
         self._ended = set(ended)
         if not ended:
             return RankError(f"a message between processes failed: {one_line(error)}", reported=False)
@@ -255,7 +257,7 @@ class Ranks:
         for message in list(self._messages):
             message.drop()  # it would keep the connections
         dist.destroy_process_group()
-        if 0 in self._ended:
+        if not self._has_store:
             return
         others = [f"{PREFIX}/left/{rank}" for rank in range(self.size) if rank not in self._ended]
         with contextlib.suppress(RuntimeError), _quiet():
@@ -270,7 +272,7 @@ class Ranks:
         Args:
             purpose: Name of what only one process is to do.
         """
-        if 0 in self._ended:
+        if not self._has_store:
             return True
         try:
             with _quiet():
