@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import time
 import weakref
@@ -366,6 +367,8 @@ def process_group(
     rank, size = (0, 1) if missing else (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if start_timeout is None:
         start_timeout = 10.0 if os.environ.get("LOCAL_WORLD_SIZE") == str(size) else 60.0
+    # Optimizers import it later, and then it would keep the connections of the group beyond the end of this context.
+    importlib.import_module("torch._dynamo")
     device = _device(backend)
     store: Store = (
         dist.HashStore()  # type: ignore[attr-defined]

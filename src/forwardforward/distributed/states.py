@@ -94,7 +94,16 @@ def merged_meters(meters: Sequence[Mapping[str, Any]], layers: Sequence[Sequence
 
 
 def _on_cpu(value: Any) -> Any:
-    """Return an optimizer's state with its tensors on the CPU."""
+    """Return an optimizer's state with its tensors on the CPU, without that of parameters without values.
+
+    Some optimizers begin with a state, also of the parameters of other processes.
+    """
     if isinstance(value, dict):
-        return {key: _on_cpu(item) for key, item in value.items()}
+        kept = {key: item for key, item in value.items() if not _is_empty(item)}
+        return {key: _on_cpu(item) for key, item in kept.items()}
     return value.cpu() if isinstance(value, Tensor) else value
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether a parameter's state has no values."""
+    return isinstance(value, dict) and any(isinstance(item, Tensor) and item.is_meta for item in value.values())
