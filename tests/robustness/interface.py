@@ -211,7 +211,7 @@ LEFT_OUT = {
     "TrainingDiverged": "an exception", "Recipe.with_vectors": "the test's recipe uses none",
     "Plugin": "a base without a constructor",
     "Share": "a protocol", "Reduction": "a protocol", "part_of_batch": "called in every step",
-    "Parallel": "a base without a constructor", "RankError": "an exception", "Ranks": "made by process_group",
+    "Parallel": "a base without a constructor", "RankError": "an exception", "Ranks": "made by process_group", "Message": "made by Ranks",
     "process_group": "starts processes", "DataParallel": "needs processes", "Pipeline": "needs processes",
     "layer_seconds": "needs a source", "FFSequential.samples": "called in every step",
     "FFSequential.prepared_batch": "called in every step", "FFSequential.make_batch": "called in every step",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from forwardforward.training import Parallel, RankError
+from forwardforward.training.parallel import InterruptedElsewhere
 
 if TYPE_CHECKING:
     from forwardforward.distributed import Ranks
@@ -44,6 +45,8 @@ def _one_error(ranks: Ranks) -> Iterator[None]:
     except RankError as error:
         error.reported = error.reported or not ranks.is_first("message")
         raise
+    except InterruptedElsewhere:
+        raise SystemExit(1) from None
     except (Exception, KeyboardInterrupt) as error:
         ranks.report(error)
         if not ranks.is_first("message"):

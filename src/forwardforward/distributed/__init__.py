@@ -9,6 +9,6 @@ Every process runs the same script, started by torchrun, and passes the distribu
 from forwardforward.distributed.balance import balanced_runs, layer_seconds
 from forwardforward.distributed.data_parallel import DataParallel
 from forwardforward.distributed.pipeline import Pipeline
-from forwardforward.distributed.ranks import Ranks, process_group
+from forwardforward.distributed.ranks import Message, Ranks, process_group
 
-__all__ = ["DataParallel", "Pipeline", "Ranks", "balanced_runs", "layer_seconds", "process_group"]
+__all__ = ["DataParallel", "Message", "Pipeline", "Ranks", "balanced_runs", "layer_seconds", "process_group"]

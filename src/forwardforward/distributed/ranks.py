@@ -23,7 +23,7 @@ from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.plugins import one_line
 from forwardforward.training import RankError
 
-__all__ = ["Ranks", "process_group"]
+__all__ = ["Message", "Ranks", "process_group"]
 
 #: Prefix of this library's keys in the store of the process group.
 PREFIX = "forwardforward"
@@ -289,6 +289,10 @@ class Message:
         ranks: The processes.
         work: What torch.distributed returned.
         payload: A tensor to keep until the message is received.
+
+    Example:
+        >>> with process_group() as ranks:
+        ...     ranks.begin_sum(torch.ones(2)).wait()
     """
 
     def __init__(self, ranks: Ranks, work: Any, payload: Tensor | None = None) -> None:

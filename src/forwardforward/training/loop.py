@@ -29,7 +29,7 @@ from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import check_validation
 from forwardforward.training.history import History
 from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
-from forwardforward.training.parallel import Parallel
+from forwardforward.training.parallel import InterruptedElsewhere, Parallel
 from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.progress import Progress
 from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
@@ -272,7 +272,7 @@ def _raise_interruption(state: FitState) -> None:
 def _interruption(state: FitState) -> BaseException:
     """Return the exception of an interrupted training."""
     if state.interruption is None:
-        state.interruption = KeyboardInterrupt("interrupted in another process")
+        state.interruption = InterruptedElsewhere("interrupted in another process")
     return state.interruption
 
 

@@ -13,7 +13,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step import StepResult
 from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
 
-__all__ = ["Parallel", "RankError"]
+__all__ = ["InterruptedElsewhere", "Parallel", "RankError"]
 
 
 class RankError(ConnectionError):
@@ -26,6 +26,10 @@ class RankError(ConnectionError):
     def __init__(self, message: str, reported: bool) -> None:
         super().__init__(message)
         self.reported = reported
+
+
+class InterruptedElsewhere(KeyboardInterrupt):
+    """A signal to another process ended the training; that process shows a message."""
 
 
 class Parallel:
