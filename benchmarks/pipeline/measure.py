@@ -91,7 +91,7 @@ def _rank(rank: int, stack: str, objective: str, kind: str, count: int, steps: i
     else:
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": str(count)}
-        with process_group() as ranks:
+        with process_group(start_timeout=60) as ranks:
             parallel = Pipeline(ranks) if kind == "pipeline" else DataParallel(ranks)
             result["seconds"] = train(stack, objective, steps, parallel)
             result["runs"] = [len(run) for run in parallel.runs] if isinstance(parallel, Pipeline) else None

@@ -430,7 +430,8 @@ def _connection(address: str, port: int, size: int, hosts: bool, start_timeout: 
 
     Thread(target=connect, daemon=True).start()
     try:
-        return result.result(start_timeout + 1)
+        with _quiet():
+            return result.result(start_timeout + 1)
     except FutureTimeoutError:
         raise RankError(f"another program uses {address}:{port}; choose another MASTER_PORT", reported=True) from None
 
