@@ -27,8 +27,10 @@ TOLERANCE = 1e-6
 
 
 @torch.no_grad()
-def dead_units(model: Network, data: Source) -> list[float] | None:
-    """Return the share of dead units of each layer: those whose activation is the same for 128 training samples.
+def dead_units(
+    model: Network, data: Source, run: Callable[[Network, Tensor], object] | None = None
+) -> dict[int, float] | None:
+    """Return the share of dead units by layer: those whose activation is the same for 128 training samples.
 
     One pass in evaluation mode, under the neutral label if labels are part of the input; of maps and sequences, a unit
     is a channel. None for replicas, and for data that are not tensors, whose samples would be loaded again.
@@ -36,6 +38,7 @@ def dead_units(model: Network, data: Source) -> list[float] | None:
     Args:
         model: The network.
         data: The training data.
+        run: Runs the layers of this process on raw images; default: all layers.
     """
     tensors = tensors_of(data)
     if tensors is None or isinstance(model, Replicas):
@@ -43,24 +46,29 @@ def dead_units(model: Network, data: Source) -> list[float] | None:
     # Spread over the data, which may be sorted by class.
     count = len(tensors.inputs)
     rows = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64).long().to(tensors.inputs.device)
-    shares: list[Tensor] = []
+    shares: dict[int, Tensor] = {}
     # Hooks, so that each layer's output is freed before the next layer runs.
-    hooks = [layer.register_forward_hook(_appending(shares)) for layer in model.layers]
+    hooks = [layer.register_forward_hook(_storing(shares, index)) for index, layer in enumerate(model.layers)]
     try:
         with eval_mode(model):
-            model(tensors.inputs[rows])
+            (_run if run is None else run)(model, tensors.inputs[rows])
     finally:
         for hook in hooks:
             hook.remove()
-    return [float(share) for share in torch.stack(shares).tolist()] if shares else []
+    values = torch.stack(list(shares.values())).tolist() if shares else []
+    return dict(zip(shares, values, strict=True))
 
 
-def _appending(shares: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+def _run(model: Network, images: Tensor) -> object:
+    return model(images)
+
+
+def _storing(shares: dict[int, Tensor], index: int) -> Callable[[nn.Module, Any, Tensor], None]:
     def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
         values = output.flatten(2).transpose(1, 2).flatten(0, 1) if output.dim() > 2 else output
         lowest, highest = values.amin(0), values.amax(0)
         largest = torch.maximum(lowest.abs(), highest.abs())
-        shares.append((highest - lowest <= TOLERANCE * largest).float().mean())
+        shares[index] = (highest - lowest <= TOLERANCE * largest).float().mean()
 
     return hook
 
@@ -97,8 +105,8 @@ def weight_changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) ->
 
 
 def _sample(layer: nn.Module) -> Tensor | None:
-    """Return weights of a layer's largest parameter at even distances, None if it has none that is learned."""
-    parameters = [p for p in layer.parameters() if p.requires_grad and p.numel()]
+    """Return weights of a layer's largest parameter at even distances, None if it has none that is learned here."""
+    parameters = [p for p in layer.parameters() if p.requires_grad and p.numel() and not p.is_meta]
     if not parameters:
         return None
     weights = max(parameters, key=Tensor.numel).detach().flatten()

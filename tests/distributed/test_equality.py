@@ -1,0 +1,28 @@
+"""Several processes train as one does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.distributed import equality
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks")
+
+
+def test_two_and_three_processes_train_as_one() -> None:
+    command = [sys.executable, "-m", "tests.distributed.equality"]
+    process = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=900)
+    assert process.returncode == 0, process.stderr
+    records: list[dict[str, Any]] = [json.loads(line) for line in process.stdout.splitlines()]
+    compared = {(record["kind"], record["size"], record["case"]) for record in records}
+    expected = {(kind, size, case) for kind in equality.KINDS for size in (2, 3) for case in equality.CASES}
+    assert compared == {*expected, ("lookahead", 2, "2"), ("resumed", 0, "resumed")}
+    for record in records:
+        assert record["weights"] < 1e-10, record
+        assert record.get("figures", 0.0) < 1e-6, record  # accuracies are float32
