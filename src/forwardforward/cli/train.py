@@ -120,10 +120,11 @@ def _train(options: argparse.Namespace) -> None:
     with parallel_training(options.parallel) as (ranks, parallel):
         if ranks.is_main:
             run = _run(options, str(parallel.device))
-        folder = ranks.broadcast_object(str(run.folder) if ranks.is_main else None)
+        # The configuration too, since a new number of epochs is written only when the training begins.
+        folder, config = ranks.broadcast_object((str(run.folder), run.config) if ranks.is_main else None)
         if not ranks.is_main:
             run = Run.open(folder)
-            run.config = replace(run.config, device=str(parallel.device))
+            run.config = replace(config, device=str(parallel.device))
         summary = _summary(options, run, parallel)
         if ranks.is_main:
             _report(options, run, summary)
