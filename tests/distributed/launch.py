@@ -10,6 +10,8 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 
+import torch._dynamo  # noqa: F401 - takes a second, which each process would need
+
 
 def free_port() -> int:
     """Return a port that no process uses."""

@@ -8,7 +8,8 @@ Every process runs the same script, started by torchrun, and passes the distribu
 
 from forwardforward.distributed.balance import balanced_runs, layer_seconds
 from forwardforward.distributed.data_parallel import DataParallel
+from forwardforward.distributed.group import process_group
 from forwardforward.distributed.pipeline import Pipeline
-from forwardforward.distributed.ranks import Message, Ranks, process_group
+from forwardforward.distributed.ranks import Message, Ranks
 
 __all__ = ["DataParallel", "Message", "Pipeline", "Ranks", "balanced_runs", "layer_seconds", "process_group"]

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from datetime import timedelta
-from threading import Thread
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import Store
 
-from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.plugins import one_line
 from forwardforward.training import RankError
 
-__all__ = ["Message", "Ranks", "process_group"]
+__all__ = ["PREFIX", "Message", "Ranks", "quiet"]
 
 #: Prefix of this library's keys in the store of the process group.
 PREFIX = "forwardforward"
@@ -33,9 +27,6 @@ REPORT_SECONDS = 2.0
 
 #: Seconds for which the process with the store waits, after an error, until the others have read it.
 LEAVE_SECONDS = 8.0
-
-#: Variables that torchrun sets for each process, as do scripts for Slurm.
-VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Ranks:
@@ -56,6 +47,7 @@ class Ranks:
         RankError: In every method, if another process ended, failed or did not answer in time.
 
     Example:
+        >>> from forwardforward.distributed import process_group
         >>> with process_group() as ranks:
         ...     (ranks.rank, ranks.size)
         (0, 1)
@@ -217,7 +209,7 @@ class Ranks:
     def _failure(self, error: RuntimeError) -> RankError:
         """Return the error to raise after a message failed; the process that failed first may have reported why."""
         try:
-            with _quiet():
+            with quiet():
                 self._store.set(f"{PREFIX}/alive/{self.rank}", "1")
                 deadline = time.monotonic() + REPORT_SECONDS
                 while time.monotonic() < deadline:
@@ -246,7 +238,7 @@ class Ranks:
             error: The error.
         """
         text = f"rank {self.rank}: {type(error).__name__}: {one_line(error)}"
-        with contextlib.suppress(RuntimeError), _quiet():
+        with contextlib.suppress(RuntimeError), quiet():
             self._store.compare_set(f"{PREFIX}/failed", "", text)
 
     def leave(self, hosts_store: bool) -> None:
@@ -261,7 +253,7 @@ class Ranks:
         if not self._has_store:
             return
         others = [f"{PREFIX}/left/{rank}" for rank in range(self.size) if rank not in self._ended]
-        with contextlib.suppress(RuntimeError), _quiet():
+        with contextlib.suppress(RuntimeError), quiet():
             self._store.set(f"{PREFIX}/left/{self.rank}", "1")
             deadline = time.monotonic() + (LEAVE_SECONDS if hosts_store else 0)
             while time.monotonic() < deadline and not self._store.check(others):
@@ -276,7 +268,7 @@ class Ranks:
         if not self._has_store:
             return True
         try:
-            with _quiet():
+            with quiet():
                 return bool(self._store.add(f"{PREFIX}/{purpose}", 1) == 1)
         except RuntimeError:
             return True
@@ -291,6 +283,7 @@ class Message:
         payload: A tensor to keep until the message is received.
 
     Example:
+        >>> from forwardforward.distributed import process_group
         >>> with process_group() as ranks:
         ...     ranks.begin_sum(torch.ones(2)).wait()
     """
@@ -316,7 +309,7 @@ class Message:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Context manager without torch's own messages on standard error, which are many lines if the store has ended."""
     try:
         saved = os.dup(2)
@@ -331,137 +324,3 @@ def _quiet() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)
-
-
-@contextlib.contextmanager
-@checked
-def process_group(
-    backend: Literal["gloo", "nccl"] | None = None,
-    timeout: PositiveFloat = 600.0,
-    start_timeout: PositiveFloat | None = None,
-) -> Iterator[Ranks]:
-    """Context manager of the processes that train together.
-
-    The processes are those that torchrun starts, or any that have torchrun's environment variables ``RANK``,
-    ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``. Without them there is one process.
-
-    An exception of one process is reported to the others, which raise :class:`RankError` at their next message.
-
-    Args:
-        backend: Default: NCCL if each process of this machine can have its own GPU, else gloo on the CPU.
-        timeout: Seconds to wait for a message of another process, such as one that evaluates.
-        start_timeout: Seconds to wait for the other processes to start; default: 10 on one machine, 60 on several.
-
-    Raises:
-        ValueError: If some of the variables are missing.
-        ConnectionError: If the processes cannot connect: the port is in use, or a process did not start in time.
-
-    Example:
-        >>> with process_group() as ranks:
-        ...     ranks.is_main
-        True
-    """
-    if dist.is_initialized():
-        raise ValueError("process_group must be entered before torch.distributed is initialized")
-    missing = [name for name in VARIABLES if name not in os.environ]
-    if missing and len(missing) < len(VARIABLES):
-        raise ValueError(
-            f"the environment must have {', '.join(VARIABLES)}, as torchrun sets them, got no {missing[0]}"
-        )
-    rank, size = (0, 1) if missing else (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    if start_timeout is None:
-        start_timeout = 10.0 if os.environ.get("LOCAL_WORLD_SIZE") == str(size) else 60.0
-    # Optimizers import it later, and then it would keep the connections of the group beyond the end of this context.
-    importlib.import_module("torch._dynamo")
-    device = _device(backend)
-    store: Store = (
-        dist.HashStore()  # type: ignore[attr-defined]
-        if missing
-        else _connected_store(rank, size, start_timeout)
-    )
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    chosen = backend or ("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    limit = timedelta(seconds=timeout)
-    try:
-        dist.init_process_group(chosen, store=store, rank=rank, world_size=size, timeout=limit)
-    except RuntimeError as error:
-        raise ConnectionError(f"the processes cannot connect: {one_line(error)}") from error
-    ranks = Ranks(rank, size, device, store)
-    try:
-        yield ranks
-        with ranks.naming_failures():
-            dist.barrier()  # the store may be in the process of rank 0, which must not end first
-    except BaseException as error:
-        if not isinstance(error, RankError):
-            ranks.report(error)
-        ranks.leave(hosts_store=rank == 0 and not missing and not _agent_has_store())
-        raise
-    dist.destroy_process_group()
-
-
-def _device(backend: str | None) -> torch.device:
-    """Return the device of this process."""
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if backend != "gloo" and torch.cuda.is_available() and torch.cuda.device_count() >= count:
-        return torch.device("cuda", local)
-    if backend == "nccl":
-        raise ValueError(f"backend 'nccl' needs a GPU for each of the {count} processes of this machine")
-    return torch.device("cpu")
-
-
-def _connection(address: str, port: int, size: int, hosts: bool, start_timeout: float) -> Store:
-    """Return the store at an address.
-
-    Raises:
-        RankError: If another program answers there; rank 0 then reports that it cannot use the port.
-    """
-    # torch waits without limit for a program that accepts connections and is no store
-    limit = timedelta(seconds=start_timeout)
-    result: Future[Store] = Future()
-
-    def connect() -> None:
-        try:
-            store: Store = dist.TCPStore(address, port, size, hosts, limit, wait_for_workers=False)  # type: ignore[attr-defined]
-            result.set_result(store)
-        except RuntimeError as error:
-            result.set_exception(error)
-
-    Thread(target=connect, daemon=True).start()
-    try:
-        with _quiet():
-            return result.result(start_timeout + 1)
-    except FutureTimeoutError:
-        raise RankError(f"another program uses {address}:{port}; choose another MASTER_PORT", reported=True) from None
-
-
-def _agent_has_store() -> bool:
-    """Return whether torchrun provides the store, which then outlives every rank."""
-    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-
-
-def _connected_store(rank: int, size: int, start_timeout: float) -> Store:
-    """Return the store after all processes have connected to it.
-
-    Raises:
-        ConnectionError: If the port is in use, or a process did not start in time.
-    """
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    hosts = rank == 0 and not _agent_has_store()
-    try:
-        connection = _connection(address, port, size, hosts, start_timeout)
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = PrefixStore(f"{PREFIX}/{attempt}", connection)
-        store.set(f"started/{rank}", "1")
-        deadline = time.monotonic() + start_timeout
-        while absent := [other for other in range(size) if not store.check([f"started/{other}"])]:
-            if time.monotonic() > deadline:
-                listed = ", ".join(map(str, absent))
-                raise ConnectionError(f"rank {listed} of {size} did not start within {start_timeout:g} s")
-            time.sleep(0.02)
-    except RuntimeError as error:
-        hint = "; choose another MASTER_PORT (torchrun --master-port)" if "EADDRINUSE" in str(error) else ""
-        reason = "the port is in use" if hint else one_line(error)
-        raise ConnectionError(f"cannot connect to the processes at {address}:{port}: {reason}{hint}") from error
-    return store
