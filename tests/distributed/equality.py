@@ -74,6 +74,26 @@ def hard_labels() -> ff.FFSequential:
     )
 
 
+def real_values() -> ff.FFSequential:
+    """A network whose targets are scaled real numbers."""
+    return ff.FFSequential(
+        *(ff.FFLinear(*size) for size in SIZES),
+        goodness=ff.goodness.LearnedProjection(1),
+        loss=ff.losses.SquaredError(),
+        normalization=ff.normalization.RMSNorm(),
+    ).double()
+
+
+def mixed() -> ff.FFSequential:
+    """A network of class probabilities, with a head."""
+    return ff.FFSequential(
+        *(ff.FFLinear(*size) for size in SIZES),
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+        head=ff.heads.LinearHead(3),
+    ).double()
+
+
 def unlabeled() -> ff.FFSequential:
     """A network whose sampler combines the images of a batch."""
     return pair(label_encoder=None, negatives=ff.negatives.SelfContrast(), num_classes=3)
@@ -88,7 +108,16 @@ CASES: dict[str, tuple[Callable[[], ff.FFSequential], Any]] = {
     "overlapping, alternating": (pair, ff.update_schedules.Overlapping(2, "step")),
     "maps, skip connection, learned label": (maps, None),
     "unlabeled": (unlabeled, None),
+    "real values": (real_values, None),
+    "mixed classes, clipped gradients": (mixed, None),
 }
+
+
+def samples(make: Callable[[], ff.FFSequential], count: int = 37) -> tuple[Tensor, Tensor]:
+    """Return samples for the network of a case."""
+    images, labels = data("learned_label" if make is maps else "pair", count)
+    return images, images.sum(1) if make is real_values else labels
+
 
 KINDS: dict[str, Any] = {"data": DataParallel, "pipeline": Pipeline}
 
@@ -98,15 +127,15 @@ def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> t
     make, schedule = CASES[name]
     torch.manual_seed(1)
     model = make()
-    kind = "learned_label" if make is maps else "pair"
     history = ff.fit(
         model,
-        data(kind),
-        validation=data(kind, 12),
+        samples(make),
+        validation=samples(make, 12),
         epochs=epochs,
         batch_size=8,
-        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=0.01),
+        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=0.01, clip_norm=0.1 if make is mixed else None),
         schedule=schedule,
+        augment=ff.data.Mixup() if make is mixed else None,
         progress=False,
         parallel=parallel,
         **options,

@@ -124,3 +124,28 @@ def test_the_batch_of_a_part_has_its_negatives() -> None:
     rows = batch.inputs.joined()
     assert torch.equal(part.inputs.joined(), rows[[1, 2, 6, 7]])
     assert part.targets.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("kind", equality.KINDS)
+def test_micro_batches_are_refused(kind: str, ranks: Ranks) -> None:
+    with pytest.raises(ValueError, match="micro_batch_size must be None for .* training, got 4"):
+        fit(per_class(), equality.KINDS[kind](ranks), micro_batch_size=4)
+
+
+def test_views_and_averages_of_all_weights_are_refused_in_a_pipeline(ranks: Ranks) -> None:
+    with pytest.raises(ValueError, match="views must be None in a pipeline"):
+        fit(per_class(views=ff.views.Mirror()), Pipeline(ranks))
+    with pytest.raises(ValueError, match="callbacks must not contain WeightAverage with a Pipeline"):
+        fit(per_class(), Pipeline(ranks), callbacks=[ff.training.WeightAverage()])
+
+
+def test_a_share_is_computed_layer_by_layer() -> None:
+    class Half:
+        part, weight = slice(0, 2), 0.5
+
+    batch = torch.rand(4, 12).double(), torch.arange(4) % 3
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    with pytest.raises(ValueError, match="micro_batches must be None for a share of a batch"):
+        per_class().step(batch, optimizer, share=Half(), micro_batches=ff.step.MicroBatches(2))
+    with pytest.raises(ValueError, match="whole_step must be None for a share of a batch"):
+        per_class().step(batch, optimizer, share=Half(), whole_step=ff.step.WholeStep())

@@ -57,7 +57,8 @@ class DataParallel(Parallel):
     Raises:
         ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, a loss that is not a
             mean over the samples (such as :class:`~forwardforward.losses.SupervisedContrastive`), batch normalization
-            of torch, fewer samples in a batch than processes, or arguments that differ between processes.
+            of torch, micro-batches, fewer samples in a batch than processes, or arguments that differ between
+            processes.
 
     Example:
         >>> import forwardforward as ff

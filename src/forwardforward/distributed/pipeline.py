@@ -29,7 +29,7 @@ from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
-from forwardforward.training import Callback, Evaluation
+from forwardforward.training import Evaluation
 from forwardforward.training.evaluation import ChoosesLayers, Counts
 from forwardforward.training.parallel import Parallel
 from forwardforward.update_schedules import Groups, Joint
@@ -79,8 +79,9 @@ class Pipeline(Parallel):
 
     Raises:
         ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, fewer layers than
-            processes, ``lookahead`` for negatives that need no scores, a classifier that chooses its layers, callbacks
-            that need all layers (``EarlyStopping``, ``GrowNetwork``), or arguments that differ between processes.
+            processes, ``lookahead`` for negatives that need no scores, a classifier that chooses its layers, views,
+            callbacks that need all layers (``EarlyStopping``, ``GrowNetwork``, ``WeightAverage``, ``TensorBoardLog``),
+            micro-batches, or arguments that differ between processes.
 
     Example:
         >>> import forwardforward as ff
@@ -106,6 +107,7 @@ class Pipeline(Parallel):
         self.is_main = ranks.is_main
         self.device = ranks.device
         self.reads_inputs = ranks.rank == 0
+        self.has_all_layers = False
         self.description = f"pipeline, {ranks}"
         self._is_last = ranks.rank == ranks.size - 1
         self._training = Stream(ranks, tag=1, kind="activations")
@@ -127,17 +129,6 @@ class Pipeline(Parallel):
         return self.runs[self.ranks.rank]
 
     # Set up
-
-    def check_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Check that no callback needs all layers.
-
-        Args:
-            callbacks: All callbacks, also those of the main process.
-        """
-        for callback in callbacks:
-            if callback.needs_all_layers:
-                name = type(callback).__name__
-                raise ValueError(f"callbacks must not contain {name} in pipelined training, which needs all layers")
 
     def check(self, network: Network, settings: Mapping[str, Any], data: Source) -> None:
         """Check that the layers can be divided, and that all processes have the same arguments and data.

@@ -176,6 +176,12 @@ def fit(
         "optimizer": optimizer,
         "augment": augment,
     }
+    for callback in callbacks:
+        if callback.needs_all_layers and not parallel.has_all_layers:
+            raise ValueError(
+                f"callbacks must not contain {type(callback).__name__} with a {type(parallel).__name__}, of which no "
+                "process has all layers"
+            )
     all_callbacks = [StopOnDivergence(), *callbacks]
     if checkpoint is not None:
         all_callbacks.append(Checkpoint(checkpoint, minutes=checkpoint_minutes))
@@ -207,7 +213,6 @@ def fit(
             check_validation(network, validation)
         unevaluated = None
         resumes = resume and checkpoint is not None and Path(checkpoint).exists()
-        parallel.check_callbacks(all_callbacks)
         parallel.check(network, _settings(state, resumes), data)
         if resumes and checkpoint is not None:
             unevaluated = restore(state, checkpoint, target, data.steps)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +13,6 @@ from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.step import StepResult
 from forwardforward.training.evaluation import Evaluation, choose_layers, evaluate
-
-if TYPE_CHECKING:
-    from forwardforward.training.callbacks import Callback
 
 __all__ = ["InterruptedElsewhere", "Parallel", "RankError"]
 
@@ -45,6 +42,7 @@ class Parallel:
     Attributes:
         is_main: Whether this process writes files and shows progress.
         reads_inputs: Whether this process computes the first layer.
+        has_all_layers: Whether this process has the weights of all layers.
         device: Device of this process; None for the model's.
         description: The kind of distribution and the number of processes; None for one process.
 
@@ -55,18 +53,9 @@ class Parallel:
 
     is_main: bool = True
     reads_inputs: bool = True
+    has_all_layers: bool = True
     device: torch.device | None = None
     description: str | None = None
-
-    def check_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Check that callbacks do not need what no process has.
-
-        Args:
-            callbacks: All callbacks, also those of the main process.
-
-        Raises:
-            ValueError: If one does.
-        """
 
     def check(self, network: Network, settings: Mapping[str, Any], data: Source) -> None:
         """Check before the training that it can be distributed, and that all processes have the same arguments.
