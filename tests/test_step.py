@@ -159,7 +159,7 @@ def test_both_forms_agree_for_every_schedule(schedule: Schedule, learned_label: 
 
 def test_the_whole_function_is_pure() -> None:
     model = deep(learned_label=True)
-    batch = model._make_batch(torch.rand(8, 1, 4, 4, dtype=torch.float64), torch.arange(8) % 3, None, None)
+    batch = model.make_batch(torch.rand(8, 1, 4, 4, dtype=torch.float64), torch.arange(8) % 3, None, None)
     stack = Stack(model.stack, [(str(i),) for i in range(5)])
     before = copy.deepcopy(model.state_dict())
     groups = check_groups(Overlapping(2, None)(5, 0, 0, 1), 5)

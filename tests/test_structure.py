@@ -40,6 +40,7 @@ ORDER = (
     "stages",
     "replicas",
     "training",
+    "distributed",
     "baselines",
     "export",
     "diagnostics",

@@ -41,7 +41,18 @@ from forwardforward.sequential import FFSequential
 from forwardforward.training import evaluate, fit
 
 if TYPE_CHECKING:
-    from forwardforward import baselines, diagnostics, export, lightning, recipes, runs, sklearn, stages, zoo
+    from forwardforward import (
+        baselines,
+        diagnostics,
+        distributed,
+        export,
+        lightning,
+        recipes,
+        runs,
+        sklearn,
+        stages,
+        zoo,
+    )
     from forwardforward.runs import load
     from forwardforward.stages import from_module
     from forwardforward.zoo import pretrained
@@ -60,6 +71,7 @@ __all__ = [
     "classifiers",
     "data",
     "diagnostics",
+    "distributed",
     "evaluate",
     "export",
     "fit",
@@ -98,7 +110,9 @@ __all__ = [
 ]
 
 #: The modules of names that are imported when they are first used, which halves the time of the import.
-_MODULES = ("baselines", "diagnostics", "export", "lightning", "recipes", "runs", "sklearn", "stages", "zoo")
+_MODULES = (
+    "baselines", "diagnostics", "distributed", "export", "lightning", "recipes", "runs", "sklearn", "stages", "zoo",
+)  # fmt: skip
 _LAZY = {
     **{name: name for name in _MODULES},
     "load": "runs",

@@ -156,13 +156,24 @@ class LinearHead(nn.Module):
             target_kind: The kind of the targets.
         """
         optimizer.zero_grad("head")
-        logits = self(features)
-        loss = target_kind.loss(logits, labels)
-        if loss.requires_grad:  # the head may be frozen
-            loss.backward()
+        local = self.local_loss(features, labels, target_kind)
+        if local.loss.requires_grad:  # the head may be frozen
+            local.loss.backward()
             optimizer.step("head")
+        return local.detach()
+
+    def local_loss(self, features: Tensor, labels: Tensor, target_kind: TargetKind = CLASSES) -> LocalLoss:
+        """Return the loss of :meth:`step`, with its graph, and the accuracy.
+
+        Args:
+            features: Features of the batch, ``(batch, features)``.
+            labels: Class indices, ``(batch,)``, or targets of another kind.
+            target_kind: The kind of the targets.
+        """
+        logits = self(features)
         scores = logits.detach()
-        return LocalLoss(loss.detach(), accuracy=target_kind.figures(scores, scores, labels).accuracy)
+        accuracy = target_kind.figures(scores, scores, labels).accuracy
+        return LocalLoss(target_kind.loss(logits, labels), accuracy=accuracy)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

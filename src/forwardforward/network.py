@@ -281,8 +281,11 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of the parameters."""
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
+        """Device of the parameters; of a pipeline's process that of its own layers, the others have no values."""
+        first = next((p.device for p in self.parameters()), torch.device("cpu"))
+        if first.type != "meta":
+            return first
+        return next((p.device for p in self.parameters() if not p.is_meta), first)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import operator
 from collections import deque
@@ -39,7 +40,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.scoring import CompiledFunctions, Scorer
-from forwardforward.step import LayerwiseStep, MicroBatches, Stack, StepResult, WholeStep
+from forwardforward.step import LayerwiseStep, MicroBatches, Share, Stack, StepResult, WholeStep
 from forwardforward.targets import ClassIndices, RealValues, TargetKind
 from forwardforward.targets.kind import common_kind
 from forwardforward.update_schedules import Groups, Joint
@@ -439,6 +440,7 @@ class FFSequential(Network):
         whole_step: WholeStep | None = None,
         micro_batches: MicroBatches | None = None,
         validate: bool = True,
+        share: Share | None = None,
     ) -> StepResult:
         """Update the layers once.
 
@@ -457,6 +459,8 @@ class FFSequential(Network):
             micro_batches: Computes the gradients in parts of the batch; default: of the whole batch at once.
             validate: Whether to check that images are finite and labels and indices in range, which waits for the
                 device; :func:`~forwardforward.fit` checks its data once.
+            share: The samples of the batch that this process computes, if several processes train together, see
+                :class:`~forwardforward.distributed.DataParallel`; layer by layer only.
 
         Returns:
             The local losses.
@@ -468,56 +472,139 @@ class FFSequential(Network):
         check_optimizer(optimizer)
         if validate is not False:
             check_step(groups, generator, autocast, monitor, whole_step, validate, micro_batches)
+        if share is not None and (whole_step is not None or micro_batches is not None):
+            name = "micro_batches" if whole_step is None else "whole_step"
+            raise ValueError(f"{name} must be None for a share of a batch, which is computed layer by layer")
         groups = Joint()(len(self), 0, 0, 1) if groups is None else groups
         with torch.inference_mode(False), torch.enable_grad():
-            images, labels = self._prepared(batch, validate)
+            samples, labels, features = self.samples(batch, generator, autocast, validate, share)
+            stack = self.training_stack(labels is not None)
             optimizer.attach(self)
-            names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
-            if "label_encoder" in self.parameter_groups():
-                names[0] = ("0", "label_encoder")
-            reads_outputs = self.head is not None and self.label_encoder is None and labels is not None
-            observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
-            stack = Stack(self.stack, names, frozenset(observed), self._head_rows)
-            with autocast_to(autocast, images.device):
-                features, scores = self._scores_for_negatives(images, generator)
-                samples = self._make_batch(images, labels, scores, generator)
             if micro_batches is not None:
                 result, rows = micro_batches.run(stack, optimizer, samples, groups, autocast, monitor, whole_step)
             elif whole_step is None:
-                layerwise = LayerwiseStep(stack, optimizer, samples, autocast, monitor)
-                result, rows = layerwise.run(groups), layerwise.outputs
+                with contextlib.nullcontext() if share is None else share.draws():
+                    layerwise = LayerwiseStep(stack, optimizer, samples, autocast, monitor, share=share)
+                    result, rows = layerwise.run(groups), layerwise.outputs
             else:
                 result, rows = whole_step.run(stack, optimizer, samples, groups, autocast, monitor)
             if self.head is not None and labels is not None:
                 features = self.head.read(rows) if features is None else features
-                result.head = self.head.step(features, labels, optimizer, self.target_kind)
+                result.head = self._update_head(self.head, features, labels, optimizer, share)
         return result
 
-    def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool = True) -> tuple[Tensor, Tensor | None]:
+    def training_stack(self, has_labels: bool = True) -> Stack:
+        """Return the layers, with the names of their parameter groups and what the head reads of their outputs.
+
+        Args:
+            has_labels: Whether the batches have labels, which the head needs.
+        """
+        names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
+        if "label_encoder" in self.parameter_groups():
+            names[0] = ("0", "label_encoder")
+        reads_outputs = self.head is not None and self.label_encoder is None and has_labels
+        observed = self.head.indices(len(self)) if self.head is not None and reads_outputs else ()
+        return Stack(self.stack, names, frozenset(observed), self._head_rows)
+
+    def samples(
+        self,
+        batch: tuple[Tensor, Tensor | None],
+        generator: torch.Generator | None = None,
+        autocast: torch.dtype | None = None,
+        validate: bool = True,
+        share: Share | None = None,
+    ) -> tuple[Batch, Tensor | None, Tensor | None]:
+        """Return the samples of a training step, their labels, and the head's features if it reads a neutral label.
+
+        Args:
+            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``, of all processes.
+            generator: Source of randomness for the negatives; all processes draw those of the whole batch.
+            autocast: Compute precision of the scores for the negatives.
+            validate: As in :meth:`step`.
+            share: The samples that are returned; default: all.
+        """
+        if share is not None and self.negatives is None:  # no sampler needs the other samples
+            images, labels = batch
+            batch = images[share.part], None if labels is None else labels[share.part]
+        images, labels = self.prepared_batch(batch, validate)
+        with autocast_to(autocast, images.device):
+            features, scores = self._scores_for_negatives(images, generator, share)
+            samples = self.make_batch(images, labels, scores, generator)
+        if self.negatives is None:
+            return samples, labels, None
+        if share is not None:
+            samples, labels = samples.part(share.part), None if labels is None else labels[share.part]
+        return samples, labels, features
+
+    def _update_head(
+        self, head: LinearHead, features: Tensor, labels: Tensor, optimizer: LocalOptimizer, share: Share | None
+    ) -> LocalLoss:
+        """Update the head, and return its loss and accuracy."""
+        if share is None:
+            return head.step(features, labels, optimizer, self.target_kind)
+        optimizer.zero_grad("head")
+        local = head.local_loss(features, labels, self.target_kind)
+        if local.loss.requires_grad:  # the head may be frozen
+            local.loss.backward(local.loss.new_tensor(share.weight))
+        figures = share.reduce(optimizer.parameters("head"), local.detach()).wait()
+        if local.loss.requires_grad:
+            optimizer.step("head")
+        return figures
+
+    def prepared_batch(
+        self, batch: tuple[Tensor, Tensor | None], validate: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return preprocessed images and labels.
+
+        Args:
+            batch: Raw images ``(batch, ...)`` and labels ``(batch,)``.
+            validate: As in :meth:`step`.
+
+        Raises:
+            ValueError: If labels are needed and missing.
+        """
         images, labels = self._checked_batch(batch, validate)
         if labels is None and self.needs_labels:
             raise ValueError("labels must be given for this network's objectives, got None")
         return images, labels
 
     def _scores_for_negatives(
-        self, images: Tensor, generator: torch.Generator | None
+        self, images: Tensor, generator: torch.Generator | None, share: Share | None = None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the head's features under the neutral label, and the scores that the negatives need."""
+        """Return the head's features under the neutral label, and the scores that the negatives need.
+
+        With a share, features are those of its samples, and scores those of the whole batch.
+        """
         if self.label_encoder is None or (self.head is None and self.needed_scores is None):
             return None, None
         with eval_mode(self), torch.no_grad():
             features = None
+            labels = None if self.head is None else self.scorer.head_labels(images, generator)
+            if share is not None:
+                images, labels = images[share.part], None if labels is None else labels[share.part]
             if self.head is not None:
-                features = self.scorer.head_features(images, self.scorer.head_labels(images, generator))
+                features = self.scorer.head_features(images, labels)
+            scores: Tensor | None = None
             if self.needed_scores == "head" and self.head is not None and features is not None:
-                return features, self.head(features)
-            if self.needed_scores == "goodness":
-                return features, SumOverLayers(self.classifying_layers())(self.scorer.layer_goodness(images))
-            return features, None
+                scores = self.head(features)
+            elif self.needed_scores == "goodness":
+                scores = SumOverLayers(self.classifying_layers())(self.scorer.layer_goodness(images))
+            return features, scores if scores is None or share is None else share.gather(scores)
 
-    def _make_batch(
+    def make_batch(
         self, images: Tensor, labels: Tensor | None, scores: Tensor | None, generator: torch.Generator | None
     ) -> Batch:
+        """Return the samples of a training step.
+
+        Args:
+            images: Preprocessed images.
+            labels: Class indices.
+            scores: The scores that the negatives need, see :attr:`needed_scores`.
+            generator: Source of randomness for the negatives.
+
+        Raises:
+            TypeError: If the sampler returns something else.
+        """
         if self.negatives is None:
             return Batch(images, labels)
         batch = self.negatives(images, labels, self.label_encoder, scores, generator)
@@ -643,10 +730,8 @@ class FFSequential(Network):
             generator: Source of randomness for the negatives, on the network's device.
         """
         check_step(generator=generator)
-        images, labels = self._prepared(batch)
         with eval_mode(self):
-            _, scores = self._scores_for_negatives(images, generator)
-            samples = self._make_batch(images, labels, scores, generator)
+            samples, _, _ = self.samples(batch, generator)
             return list(
                 run_layers(self.stack, samples.inputs, lambda layer, x, skip: layer.local_loss(x, samples, skip))
             )

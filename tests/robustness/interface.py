@@ -243,6 +243,13 @@ LEFT_OUT = {
     "Plugin": "a base without a constructor", "Tracker": "an abstract base, tested by its subclasses",
     "WandbLog": "needs a run of Weights & Biases",
     "TargetKind": "an abstract base", "Figures": "a result", "TargetScaling": "made by networks",
+    "Share": "a protocol", "Reduction": "a protocol",
+    "Parallel": "a base without a constructor", "RankError": "an exception", "Ranks": "made by process_group",
+    "Message": "made by Ranks",
+    "process_group": "starts processes", "DataParallel": "needs processes", "Pipeline": "needs processes",
+    "layer_seconds": "needs a source", "FFSequential.samples": "called in every step",
+    "FFSequential.prepared_batch": "called in every step", "FFSequential.make_batch": "called in every step",
+    "FFSequential.training_stack": "called in every step", "LocalOptimizer.parameters": "called in every step",
 }  # fmt: skip
 LEFT_OUT_METHODS = {
     "adopt", "release", "claim", "extra_repr", "on_restore", "on_fit_begin", "on_step_end", "on_epoch_end",

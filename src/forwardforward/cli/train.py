@@ -18,6 +18,7 @@ from forwardforward._utils.checks import InputShapeError, TargetKindError
 from forwardforward._utils.plugins import one_line
 from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.cli.config_file import words_of_file
+from forwardforward.cli.distributed import parallel_training
 from forwardforward.cli.options import Parser, assignments, bounded, choose_device, widths
 from forwardforward.cli.report import headline, print_errors
 from forwardforward.data import available
@@ -25,6 +26,7 @@ from forwardforward.data.sources import TEXT_SOURCES
 from forwardforward.recipes import RECIPES, Recipe, get, set_fields
 from forwardforward.recipes.architectures import Dense
 from forwardforward.runs import Run, RunConfig, differences
+from forwardforward.training import Parallel
 
 #: Default recipes of data sets for which ``hinton`` does not work.
 DEFAULT_RECIPES = {"diabetes": "ordinal", "digit-pairs": "multi-label", "imdb": "imdb-bag"}
@@ -97,6 +99,12 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="M",
         help="minutes between checkpoints within an epoch (default: 10)",
     )
+    add(
+        "--parallel",
+        choices=("data", "pipeline"),
+        help="train with the processes that torchrun started: each computes a part of every batch (data), or some of "
+        "the layers (pipeline)",
+    )
     add("--resume", metavar="RUN", help="resume the run in this folder; --epochs N trains it longer")
     add("--json", action="store_true", help="print one JSON object on standard output")
     add("--no-progress", action="store_true", help="no progress bar")
@@ -105,18 +113,61 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 def _train(options: argparse.Namespace) -> None:
     if options.config is not None:
         options = _with_file(options)
-    run = _new_run(options) if options.resume is None else _resumed_run(options)
+    if options.parallel is None:
+        run = _run(options)
+        _report(options, run, _summary(options, run))
+        return
+    with parallel_training(options.parallel) as (ranks, parallel):
+        if ranks.is_main:
+            run = _run(options, str(parallel.device))
+        # The configuration too, since a new number of epochs is written only when the training begins.
+        folder, config = ranks.broadcast_object((str(run.folder), run.config) if ranks.is_main else None)
+        if not ranks.is_main:
+            run = Run.open(folder)
+            run.config = replace(config, device=str(parallel.device))
+        summary = _summary(options, run, parallel)
+        if ranks.is_main:
+            _report(options, run, summary)
+
+
+def _run(options: argparse.Namespace, device: str | None = None) -> Run:
+    """Return the run to train: a new one, or that of ``--resume``, also after a restart by torchrun.
+
+    Args:
+        options: Options of the command line.
+        device: Device of a process among several, in place of ``--device``.
+    """
+    if device is not None:
+        if options.device is not None:
+            raise ValueError(f"--device must be left out with --parallel, which uses {device}, got {options.device}")
+        options.device = device
+        restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+        if restarted and options.resume is None and options.out and (Path(options.out) / "config.json").exists():
+            options.resume = options.out
+    return _new_run(options) if options.resume is None else _resumed_run(options)
+
+
+def _summary(options: argparse.Namespace, run: Run, parallel: Parallel | None = None) -> dict[str, Any]:
+    """Train, and return the summary."""
+    is_main = parallel is None or parallel.is_main
     try:
-        summary = run.train(
-            [options.signals], progress=not options.no_progress, checkpoint_minutes=options.checkpoint_minutes
+        return run.train(
+            [options.signals],
+            progress=not options.no_progress,
+            checkpoint_minutes=options.checkpoint_minutes,
+            parallel=parallel,
         )
     except KeyboardInterrupt as error:
         error.args = (*(error.args or ("interrupted",)), f"resume with: {run.resume_command}")
         raise
     except (ValueError, TypeError):
-        if options.resume is None:
+        if options.resume is None and is_main:
             run.discard()  # training could not start: make the folder available again
         raise
+
+
+def _report(options: argparse.Namespace, run: Run, summary: dict[str, Any]) -> None:
+    """Draw the curves and print the results."""
     try:
         note = f"curves:  {run.plot()}"
     except (ImportError, OSError, ValueError) as error:  # the results are saved, so a missing figure is not an error

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PositiveFloat, PositiveFraction, checked
 from forwardforward._utils.numerics import accumulator
+from forwardforward._utils.shared_batch import is_shared, mean_of_parts, whole_count
 from forwardforward.batches import LabeledInput
 from forwardforward.normalization.affine import EPS, Affine, Normalization
 from forwardforward.specs import LayerSpec
@@ -88,6 +89,8 @@ class BatchNorm(Normalization):
         running_mean, running_var = self._averages()
         if x.shape[1] != len(running_mean):
             raise ValueError(f"x must have {len(running_mean)} features, got {x.shape[1]}")
+        if self.training and self.statistics == "batch" and is_shared():
+            return self._normalize_shared(x)
         if self.training and self.statistics == "batch":
             self._check_batch(x.numel() // x.shape[1])
             return F.batch_norm(x, running_mean, running_var, self.weight, self.bias, True, self.momentum, self.eps)
@@ -107,11 +110,24 @@ class BatchNorm(Normalization):
             self.eps,
         )
 
+    def _normalize_shared(self, x: Tensor) -> Tensor:
+        """Return ``x`` normalized by the statistics of a batch of which it is a part."""
+        count = whole_count(x.numel() // x.shape[1])
+        self._check_batch(count)
+        values = x.to(accumulator(x))
+        var, mean = _moments(values)
+        self._update(mean, var * count / (count - 1))
+        scale = (var + self.eps).rsqrt()
+        shape = (-1, *[1] * (x.dim() - 2))
+        scale = scale if self.weight is None else scale * self.weight
+        normalized = (values - mean.view(shape)) * scale.view(shape)
+        return (normalized if self.bias is None else normalized + self.bias.view(shape)).to(x.dtype)
+
     def as_affine(self, x: LabeledInput) -> Affine:
         """Return the column scales and shifts of a labeled input, updating the averages in training."""
         mean, var = self._averages()
         if self.training:
-            count = len(x) * x.images[0, 0].numel()
+            count = whole_count(len(x) * x.images[0, 0].numel())
             if self.statistics == "batch":
                 self._check_batch(count)
             # The columns of the images and those of the codes are disjoint, so the moments of the joined rows follow
@@ -149,5 +165,10 @@ class BatchNorm(Normalization):
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return variance and mean of each feature (channel)."""
-    return torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
+    """Return variance and mean of each feature (channel) over the batch, of which ``x`` may be a part."""
+    dims = [d for d in range(x.dim()) if d != 1]
+    if not is_shared():
+        return torch.var_mean(x, dims, correction=0)
+    mean = mean_of_parts(x.mean(dims))
+    centered = x - mean.view(-1, *[1] * (x.dim() - 2))
+    return mean_of_parts(centered.square().mean(dims)), mean

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeFloat, Probability, checked
+from forwardforward._utils.shared_batch import mean_of_parts
 from forwardforward.specs import LayerSpec
 
 
@@ -72,7 +73,7 @@ class PeerNormalization(nn.Module):
         assert self.means is not None
         rest = [d for d in range(activations.dim()) if d != 1]
         with torch.no_grad():
-            batch_means = activations.mean(rest, dtype=self.means.dtype)
+            batch_means = mean_of_parts(activations.mean(rest, dtype=self.means.dtype))
             if self.training:
                 # lerp_ has no batching rule for torch.vmap
                 self.means.add_((batch_means - self.means) * (1 - self.decay))

@@ -181,7 +181,8 @@ class LocalOptimizer:
             successors = {id(old): current.get(key) for key, old in previous.items()}
             for parameter, state in optimizer.state.items():
                 successor = successors.get(id(parameter), parameter)
-                if successor is not None and successor.shape == parameter.shape:
+                # a parameter without values, of another process of a pipeline, needs no state
+                if successor is not None and successor.shape == parameter.shape and not successor.is_meta:
                     rebuilt.state[successor] = _converted(state, successor, fused)
 
     def zero_grad(self, *names: str | Sequence[str]) -> None:
@@ -190,6 +191,15 @@ class LocalOptimizer:
             for name in group:
                 for parameter in self._parameters[name].values():
                     parameter.grad = None
+
+    def parameters(self, *names: str | Sequence[str]) -> list[nn.Parameter]:
+        """Return the parameters of the named groups; default: of all.
+
+        Args:
+            *names: Names of groups, or sequences of names.
+        """
+        groups = self._groups(names)
+        return [parameter for group in groups for name in group for parameter in self._parameters[name].values()]
 
     def step(self, *names: str | Sequence[str]) -> None:
         """Update the named groups; default: all.

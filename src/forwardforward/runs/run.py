@@ -35,6 +35,8 @@ from forwardforward.training import (
     CheckpointError,
     Evaluation,
     History,
+    Parallel,
+    RankError,
     TrainingDiverged,
     evaluate,
     load_checkpoint,
@@ -472,6 +474,7 @@ class Run:
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
         checkpoint_minutes: PositiveFloat | None = None,
+        parallel: Parallel | None = None,
     ) -> tuple[Network, History]:
         """Train from the checkpoint, or from the start, to the last epoch or until a callback stops the training.
 
@@ -479,6 +482,7 @@ class Run:
             callbacks: Callbacks in addition to the one that writes ``history.jsonl``.
             progress: Whether to show progress bars.
             checkpoint_minutes: Minutes between checkpoints within an epoch; default: none.
+            parallel: Distribution over several processes, each of which calls this method; default: one process.
 
         Returns:
             The model and its history.
@@ -488,11 +492,12 @@ class Run:
             CheckpointError: If the checkpoint cannot be read or written.
             BlockingIOError: If another process trains in the folder.
         """
-        with self._locked():
-            return self._fit(callbacks, progress, checkpoint_minutes)
+        parallel = Parallel() if parallel is None else parallel
+        with self._locked() if parallel.is_main else contextlib.nullcontext():
+            return self._fit(callbacks, progress, checkpoint_minutes, parallel)
 
     def _fit(
-        self, callbacks: Sequence[Callback], progress: bool, checkpoint_minutes: float | None
+        self, callbacks: Sequence[Callback], progress: bool, checkpoint_minutes: float | None, parallel: Parallel
     ) -> tuple[Network, History]:
         self.check_recipe()
         for name in FILES:
@@ -510,7 +515,8 @@ class Run:
         if checkpoint.exists():
             load_checkpoint(checkpoint)  # outside the block below: resuming does not repair a corrupted checkpoint
         with _threads(config.threads), self._resumable():
-            self._write_text_encoder(splits)
+            if parallel.is_main:
+                self._write_text_encoder(splits)
             log = RunLog(self.folder / "history.jsonl", self._accept)
             try:
                 history = self.recipe.fit(
@@ -518,7 +524,7 @@ class Run:
                     self.training_data(),
                     validation=splits.validation if self.holds_out else None,
                     seed=config.seed,
-                    device=config.device,
+                    device=config.device if parallel.device is None else parallel.device,
                     precision=config.precision,
                     compile=config.compile,
                     callbacks=[log, *callbacks],
@@ -526,9 +532,11 @@ class Run:
                     checkpoint=checkpoint,
                     checkpoint_minutes=checkpoint_minutes,
                     resume=True,
+                    parallel=parallel,
                 )
             except TrainingDiverged as error:
-                self._write_json("failure.json", {"epoch": 1 + log.epochs, "error": str(error)})
+                if parallel.is_main:
+                    self._write_json("failure.json", {"epoch": 1 + log.epochs, "error": str(error)})
                 raise
         return model, history
 
@@ -538,6 +546,7 @@ class Run:
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
         checkpoint_minutes: PositiveFloat | None = None,
+        parallel: Parallel | None = None,
     ) -> dict[str, Any]:
         """Train like :meth:`fit`, evaluate, write the summary to ``summary.json`` and return it.
 
@@ -547,18 +556,22 @@ class Run:
             callbacks: Callbacks in addition to the one that writes ``history.jsonl``.
             progress: Whether to show progress bars.
             checkpoint_minutes: Minutes between checkpoints within an epoch; default: none.
+            parallel: Distribution over several processes, each of which calls this method; default: one process.
         """
-        with self._locked():
+        parallel = Parallel() if parallel is None else parallel
+        with self._locked() if parallel.is_main else contextlib.nullcontext():
             resumed = (self.folder / "checkpoint.pt").exists()
             earlier = self._earlier_total()  # before the training, so that an unreadable summary loses no work
-            model, history = self.fit(callbacks, progress, checkpoint_minutes)
+            model, history = self.fit(callbacks, progress, checkpoint_minutes, parallel)
             splits = self.splits()
             with _threads(self.config.threads), self._resumable():
-                result = evaluate(model, splits.validation if self.config.validation else splits.test)
+                result = parallel.evaluate(model, splits.validation if self.config.validation else splits.test)
                 summary = self._summary(model, history, result)
                 # The total time, including reading the data, is known only if the run was never interrupted.
                 summary["total_seconds"] = earlier if resumed else time.monotonic() - self._begun
-                self._write_json("summary.json", summary)
+                summary["parallel"] = parallel.description
+                if parallel.is_main:
+                    self._write_json("summary.json", summary)
             return summary
 
     @checked
@@ -708,6 +721,9 @@ class Run:
         """Context manager that adds the command to resume to errors such as a full disk."""
         try:
             yield
+        except RankError as error:
+            error.args = (f"{error}; resume with the same options and --resume {shlex.quote(str(self.folder))}",)
+            raise
         except (OSError, CheckpointError) as error:
             if self._recipe is not None:  # the command line can only resume runs of registered recipes
                 raise

@@ -18,6 +18,7 @@ drawn once; and every layer reads the outputs of the layers before from before t
 
 from forwardforward.step.layerwise import LayerwiseStep
 from forwardforward.step.micro_batches import MicroBatches
+from forwardforward.step.share import Reduction, Share
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
 from forwardforward.step.whole import CompilationError, Gradients, WholeStep
 
@@ -26,6 +27,8 @@ __all__ = [
     "Gradients",
     "LayerwiseStep",
     "MicroBatches",
+    "Reduction",
+    "Share",
     "Stack",
     "StepResult",
     "WholeStep",

@@ -14,6 +14,7 @@ from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers.chain import skip_tensors
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.step.share import Reduction, Share
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
 from forwardforward.update_schedules import Group, Groups
 
@@ -26,6 +27,13 @@ class _Visited(NamedTuple):
     leaf: Tensor | LabeledInput
     output: Tensor
     loss: Tensor
+
+
+class _Reduced(NamedTuple):
+    """Layers to update together once their gradients are summed over the processes."""
+
+    groups: Sequence[Sequence[int]]
+    reductions: dict[int, Reduction]
 
 
 class LayerwiseStep:
@@ -44,6 +52,9 @@ class LayerwiseStep:
         factor: Factor on the losses.
         first: Whether gradients are those of this batch only, and not added to those of the batches before.
         last: Whether to update the layers.
+        share: The samples of the batch that this process computes, if several processes train together. The gradients
+            of a layer are summed over the processes while the next layer is computed, and the layer is updated after
+            that.
 
     Example:
         >>> import forwardforward as ff
@@ -67,6 +78,7 @@ class LayerwiseStep:
         factor: float = 1.0,
         first: bool = True,
         last: bool = True,
+        share: Share | None = None,
     ) -> None:
         self.result = StepResult()
         self.outputs: dict[int, Tensor] = {}
@@ -76,9 +88,11 @@ class LayerwiseStep:
         self._batch = batch
         self._autocast = autocast
         self._monitor = monitor
-        self._factor = factor
+        self._factor = factor if share is None else factor * share.weight
         self._first = first
         self._last = last
+        self._share = share
+        self._reduced: _Reduced | None = None
         self._x: Tensor | LabeledInput = batch.inputs
         self._position = 0
         self._skips = skip_tensors(stack.layers)
@@ -106,6 +120,7 @@ class LayerwiseStep:
             # gradient needs, and the outputs that later layers read are those from before the update.
             finished = [layer for layer in group.layers if not remaining[layer]]
             self._update([[layer] for layer in finished] if overlap else [finished])
+        self._finish_reduction()
         self.advance(max(self._stack.observed, default=-1) + 1)
         return self.result
 
@@ -137,9 +152,17 @@ class LayerwiseStep:
             with torch.no_grad(), self._precision():
                 self.outputs[layer] = self._stack.observe(output[: self._batch.samples])
 
-    def _backward(self, group: Group, keep: set[int]) -> None:
-        """Run backward from the group's losses to its first layer; other groups need the graphs of ``keep``."""
-        gradient: Tensor | None = None
+    def _backward(
+        self, group: Group, keep: set[int], gradient: Tensor | None = None, begins_earlier: bool = False
+    ) -> Tensor | None:
+        """Run backward from the group's losses to its first layer; other groups need the graphs of ``keep``.
+
+        Args:
+            group: The group.
+            keep: The layers whose graphs are kept.
+            gradient: Gradient of the last layer's output, of a group that continues in another process.
+            begins_earlier: Whether the group begins in another process; then the gradient of the input is returned.
+        """
         for layer in reversed(group.layers):
             leaf, output, loss = self._visited[layer] if layer in keep else self._visited.pop(layer)
             roots: list[tuple[Tensor, Tensor | None]] = []
@@ -147,7 +170,7 @@ class LayerwiseStep:
                 roots.append((loss, None if self._factor == 1.0 else torch.full_like(loss, self._factor)))
             if gradient is not None and output.requires_grad:
                 roots.append((output, gradient))
-            first = layer == group.layers[0]
+            first = layer == group.layers[0] and not begins_earlier
             # The first layer's leaf may serve another group; this group does not need its gradient.
             inputs = (
                 _trainable(self._layers[layer]) if first and isinstance(leaf, Tensor) and leaf.requires_grad else None
@@ -162,9 +185,32 @@ class LayerwiseStep:
             gradient = None
             if not first and isinstance(leaf, Tensor):
                 gradient, leaf.grad = leaf.grad, None
+        return gradient
 
     def _update(self, groups: Sequence[Sequence[int]]) -> None:
-        for layers in groups if self._last else ():
+        if not self._last:
+            return
+        if self._share is None:
+            self._apply(groups)
+            return
+        reductions = {
+            layer: self._share.reduce(self._optimizer.parameters(*self._stack.names[layer]), self.result.layers[layer])
+            for layers in groups
+            for layer in layers
+        }
+        # The layers before are updated only now: their gradients were summed while these layers were computed.
+        self._finish_reduction()
+        self._reduced = _Reduced(groups, reductions)
+
+    def _finish_reduction(self) -> None:
+        if self._reduced is not None:
+            groups, reductions = self._reduced
+            self._reduced = None
+            self.result.layers |= {layer: reduction.wait() for layer, reduction in reductions.items()}
+            self._apply(groups)
+
+    def _apply(self, groups: Sequence[Sequence[int]]) -> None:
+        for layers in groups:
             if self._monitor:
                 self.result.gradient_norms |= {layer: gradient_norm(self._layers[layer]) for layer in layers}
             if layers:

@@ -10,6 +10,7 @@ from forwardforward.training.evaluation import Evaluation, ReplicaEvaluation, ch
 from forwardforward.training.history import History
 from forwardforward.training.logs import CSVLog, JSONLog
 from forwardforward.training.loop import fit
+from forwardforward.training.parallel import Parallel, RankError
 from forwardforward.training.resuming import Checkpoint
 from forwardforward.training.signals import Interrupted, StopOnSignal, stop_on_signals
 from forwardforward.training.trackers import TensorBoardLog, Tracker, WandbLog
@@ -28,6 +29,8 @@ __all__ = [
     "History",
     "Interrupted",
     "JSONLog",
+    "Parallel",
+    "RankError",
     "ReplicaEvaluation",
     "StopOnDivergence",
     "StopOnSignal",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,10 @@ TOLERANCE = 1e-6
 
 
 @torch.no_grad()
-def dead_units(model: Network, data: Source) -> list[float] | None:
-    """Return the share of dead units of each layer: those whose activation is the same for 128 training samples.
+def dead_units(
+    model: Network, data: Source, run: Callable[[Network, Tensor], object] | None = None
+) -> dict[int, float] | None:
+    """Return the share of dead units by layer: those whose activation is the same for 128 training samples.
 
     One pass in evaluation mode, under the neutral label if labels are part of the input; of maps and sequences, a unit
     is a channel. None for replicas, and for data that are not tensors, whose samples would be loaded again.
@@ -38,6 +41,7 @@ def dead_units(model: Network, data: Source) -> list[float] | None:
     Args:
         model: The network.
         data: The training data.
+        run: Runs the layers of this process on raw images; default: all layers.
     """
     tensors = tensors_of(data)
     if tensors is None or isinstance(model, Replicas):
@@ -46,19 +50,52 @@ def dead_units(model: Network, data: Source) -> list[float] | None:
     count = len(tensors.inputs)
     rows = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64, device=tensors.inputs.device).long()
     with eval_mode(model):
-        x = model.prepare(tensors.inputs[rows])
-        encoder = getattr(model, "label_encoder", None)
-        shares = list(run_layers(model.stack, x if encoder is None else encoder.neutral(x), _output_and_share))
-    return [float(share) for share in torch.stack(shares).tolist()] if shares else []
+        if run is None:
+            shares = _shares(model, tensors.inputs[rows])
+        else:
+            shares = _shares_by_hooks(model, tensors.inputs[rows], run)
+    values = torch.stack(list(shares.values())).tolist() if shares else []
+    return dict(zip(shares, values, strict=True))
 
 
-def _output_and_share(layer: FFLayer, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return a layer's output and its share of dead units; forward hooks of the layer are not called."""
-    output = layer.forward(x, skip=skip)
+def _shares(model: Network, images: Tensor) -> dict[int, Tensor]:
+    """Return the share of dead units of each layer; forward hooks of the layers are not called."""
+
+    def output_and_share(layer: FFLayer, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, Tensor]:
+        output = layer.forward(x, skip=skip)
+        return output, _share(output)
+
+    x = model.prepare(images)
+    encoder = getattr(model, "label_encoder", None)
+    inputs = x if encoder is None else encoder.neutral(x)
+    return dict(enumerate(run_layers(model.stack, inputs, output_and_share)))
+
+
+def _shares_by_hooks(model: Network, images: Tensor, run: Callable[[Network, Tensor], object]) -> dict[int, Tensor]:
+    """Return the share of dead units of the layers that this process computes."""
+    shares: dict[int, Tensor] = {}
+
+    def storing(index: int) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+            shares[index] = _share(output)
+
+        return hook
+
+    hooks = [layer.register_forward_hook(storing(index)) for index, layer in enumerate(model.layers)]
+    try:
+        run(model, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return shares
+
+
+def _share(output: Tensor) -> Tensor:
+    """Return the share of dead units in a layer's output."""
     values = output.flatten(2).transpose(1, 2).flatten(0, 1) if output.dim() > 2 else output
     lowest, highest = values.amin(0), values.amax(0)
     largest = torch.maximum(lowest.abs(), highest.abs())
-    return output, (highest - lowest <= TOLERANCE * largest).float().mean()
+    return (highest - lowest <= TOLERANCE * largest).float().mean()
 
 
 @torch.no_grad()
@@ -93,8 +130,8 @@ def weight_changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) ->
 
 
 def _sample(layer: nn.Module) -> Tensor | None:
-    """Return weights of a layer's largest parameter at even distances, None if it has none that is learned."""
-    parameters = [p for p in layer.parameters() if p.requires_grad and p.numel()]
+    """Return weights of a layer's largest parameter at even distances, None if it has none that is learned here."""
+    parameters = [p for p in layer.parameters() if p.requires_grad and p.numel() and not p.is_meta]
     if not parameters:
         return None
     weights = max(parameters, key=Tensor.numel).detach().flatten()

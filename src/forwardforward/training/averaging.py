@@ -48,6 +48,8 @@ class WeightAverage(Callback):
         >>> average = WeightAverage(decay=0.999)  # fit(..., callbacks=[average])
     """
 
+    needs_all_layers = True
+
     def __init__(self, decay: OpenFraction | None = 0.999, start: Probability = 0.0) -> None:
         self.decay = decay
         self.start = start

@@ -18,6 +18,7 @@ from forwardforward.step import StepResult
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
 from forwardforward.training.monitors import Mode, Monitor
+from forwardforward.training.parallel import Parallel
 from forwardforward.training.randomness import seed_global_generators
 from forwardforward.update_schedules import Schedule
 
@@ -44,6 +45,7 @@ class FitState:
         unfinished: The state of an epoch whose steps are not completed, None between epochs.
         running: Whether steps or callbacks are running, and not an evaluation or the preparation.
         interruption: Set it to end the training after this step: checkpoints are written, and it is raised.
+        parallel: How the training is distributed over processes.
 
     Example:
         >>> class StopAtOnePercent(Callback):
@@ -66,6 +68,7 @@ class FitState:
     unfinished: EpochState | None = None
     running: bool = False
     interruption: BaseException | None = None
+    parallel: Parallel = field(default_factory=Parallel)
 
     @property
     def steps(self) -> int:
@@ -77,11 +80,20 @@ class FitState:
 class Callback:
     """Base of the callbacks; every method is optional.
 
+    Attributes:
+        main_only: Whether the callback is called in the main process only, if several processes train together, such
+            as one that writes a file. Others must do the same in every process.
+        needs_all_layers: Whether the callback reads or changes the weights of all layers, which no process of a
+            pipeline has.
+
     Example:
         >>> class PrintLoss(Callback):
         ...     def on_epoch_end(self, state):
         ...         print(state.history[-1]["layers"][0]["loss"])
     """
+
+    main_only: bool = False
+    needs_all_layers: bool = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: tensors, numbers, strings and containers of them; default: nothing."""
@@ -160,6 +172,8 @@ class EarlyStopping(Callback):
         >>> stop = EarlyStopping(patience=5)  # fit(..., validation=..., callbacks=[stop])
     """
 
+    needs_all_layers = True
+
     def __init__(self, patience: PositiveInt, monitor: str = "validation.error", mode: Mode = "min") -> None:
         self.patience = patience
         self.monitor = Monitor(monitor, mode)
@@ -225,6 +239,8 @@ class GrowNetwork(Callback):
         >>> import forwardforward as ff
         >>> grow = GrowNetwork(lambda depth: ff.FFLinear(100, 100), condition=lambda history: len(history) == 5)
     """
+
+    needs_all_layers = True
 
     def __init__(self, layer: Callable[[int], nn.Module], condition: Callable[[History], bool]) -> None:
         self.layer = layer

@@ -54,7 +54,7 @@ def check_convergence(model: Network, figures: dict[str, Any], epoch: int) -> No
     for name, value in numbers_of(figures):
         if not math.isfinite(value):
             raise TrainingDiverged(f"training diverged in epoch {epoch}: {name} is {value}; {remedy}")
-    largest = {name: p.detach().abs().max() for name, p in model.named_parameters() if p.numel()}
+    largest = {name: p.detach().abs().max() for name, p in model.named_parameters() if p.numel() and not p.is_meta}
     if not largest:
         return
     sizes = torch.stack([value.float() for value in largest.values()]).tolist()  # one synchronization with the device

@@ -144,7 +144,7 @@ def checked_augmentation(
         ValueError: If it mixes targets that cannot be mixed.
     """
     images, targets = batch
-    if isinstance(augment, Augmentation) and augment.mixes_targets:
+    if isinstance(augment, Augmentation) and mixes_targets(augment):
         if targets is None:
             raise ValueError(f"augment must not mix targets for data without targets, got {augment}")
         assert model.num_classes is not None
@@ -161,6 +161,15 @@ def checked_augmentation(
     return augmented, targets
 
 
+def mixes_targets(augment: object) -> bool:
+    """Return whether an augmentation changes the targets too.
+
+    Args:
+        augment: The augmentation, or None.
+    """
+    return isinstance(augment, Augmentation) and augment.mixes_targets
+
+
 def check_mixing(augment: object, model: Network) -> None:
     """Refuse an augmentation that mixes targets which cannot be mixed, before the training.
 
@@ -171,7 +180,7 @@ def check_mixing(augment: object, model: Network) -> None:
     Raises:
         ValueError: If the targets cannot be mixed.
     """
-    if isinstance(augment, Augmentation) and augment.mixes_targets:
+    if mixes_targets(augment):
         example = model.target_kind.example(torch.zeros(2, model.num_classes or 2))
         model.target_kind.soften(example, model.num_classes or 2)
 

@@ -228,7 +228,7 @@ def labeled_goodness(network: Network, data: Data, purpose: str, batch_size: int
     return goodness, targets
 
 
-class _Counts:
+class Counts:
     """The wrong answers of a model."""
 
     def __init__(self, model: Network) -> None:
@@ -328,7 +328,7 @@ class _MemberCounts:
 
     def __init__(self, model: Replicas) -> None:
         self.model = model
-        self.members = [_Counts(member) for member in model.members]
+        self.members = [Counts(member) for member in model.members]
 
     def add(self, images: Tensor, labels: Tensor | None) -> None:
         """Add one batch."""
@@ -350,13 +350,13 @@ class _MemberCounts:
         return ReplicaEvaluation.of([counts.result() for counts in self.members])
 
 
-def counts_of(model: Network) -> _Counts | _MemberCounts:
+def counts_of(model: Network) -> Counts | _MemberCounts:
     """Return a counter of a model's wrong answers.
 
     Args:
         model: The model.
     """
-    return _MemberCounts(model) if isinstance(model, Replicas) else _Counts(model)
+    return _MemberCounts(model) if isinstance(model, Replicas) else Counts(model)
 
 
 def _checked_labels(model: Network, images: Tensor, labels: Tensor | None) -> Tensor:

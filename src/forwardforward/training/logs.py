@@ -26,6 +26,8 @@ class JSONLog(Callback):
         >>> log = JSONLog("history.jsonl")  # fit(..., callbacks=[log])
     """
 
+    main_only = True
+
     def __init__(self, path: StrPath) -> None:
         self.path = Path(path)
 
@@ -49,6 +51,8 @@ class CSVLog(Callback):
     Example:
         >>> log = CSVLog("history.csv")  # fit(..., callbacks=[log])
     """
+
+    main_only = True
 
     def __init__(self, path: StrPath) -> None:
         self.path = Path(path)

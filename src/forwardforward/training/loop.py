@@ -28,15 +28,16 @@ from forwardforward.training.arguments import check_checkpoint, checked_class_na
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.divergence import StopOnDivergence, check_convergence
-from forwardforward.training.epoch import EpochState, check_mixing
-from forwardforward.training.evaluation import check_validation, choose_layers, evaluate
+from forwardforward.training.epoch import EpochState, check_mixing, mixes_targets
+from forwardforward.training.evaluation import check_validation
 from forwardforward.training.history import History
 from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
+from forwardforward.training.parallel import InterruptedElsewhere, Parallel
 from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.progress import Progress
 from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
 from forwardforward.training.resuming import Checkpoint, restore
-from forwardforward.training.settings import described
+from forwardforward.training.settings import described, model_settings
 from forwardforward.update_schedules import Group, Joint, Schedule
 
 __all__ = ["fit"]
@@ -66,6 +67,7 @@ def fit(
     checkpoint_minutes: PositiveFloat | None = None,
     resume: bool = False,
     monitor_every: PositiveInt = 17,
+    parallel: Annotated[Parallel | None, "ff.distributed.DataParallel(ranks)"] = None,
 ) -> History:
     """Train a model.
 
@@ -122,6 +124,7 @@ def fit(
         monitor_every: Number of steps between measurements of the gradient norm, which reads every gradient once. The
             default is a prime, so that the phases of an alternating schedule are measured equally often; the first step
             of each phase in an epoch is always measured.
+        parallel: Distribution over several processes, see :mod:`forwardforward.distributed`; default: one process.
 
     Returns:
         The history; of a resumed run, of all epochs.
@@ -144,6 +147,7 @@ def fit(
         2
     """
     network = checked_model(model)
+    parallel = Parallel() if parallel is None else parallel
     check_checkpoint(checkpoint, resume, checkpoint_minutes)
     if checkpoint is not None and isinstance(train, DataLoader) and train.persistent_workers:
         warnings.warn(
@@ -151,7 +155,7 @@ def fit(
             "numbers, a resumed run differs from an uninterrupted one",
             stacklevel=2,
         )
-    target = move_to(network, device)
+    target = move_to(network, parallel.device if device is None else device)
     data = source(train, batch_size, target, network.dtype, network.num_embeddings)
     if data.class_names is not None:
         network.class_names = checked_class_names(network, data.class_names)
@@ -172,6 +176,12 @@ def fit(
         "optimizer": optimizer,
         "augment": augment,
     }
+    for callback in callbacks:
+        if callback.needs_all_layers and not parallel.has_all_layers:
+            raise ValueError(
+                f"callbacks must not contain {type(callback).__name__} with a {type(parallel).__name__}, of which no "
+                "process has all layers"
+            )
     all_callbacks = [StopOnDivergence(), *callbacks]
     if checkpoint is not None:
         all_callbacks.append(Checkpoint(checkpoint, minutes=checkpoint_minutes))
@@ -187,8 +197,12 @@ def fit(
         settings={name: described(value) for name, value in compared.items()},
         # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer;
         # that of the best epoch before those from which a killed run resumes, which would not write it again.
-        callbacks=sorted(all_callbacks, key=lambda callback: (isinstance(callback, Checkpoint), _resumes(callback))),
+        callbacks=sorted(
+            (callback for callback in all_callbacks if parallel.is_main or not callback.main_only),
+            key=lambda callback: (isinstance(callback, Checkpoint), _resumes(callback)),
+        ),
         first_epoch=network.epochs_trained,
+        parallel=parallel,
     )
     # A context of autocast around this call must not change the precision that `precision` names.
     with restored_global_generators(target), torch.autocast(target.type, enabled=False), products_in(precision, target):
@@ -198,19 +212,22 @@ def fit(
         if validation is not None:
             check_validation(network, validation)
         unevaluated = None
-        if resume and checkpoint is not None and Path(checkpoint).exists():
+        resumes = resume and checkpoint is not None and Path(checkpoint).exists()
+        parallel.check(network, _settings(state, resumes), data)
+        if resumes and checkpoint is not None:
             unevaluated = restore(state, checkpoint, target, data.steps)
             network.epochs_trained = state.first_epoch + len(state.history)
-            if validation is not None and state.history and state.history[-1]["validation"] is None:
-                _evaluate(state, state.history[-1], validation)
+        parallel.begin(network, optimizer, data)
+        if validation is not None and state.history and state.history[-1]["validation"] is None:
+            _evaluate(state, state.history[-1], validation)
         for callback in state.callbacks:
             callback.on_fit_begin(state)
-        step = _step(network, data.batch_size, compile)
+        step = parallel.step(network, _step(network, data.batch_size, compile))
         in_parts = step if micro_batch_size is None else partial(step, micro_batches=MicroBatches(micro_batch_size))
         epoch = _Epoch(state, in_parts, target, AUTOCAST[precision], augment, monitor_every)
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
-        with Progress(data.steps, epochs, steps, progress) as shown:
+        with Progress(data.steps, epochs, steps, progress and parallel.is_main) as shown:
             if isinstance(step, CompiledStep | CompiledMembers) and step.whole_step is not None:
                 step.whole_step.on_compile = partial(shown.show, "compiling the training step")
             # A signal waits for the end of a step, and also after the last one, until the epoch is saved.
@@ -307,10 +324,30 @@ def _resumes(callback: Callback) -> TypeGuard[Checkpoint]:
 
 
 def _raise_interruption(state: FitState) -> None:
-    """Write all checkpoints and end the training, if it was interrupted."""
-    if state.interruption is not None:
+    """Write all checkpoints and end the training, if it was interrupted, in any process."""
+    if state.parallel.any_process("stop", state.interruption is not None):
         _save(state)
-        raise state.interruption
+        raise _interruption(state)
+
+
+def _interruption(state: FitState) -> BaseException:
+    """Return the exception of an interrupted training."""
+    if state.interruption is None:
+        state.interruption = InterruptedElsewhere("interrupted in another process")
+    return state.interruption
+
+
+def _settings(state: FitState, resumes: bool) -> dict[str, Any]:
+    """Return what must be equal in all processes of a training."""
+    settings = {name: getattr(state, name) for name in ("seed", "epochs", "batch_size", "first_epoch", "validates")}
+    checkpoint = "an existing file" if resumes else "none"
+    callbacks = ", ".join(type(callback).__name__ for callback in state.callbacks if not callback.main_only)
+    plugins = {
+        "schedule": described(state.schedule),
+        "checkpoint to resume from": checkpoint,
+        "callbacks": callbacks,
+    }
+    return {**settings, **plugins, **state.settings, **model_settings(state.model)}
 
 
 @contextlib.contextmanager
@@ -328,8 +365,7 @@ def _interruptible(state: FitState) -> Iterator[None]:
 def _evaluate(state: FitState, record: dict[str, Any], validation: Data) -> None:
     """Add the validation data's figures to a record; layers are chosen by them first, if the classifier does so."""
     seed_global_generators(state.seed, state.first_epoch + len(state.history), "validation")
-    choose_layers(state.model, validation)
-    record_validation(record, evaluate(state.model, validation))
+    record_validation(record, state.parallel.evaluate(state.model, validation, choose=True))
 
 
 def _step(network: Network, batch_size: int | None, compile: bool) -> Callable[..., StepResult]:
@@ -371,7 +407,7 @@ class _Epoch:
         progress.begin_epoch(epoch)
         for callback in state.callbacks:
             callback.on_epoch_begin(state)
-        for batch in self._until_interrupted(running.batches(data)):
+        for batch in self._until_interrupted(state.parallel.ahead(running.batches(data))):
             result = self._step(running, epoch, *batch)
             for callback in state.callbacks:
                 callback.on_step_end(state, result)
@@ -384,25 +420,27 @@ class _Epoch:
             "steps": running.steps,
             **running.record(state.model, state.optimizer),
         }
-        dead = dead_units(state.model, data)
+        dead = dead_units(state.model, data, state.parallel.layer_runner())
         changes = weight_changes(running.weights, weight_samples(state.model))
         for index, layer in enumerate(record["layers"]):
             if layer is not None:
-                layer["dead_units"] = None if dead is None else dead[index]
+                layer["dead_units"] = None if dead is None else dead.get(index)
                 layer["weight_change"] = changes.get(index)
-        return {**record, "validation": None}
+        return state.parallel.record({**record, "validation": None})
 
     def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
-        while self.state.interruption is None:
+        state = self.state
+        while not state.parallel.any_process("stop", state.interruption is not None, now=False):
             try:
                 batch = next(batches)
             except StopIteration:
                 return
             except RuntimeError:
-                if self.state.interruption is None:  # Ctrl-C ends the workers of a loader too
+                if state.interruption is None:  # Ctrl-C ends the workers of a loader too
                     raise
                 return
             yield batch
+        _interruption(state)
 
     def _step(self, running: EpochState, epoch: int, images: Tensor, labels: Tensor | None) -> StepResult:
         state, depth = self.state, len(self.state.model)
@@ -413,7 +451,8 @@ class _Epoch:
             name = self.group_names[tuple(groups)] = str(groups)
         monitor = running.steps % self.monitor_every == 0 or name not in running.measured
         running.measured.add(name)
-        if self.augment is not None:
+        # Other processes of a pipeline need the augmented targets, but not the inputs.
+        if self.augment is not None and (state.parallel.reads_inputs or mixes_targets(self.augment)):
             images, labels = running.augmented((_floating(images), labels), self.augment, state.model)
         for callback in state.callbacks:
             callback.on_step_begin(state, images, labels)

@@ -79,8 +79,10 @@ class Checkpoint(Callback):
 
     def on_step_end(self, state: FitState, result: StepResult) -> None:
         """Write, if the time has come."""
-        if self.minutes is not None and time.monotonic() - self._last_time >= 60 * self.minutes:
-            self.write(state)
+        if self.minutes is not None:
+            is_due = time.monotonic() - self._last_time >= 60 * self.minutes
+            if state.parallel.any_process("checkpoint", is_due and state.parallel.is_main, now=False):
+                self.write(state)
 
     def on_epoch_end(self, state: FitState) -> None:
         """Write, if an epoch is due or better than all before."""
@@ -110,9 +112,14 @@ class Checkpoint(Callback):
         unfinished = state.unfinished
         if unfinished is not None:
             check_convergence(state.model, unfinished.meter.means(), len(state.history) + 1)
+        model, optimizer = state.parallel.states(state.model, state.optimizer)
+        epoch = None if unfinished is None else state.parallel.epoch_state(unfinished.state_dict())
+        self._last_time = time.monotonic()
+        if not state.parallel.is_main:
+            return
         content = {
-            "model": state.model.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
+            "model": model,
+            "optimizer": optimizer,
             "schedule": described(state.schedule),
             "epoch": len(state.history),
             "epochs": state.epochs,
@@ -122,11 +129,10 @@ class Checkpoint(Callback):
             "settings": {**state.settings, **model_settings(state.model)},
             "history": state.history.epochs,
             "finished": finished,
-            "unfinished": None if unfinished is None else unfinished.state_dict(),
+            "unfinished": epoch,
             "callbacks": [[type(c).__name__, saved] for c in state.callbacks if (saved := c.state_dict())],
         }
         save_checkpoint(self.path, content)
-        self._last_time = time.monotonic()
 
 
 def restore(state: FitState, path: StrPath, device: torch.device, steps: int | None) -> dict[str, Any] | None:

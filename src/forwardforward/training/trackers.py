@@ -59,6 +59,9 @@ class Tracker(Callback):
         4 ['epoch', 'layers/0/accuracy'] ['goodness/0/true', 'goodness/0/wrong', 'weights/0/block.weight']
     """
 
+    main_only = True
+    needs_all_layers = True
+
     def __init__(
         self,
         *,

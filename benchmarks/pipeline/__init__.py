@@ -1,0 +1,1 @@
+"""Training by several processes: throughput, message sizes, and a simulation of more processes."""

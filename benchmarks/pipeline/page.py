@@ -1,0 +1,57 @@
+"""The tables of docs/several_devices.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.markdown import table
+from benchmarks.pages import ROOT, filled, write
+
+__all__ = ["PAGE", "render_simulation", "render_throughput", "write_page"]
+
+PAGE = ROOT / "docs" / "several_devices.md"
+
+
+def render_throughput(content: Mapping[str, Any]) -> str:
+    """Return the table of speedups and message sizes."""
+    rows = []
+    for row in content["throughput"]:
+        sent = row["bytes_per_step"]
+        measured = sent.get("activations" if row["kind"] == "pipeline" else "gradients", 0.0)
+        rows.append(
+            [
+                f"{row['stack']}, {row['objective']}",
+                row["kind"] + (f" ({' + '.join(map(str, row['layers']))} layers)" if row["layers"] else ""),
+                f"{row['samples_per_second_of_one']:.0f}",
+                f"{row['samples_per_second']:.0f}",
+                f"{row['speedup']:.2f}",
+                f"{measured / 2**20:.2f}",
+                f"{row['calculated_bytes'] / 2**20:.2f}",
+            ]
+        )
+    columns = ["network@batch", "kind", "samples/s, one process", "samples/s", "speedup", "MiB per step", "calculated"]
+    return table(columns, rows)
+
+
+def render_simulation(content: Mapping[str, Any]) -> str:
+    """Return the table of simulated and estimated speedups."""
+    rows = [
+        [
+            row["objective"],
+            str(row["processes"]),
+            *(
+                f"{row[name]:.2f}"
+                for name in ("pipeline", "pipeline_estimate", "data_parallel", "data_parallel_estimate")
+            ),
+        ]
+        for row in content["simulation"]["rows"]
+    ]
+    columns = ["objective", "processes", "pipeline", "estimate", "data parallel", "estimate"]
+    return table(columns, rows)
+
+
+def write_page(content: Mapping[str, Any]) -> None:
+    """Write the tables into the page."""
+    for name, block in (("throughput", render_throughput(content)), ("simulation", render_simulation(content))):
+        write(PAGE, filled(PAGE, name, block))

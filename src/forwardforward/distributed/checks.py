@@ -1,0 +1,128 @@
+"""Checks before a training that several processes compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._utils.annotations import describe
+from forwardforward._utils.modes import eval_mode
+from forwardforward.batches import Batch, LabeledInput
+from forwardforward.data.batching import Source, tensors_of
+from forwardforward.layers import FFLayer
+from forwardforward.layers.chain import run_layers
+from forwardforward.network import Network
+from forwardforward.objectives import BatchObjective
+from forwardforward.sequential import FFSequential
+from forwardforward.step import StepResult
+from forwardforward.training import TrainingDiverged
+
+__all__ = ["check_divisible", "check_kind", "check_loss_finite", "data_settings"]
+
+
+def data_settings(data: Source) -> dict[str, Any]:
+    """Return what must be equal in the training data of all processes.
+
+    Args:
+        data: The training data.
+    """
+    settings: dict[str, Any] = {"samples": data.samples, "steps": data.steps}
+    tensors = tensors_of(data)
+    if tensors is not None:
+        settings["sum of the inputs"] = float(tensors.inputs.double().sum())
+        settings["sum of the targets"] = None if tensors.targets is None else float(tensors.targets.double().sum())
+    return settings
+
+
+def check_loss_finite(result: StepResult) -> None:
+    """Check that the losses of a step are finite.
+
+    Args:
+        result: The figures of the step.
+
+    Raises:
+        TrainingDiverged: If one is not.
+    """
+    named = {**{f"layer {index}": local for index, local in result.layers.items()}, "the head": result.head}
+    for name, local in named.items():
+        if local is not None and not bool(torch.isfinite(local.loss)):
+            raise TrainingDiverged(
+                f"training diverged: the loss of {name} is {float(local.loss)}; a smaller learning rate or a "
+                "normalization of the layer's input may help"
+            )
+
+
+def check_kind(network: Network, settings: Mapping[str, Any], kind: str) -> FFSequential:
+    """Return the network, if layers of its kind can be trained by several processes.
+
+    Args:
+        network: The network.
+        settings: Settings of the training.
+        kind: Name of the kind of training, for the message.
+
+    Raises:
+        TypeError: If it is not an :class:`~forwardforward.FFSequential`.
+        ValueError: If the step is compiled, or computed in micro-batches.
+    """
+    if not isinstance(network, FFSequential):
+        raise TypeError(f"model must be an FFSequential for {kind} training, got {describe(network)}")
+    if settings.get("compile") not in (None, "False"):
+        raise ValueError(f"compile must be False for {kind} training, got True")
+    if (size := settings.get("micro_batch_size")) not in (None, "None"):
+        raise ValueError(f"micro_batch_size must be None for {kind} training, got {size}")
+    return network
+
+
+@torch.no_grad()
+def check_divisible(network: FFSequential, data: Source) -> None:
+    """Check that the gradient of a batch is the mean of the gradients of its parts.
+
+    Args:
+        network: The network.
+        data: The training data, of which two samples are tried.
+
+    Raises:
+        ValueError: If a part of the network depends on other samples of the batch and is not computed over all
+            processes.
+    """
+    for place, module in network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+            raise ValueError(
+                f"{place} is a {type(module).__name__}, whose statistics would be those of one process; use "
+                "ff.normalization.BatchNorm, whose statistics are those of the whole batch"
+            )
+        if isinstance(module, BatchObjective):
+            raise ValueError(
+                f"{place} is a BatchObjective, which compares all samples of a batch and cannot be divided among "
+                "processes"
+            )
+    images, labels = data.some()
+    generator = torch.Generator(network.device).manual_seed(0)
+    with eval_mode(network):
+        samples, _, _ = network.samples(
+            (images, None if labels is None else labels[: len(images)]), generator, validate=False
+        )
+        halves = [samples.part(slice(row, row + 1)) for row in range(len(images))]
+
+        def compare(layer: FFLayer, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, None]:
+            values = layer.outputs(x, skip)
+            assert layer.objective is not None
+            whole = layer.objective(values.goodness_input, samples).loss
+            rows = Batch(values.goodness_input, has_negatives=samples.has_negatives)
+            parts = [
+                layer.objective(rows.part(slice(row, row + 1)).inputs, half).loss for row, half in enumerate(halves)
+            ]
+            if not torch.allclose(whole, torch.stack(parts).mean(), rtol=1e-3, atol=1e-5, equal_nan=True):
+                raise ValueError(
+                    f"the loss of layer {index_of[layer]} must be a mean over the samples to be divided among "
+                    f"processes, got {describe(layer.objective)} with {float(whole):.4g} for two samples and "
+                    f"{[round(float(part), 4) for part in parts]} for each"
+                )
+            return values.output, None
+
+        index_of = {layer: index for index, layer in enumerate(network.stack)}
+        for _ in run_layers(network.stack, samples.inputs, compare):
+            pass

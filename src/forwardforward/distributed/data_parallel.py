@@ -1,0 +1,271 @@
+"""Data-parallel training: each process computes a part of every batch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forwardforward._utils.arguments import checked
+from forwardforward._utils.shared_batch import shared_batch
+from forwardforward.data.batching import Data, Source, tensors_of
+from forwardforward.data.tensors import batch_slices
+from forwardforward.distributed.checks import check_divisible, check_kind, check_loss_finite, data_settings
+from forwardforward.distributed.ranks import Message, Ranks
+from forwardforward.distributed.stream import rank_draws
+from forwardforward.network import Network
+from forwardforward.objectives import LocalLoss
+from forwardforward.optimizers import LocalOptimizer
+from forwardforward.sequential import FFSequential
+from forwardforward.step import StepResult
+from forwardforward.training import Evaluation
+from forwardforward.training.parallel import Parallel
+
+__all__ = ["DataParallel"]
+
+#: Flags of the processes that are sent with the gradients of each layer.
+FLAGS = ("stop",)
+
+#: Steps between checks of the figures, which wait for the device.
+CHECK_EVERY = 16
+
+
+@checked
+class DataParallel(Parallel):
+    r"""Data-parallel training: each process computes a part of every batch, and all update equal copies of the network.
+
+    With :math:`n_r` of the :math:`n` samples on rank :math:`r` and the local loss :math:`L_{l,r}` of layer :math:`l`
+    on them, every process updates layer :math:`l` by :math:`\sum_r \frac{n_r}{n} \nabla L_{l,r}`, the gradient of one
+    process on the whole batch. The gradients of a layer are one message, which is sent while the next layer is
+    computed.
+
+    Every process reads the whole data set and the whole batch, and draws the random numbers of the whole batch: the
+    negatives of a sample do not depend on the number of processes. Statistics of the batch, those of
+    :class:`~forwardforward.normalization.BatchNorm` and
+    :class:`~forwardforward.normalization.PeerNormalization`, are those of the whole batch. Only rank 0 evaluates,
+    writes checkpoints and shows progress; a run resumes with any number of processes.
+
+    Random numbers that blocks draw, such as those of ``nn.Dropout``, are equal in distribution only.
+
+    Args:
+        ranks: The processes.
+
+    Raises:
+        ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, a loss that is not a
+            mean over the samples (such as :class:`~forwardforward.losses.SupervisedContrastive`), batch normalization
+            of torch, micro-batches, fewer samples in a batch than processes, or arguments that differ between
+            processes.
+
+    Example:
+        >>> import forwardforward as ff
+        >>> model = ff.FFSequential(
+        ...     ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
+        ... )
+        >>> data = torch.rand(20, 8), torch.arange(20) % 2
+        >>> with ff.distributed.process_group() as ranks:  # a script for torchrun
+        ...     history = ff.fit(model, data, epochs=1, progress=False, parallel=DataParallel(ranks))
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.is_main = ranks.is_main
+        self.device = ranks.device
+        self.description = f"data-parallel, {ranks}"
+        self._steps = 0
+        self._flags = dict.fromkeys(FLAGS, False)
+        #: Sum of the processes' flags in the last step.
+        self._answers: Tensor | None = None
+
+    def check(self, network: Network, settings: Mapping[str, Any], data: Source) -> None:
+        """Check that the training can be divided, and that all processes have the same arguments and data.
+
+        Args:
+            network: The network, set up.
+            settings: Settings that must be equal in all processes.
+            data: The training data.
+        """
+        self.ranks.check_equal({**data_settings(data), **settings})
+        model = check_kind(network, settings, "data-parallel")
+        if data.samples is not None and data.batch_size is not None and tensors_of(data) is not None:
+            last = batch_slices(data.samples, data.batch_size)[-1]
+            count = last.stop - last.start
+            if count < self.ranks.size:
+                raise ValueError(
+                    f"batch_size must leave at least one sample per process in every batch, got {count} samples in the "
+                    f"last batch for {self.ranks.size} processes"
+                )
+        check_divisible(model, data)
+
+    def begin(self, network: Network, optimizer: LocalOptimizer, data: Source) -> None:
+        """Give all processes the weights of rank 0.
+
+        Args:
+            network: The network.
+            optimizer: Its local optimizers.
+            data: The training data.
+        """
+        self.ranks.broadcast([value for _, value in sorted(network.state_dict().items())])
+
+    def step(self, network: Network, step: Callable[..., StepResult]) -> Callable[..., StepResult]:
+        """Return the function of a training step.
+
+        Args:
+            network: The network.
+            step: The function of one process, which is not used.
+        """
+        assert isinstance(network, FFSequential)
+        return partial(self._step, network)
+
+    def _step(
+        self, network: FFSequential, batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any
+    ) -> StepResult:
+        count, rank, size = len(batch[0]), self.ranks.rank, self.ranks.size
+        if count < size:
+            raise ValueError(f"a batch must have at least one sample per process, got {count} for {size} processes")
+        part = slice(rank * count // size, (rank + 1) * count // size)
+        share = RankShare(self, part, (part.stop - part.start) / count)
+        self._answers = None
+        with shared_batch(partial(_sum, self.ranks), share.weight):
+            result = network.step(batch, *arguments, share=share, **options)
+        self._steps += 1
+        if self._steps % CHECK_EVERY == 0:
+            check_loss_finite(result)
+        return result
+
+    def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
+        """Return whether a flag is set in any process; only rank 0 writes checkpoints, whenever it wants.
+
+        Args:
+            name: Name of the flag.
+            flag: The flag of this process.
+            now: Whether to wait for the flags.
+        """
+        if name not in FLAGS:
+            return flag
+        answer = self._answers is not None and bool(self._answers[FLAGS.index(name)])
+        if now:
+            flags = torch.tensor([float(flag or answer)], device=self.device)
+            return bool(self.ranks.sum(flags, "flags"))
+        self._flags[name] = flag
+        return answer
+
+    def evaluate(self, network: Network, data: Data, choose: bool = False) -> Evaluation:
+        """Return the errors, which rank 0 measures, in all processes.
+
+        Args:
+            network: The network.
+            data: Labeled data.
+            choose: Whether the classifier of rank 0 chooses its layers by these data first.
+        """
+        evaluation = super().evaluate(network, data, choose) if self.is_main else None
+        result: Evaluation = self.ranks.broadcast_object(evaluation)
+        return result
+
+    def flags(self) -> list[float]:
+        """Return the flags to send."""
+        return [float(self._flags[name]) for name in FLAGS]
+
+    def receive_flags(self, flags: Tensor) -> None:
+        """Add the flags of all processes that came with the gradients of a layer.
+
+        Args:
+            flags: The sums.
+        """
+        self._answers = flags if self._answers is None else self._answers + flags
+
+
+class RankShare:
+    """This process's samples of one batch.
+
+    Args:
+        parallel: The training.
+        part: The samples.
+        weight: Their number divided by that of the batch.
+    """
+
+    def __init__(self, parallel: DataParallel, part: slice, weight: float) -> None:
+        self.part = part
+        self.weight = weight
+        self._parallel = parallel
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows of the whole batch."""
+        count = round(len(rows) / self.weight)
+        whole = rows.new_zeros(count, *rows.shape[1:])
+        whole[self.part] = rows
+        return self._parallel.ranks.sum(whole, "scores")
+
+    def reduce(self, parameters: Sequence[nn.Parameter], local: LocalLoss) -> GradientSum:
+        """Begin to sum the gradients of parameters over the processes."""
+        return GradientSum(self._parallel, parameters, local, self.weight)
+
+    def draws(self) -> contextlib.AbstractContextManager[None]:
+        """Context manager in which the global generators draw other numbers in each process."""
+        return rank_draws(self._parallel.ranks)
+
+
+class GradientSum:
+    """A sum of the gradients of one layer over the processes, with the layer's figures in the same message.
+
+    Args:
+        parallel: The training.
+        parameters: The parameters of the layer.
+        local: Figures of this process's samples.
+        weight: This process's share of the samples.
+    """
+
+    def __init__(
+        self, parallel: DataParallel, parameters: Sequence[nn.Parameter], local: LocalLoss, weight: float
+    ) -> None:
+        self._parallel = parallel
+        self._gradients = [p.grad for p in parameters if p.grad is not None]
+        self._local = local
+        figures = torch.stack([value.double() for value in _figures(local).values()]) * weight
+        flags = figures.new_tensor(parallel.flags())
+        dtype = self._gradients[0].dtype if self._gradients else local.loss.dtype
+        gradients = [gradient.flatten() for gradient in self._gradients]
+        self._bucket = torch.cat([*gradients, figures.to(dtype), flags.to(dtype)])
+        self._message: Message = parallel.ranks.begin_sum(self._bucket, "gradients")
+
+    def wait(self) -> LocalLoss:
+        """Wait for the sum, store the gradients, and return the figures of the whole batch."""
+        self._message.wait()
+        position = 0
+        for gradient in self._gradients:
+            gradient.copy_(self._bucket[position : position + gradient.numel()].view_as(gradient))
+            position += gradient.numel()
+        numbers = self._bucket[position:].to(self._local.loss.dtype)
+        self._parallel.receive_flags(numbers[len(numbers) - len(FLAGS) :])
+        values = dict(zip(_figures(self._local), numbers, strict=False))
+        parts = {name: values[f"parts/{name}"] for name in self._local.parts}
+        positive, negative, accuracy = (values.get(name) for name in ("positive", "negative", "accuracy"))
+        return LocalLoss(values["loss"], positive, negative, accuracy, parts)
+
+
+def _figures(local: LocalLoss) -> dict[str, Tensor]:
+    """Return the numbers of a local loss by name."""
+    figures = {name: getattr(local, name) for name in ("loss", "positive", "negative", "accuracy")}
+    figures |= {f"parts/{name}": value for name, value in local.parts.items()}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over the processes; its gradient is the sum of the gradients of all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        return ranks.sum(x.detach().clone(), "statistics")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return ctx.ranks.sum(gradients[0].contiguous().clone(), "statistics"), None
+
+
+def _sum(ranks: Ranks, x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x, ranks)  # type: ignore[no-untyped-call]
+    return total

@@ -1,0 +1,256 @@
+"""Trainings by several processes and by one, compared; run by ``test_equality.py`` in a process of its own.
+
+Prints one line of JSON per case: the largest difference of weights and running statistics, and of figures.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import forwardforward as ff
+from forwardforward.distributed import DataParallel, Pipeline, process_group
+from forwardforward.training.history import numbers_of
+from forwardforward.training.randomness import derive_generator
+from tests.distributed import launch
+from tests.replicas.cases import data, difference
+
+SIZES = [(12, 8), (8, 7), (7, 9), (9, 6)]
+
+
+def pair(**options: Any) -> ff.FFSequential:
+    """A network with a pair objective, of which the first layer shares the product with both labels."""
+    settings: dict[str, Any] = {
+        "goodness": ff.goodness.SumOfSquares(),
+        "loss": ff.losses.Threshold(theta="width", learned=True),
+        "normalization": ff.normalization.RMSNorm(),
+        "label_encoder": ff.label_encoders.Overlay(3),
+    }
+    return ff.FFSequential(*(ff.FFLinear(*size) for size in SIZES), **{**settings, **options}).double()
+
+
+def per_class() -> ff.FFSequential:
+    """A network with a class objective, batch normalization and a head on the outputs."""
+    return ff.FFSequential(
+        *(ff.FFLinear(*size) for size in SIZES),
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+        normalization=ff.normalization.BatchNorm(affine=True),
+        head=ff.heads.LinearHead(3),
+    ).double()
+
+
+def maps() -> ff.FFSequential:
+    """A convolutional network with a learned label, a skip connection and negatives by goodness."""
+    return ff.FFSequential(
+        ff.FFConv2d(2, 4, 3, padding=1),
+        ff.FFConv2d(4, 4, 3, padding=1),
+        ff.FFConv2d(4, 4, 3, padding=1, residual=ff.layers.SkipConnection(2)),
+        goodness=ff.goodness.MeanOfSquares(),
+        loss=ff.losses.SymBa(),
+        normalization=ff.normalization.BatchNorm(),
+        label_encoder=ff.label_encoders.LearnedChannel(3, 4),
+        negatives=ff.negatives.HardGoodness(),
+        input_shape=(1, 4, 4),
+    ).double()
+
+
+def hard_labels() -> ff.FFSequential:
+    """A network with hard labels, a head under random labels, peer and batch normalization."""
+    return pair(
+        normalization=ff.normalization.BatchNorm(),
+        peer=ff.normalization.PeerNormalization(),
+        negatives=ff.negatives.HardLabel(),
+        head=ff.heads.LinearHead(3, label="random"),
+        preprocessing=ff.preprocessing.Preprocessing(standardize=True),
+    )
+
+
+def real_values() -> ff.FFSequential:
+    """A network whose targets are scaled real numbers."""
+    return ff.FFSequential(
+        *(ff.FFLinear(*size) for size in SIZES),
+        goodness=ff.goodness.LearnedProjection(1),
+        loss=ff.losses.SquaredError(),
+        normalization=ff.normalization.RMSNorm(),
+    ).double()
+
+
+def mixed() -> ff.FFSequential:
+    """A network of class probabilities, with a head."""
+    return ff.FFSequential(
+        *(ff.FFLinear(*size) for size in SIZES),
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+        head=ff.heads.LinearHead(3),
+    ).double()
+
+
+def unlabeled() -> ff.FFSequential:
+    """A network whose sampler combines the images of a batch."""
+    return pair(label_encoder=None, negatives=ff.negatives.SelfContrast(), num_classes=3)
+
+
+#: Network and schedule by the name of the case.
+CASES: dict[str, tuple[Callable[[], ff.FFSequential], Any]] = {
+    "pair": (pair, None),
+    "class, batch normalization, head": (per_class, None),
+    "hard labels, head, peers": (hard_labels, None),
+    "overlapping, every objective": (pair, ff.update_schedules.Overlapping(2, None)),
+    "overlapping, alternating": (pair, ff.update_schedules.Overlapping(2, "step")),
+    "maps, skip connection, learned label": (maps, None),
+    "unlabeled": (unlabeled, None),
+    "real values": (real_values, None),
+    "mixed classes, clipped gradients": (mixed, None),
+}
+
+
+def samples(make: Callable[[], ff.FFSequential], count: int = 37) -> tuple[Tensor, Tensor]:
+    """Return samples for the network of a case."""
+    images, labels = data("learned_label" if make is maps else "pair", count)
+    return images, images.sum(1) if make is real_values else labels
+
+
+KINDS: dict[str, Any] = {"data": DataParallel, "pipeline": Pipeline}
+
+
+def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> tuple[ff.FFSequential, Any]:
+    """Return a trained network and its history."""
+    make, schedule = CASES[name]
+    torch.manual_seed(1)
+    model = make()
+    history = ff.fit(
+        model,
+        samples(make),
+        validation=samples(make, 12),
+        epochs=epochs,
+        batch_size=8,
+        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=0.01, clip_norm=0.1 if make is mixed else None),
+        schedule=schedule,
+        augment=ff.data.Mixup() if make is mixed else None,
+        progress=False,
+        parallel=parallel,
+        **options,
+    )
+    return model, history
+
+
+def compare(kind: str, names: list[str], size: int, rank: int) -> None:
+    """Compare trainings by several processes with those by one."""
+    with process_group(start_timeout=60) as ranks:
+        for name in names:
+            parallel = KINDS[kind](ranks)
+            model, history = train(name, parallel)
+            if isinstance(parallel, Pipeline):
+                check_memory(model, parallel)
+                parallel.collect(model)
+            if ranks.is_main:
+                single, expected = train(name)
+                record = {"kind": kind, "size": size, "case": name, "weights": difference(model, single)}
+                print(json.dumps({**record, "figures": figures_difference(history, expected)}), flush=True)
+
+
+def check_memory(model: ff.FFSequential, pipeline: Pipeline) -> None:
+    """Check that a process has the weights and gradients of its own layers only."""
+    own = pipeline.runs[pipeline.ranks.rank]
+    for index, layer in enumerate(model):
+        assert all(p.is_meta == (index not in own) for p in layer.parameters())
+        assert all(p.grad is None for p in layer.parameters() if index not in own)
+
+
+def compare_lookahead(size: int, steps: int, rank: int) -> None:
+    """Compare a pipeline whose hard labels use old scores with a loop in which they are as old."""
+    with process_group(start_timeout=60) as ranks:
+        pipeline = Pipeline(ranks, lookahead=steps)
+        model, _ = train("hard labels, head, peers", pipeline)
+        pipeline.collect(model)
+        if ranks.is_main:
+            weights = difference(model, with_old_scores(steps))
+            print(json.dumps({"kind": "lookahead", "size": size, "case": str(steps), "weights": weights}), flush=True)
+
+
+def with_old_scores(steps: int, epochs: int = 2) -> ff.FFSequential:
+    """Return a network that one process trains with scores that are some steps old."""
+    torch.manual_seed(1)
+    model = hard_labels()
+    images, labels = data("pair")
+    model.preprocessing.fit([images])
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01).attach(model)
+    stack = ff.step.Stack(model.stack, [(str(index),) for index in range(len(model))])
+    for epoch in range(epochs):
+        generator = derive_generator(0, epoch, "negatives")
+        batches = list(ff.TensorData(images, labels).batches(8, derive_generator(0, epoch, "order")))
+        scores: list[Tensor] = []
+        for index in range(-steps, len(batches)):
+            if index + steps < len(batches):
+                x, y = model.prepare(batches[index + steps][0]), batches[index + steps][1]
+                model.eval()
+                with torch.no_grad():
+                    features = model.scorer.head_features(x, model.scorer.head_labels(x, generator))
+                    scores.append(model.head(features))
+                model.train()
+                model.head.step(features, y, optimizer)
+            if index >= 0:
+                x, y = model.prepare(batches[index][0]), batches[index][1]
+                samples = model.negatives(x, y, model.label_encoder, scores[index], generator)
+                step = ff.step.LayerwiseStep(stack, optimizer, samples)
+                step.run([range(layer, layer + 1) for layer in range(len(model))])
+    return model
+
+
+def figures_difference(history: Any, expected: Any) -> float:
+    """Return the largest difference of two histories' figures, without times and figures of evaluations."""
+    skipped = ("seconds", "layer_accuracies", "largest_goodness")
+    pairs = [
+        (dict(numbers_of(record)), dict(numbers_of(other))) for record, other in zip(history, expected, strict=True)
+    ]
+    return max(
+        abs(numbers[name] - others[name])
+        for numbers, others in pairs
+        for name in others
+        if not any(part in name for part in skipped)
+    )
+
+
+def resume(folder: str, steps: list[tuple[int, str, int]]) -> None:
+    """Train one epoch after the other, each with another number and kind of processes."""
+    checkpoint = Path(folder) / "checkpoint.pt"
+    for epochs, (size, kind, _) in enumerate(steps, 1):
+        launch.run(size, partial(_one_epoch, checkpoint, kind, epochs))
+    model, _ = train("hard labels, head, peers", epochs=len(steps), checkpoint=checkpoint, resume=True)
+    single, _ = train("hard labels, head, peers", epochs=len(steps))
+    print(json.dumps({"kind": "resumed", "size": 0, "case": "resumed", "weights": difference(model, single)}))
+
+
+def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
+    with process_group(start_timeout=60) as ranks:
+        train("hard labels, head, peers", KINDS[kind](ranks), epochs, checkpoint=checkpoint, resume=True)
+
+
+#: Processes and kinds that the default tests compare, and those of the slow ones.
+QUICK = ((2, "data"), (3, "pipeline"))
+ALL = ((2, "data"), (3, "data"), (2, "pipeline"), (3, "pipeline"))
+
+
+def main(quick: bool) -> None:
+    """Compare all cases; not only quickly, also pipelines with old scores and resumed trainings."""
+    torch.set_num_threads(1)
+    for size, kind in QUICK if quick else ALL:
+        launch.run(size, partial(compare, kind, list(CASES), size))
+    if quick:
+        return
+    launch.run(2, partial(compare_lookahead, 2, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        resume(folder, [(2, "data", 1), (3, "pipeline", 2), (2, "pipeline", 3), (3, "data", 4)])
+
+
+if __name__ == "__main__":
+    main(quick="quick" in sys.argv)
