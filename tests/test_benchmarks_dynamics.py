@@ -275,6 +275,7 @@ def test_the_plan_contains_the_papers_grid_once() -> None:
     assert VARIANTS["paper"] == PAPER
 
 
+@pytest.mark.slow
 def test_tables_figures_and_page_are_written_from_the_files(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page = shutil.copy(render.PAGE, tmp_path / "page.md")
@@ -304,6 +305,7 @@ def test_the_sweep_reads_training_and_validation_images(tmp_path: Path, monkeypa
     assert text.count("| adam |") == text.count("| sgd |") == 2
 
 
+@pytest.mark.slow
 def test_the_command_lists_trains_and_names_unknown_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--quick", "--cells", "paper*depth2*", "--out", str(tmp_path), "--work", str(tmp_path / "work")]
     main([*words, "--list"])
@@ -319,6 +321,7 @@ def test_the_command_lists_trains_and_names_unknown_cells(tmp_path: Path, capsys
     assert "--cells must match a cell of --list, got 'none'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_runner_of_all_studies_runs_the_cells(tmp_path: Path) -> None:
     interface = pytest.importorskip("benchmarks.reproduce.interface")
     from benchmarks.dynamics import STUDIES

@@ -275,6 +275,7 @@ def test_the_ablation_leaves_out_what_it_says() -> None:
     assert parts["ftl10"]["loss"].startswith("Threshold(theta=10.0")
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_dense_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     words = ["figures-dense", "--data", "digits", "--epochs", "1"]

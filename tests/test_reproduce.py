@@ -137,6 +137,7 @@ def test_earlier_stages_come_first_and_equal_cells_once() -> None:
     assert names_of(ordered(stages, "cpu", order)) == ["epochs10", "epochs100", "epochs200"]
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_worth_for_the_papers_studies(tmp_path: Path) -> None:
     entries = []
     for studies in load_studies(("benchmarks.trifecta",)):

@@ -1,4 +1,4 @@
-"""Trainings by several processes and by one, compared; run by ``test_equality.py`` in a process of its own.
+"""Trainings by several processes and by one, compared; run by ``test_equals_one_process.py`` in a process of its own.
 
 Prints one line of JSON per case: the largest difference of weights and running statistics, and of figures.
 """
