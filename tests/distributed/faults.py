@@ -124,7 +124,10 @@ def run(case: str, folder: Path) -> dict[str, Any]:
     seconds = time.monotonic() - begin
     lines = [line for rank in range(size) for line in (folder / f"error{rank}").read_text().splitlines()]
     epochs = Run.open(folder / "run").epochs_done if (folder / "run" / "config.json").exists() else None
-    return {"case": case, "statuses": statuses, "seconds": seconds, "lines": lines, "epochs": epochs}
+    diverged = (folder / "run" / "failure.json").exists()
+    return {
+        "case": case, "statuses": statuses, "seconds": seconds, "lines": lines, "epochs": epochs, "diverged": diverged,
+    }  # fmt: skip
 
 
 def wait_for(condition: Callable[[], bool], timeout: float = 600.0) -> None:
