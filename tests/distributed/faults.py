@@ -55,8 +55,8 @@ def rank_of(case: str) -> int:
     return 1 if "rank 1" in case or "unequal" in case else 0
 
 
-def prepare(case: str, rank: int) -> None:
-    """Prepare a fault in the process that has it."""
+def prepare(case: str, rank: int, folder: Path) -> None:
+    """Prepare a fault in the process that has it, which writes the time of the fault to a file."""
     if rank != rank_of(case):
         return
     if "full disk" in case:
@@ -64,6 +64,7 @@ def prepare(case: str, rank: int) -> None:
 
         def full(*arguments: Any) -> Any:
             if next(calls) >= 2:
+                note_time(folder)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return replacing(*arguments)
 
@@ -73,7 +74,10 @@ def prepare(case: str, rank: int) -> None:
 
         def poisoned(self: FFSequential, *arguments: Any, **options: Any) -> Any:
             images, labels = samples(self, *arguments, **options)
-            return (images * float("nan") if next(calls) > 700 else images), labels
+            if next(calls) <= 700:
+                return images, labels
+            note_time(folder)
+            return images * float("nan"), labels
 
         FFSequential.prepared_batch = poisoned  # type: ignore[method-assign]
     elif "unequal" in case:
@@ -81,12 +85,18 @@ def prepare(case: str, rank: int) -> None:
         Run.training_data = lambda self: split(whole(self), [1000, len(whole(self)) - 1000], seed=0)[0]  # type: ignore[method-assign]
 
 
+def note_time(folder: Path) -> None:
+    """Write the time of the first fault to a file."""
+    with contextlib.suppress(FileExistsError), (folder / "time").open("x") as file:
+        file.write(str(time.monotonic()))
+
+
 def rank_main(case: str, kind: str, folder: Path, rank: int) -> int:
     """Train in one process, with its standard error in a file."""
     for number, name in ((1, "out"), (2, "error")):
         os.dup2(os.open(folder / f"{name}{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     torch.set_num_threads(1)
-    prepare(case, rank)
+    prepare(case, rank, folder)
     words = f"train digits --recipe hinton --widths 60,60,60 --epochs 100000 --no-progress --parallel {kind} --out"
     return main([*words.split(), str(folder / "run")])
 
@@ -109,10 +119,15 @@ def run(case: str, folder: Path) -> dict[str, Any]:
             begin = time.monotonic()
             os.kill(processes[rank_of(case)], signal.SIGKILL if "kill" in case else signal.SIGTERM)
         statuses = launch.wait(processes)
+    if (noted := folder / "time").exists():
+        begin = float(noted.read_text())
     seconds = time.monotonic() - begin
     lines = [line for rank in range(size) for line in (folder / f"error{rank}").read_text().splitlines()]
     epochs = Run.open(folder / "run").epochs_done if (folder / "run" / "config.json").exists() else None
-    return {"case": case, "statuses": statuses, "seconds": seconds, "lines": lines, "epochs": epochs}
+    diverged = (folder / "run" / "failure.json").exists()
+    return {
+        "case": case, "statuses": statuses, "seconds": seconds, "lines": lines, "epochs": epochs, "diverged": diverged,
+    }  # fmt: skip
 
 
 def wait_for(condition: Callable[[], bool], timeout: float = 600.0) -> None:

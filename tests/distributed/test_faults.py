@@ -50,5 +50,6 @@ def test_one_error_within_seconds_and_no_process_left_behind(case: str) -> None:
     assert len(result["lines"]) == 1, result
     for words in MESSAGES[case]:
         assert words in result["lines"][0]
+    assert result["diverged"] == ("NaN" in case)  # which the run folder records
     if case not in WITHOUT_CHECKPOINT:
         assert result["epochs"] >= 1

@@ -214,7 +214,8 @@ class Ranks:
                 deadline = time.monotonic() + REPORT_SECONDS
                 while time.monotonic() < deadline:
                     if self._store.check([f"{PREFIX}/failed"]):
-                        return RankError(self._store.get(f"{PREFIX}/failed").decode(), reported=True)
+                        text = self._store.get(f"{PREFIX}/failed").decode()
+                        return RankError(text, reported=True, cause=text.split(": ")[1])
                     time.sleep(0.05)
                 ended = [rank for rank in range(self.size) if not self._store.check([f"{PREFIX}/alive/{rank}"])]
         except RuntimeError:  # the store ended with rank 0

@@ -534,8 +534,9 @@ class Run:
                     resume=True,
                     parallel=parallel,
                 )
-            except TrainingDiverged as error:
-                if parallel.is_main:
+            except (TrainingDiverged, RankError) as error:
+                cause = error.cause if isinstance(error, RankError) else type(error).__name__
+                if parallel.is_main and cause == TrainingDiverged.__name__:  # in this process or another
                     self._write_json("failure.json", {"epoch": 1 + log.epochs, "error": str(error)})
                 raise
         return model, history

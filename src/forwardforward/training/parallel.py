@@ -22,11 +22,13 @@ class RankError(ConnectionError):
 
     Attributes:
         reported: Whether the other process reports its own error.
+        cause: Name of the class of that error; None if it is unknown.
     """
 
-    def __init__(self, message: str, reported: bool) -> None:
+    def __init__(self, message: str, reported: bool, cause: str | None = None) -> None:
         super().__init__(message)
         self.reported = reported
+        self.cause = cause
 
 
 class InterruptedElsewhere(KeyboardInterrupt):
