@@ -46,7 +46,7 @@ def test_one_error_within_seconds_and_no_process_left_behind(case: str) -> None:
     result: dict[str, Any] = json.loads(process.stdout)
     assert None not in result["statuses"], result  # no process had to be killed
     assert 0 not in result["statuses"], result
-    assert result["seconds"] < 15, result
+    assert result["seconds"] < 60, result  # on a busy machine; processes that wait for each other take 600 s
     assert len(result["lines"]) == 1, result
     for words in MESSAGES[case]:
         assert words in result["lines"][0]
