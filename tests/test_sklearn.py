@@ -45,6 +45,7 @@ def table() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:train has no samples")  # of a class with the weight 0.0001
 @parametrize_with_checks([classifier(), features(epochs=1, widths=(10, 10)), classifier(recipe="symba", epochs=8)])
 def test_the_checks_of_scikit_learn_pass(estimator: Any, check: Any) -> None:
     check(estimator)

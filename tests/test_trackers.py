@@ -98,7 +98,7 @@ def test_samples_need_layers_that_classify_and_labels() -> None:
     model = network(goodness=ff.goodness.SumOfSquares(), loss=ff.losses.SymBa(), negatives=ff.negatives.SelfContrast())
     with pytest.raises(ValueError, match="samples must be None for a network whose layers do not classify"):
         fit(model, Recorder(samples=DATA))
-    with pytest.raises(ValueError, match="data must have labels for the goodness of true and wrong ones"):
+    with pytest.raises(ValueError, match="^samples must have labels"):
         fit(network(), Recorder(samples=DATA[0]))
 
 
@@ -156,8 +156,9 @@ def test_a_run_of_weights_and_biases_gets_scalars_and_histograms(tmp_path: Path)
     with pytest.raises(TypeError, match=r"run must be a run, such as wandb.init\(project=...\), got 'project'"):
         WandbLog("project")
     offline = wandb.init(project="test", mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True))
-    fit(network(), WandbLog(offline))
-    assert offline.summary["layers/0/loss"] == pytest.approx(history[-1]["layers"][0]["loss"])
+    history = fit(network(), WandbLog(offline))
+    # The figures of the last epoch are committed by finish, after which there is no summary.
+    assert offline.summary["layers/0/loss"] == pytest.approx(history[-2]["layers"][0]["loss"])
     offline.finish()
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 

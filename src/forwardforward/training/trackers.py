@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveInt, StrPath, checked
 from forwardforward._utils.extras import import_extra
-from forwardforward.data.batching import Data
+from forwardforward._utils.plugins import one_line
+from forwardforward.data.batching import Data, source
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult
@@ -70,6 +72,13 @@ class Tracker(Callback):
         every: PositiveInt = 1,
         step_interval: PositiveInt | None = None,
     ) -> None:
+        if samples is not None:
+            try:
+                _, labels = source(samples, 1, torch.device("cpu")).some()
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"samples: {one_line(error)}") from error
+            if labels is None:
+                raise ValueError(f"samples must have labels, got {describe(samples)}")
         self.samples = samples
         self.weights = weights
         self.every = every
