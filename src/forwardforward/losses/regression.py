@@ -26,7 +26,8 @@ class OrdinalCrossEntropy(ClassLoss):
     .. math:: t_{ik} \propto \exp \frac{-(y_i - c_k)^2}{2 (w d)^2}, \qquad
               L = -\frac1B \sum_{ik} t_{ik} \log \mathrm{softmax}(g_i / T)_k
 
-    with the distance :math:`d` between bins, so that the goodness of a bin says how near the target is. The prediction
+    with the distance :math:`d` between bins, so that the goodness of a bin measures how near the target is. The
+    prediction
     is the mean of the centers under :math:`\mathrm{softmax}(g / T)`. A larger ``width`` in early layers is the coarse
     to fine order of the source.
 
