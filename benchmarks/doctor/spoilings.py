@@ -74,7 +74,7 @@ class Biased:
 
 
 class WithoutLabel(Negatives):
-    """Negatives that have no label at all, so that the label's presence alone tells them from the positives."""
+    """Negatives without a label, which the label's presence alone distinguishes from the positives."""
 
     def __call__(
         self,

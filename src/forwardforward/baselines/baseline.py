@@ -154,6 +154,10 @@ class Baseline(Network):
         assert self.num_classes is not None
         check_memory("num_classes", self.num_classes, math.prod(shapes[-1]))
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
+        self._setup_feedback()
+
+    def _setup_feedback(self) -> None:
+        """Create what the learning rule needs beside the layers; called once, when all shapes are known."""
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return one group, the whole network."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -50,16 +49,8 @@ class DirectFeedbackAlignment(Baseline):
 
     takes_loss = False
 
-    def setup(self, input_shape: Sequence[int]) -> None:
-        """Set up every layer, create the output layer, and draw the feedback matrices.
-
-        Args:
-            input_shape: Shape of one raw input.
-        """
-        was_set_up = self.is_set_up
-        super().setup(input_shape)
-        if was_set_up:
-            return
+    def _setup_feedback(self) -> None:
+        """Draw the feedback matrices."""
         assert self.num_classes is not None
         for index, shape in enumerate(self.output_shapes):
             size = math.prod(shape)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from forwardforward.baselines.baseline import Baseline, linear_modules
 from forwardforward.layers import FFLayer
 from forwardforward.layers.feedback import use_random_feedback
@@ -57,16 +55,8 @@ class FeedbackAlignment(Baseline):
     def _check_layer(self, index: int, layer: FFLayer) -> None:
         linear_modules(layer, index, "feedback alignment")
 
-    def setup(self, input_shape: Sequence[int]) -> None:
-        """Set up every layer, create the output layer, and draw the feedback weights.
-
-        Args:
-            input_shape: Shape of one raw input.
-        """
-        was_set_up = self.is_set_up
-        super().setup(input_shape)
-        if was_set_up:
-            return
+    def _setup_feedback(self) -> None:
+        """Draw the feedback weights."""
         assert self.output is not None
         layers = enumerate(self.stack)
         modules = [module for i, layer in layers for module in linear_modules(layer, i, "feedback alignment")]

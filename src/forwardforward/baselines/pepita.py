@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,18 +100,11 @@ class Pepita(Baseline):
         if layer.pool is not None and layer.order.index("pool") < layer.order.index("activate"):
             raise ValueError(f"layers must pool after the activation for PEPITA, but layer {index} pools before it")
 
-    def setup(self, input_shape: Sequence[int]) -> None:
-        """Set up every layer, create the output layer, and draw the projection.
-
-        Args:
-            input_shape: Shape of one raw input.
-        """
-        was_set_up = self.is_set_up
-        super().setup(input_shape)
-        if was_set_up:
-            return
+    def _setup_feedback(self) -> None:
+        """Draw the projection."""
         assert self.num_classes is not None
-        size = math.prod(self.preprocessing.output_shape(input_shape))
+        assert self.input_shape is not None
+        size = math.prod(self.preprocessing.output_shape(self.input_shape))
         check_memory("num_classes", size, self.num_classes)
         bound = self.scale * math.sqrt(6 / size)
         projection = torch.empty(size, self.num_classes).uniform_(-bound, bound)

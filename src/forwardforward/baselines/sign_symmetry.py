@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from forwardforward.baselines.baseline import Baseline, linear_modules
 from forwardforward.layers import FFLayer
 from forwardforward.layers.feedback import use_sign_feedback
@@ -45,16 +43,8 @@ class SignSymmetry(Baseline):
     def _check_layer(self, index: int, layer: FFLayer) -> None:
         linear_modules(layer, index, "sign symmetry")
 
-    def setup(self, input_shape: Sequence[int]) -> None:
-        """Set up every layer, and create the output layer.
-
-        Args:
-            input_shape: Shape of one raw input.
-        """
-        was_set_up = self.is_set_up
-        super().setup(input_shape)
-        if was_set_up:
-            return
+    def _setup_feedback(self) -> None:
+        """Let the gradient pass through the signs of the weights."""
         assert self.output is not None
         layers = enumerate(self.stack)
         for module in [module for i, layer in layers for module in linear_modules(layer, i, "sign symmetry")]:

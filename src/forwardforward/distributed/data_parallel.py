@@ -195,9 +195,9 @@ class RankShare:
     def gather(self, rows: Tensor) -> Tensor:
         """Return the rows of the whole batch."""
         count = round(len(rows) / self.weight)
-        whole = rows.new_zeros(count, *rows.shape[1:])
-        whole[self.part] = rows
-        return self._parallel.ranks.sum(whole, "scores")
+        all_rows = rows.new_zeros(count, *rows.shape[1:])
+        all_rows[self.part] = rows
+        return self._parallel.ranks.sum(all_rows, "scores")
 
     def reduce(self, parameters: Sequence[nn.Parameter], local: LocalLoss) -> GradientSum:
         """Begin to sum the gradients of parameters over the processes."""

@@ -99,8 +99,7 @@ def _on_cpu(value: Any) -> Any:
     Some optimizers begin with a state, also of the parameters of other processes.
     """
     if isinstance(value, dict):
-        kept = {key: item for key, item in value.items() if not _is_empty(item)}
-        return {key: _on_cpu(item) for key, item in kept.items()}
+        return {key: _on_cpu(item) for key, item in value.items() if not _is_empty(item)}
     return value.cpu() if isinstance(value, Tensor) else value
 
 

@@ -56,8 +56,8 @@ class RealValues(TargetKind):
     def check(self, targets: Tensor, samples: int, outputs: int | None, values: bool = True) -> Tensor:
         """Return the values in single precision or more, ``(N,)`` for bins, else ``(N, outputs)``."""
         if not targets.is_floating_point():
-            whole = not targets.is_complex() and targets.dtype != torch.bool
-            remedy = "; targets.float() converts them" if whole else ""
+            is_integer = not targets.is_complex() and targets.dtype != torch.bool
+            remedy = "; targets.float() converts them" if is_integer else ""
             raise TypeError(f"targets must be real numbers of a floating type, got {targets.dtype}{remedy}")
         shape = tuple(targets.shape)
         rows = targets[:, None] if targets.dim() == 1 else targets
