@@ -267,5 +267,6 @@ class _Sum(torch.autograd.Function):
 
 
 def _sum(ranks: Ranks, x: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(x, ranks)  # type: ignore[no-untyped-call]
+    apply: Any = _Sum.apply  # Typed from torch 2.14 on only.
+    total: Tensor = apply(x, ranks)
     return total

@@ -127,7 +127,8 @@ class Ranks:
         """
         with self.naming_failures():
             copies = [x.detach().contiguous() for x in tensors]
-            for work in [dist.broadcast(copy, 0, async_op=True) for copy in copies]:
+            works: list[Any] = [dist.broadcast(copy, 0, async_op=True) for copy in copies]
+            for work in works:
                 work.wait()
         with torch.no_grad():
             for x, copy in zip(tensors, copies, strict=True):
