@@ -228,6 +228,12 @@ def test_networks_on_texts(network: Any, kinds: list[str]) -> None:
     assert 0.05 < embeddings[1:].std() < 0.15
 
 
+@pytest.mark.parametrize("network", [architectures.BagOfWords(12), architectures.WordConvolutions(12)], ids=repr)
+def test_networks_on_texts_need_the_size_of_their_embeddings(network: Any) -> None:
+    with pytest.raises(ValueError, match="^widths must contain at least the size of the embeddings, got none$"):
+        network((7,), (), 2)
+
+
 def test_groups_that_do_not_divide_are_refused_before_training() -> None:
     with pytest.raises(ValueError, match="^widths must be multiples of the 7 classes around layer 1"):
         recipes.get("cwcomp").layers((3, 32, 32), 7)

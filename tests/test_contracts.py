@@ -314,6 +314,13 @@ def test_a_method_of_an_object_without_tensors_classifies() -> None:
         lambda: ff.baselines.Backpropagation(ff.FFLinear(8, 6), num_classes=10**13),
         lambda: ff.baselines.Pepita(ff.FFLinear(8, 6), num_classes=10**13),
         lambda: ff.classifiers.GoodnessReadout(10**8, 10),
+        lambda: ff.FFSequential(
+            ff.FFConv2d(2, 10**4, 3, padding=1),
+            goodness=ff.goodness.SumOfSquares(),
+            loss=ff.losses.SymBa(),
+            label_encoder=ff.label_encoders.RandomChannel(10**5, 30),
+            input_shape=(1, 30, 30),
+        ),
         lambda: ff.FFLinear(10**7, 10**7),
         lambda: ff.FFConv2d(10**7, 10**7, 3),
         lambda: ff.layers.FFEmbedding(10**8, 10**6),

@@ -162,6 +162,11 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path, monkeypa
         export.Inference(head)
     with pytest.raises(ValueError, match="^inputs must be at least two"):
         export.to_program(network("class"), inputs=IMAGES[:1])
+    with pytest.raises(ValueError, match=r"^inputs must be at least two, .* got shape \(\)$"):
+        export.to_program(network("class"), inputs=torch.rand(()))
+    for wrong in (torch.zeros(3, 64, dtype=torch.int64), torch.rand(3, 5), torch.rand(64)):
+        with pytest.raises(ValueError, match=r"^inputs must be a batch of the network's, got a tensor of .*: [^\n]*$"):
+            export.to_program(network("class"), inputs=wrong)
     with pytest.raises(ValueError, match=r"^output must be 'predict'"):
         export.to_program(network("class"), "classes")  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "onnxscript", None)

@@ -238,20 +238,23 @@ def test_a_users_plug_in_is_refused_unless_it_is_passed(tmp_path: Path) -> None:
     [
         (
             lambda model: setattr(model, "classifier", lambda g: g.sum(1)),
-            "^classifier cannot be saved: a function must ",
+            "^model.classifier cannot be saved: a function must ",
         ),
         (
             lambda model: setattr(model, "classifier", double.__get__(3)),
-            "^classifier cannot be saved: a method is part",
+            "^model.classifier cannot be saved: a method is part",
         ),
-        (lambda model: setattr(model, "classifier", partial(torch.sum, dim=1)), "^classifier cannot be saved: an obj"),
+        (
+            lambda model: setattr(model, "classifier", partial(torch.sum, dim=1)),
+            "^model.classifier cannot be saved: an obj",
+        ),
         (
             lambda model: setattr(model[1].objective.goodness, "factor", 2.0),
             "^model cannot be saved, since a model built ",
         ),
         (
             lambda model: setattr(model[0], "block", nn.Bilinear(1, 1, 1)),
-            r"^layers\[0\] cannot be saved: block of FFLinear",
+            r"^model.layers\[0\] cannot be saved: block of FFLinear",
         ),
         (
             lambda model: delattr(model[0].objective.goodness, "shift"),
@@ -273,7 +276,7 @@ def test_a_traced_module_and_an_argument_of_itself_are_refused(tmp_path: Path) -
     module = nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU())
     model = ff.from_module(module, num_classes=3, input_shape=(8,))
     with pytest.raises(
-        ValueError, match=r"^layers\[0\].block cannot be saved: a module traced by ff.from_module"
+        ValueError, match=r"^model.layers\[0\].block cannot be saved: a module traced by ff.from_module"
     ) as error:
         model.save_pretrained(tmp_path / "model")
     assert "\n" not in str(error.value)
@@ -312,7 +315,7 @@ NAMES = (
 @pytest.mark.parametrize("kind", ["class", "function"])
 def test_no_other_name_is_resolved(kind: str, name: Any) -> None:
     modules = set(sys.modules)
-    with pytest.raises(ValueError, match=f"^model: {kind} "):
+    with pytest.raises(ValueError, match=f"^config: {kind} "):
         from_config({kind: name, "bufsize": 1})
     assert set(sys.modules) == modules
 
@@ -338,7 +341,7 @@ def test_no_other_name_is_resolved(kind: str, name: Any) -> None:
     ids=str,
 )
 def test_wrong_arguments_are_refused_in_one_line(config: Any) -> None:
-    with pytest.raises(ValueError, match="^model") as error:
+    with pytest.raises(ValueError, match="^config") as error:
         from_config(config)
     assert "\n" not in str(error.value)
 

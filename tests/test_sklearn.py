@@ -211,6 +211,7 @@ def test_images_keep_their_shape_and_single_precision() -> None:
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"lr": -1.0}, "lr must be at least 0, got -1.0"),
+        ({"random_state": "head"}, "^random_state must be None, a whole number .* got 'head'$"),
         ({"widths": (5, 0)}, r"widths\[1\] must be at least 1, got 0"),
         ({"validation_fraction": 1.0}, r"validation_fraction must be in \[0, 1\), got 1.0"),
         ({"class_weight": "even"}, "class_weight must be 'balanced'"),

@@ -81,3 +81,12 @@ def test_views_of_another_shape_or_kind_are_refused() -> None:
 def test_replicas_refuse_views() -> None:
     with pytest.raises(ValueError, match="views"):
         ff.replicate(lambda: conv_model(views=Mirror()), seeds=[0, 1])
+
+
+def test_arguments_of_other_types_are_refused() -> None:
+    with pytest.raises(TypeError, match="^images must be a tensor, got "):
+        Mirror()((IMAGES, IMAGES))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="^function must return a tensor, got None$"):
+        ff.views.mean_over_views(Mirror(), IMAGES, lambda images: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(TypeError, match="^function must be callable, got 3$"):
+        ff.views.mean_over_views(Mirror(), IMAGES, 3)  # type: ignore[arg-type]

@@ -119,3 +119,15 @@ def test_replicas_behind_whitened_patches() -> None:
 def _set_up(model: ff.FFSequential) -> ff.FFSequential:
     model.setup((3, 7, 6))
     return model
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 1, 4, 4), (3, 1, 0, 4), (3, 1, 4)])
+def test_inputs_that_are_not_images_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"^inputs must "):
+        PatchWhitening().fit(torch.rand(shape))
+
+
+def test_shapes_of_other_types_are_refused() -> None:
+    for preprocessing in (PatchWhitening(), ff.preprocessing.Preprocessing()):
+        with pytest.raises(TypeError, match="^input_shape must be a sequence of whole numbers, got 5$"):
+            preprocessing.output_shape(5)  # type: ignore[arg-type]

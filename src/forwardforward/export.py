@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import StrPath, checked
 from forwardforward._utils.extras import import_extra
 from forwardforward._utils.files import replacing
@@ -142,14 +143,28 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
     module = Inference(model, output)
     # a copy, since a file of the program contains the example with all of its storage
     example = _example(module.model) if inputs is None else inputs.detach().clone()
-    if len(example) < 2:
-        raise ValueError(f"inputs must be at least two, so that the batch may have any size, got {len(example)}")
+    if example.dim() == 0 or len(example) < 2:
+        raise ValueError(
+            f"inputs must be at least two, so that the batch may have any size, got shape {tuple(example.shape)}"
+        )
     batch = torch.export.Dim("batch", min=1)
+    _check_example(module, example)
     try:
         with torch.no_grad(), _quiet():
             return torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=True)
     except Exception as error:  # the tracer raises errors of many types
         raise ValueError(f"model cannot be exported: {one_line(error)[:300]}") from error
+
+
+def _check_example(module: nn.Module, example: Tensor) -> None:
+    """Refuse inputs that the network refuses, since the tracer's error would not tell why."""
+    try:
+        with torch.no_grad():
+            module(example)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"inputs must be a batch of the network's, got {describe(example)}: {one_line(error)}"
+        ) from error
 
 
 @checked

@@ -29,7 +29,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
 from forwardforward.saving.folder import Saved, read, write
 from forwardforward.saving.hub import download, is_hub_name, upload
-from forwardforward.step import MicroBatches, StepResult, WholeStep
+from forwardforward.step import MicroBatches, Share, StepResult, WholeStep
 from forwardforward.targets import ClassIndices, RealValues, TargetKind, TargetScaling
 from forwardforward.update_schedules import Groups
 from forwardforward.views import Views, mean_over_views
@@ -52,6 +52,7 @@ def check_step(
     whole_step: WholeStep | None = None,
     validate: bool = True,
     micro_batches: MicroBatches | None = None,
+    share: Share | None = None,
 ) -> None:
     """Check the arguments of a user's step by their annotations; those of :func:`~forwardforward.fit` are valid."""
 

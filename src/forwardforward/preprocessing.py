@@ -69,6 +69,7 @@ class Preprocessing(nn.Module):
             self.mean = torch.zeros(shape, device=self.fitted.device)
             self.std = torch.ones(shape, device=self.fitted.device)
 
+    @checked
     def output_shape(self, input_shape: Sequence[PositiveInt]) -> tuple[int, ...]:
         """Return the shape of one preprocessed input.
 
@@ -224,6 +225,7 @@ class PatchWhitening(Preprocessing):
         """Whether the shape of the filters is known."""
         return self.filters is not None
 
+    @checked
     def output_shape(self, input_shape: Sequence[PositiveInt]) -> tuple[int, ...]:
         """Return the shape of the maps of one image.
 
@@ -246,7 +248,7 @@ class PatchWhitening(Preprocessing):
 
         Raises:
             TypeError: If the inputs are not of a floating type or uint8.
-            ValueError: If there are none.
+            ValueError: If there are none, or they are no images.
         """
         batches = [inputs] if isinstance(inputs, Tensor | np.ndarray) else inputs
         count, total, products = 0, torch.zeros(()), torch.zeros(())
@@ -254,6 +256,8 @@ class PatchWhitening(Preprocessing):
         for batch in batches:
             x = to_float(batch)
             for images in x.split(1000):
+                if images.dim() != 4 or not images.numel():
+                    raise ValueError(f"inputs must have shape (samples, channels, height, width), got {tuple(x.shape)}")
                 shape = tuple(images.shape[1:])
                 self.output_shape(shape)
                 patches = F.unfold(images, self.size).transpose(1, 2).flatten(0, 1).double()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
 from forwardforward._utils.checks import check_finite, check_saved
+from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.classifiers import (
@@ -301,6 +302,8 @@ class FFSequential(Network):
 
     def _setup_layers(self, shape: tuple[int, ...]) -> None:
         shapes = setup_layers(self.stack, shape)
+        if self.label_encoder is not None:  # the first layer computes its response to every class at once
+            check_memory("num_classes", self.label_encoder.num_classes, *shapes[1])
         self._check_saved()  # of tensors that a plug-in created in its setup
         self.num_classes = self._resolved_num_classes(self.head)
         if self.head is not None:
@@ -471,7 +474,7 @@ class FFSequential(Network):
         """
         check_optimizer(optimizer)
         if validate is not False:
-            check_step(groups, generator, autocast, monitor, whole_step, validate, micro_batches)
+            check_step(groups, generator, autocast, monitor, whole_step, validate, micro_batches, share)
         if share is not None and (whole_step is not None or micro_batches is not None):
             name = "micro_batches" if whole_step is None else "whole_step"
             raise ValueError(f"{name} must be None for a share of a batch, which is computed layer by layer")

@@ -48,6 +48,7 @@ class Mirror:
     def __init__(self, shift: NonNegativeInt = 0) -> None:
         self.shift = shift
 
+    @checked
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Return the views.
 
@@ -76,6 +77,7 @@ def _moved(images: Tensor, shift: int) -> Tensor:
     return images
 
 
+@checked
 def mean_over_views(views: Views | None, images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the mean of a function's results over the views of images.
 
@@ -85,14 +87,14 @@ def mean_over_views(views: Views | None, images: Tensor, function: Callable[[Ten
         function: From images to a tensor.
 
     Raises:
-        TypeError: If ``views`` does not return a list of batches of the images' shape.
+        TypeError: If ``views`` does not return a list of batches of the images' shape, or ``function`` no tensor.
 
     Example:
         >>> mean_over_views(Mirror(), torch.tensor([[[[1.0, 2.0]]]]), lambda images: images[:, 0, 0])
         tensor([[1.5000, 1.5000]])
     """
     if views is None:
-        return function(images)
+        return _result(function, images)
     with calling("views", views, "images -> list of images"):
         batches = views(images)
     valid = isinstance(batches, list | tuple) and len(batches) > 0
@@ -100,7 +102,14 @@ def mean_over_views(views: Views | None, images: Tensor, function: Callable[[Ten
         raise TypeError(
             f"views must return a list of batches of the images' shape {tuple(images.shape)}, got {describe(batches)}"
         )
-    total = function(batches[0])
+    total = _result(function, batches[0])
     for view in batches[1:]:
-        total = total + function(view)
+        total = total + _result(function, view)
     return total / len(batches)
+
+
+def _result(function: Callable[[Tensor], Tensor], view: Tensor) -> Tensor:
+    result = function(view)
+    if not isinstance(result, Tensor):
+        raise TypeError(f"function must return a tensor, got {describe(result)}")
+    return result

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from forwardforward.data import Compose, CutMix, Mixup, RandomFlip
+from forwardforward.data import Augmentation, Compose, CutMix, Mixup, RandomFlip
 from forwardforward.data.mixing import _beta
 
 IMAGES = torch.rand(7, 2, 5, 6, generator=torch.Generator().manual_seed(0))
@@ -88,3 +88,21 @@ def test_cutmix_needs_images() -> None:
     with pytest.raises(ValueError, match=r"images must have shape \(batch, channels, height, width\), got \(7, 60\)"):
         CutMix().mix(IMAGES.flatten(1), TARGETS)
     assert CutMix().mix(IMAGES[:0], TARGETS[:0])[0].shape == (0, 2, 5, 6)
+
+
+@pytest.mark.parametrize("augment", [RandomFlip(), Compose(RandomFlip()), Mixup()], ids=repr)
+def test_targets_of_another_type_or_number_are_refused_also_where_they_are_not_mixed(augment: Augmentation) -> None:
+    images = torch.rand(4, 1, 6, 6)
+    with pytest.raises(TypeError, match="^targets must be a tensor, got 'classes'$"):
+        augment.mix(images, "classes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="^targets must be a floating-point tensor"):
+        augment.mix(images, torch.arange(4))
+    with pytest.raises(ValueError, match="^targets must be one per image, got 3 for 4 images$"):
+        augment.mix(images, torch.rand(3, 2))
+
+
+def test_parameters_of_the_beta_distribution_are_bounded() -> None:
+    for kind in (Mixup, CutMix):
+        assert kind(1e6).mix(torch.rand(4, 1, 6, 6), torch.eye(4))[0].isfinite().all()
+        with pytest.raises(ValueError, match=r"^alpha must be in \(0, 1000000.0\], got 1e\+308$"):
+            kind(1e308)

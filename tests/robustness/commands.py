@@ -393,6 +393,8 @@ def run_folder_case(case: Case) -> dict[str, Any]:
             "outcome": "accepted",
             "reason": "the command does not depend on the change: the same output as without it",
         }
+    if case.name == "predict" and str(result.get("change")).startswith("class_names.") and _same_figures(case, output):
+        return {**result, "outcome": "accepted", "reason": "a class may have any name, which predict prints"}
     if result.get("change") == "compile is 'True'":
         return {**result, "outcome": "accepted", "reason": "compilation changes the result by rounding only"}
     return {
@@ -400,6 +402,13 @@ def run_folder_case(case: Case) -> dict[str, Any]:
         "outcome": "silently wrong",
         "message": f"another output than that of the valid run: {output[:200]}",
     }
+
+
+def _same_figures(case: Case, output: str) -> bool:
+    """Return whether the numbers of a table of predictions are those of the valid run."""
+    valid = OUTPUTS[f"{case.run} {case.name}"].splitlines()[1:]
+    rows = output.splitlines()[1:]
+    return [row.split(",")[2:] for row in rows] == [row.split(",")[2:] for row in valid]
 
 
 def _contradiction(case: Case, output: str) -> dict[str, Any]:

@@ -372,7 +372,7 @@ NOUNS = {
 
 def _instance(kind: type) -> Check:
     def check(name: str, value: Any) -> Any:
-        if isinstance(value, type) and (issubclass(value, kind) or isinstance(value, kind)):
+        if isinstance(value, type) and (kind in value.__mro__ or isinstance(value, kind)):
             raise _class_error(name, value)  # a class of any kind has the methods of some protocols
         if kind is bool and isinstance(value, np.bool_):
             return bool(value)

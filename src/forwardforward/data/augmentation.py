@@ -75,6 +75,7 @@ class Augmentation:
             return images
         return self.augment(images, generator).contiguous(memory_format=_memory_format(images))
 
+    @checked
     def mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return augmented images and their targets, which are unchanged unless the augmentation mixes them.
 
@@ -82,7 +83,12 @@ class Augmentation:
             images: Floating-point tensor, ``(batch, ...)``.
             targets: Floating-point tensor, ``(batch, ...)``.
             generator: Random generator on the images' device. Default: torch's global generator.
+
+        Raises:
+            TypeError: If images or targets are not floating-point.
+            ValueError: If there is not one target per image.
         """
+        check_pair(images, targets)
         return self(images, generator), targets
 
     def __repr__(self) -> str:
@@ -123,6 +129,7 @@ class Compose(Augmentation):
             images = self._augmented(augmentation, images, generator)
         return images
 
+    @checked
     def mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return the images after the last augmentation, and the targets that were mixed with them.
 
@@ -130,7 +137,12 @@ class Compose(Augmentation):
             images: Floating-point tensor, ``(batch, ...)``.
             targets: Floating-point tensor, ``(batch, ...)``.
             generator: Random generator on the images' device. Default: torch's global generator.
+
+        Raises:
+            TypeError: If images or targets are not floating-point.
+            ValueError: If there is not one target per image.
         """
+        check_pair(images, targets)
         for augmentation in self.augmentations:
             if isinstance(augmentation, Augmentation):
                 images, targets = augmentation.mix(images, targets, generator)
@@ -323,6 +335,24 @@ class Cutout(Augmentation):
         first = center[:, None] - self.size // 2
         position = torch.arange(size, device=center.device)
         return (position >= first) & (position < first + self.size)
+
+
+def check_pair(images: Tensor, targets: Tensor) -> None:
+    """Check images and targets that are augmented together.
+
+    Args:
+        images: ``(batch, ...)``.
+        targets: ``(batch, ...)``.
+
+    Raises:
+        TypeError: If one of them is not floating-point.
+        ValueError: If there is not one target per image.
+    """
+    for name, values in (("images", images), ("targets", targets)):
+        if not values.is_floating_point() or values.dim() == 0:
+            raise TypeError(f"{name} must be a floating-point tensor (batch, ...) to be mixed, got {describe(values)}")
+    if len(images) != len(targets):
+        raise ValueError(f"targets must be one per image, got {len(targets)} for {len(images)} images")
 
 
 def mixes_targets(augment: object) -> bool:

@@ -7,14 +7,18 @@ one-hot rows, which :func:`~forwardforward.fit` makes of class indices.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from forwardforward._utils.arguments import PositiveFloat, checked
-from forwardforward.data.augmentation import Augmentation
+from forwardforward._utils.arguments import Range, checked
+from forwardforward.data.augmentation import Augmentation, check_pair
 
 __all__ = ["CutMix", "Mixup"]
+
+#: A parameter of the beta distribution; beyond the limit, all shares are equal to the rounding of float32.
+Alpha = Annotated[float, Range(above=0, highest=1e6)]
 
 
 class _Mixing(Augmentation):
@@ -22,7 +26,7 @@ class _Mixing(Augmentation):
 
     mixes_targets = True
 
-    def __init__(self, alpha: PositiveFloat) -> None:
+    def __init__(self, alpha: Alpha) -> None:
         self.alpha = alpha
 
     def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -42,11 +46,7 @@ class _Mixing(Augmentation):
             TypeError: If images or targets are not floating-point.
             ValueError: If there is not one target per image.
         """
-        for name, values in (("images", images), ("targets", targets)):
-            if not values.is_floating_point() or values.dim() == 0:
-                raise TypeError(f"{name} must be a floating-point tensor (batch, ...) to be mixed, got {values.dtype}")
-        if len(images) != len(targets):
-            raise ValueError(f"targets must be one per image, got {len(targets)} for {len(images)} images")
+        check_pair(images, targets)
         if not images.numel():
             return images, targets
         partner = torch.randperm(len(images), generator=generator, device=images.device)
@@ -78,7 +78,7 @@ class Mixup(_Mixing):
         alpha: :math:`\alpha`; the larger, the nearer to equal shares.
 
     Raises:
-        ValueError: If ``alpha`` is not positive.
+        ValueError: If ``alpha`` is not in (0, 1e6].
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization (2018), arXiv 1710.09412.
 
@@ -88,7 +88,7 @@ class Mixup(_Mixing):
         True
     """
 
-    def __init__(self, alpha: PositiveFloat = 0.2) -> None:
+    def __init__(self, alpha: Alpha = 0.2) -> None:
         super().__init__(alpha)
 
     def _mixed(
@@ -110,7 +110,7 @@ class CutMix(_Mixing):
         alpha: :math:`\alpha`; 1 for areas with a uniform distribution.
 
     Raises:
-        ValueError: If ``alpha`` is not positive.
+        ValueError: If ``alpha`` is not in (0, 1e6].
 
     Source: Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features (2019),
     arXiv 1905.04899.
@@ -121,7 +121,7 @@ class CutMix(_Mixing):
         True
     """
 
-    def __init__(self, alpha: PositiveFloat = 1.0) -> None:
+    def __init__(self, alpha: Alpha = 1.0) -> None:
         super().__init__(alpha)
 
     def _mixed(

@@ -69,7 +69,7 @@ def to_config(value: Any) -> Any:
         >>> to_config(ff.losses.SwishSymBa(alpha=4.0))
         {'class': 'losses.SwishSymBa', 'alpha': 4.0}
     """
-    return encoded(value)[0]
+    return encoded(value, "value")[0]
 
 
 @checked
@@ -98,22 +98,23 @@ def from_config(config: Any, plugins: Sequence[Callable[..., Any]] = ()) -> Any:
         if names.setdefault(name, plugin) is not plugin:
             raise ValueError(f"plugins must have different names, got two of the name {name}")
     try:
-        return _Decoder(names).value(config, "")
+        return _Decoder(names).value(config, "config")
     except RecursionError:
-        raise ValueError("configuration is nested too deeply") from None
+        raise ValueError("config must not be nested so deeply") from None
 
 
-def encoded(value: Any) -> tuple[Any, list[Any]]:
+def encoded(value: Any, argument: str = "model") -> tuple[Any, list[Any]]:
     """Return the configuration of a model or plug-in, and the user's classes and functions in it.
 
     Args:
         value: A model, a plug-in, or an argument of one.
+        argument: Name of the value, for messages.
 
     Raises:
         ValueError: As :func:`to_config`, or if two plug-ins of the user have the same name.
     """
     encoder = _Encoder()
-    return encoder.config(value, ""), list(encoder.plugins.values())
+    return encoder.config(value, argument), list(encoder.plugins.values())
 
 
 class _Encoder:
@@ -151,9 +152,9 @@ class _Encoder:
             name = self._named(name_of_class(type(value)), type(value))
             arguments = arguments_of(value)
         except ValueError as error:
-            raise ValueError(f"{place or 'model'} cannot be saved: {error}") from error
+            raise ValueError(f"{place} cannot be saved: {error}") from error
         self._open.append(value)
-        config = {"class": name, **{key: self.config(item, _joined(place, key)) for key, item in arguments.items()}}
+        config = {"class": name, **{key: self.config(item, f"{place}.{key}") for key, item in arguments.items()}}
         self._open.pop()
         return config
 
@@ -179,10 +180,6 @@ def _is_function(value: Any) -> bool:
     return isinstance(value, kinds) or (not hasattr(value, "__dict__") and callable(value))
 
 
-def _joined(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
-
-
 class _Decoder:
     """Construction of objects from a configuration.
 
@@ -201,9 +198,7 @@ class _Decoder:
             return config
         kinds = [key for key in KINDS if key in config] if isinstance(config, dict) else []
         if len(kinds) != 1:
-            raise _NamedError(
-                f"{place or 'model'} must have one of the keys {', '.join(KINDS)}, got {describe(config)}"
-            )
+            raise _NamedError(f"{place} must have one of the keys {', '.join(KINDS)}, got {describe(config)}")
         try:
             if kinds == ["class"]:
                 return self._object(config, place)
@@ -221,13 +216,13 @@ class _Decoder:
         except RecursionError:
             raise
         except Exception as error:  # constructors raise errors of many types for wrong values
-            raise _NamedError(f"{place or 'model'}: {one_line(error)}") from error
+            raise _NamedError(f"{place}: {one_line(error)}") from error
 
     def _object(self, config: dict[str, Any], place: str) -> Any:
         kind = self._resolved(config["class"], known_classes(), "class")
         if not inspect.isclass(kind):
             raise ValueError(f"class {config['class']!r} must be a class, got {describe(kind)} in plugins")
-        arguments = {name: self.value(item, _joined(place, name)) for name, item in config.items() if name != "class"}
+        arguments = {name: self.value(item, f"{place}.{name}") for name, item in config.items() if name != "class"}
         positional: list[Any] = []
         for name, parameter in parameters_of(kind).items():
             if parameter.kind is parameter.VAR_POSITIONAL and name in arguments:

@@ -174,7 +174,14 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
         self._optimizer: LocalOptimizer | None = None
 
     def _new_seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        try:
+            generator = check_random_state(self.random_state)
+        except ValueError:
+            raise ValueError(
+                "random_state must be None, a whole number from 0 to 2^32 - 1 or a numpy RandomState, "
+                f"got {describe(self.random_state)}"
+            ) from None
+        return int(generator.randint(2**31 - 1))
 
     def _divided(self, inputs: torch.Tensor, targets: NDArray[Any] | None, seed: int) -> tuple[Any, Any]:
         """Return the training samples and, if there are any, the validation samples."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ class Reduction(Protocol):
         ...
 
 
+@runtime_checkable
 class Share(Protocol):
     """The samples of a batch that this process computes.
 

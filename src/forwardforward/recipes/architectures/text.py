@@ -40,8 +40,7 @@ class BagOfWords:
         self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
     ) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
-        if not widths:
-            raise ValueError("widths must contain at least the size of the embeddings, got none")
+        _check_embedding_size(widths)
         bag = FFEmbeddingBag(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
         return [bag, *Dense()(widths[:1], widths[1:], num_classes)]
 
@@ -75,6 +74,7 @@ class WordConvolutions:
         self, input_shape: Sequence[PositiveInt], widths: Sequence[PositiveInt], num_classes: NumClasses
     ) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
+        _check_embedding_size(widths)
         embedding = FFEmbedding(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
         convolutions = [
             FFLayer(
@@ -85,3 +85,8 @@ class WordConvolutions:
             for index, (in_channels, out_channels) in enumerate(itertools.pairwise(widths))
         ]
         return [embedding, *convolutions]
+
+
+def _check_embedding_size(widths: Sequence[int]) -> None:
+    if not widths:
+        raise ValueError("widths must contain at least the size of the embeddings, got none")
