@@ -74,8 +74,8 @@ def test_a_composition_mixes_targets_in_order() -> None:
 @pytest.mark.parametrize(
     ("images", "targets", "error", "message"),
     [
-        (IMAGES, torch.arange(7), TypeError, "targets must be a floating-point tensor .*, got torch.int64"),
-        (IMAGES.long(), TARGETS, TypeError, "images must be a floating-point tensor .*, got torch.int64"),
+        (IMAGES, torch.arange(7), TypeError, "targets must be a floating-point tensor .*, got a tensor of torch.int64"),
+        (IMAGES.long(), TARGETS, TypeError, "images must be a floating-point tensor .*, got a tensor of torch.int64"),
         (IMAGES, TARGETS[:5], ValueError, "targets must be one per image, got 5 for 7 images"),
     ],
 )
