@@ -2,10 +2,11 @@
 
     python -m benchmarks.ablation --epochs 6                    every variant that has no result yet
     python -m benchmarks.ablation --epochs 6 --only "no contrast" "heads on 2x2"
-    python -m benchmarks.ablation --epochs 6 --table            print the table
+    python -m benchmarks.ablation --epochs 6 --table            train nothing, print the table
 
 Each variant is a run in a folder, so that an interrupted one resumes. A result is written to
-benchmarks/results/ablation/EPOCHS-NAME.json when its run ends; the test set is not read.
+benchmarks/results/ablation/DATA-EPOCHS-NAME.json when its run ends, and the table to docs/backpropagation.md; the test
+set is not read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import Parser, one_line_errors
-from benchmarks.pages import ROOT
+from benchmarks.pages import ROOT, filled, write
 from forwardforward.classifiers import SumOverLayers
 from forwardforward.cli.options import bounded
 from forwardforward.data import Compose, Cutout, RandomCrop, RandomFlip
@@ -27,6 +28,7 @@ from forwardforward.runs import Run, RunConfig
 from forwardforward.views import Mirror
 
 FOLDER = ROOT / "benchmarks" / "results" / "ablation"
+PAGE = ROOT / "docs" / "backpropagation.md"
 
 #: The fields of `whitened` that a variant changes. Those of MEASURED_TOGETHER need no training of their own.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--runs", type=Path, default=Path(tempfile.gettempdir()) / "ablation", help="folder of the runs"
     )
     parser.add_argument("--results", type=Path, default=FOLDER, help="folder of the results")
-    parser.add_argument("--table", action="store_true", help="print the table of the results, and train nothing")
+    parser.add_argument("--table", action="store_true", help="train nothing, print the table of the results")
     options = parser.parse_args(arguments)
     with one_line_errors(parser.prog):
         options.results.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.table and not path.exists():
                 result = measure(name, options.epochs, options.data, options.data_dir, options.runs)
                 path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        print(render([json.loads(path.read_text(encoding="utf-8")) for path in paths.values() if path.exists()]))
+        table = render([json.loads(path.read_text(encoding="utf-8")) for path in paths.values() if path.exists()])
+        print(table)
+        if options.results == FOLDER and not options.only:
+            write(PAGE, filled(PAGE, "ablation", table))
     return 0
 
 

@@ -9,7 +9,8 @@ The table is written between these two lines of a page:
     <!-- results:end -->
 
 Words in the first line select runs: `<!-- results:begin hinton, symba -->` those of these recipes,
-`<!-- results:begin by need -->` one for each of `NEEDS`.
+`<!-- results:begin by need -->` one for each of `NEEDS`,
+`<!-- results:begin against backpropagation -->` a row for each of `COUNTERPARTS`, with the difference.
 
 The summaries are benchmarks/results/*.json, each a copy of a run's summary.json; other files there are ignored. Seeds
 of the same recipe, widths, data set and number of epochs form one row. Unfinished runs and errors on validation data
@@ -37,6 +38,7 @@ from forwardforward.recipes.facts import Facts
 Summary = dict[str, Any]
 
 BY_NEED = "by need"
+AGAINST_BACKPROPAGATION = "against backpropagation"
 
 #: Reported errors in percent, by recipe, widths, data set and epochs; None stands for any number of epochs.
 PAPERS: dict[tuple[str, str, str, int | None], str] = {
@@ -72,6 +74,16 @@ NEEDS: tuple[tuple[str, str, str], ...] = (
     ("backpropagation, to compare with", "backprop", "mnist"),
 )
 
+#: Recipes with the baseline that trains the same layers end to end, by data set.
+COUNTERPARTS: tuple[tuple[str, str, str], ...] = (
+    ("cifar10", "whitened", "whitened-backprop"),
+    ("cifar10", "whitened", "whitened-deep-supervision"),
+    ("mnist", "hinton", "backprop"),
+    ("mnist", "mono", "backprop"),
+    ("imdb", "imdb-symba", "imdb-backprop"),
+    ("imdb", "imdb-bag", "imdb-bag-backprop"),
+)
+
 FACTS = ("gradient_crosses", "passes", "augmentation", "views")
 
 COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-pass head, %",
@@ -79,6 +91,9 @@ COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-
            "test-time views", "command")  # fmt: skip
 NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes per seed", "gradient crosses",
                 "parameters", "epochs", "augmentation", "test-time views", "command")  # fmt: skip
+GAP_COLUMNS = ("data", "layers", "recipe", "baseline", "test error, %", "of the baseline, %", "difference, points",
+               "epochs", "of the baseline", "seeds", "gradient crosses", "augmentation",
+               "test-time views")  # fmt: skip
 
 
 def read(folder: Path) -> list[Summary]:
@@ -121,6 +136,38 @@ def render_needs(summaries: Iterable[Summary]) -> str:
         rows.append([need, f"`{recipe}`", data, accuracy, *(cells[name] for name in NEED_COLUMNS[4:])])
     parts = [_table(NEED_COLUMNS, rows)]
     parts += [f"Not yet run at full length: {'; '.join(missing)}."] if missing else []
+    return "\n\n".join(parts)
+
+
+def render_gaps(summaries: Iterable[Summary]) -> str:
+    """Return the table of recipes beside their baselines, each pair with equal widths, and the pairs without a run.
+
+    Of each recipe the run with the most epochs counts, for which the baseline was run.
+    """
+    groups = _groups(run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run))
+    rows, missing = [], []
+    for data, recipe, baseline in COUNTERPARTS:
+        pairs = [
+            (runs, other)
+            for key, runs in groups.items()
+            for other_key, other in groups.items()
+            if key[:3] == (data, recipe, other_key[2]) and other_key[:2] == (data, baseline)
+        ]
+        if not pairs:
+            missing.append(f"`{recipe}` beside `{baseline}` on {data}")
+            continue
+        runs, other = max(pairs, key=lambda pair: (int(pair[0][0]["epochs"]), int(pair[1][0]["epochs"])))
+        cells = dict(zip(COLUMNS, _row(runs), strict=True))
+        difference = statistics.mean(run["test_error"] for run in runs) - statistics.mean(
+            run["test_error"] for run in other
+        )
+        rows.append(
+            [data, cells["layers"], f"`{recipe}`", f"`{baseline}`", _error(runs), _error(other), f"{difference:+.2f}"]
+            + [cells["epochs"], str(other[0]["epochs"]), f"{len(runs)} and {len(other)}"]
+            + [cells[name] for name in GAP_COLUMNS[10:]]
+        )
+    parts = [_table(GAP_COLUMNS, rows)] if rows else []
+    parts += [f"Not yet run: {'; '.join(missing)}."] if missing else []
     return "\n\n".join(parts)
 
 
@@ -225,6 +272,8 @@ def table(summaries: list[Summary], selection: str) -> str:
         return render(summaries)
     if selection == BY_NEED:
         return render_needs(summaries)
+    if selection == AGAINST_BACKPROPAGATION:
+        return render_gaps(summaries)
     return render_recipes(summaries, [name.strip() for name in selection.split(",")])
 
 

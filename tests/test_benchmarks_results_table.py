@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import results_table
 from benchmarks.pages import filled
-from forwardforward.recipes import RECIPES
+from forwardforward.recipes import RECIPES, get
 
 
 def summary(**changes: Any) -> dict[str, Any]:
@@ -78,6 +78,29 @@ def test_a_table_by_need_shows_the_longest_training() -> None:
     assert missing.startswith("Not yet run at full length: ")
     assert "`hcl-ff` on cifar10" in missing
     assert "`hinton`" not in missing
+
+
+def test_a_recipe_stands_beside_the_baseline_of_its_network() -> None:
+    runs = [
+        summary(recipe="mono", epochs=10, test_error=1.25),
+        summary(recipe="mono", epochs=10, test_error=1.75, seed=1),
+        summary(recipe="mono", epochs=60, test_error=1.0, widths=[500]),  # no baseline has these widths
+        summary(recipe="backprop", epochs=20, test_error=2.0),
+        summary(recipe="backprop", epochs=10, test_error=9.0),
+    ]
+    table, missing = results_table.render_gaps(runs).split("\n\n")
+    (row,) = cells(table)
+    assert row[:2] + row[2:4] == ["mnist", "3×1000", "`mono`", "`backprop`"]
+    assert row[4:10] == ["1.50 ± 0.35", "2.00", "-0.50", "10", "20", "2 and 1"]
+    assert "`imdb-bag` beside `imdb-bag-backprop` on imdb" in missing
+    assert "`mono`" not in missing
+
+
+def test_the_baselines_have_the_networks_of_their_recipes() -> None:
+    for data, *names in results_table.COUNTERPARTS:
+        recipe, baseline = (get(name).for_dataset(data) for name in names)
+        assert recipe.widths == baseline.widths
+        assert recipe.augment == baseline.augment or repr(recipe.augment) == repr(baseline.augment)
 
 
 def test_the_needs_name_recipes() -> None:
