@@ -1,7 +1,7 @@
 """What the form of stored weights costs: test errors and sizes in single precision, half precision and 8 bits.
 
     python -m benchmarks.export                        train three networks on MNIST, measure, write and render
-    python -m benchmarks.export --render               write the table of docs/save_and_export.md again
+    python -m benchmarks.export --render               write the table of docs/export.md again
 
 A pair, a class and a convolutional network are trained for a few epochs with fixed settings. The test set is read once
 for each form, after the training; nothing is chosen by it. Programs of ``torch.export`` and ONNX files are compared
@@ -30,7 +30,7 @@ from benchmarks.pages import ROOT, filled, write
 from forwardforward import export
 
 RESULTS = ROOT / "benchmarks" / "results" / "export.json"
-PAGE = ROOT / "docs" / "save_and_export.md"
+PAGE = ROOT / "docs" / "export.md"
 BATCHES = (1, 7, 64)
 
 

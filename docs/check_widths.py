@@ -1,6 +1,6 @@
 """Shows every page of the built site in headless Chromium: ``python docs/check_widths.py docs/_build/html``.
 
-Each page is laid out at the widths of a telephone, a tablet and a desktop, without a network. A fault is a page that
+Each page is laid out at the widths of a telephone, a tablet and two desktops, without a network. A fault is a page that
 is wider than its window, a file that cannot be loaded, or a formula without a height. ``--picture DIR`` also saves the
 pages named by ``--pages`` as pictures.
 """
@@ -20,7 +20,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-WIDTHS = (360, 768, 1280)
+WIDTHS = (360, 768, 1280, 1440)
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 #: Opens each page in a frame of each width, one after the other, and writes the faults into its own document.
 FRAMES = """<!doctype html><meta charset="utf-8"><body><pre id="faults"></pre><script>
