@@ -176,6 +176,14 @@ def test_a_state_of_other_parameter_groups_is_refused():
         optimizer.load_state_dict({"0": {}})
 
 
+@pytest.mark.parametrize("name", [{}, {"0": 1}, 0, "1.bias", (0,)], ids=repr)
+def test_names_of_groups_are_checked(name: Any) -> None:
+    optimizer = LocalOptimizer(torch.optim.SGD, lr=0.1).attach(Groups())
+    for method in (optimizer.step, optimizer.zero_grad):
+        with pytest.raises(ValueError, match="^names must be those of parameter groups, 0, 1, head, got "):
+            method("0", name)
+
+
 def test_overrides_win_over_the_options_of_a_layer():
     model = Groups()
     model.parts["1"].optimizer_options = {"lr": 0.2, "momentum": 0.5}

@@ -428,6 +428,10 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r": it has no model.safetensors$"):
         ff.FFSequential.from_pretrained(tmp_path)
+    with pytest.raises(OSError, match=r"^folder .*config.json/model cannot be made: Not a directory$"):
+        saved(tmp_path / "config.json" / "model")
+    with pytest.raises(ValueError, match=r"^device 'cuda:99' is not available"):
+        ff.pretrained("tiny", device="cuda:99")
 
 
 def test_a_model_of_another_class_is_refused(tmp_path: Path) -> None:

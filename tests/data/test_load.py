@@ -1,6 +1,7 @@
 import hashlib
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,11 @@ def test_unknown_name():
         ValueError, match=r"name of the data must be one of cifar10, .*svhn or the path of an .npz file, got 'minst'"
     ):
         load("minst")
+
+
+def test_a_path_that_is_not_an_npz_file_is_refused_as_a_name_is() -> None:
+    with pytest.raises(ValueError, match=r"^name of the data must be one of .*, got \w*Path\('\.'\)"):
+        load(Path("."))
 
 
 def test_digit_pairs_share_no_digit_between_splits():

@@ -89,6 +89,7 @@ SPECIAL: dict[str, dict[str, str]] = {
     "RandomCrop.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
     "RandomFlip.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
     "RandomRotation.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
+    "Kornia.__call__": {"images": "torch.rand(4, 1, 6, 6)"},
     **{f"{name}.mix": {"images": "torch.rand(4, 1, 6, 6)", "targets": "torch.eye(4)"}
        for name in ("Compose", "Cutout", "Kornia", "RandomCrop", "RandomFlip", "RandomRotation", "Mixup", "CutMix")},
     "mean_over_views": {"images": "torch.rand(4, 1, 6, 6)", "function": "torch.flatten"},

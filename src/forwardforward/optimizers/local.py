@@ -286,12 +286,13 @@ class LocalOptimizer:
         self._optimizers = restored  # sets of groups that the state does not contain start anew
 
     def _groups(self, names: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
-        unknown: list[Any]
-        try:
+        unknown: list[Any] = [group for group in names if not isinstance(group, str | tuple | list)]
+        groups: list[tuple[str, ...]] = []
+        if not unknown:
             groups = [(group,) if isinstance(group, str) else tuple(group) for group in names or self._parameters]
-            unknown = [name for group in groups for name in group if name not in self._parameters]
-        except TypeError:  # neither a name nor a sequence of names
-            unknown = [name for name in names if not isinstance(name, str)]
+            unknown = [
+                name for group in groups for name in group if not isinstance(name, str) or name not in self._parameters
+            ]
         if unknown:
             raise ValueError(
                 f"names must be those of parameter groups, {', '.join(self._parameters)}, got {describe(unknown[0])}"

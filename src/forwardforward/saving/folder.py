@@ -93,7 +93,10 @@ def write(model: nn.Module, folder: Path, saved: Saved, dtype: torch.dtype | Non
     _check_rebuilt(model, content, plugins)
     weights = _packed(model.state_dict(), dtype)
     text = json.dumps({**content, "sha256": hashlib.sha256(weights).hexdigest()}, indent=1, allow_nan=False)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"folder {folder} cannot be made: {error.strerror}") from error
     with replacing(folder / WEIGHTS, "wb") as file:
         file.write(weights)
     with replacing(folder / CONFIG) as file:  # last, since it contains the checksum of the weights

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.checks import check_device
 from forwardforward.network import Network
 from forwardforward.saving.folder import is_model_folder
 
@@ -40,6 +41,7 @@ def pretrained(name: str, device: torch.device | str = "cpu") -> Network:
         ...     images = torch.zeros(2, *model.input_shape)
         ...     classes = model.predict(images)
     """
+    check_device(device)
     names = available()
     if name not in names:
         raise ValueError(f"name must be one of {', '.join(names) or 'no names, in this build'}, got {name!r}")

@@ -114,11 +114,11 @@ def load(
     source = SOURCES.get(name) if isinstance(name, str) else None
     if source is None:
         path = Path(name).expanduser()
-        if isinstance(name, str) and path.suffix != ".npz" and len(path.parts) < 2:
+        if path.suffix != ".npz" and len(path.parts) < 2:
             names = ", ".join(available())
             raise ValueError(
                 f"name of the data must be one of {names} or the path of an .npz file, got {name!r}"
-                f"{did_you_mean(name, available())}"
+                f"{did_you_mean(str(name), available())}"
             )
         return npz(path)
     return source(folder, may_download)
