@@ -60,8 +60,9 @@ def test_the_tables() -> None:
     row = {
         "stack": "784-8x1000@512", "objective": "class", "kind": "pipeline", "layers": [4, 4],
         "samples_per_second": 190.0, "samples_per_second_of_one": 100.0, "speedup": 1.9,
+        "speedup_of_separate_trainings": 1.95,
         "bytes_per_step": {"activations": 2.0**20}, "calculated_bytes": 2**20,
     }  # fmt: skip
-    assert "| 784-8x1000@512, class | pipeline (4 + 4 layers) | 100 | 190 | 1.90 | 1.00 | 1.00 |" in (
+    assert "| 784-8x1000@512, class | pipeline (4 + 4 layers) | 100 | 190 | 1.90 | 1.95 | 1.00 | 1.00 |" in (
         page.render_throughput({"throughput": [row]})
     )

@@ -16,7 +16,7 @@ from forwardforward.distributed import DataParallel, Pipeline, layer_seconds, pr
 
 __all__ = ["KINDS", "STACKS", "calculated_bytes", "layer_times", "measure", "sizes"]
 
-KINDS = ("one process", "pipeline", "data parallel")
+KINDS = ("one process", "separate trainings", "pipeline", "data parallel")
 
 #: Stack, objective and the kinds that are measured; the goals are those of the issue.
 STACKS = (
@@ -58,6 +58,9 @@ def train(stack: str, objective: str, steps: int, parallel: Any = None) -> float
 def measure(stack: str, objective: str, kind: str, ranks: int, steps: int) -> dict[str, Any]:
     """Return samples per second, the layers of each process, and the bytes that a step sends.
 
+    Of separate trainings, which send nothing, the samples of all processes count: what the cores and the memory of the
+    machine allow.
+
     Args:
         stack: Name of the stack, see ``benchmarks.speed``.
         objective: ``"class"`` or ``"pair"``.
@@ -66,6 +69,7 @@ def measure(stack: str, objective: str, kind: str, ranks: int, steps: int) -> di
         steps: Steps of an epoch.
     """
     count = 1 if kind == "one process" else ranks
+    reports = ranks if kind == "separate trainings" else 1
     context = mp.get_context("spawn")
     queue = context.Queue()
     with socket.socket() as listener:
@@ -79,14 +83,14 @@ def measure(stack: str, objective: str, kind: str, ranks: int, steps: int) -> di
         process.join()
     if any(process.exitcode for process in processes):
         raise RuntimeError(f"a process of the measurement failed: {[process.exitcode for process in processes]}")
-    result: dict[str, Any] = queue.get()
-    return result
+    results: list[dict[str, Any]] = [queue.get() for _ in range(reports)]
+    return {**results[0], "samples_per_second": sum(result["samples_per_second"] for result in results)}
 
 
 def _rank(rank: int, stack: str, objective: str, kind: str, count: int, steps: int, port: int, queue: Any) -> None:
     torch.set_num_threads(1)
     result: dict[str, Any] = {}
-    if kind == "one process":
+    if kind in ("one process", "separate trainings"):
         result["seconds"] = train(stack, objective, steps)
     else:
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
@@ -96,7 +100,7 @@ def _rank(rank: int, stack: str, objective: str, kind: str, count: int, steps: i
             result["seconds"] = train(stack, objective, steps, parallel)
             result["runs"] = [len(run) for run in parallel.runs] if isinstance(parallel, Pipeline) else None
             result["bytes_per_step"] = {name: size / (2 * steps) for name, size in ranks.bytes_sent.items()}
-    if rank == 0:
+    if rank == 0 or kind == "separate trainings":
         result["samples_per_second"] = steps * parse(stack).batch_size / result["seconds"]
         queue.put(result)
 

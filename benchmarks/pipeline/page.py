@@ -26,11 +26,13 @@ def render_throughput(content: Mapping[str, Any]) -> str:
                 f"{row['samples_per_second_of_one']:.0f}",
                 f"{row['samples_per_second']:.0f}",
                 f"{row['speedup']:.2f}",
+                f"{row['speedup_of_separate_trainings']:.2f}",
                 f"{measured / 2**20:.2f}",
                 f"{row['calculated_bytes'] / 2**20:.2f}",
             ]
         )
-    columns = ["network@batch", "kind", "samples/s, one process", "samples/s", "speedup", "MiB per step", "calculated"]
+    columns = ["network@batch", "kind", "samples/s, one process", "samples/s", "speedup", "separate trainings",
+               "MiB per step", "calculated"]  # fmt: skip
     return table(columns, rows)
 
 
