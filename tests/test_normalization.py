@@ -1,6 +1,7 @@
 """Normalizations against plain loops and torch's own, as affine maps, and peer normalization."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forwardforward as ff
+from forwardforward._utils.shared_batch import shared_batch
 from forwardforward.label_encoders import Border, Concatenation, Overlay
 from forwardforward.normalization import (
     BatchNorm,
@@ -428,3 +430,21 @@ def test_peer_means_keep_float32_beside_bfloat16_activations():
 )
 def test_repr(norm, expected):
     assert repr(norm) == expected
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 4, 3)])
+def test_a_part_that_is_the_whole_batch_is_normalized_as_by_torch(shape: tuple[int, ...], affine: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = (3 + 2 * torch.randn(shape, generator=generator, dtype=torch.float64)).requires_grad_()
+    gradient = torch.randn(shape, generator=generator, dtype=torch.float64)
+    modules, results = (BatchNorm(affine=affine), BatchNorm(affine=affine)), []
+    for module, context in zip(modules, (nullcontext(), shared_batch(lambda value: value, 1.0)), strict=True):
+        module(x.detach())
+        for index, parameter in enumerate(module.parameters()):
+            torch.nn.init.uniform_(parameter, index + 1, index + 2, torch.Generator().manual_seed(0))
+        with context:
+            output = module(x)
+        results.append([output, *torch.autograd.grad(output, [x, *module.parameters()], gradient), *module.buffers()])
+    for expected, value in zip(*results, strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["is_shared", "mean_of_parts", "shared_batch", "whole_count"]
+__all__ = ["is_shared", "mean_of_parts", "shared_batch", "sum_of_parts", "whole_count"]
 
 
 class _Part(NamedTuple):
@@ -34,6 +34,12 @@ def mean_of_parts(mean: Tensor) -> Tensor:
         mean: The mean over this process's part.
     """
     return mean if _part is None else _part.sum(mean * _part.weight)
+
+
+def sum_of_parts() -> Callable[[Tensor], Tensor]:
+    """Return the function that sums a tensor over the processes, for use after the context has ended."""
+    assert _part is not None
+    return _part.sum
 
 
 def whole_count(count: int) -> int:

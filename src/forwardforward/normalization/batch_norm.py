@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PositiveFloat, PositiveFraction, checked
 from forwardforward._utils.numerics import accumulator
-from forwardforward._utils.shared_batch import is_shared, mean_of_parts, whole_count
+from forwardforward._utils.shared_batch import is_shared, mean_of_parts, sum_of_parts, whole_count
 from forwardforward.batches import LabeledInput
 from forwardforward.normalization.affine import EPS, Affine, Normalization
 from forwardforward.specs import LayerSpec
@@ -114,14 +114,12 @@ class BatchNorm(Normalization):
         """Return ``x`` normalized by the statistics of a batch of which it is a part."""
         count = whole_count(x.numel() // x.shape[1])
         self._check_batch(count)
-        values = x.to(accumulator(x))
-        var, mean = _moments(values)
+        running_mean, _ = self._averages()
+        normalize: Any = _SharedBatchNorm.apply
+        output, mean, var = normalize(x, self.weight, self.bias, running_mean, self.eps, count)
         self._update(mean, var * count / (count - 1))
-        scale = (var + self.eps).rsqrt()
-        shape = (-1, *[1] * (x.dim() - 2))
-        scale = scale if self.weight is None else scale * self.weight
-        normalized = (values - mean.view(shape)) * scale.view(shape)
-        return (normalized if self.bias is None else normalized + self.bias.view(shape)).to(x.dtype)
+        normalized: Tensor = output
+        return normalized
 
     def as_affine(self, x: LabeledInput) -> Affine:
         """Return the column scales and shifts of a labeled input, updating the averages in training."""
@@ -172,3 +170,45 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     mean = mean_of_parts(x.mean(dims))
     centered = x - mean.view(-1, *[1] * (x.dim() - 2))
     return mean_of_parts(centered.square().mean(dims)), mean
+
+
+class _SharedBatchNorm(torch.autograd.Function):
+    r"""Batch normalization by the statistics of a batch of which this process has a part, in torch's fused kernels.
+
+    One message forward and one backward, each of two numbers per feature. With :math:`\hat x = (x - \mu) / s`, scales
+    :math:`w` and the gradient :math:`g` of the output, the gradient of the input is
+
+    .. math:: \frac{w}{s} \left(g - \frac{\sum g}{N} - \hat x \frac{\sum g \hat x}{N}\right),
+
+    whose first term is that of fixed statistics, and whose others are an affine function of the input.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, origin: Tensor, eps: float, count: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        values = x.to(accumulator(x))
+        var, mean = torch.var_mean(values, [d for d in range(x.dim()) if d != 1], correction=0)
+        # Moments about the running mean, which all processes share: about 0, the variance would lose digits.
+        mean = mean - origin
+        mean, second = mean_of_parts(torch.stack([mean, var + mean.square()]))
+        var = (second - mean.square()).clamp_(min=0)
+        mean = mean + origin
+        scale = torch.ones_like(mean) if weight is None else weight
+        ctx.save_for_backward(x, scale, mean, var)
+        ctx.mark_non_differentiable(mean, var)
+        ctx.eps, ctx.count, ctx.sum = eps, count, sum_of_parts()
+        ctx.is_affine = weight is not None, bias is not None
+        return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps), mean, var
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        x, scale, mean, var = ctx.saved_tensors
+        gradient, of_scale, of_shift = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, scale, mean, var, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = ctx.sum(torch.stack([of_scale, of_shift])) / ctx.count
+        factor = scale * (var + ctx.eps).rsqrt()
+        gradient -= F.batch_norm(x, mean, var, sums[0] * factor, sums[1] * factor, False, 0.0, ctx.eps)
+        has_weight, has_bias = ctx.is_affine
+        return gradient, of_scale if has_weight else None, of_shift if has_bias else None, None, None, None
