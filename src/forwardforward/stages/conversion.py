@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveInt, checked
+from forwardforward._utils.convolution import Conv2d
 from forwardforward.goodness import LearnedProjection, Logits
 from forwardforward.layers import FFLayer
 from forwardforward.layers.embedding import IndexLayer
@@ -50,7 +51,8 @@ def from_module(
 
     The layers are the module's own submodules, with their present weights, running statistics, hooks and frozen
     parameters: training the network trains the module, whose ``state_dict()`` can be saved under its own names. Batch
-    normalization updates its running statistics once per step. With ``copy=True`` the module is left unchanged.
+    normalization updates its running statistics once per step. Modules of the class :class:`torch.nn.Conv2d` get a
+    subclass of it, which computes small maps faster on CPUs. With ``copy=True`` the module is left unchanged.
 
     Args:
         module: A module whose ``forward`` takes one input; other arguments have their defaults.
@@ -111,6 +113,8 @@ def from_module(
         if keep_classifier:
             layers.append(_classifier(root, split.rest, num_classes, loss))
     _check_separate(layers)
+    for layer in layers:
+        _use_faster_convolutions(layer)
     return FFSequential(
         *layers,
         goodness=goodness,
@@ -157,6 +161,13 @@ def _classifier(
             "classifier, or are found from the modules if stages is None"
         )
     return FFLayer(block, goodness=Logits(num_classes), loss=loss if isinstance(loss, ClassLoss) else CrossEntropy())
+
+
+def _use_faster_convolutions(layer: nn.Module) -> None:
+    """Give plain convolutions this library's class; parameters, hooks and names stay."""
+    for module in layer.modules():
+        if type(module) is nn.Conv2d:
+            module.__class__ = Conv2d
 
 
 def _check_separate(layers: Sequence[FFLayer]) -> None:

@@ -1,6 +1,8 @@
-"""The gradient of a convolution's weights as one product, against torch's."""
+"""Convolutions of small maps, and their gradients, as products, against torch's."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from forwardforward._utils.convolution import Conv2d
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("side", "kernel"), [(7, 3), (3, 3), (3, (5, 1)), (12, 3)])
+@pytest.mark.parametrize(("side", "kernel"), [(7, 3), (3, 3), (2, 3), (2, 5), (3, (5, 1)), (12, 3)])
 def test_gradients_agree_with_torch(
     dtype: torch.dtype, channels_last: bool, bias: bool, side: int, kernel: int | tuple[int, int]
 ) -> None:
@@ -35,6 +37,37 @@ def test_gradients_agree_with_torch(
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, **tolerance)
     torch.testing.assert_close(inputs[0].grad, inputs[1].grad, **tolerance)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((1, 1), {"kernel_size": 3, "padding": 1}),
+        ((2, 2), {"kernel_size": 3, "padding": 1, "stride": 2}),
+        ((2, 3), {"kernel_size": 1, "stride": 3}),
+        ((4, 3), {"kernel_size": (4, 3)}),
+        ((1, 2), {"kernel_size": (5, 2), "padding": (2, 0)}),
+        ((3, 1), {"kernel_size": (3, 3), "padding": (0, 1), "stride": (7, 1)}),
+    ],
+    ids=str,
+)
+def test_an_output_of_one_position_is_torchs(shape: tuple[int, int], options: dict[str, Any], bias: bool) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (kind(6, 5, bias=bias, **options).double() for kind in (Conv2d, nn.Conv2d))
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 6, *shape, dtype=torch.float64, requires_grad=True)
+    outputs = [module(x) for module in (ours, theirs)]
+    assert outputs[0].shape == outputs[1].shape == (4, 5, 1, 1)
+    assert "Convolution" not in type(outputs[0].grad_fn).__name__
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-12, atol=1e-12)
+    direction = torch.randn(4, 5, 1, 1, dtype=torch.float64)
+    gradients = [
+        torch.autograd.grad(output, [x, *module.parameters()], direction)
+        for output, module in zip(outputs, (ours, theirs), strict=True)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_the_product_is_used_for_small_maps_in_bfloat16_only() -> None:
