@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import forwardforward as ff
 from forwardforward.distributed import DataParallel, Pipeline, Ranks, balanced_runs, process_group
+from forwardforward.distributed.data_parallel import RankShare
 from tests.distributed import equality
 from tests.replicas.cases import data, difference
 
@@ -139,13 +140,11 @@ def test_views_and_averages_of_all_weights_are_refused_in_a_pipeline(ranks: Rank
         fit(per_class(), Pipeline(ranks), callbacks=[ff.training.WeightAverage()])
 
 
-def test_a_share_is_computed_layer_by_layer() -> None:
-    class Half:
-        part, weight = slice(0, 2), 0.5
-
+def test_a_share_is_computed_layer_by_layer(ranks: Ranks) -> None:
+    half = RankShare(DataParallel(ranks), slice(0, 2), 0.5)
     batch = torch.rand(4, 12).double(), torch.arange(4) % 3
     optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
     with pytest.raises(ValueError, match="micro_batches must be None for a share of a batch"):
-        per_class().step(batch, optimizer, share=Half(), micro_batches=ff.step.MicroBatches(2))
+        per_class().step(batch, optimizer, share=half, micro_batches=ff.step.MicroBatches(2))
     with pytest.raises(ValueError, match="whole_step must be None for a share of a batch"):
-        per_class().step(batch, optimizer, share=Half(), whole_step=ff.step.WholeStep())
+        per_class().step(batch, optimizer, share=half, whole_step=ff.step.WholeStep())

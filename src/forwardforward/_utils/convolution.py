@@ -115,7 +115,8 @@ def _convolved(x: Tensor, weight: Tensor) -> Tensor:
     if not _has_few_positions(x):
         return F.conv2d(x, weight, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
     rows = _patches(x, weight.shape[2:]) @ weight.permute(0, 2, 3, 1).flatten(1).T
-    return rows.unflatten(0, (x.shape[0], *x.shape[2:])).permute(0, 3, 1, 2)
+    output: Tensor = rows.unflatten(0, (x.shape[0], *x.shape[2:])).permute(0, 3, 1, 2)
+    return output
 
 
 def _has_few_positions(x: Tensor) -> bool:
