@@ -73,6 +73,7 @@ def classes(network: list[ff.FFLayer], goodness: nn.Module | None = None) -> ff.
 
 
 @pytest.mark.parametrize("name", ["cwcomp", "deeperforward"])
+@pytest.mark.slow
 def test_per_class_networks_learn_a_batch_by_heart(name: str) -> None:
     torch.manual_seed(0)
     if name == "cwcomp":

@@ -47,6 +47,7 @@ def rows() -> list[Row]:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.line)
+@pytest.mark.slow
 def test_every_line_trains(row: Row) -> None:
     recipe = Cell(row, "mnist", 0, Setting(width=0.004)).recipe()
     model: Any = recipe.model((1, 6, 6), 10)

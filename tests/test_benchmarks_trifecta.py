@@ -233,6 +233,7 @@ def rows() -> list[Row]:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.line)
+@pytest.mark.slow
 def test_every_line_trains(row: Row) -> None:
     recipe = Cell(row, "digits", 0, Setting(width=0.05)).recipe()
     model, images = recipe.model((1, 8, 8), 10), torch.rand(8, 1, 8, 8)

@@ -39,6 +39,7 @@ def data(convolutional: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("hidden", [0, 5])
 @pytest.mark.parametrize("convolutional", [False, True])
+@pytest.mark.slow
 def test_a_probe_reads_each_layer_and_does_not_change_the_model(convolutional: bool, hidden: int) -> None:
     model, (x, y) = network(convolutional), data(convolutional)
     before = {key: value.clone() for key, value in model.state_dict().items()}

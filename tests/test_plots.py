@@ -90,6 +90,7 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monk
     assert os.listdir(tmp_path) == ["curves.png"]
 
 
+@pytest.mark.slow
 def test_the_format_of_a_figure_follows_from_its_name(tmp_path: Path) -> None:
     curves(History([record(1)]), tmp_path / "curves.svg")
     assert "<svg" in (tmp_path / "curves.svg").read_text()

@@ -237,6 +237,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return functions
 
 
+@pytest.mark.slow
 def test_compiled_scores_equal_the_scores(network: tuple[ff.FFSequential, Tensor], traced: list[Any]) -> None:
     model, images = network
     compiled = copy.deepcopy(model)
@@ -312,6 +313,7 @@ def test_a_compiler_that_fails_gives_one_warning(monkeypatch: pytest.MonkeyPatch
         assert torch.equal(model.scores(images), expected)
 
 
+@pytest.mark.slow
 def test_copies_have_compiled_nothing(traced: list[Any]) -> None:
     model, images = dense(), torch.rand(7, 8)
     model.compile_scoring()
