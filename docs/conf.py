@@ -34,7 +34,7 @@ html_theme = "furo"
 html_title = f"forwardforward {release}"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
-html_search_scorer = "search_scorer.js"
+html_search_scorer = str(Path(__file__).parent / "search_scorer.js")
 toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
