@@ -93,10 +93,10 @@ class Watch:
         self._os_write = os.write
         os.write = lambda file, content: self._write(self._path(file), content, lambda part: self._os_write(file, part))
         builtins.open = io.open = self._open  # type: ignore[assignment]
-        loop, runs = sys.modules["forwardforward.training.loop"], sys.modules["forwardforward.runs.run"]
+        parallel, runs = sys.modules["forwardforward.training.parallel"], sys.modules["forwardforward.runs.run"]
         places = {
             "preparation": (Recipe, "splits"),
-            "validation": (loop, "evaluate"),
+            "validation": (parallel, "evaluate"),
             "evaluation": (runs, "evaluate"),
             "drawing": (Run, "plot"),
             "checkpoint": (Checkpoint, "write"),
