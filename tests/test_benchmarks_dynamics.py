@@ -221,6 +221,7 @@ def without_times(content: Any) -> Any:
     "variant",
     ["grow-plateau", *(pytest.param(name, marks=pytest.mark.slow) for name in ("paper", "parallel"))],
 )
+@pytest.mark.slow
 def test_a_cell_that_stops_and_resumes_equals_one_that_does_not(
     variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_peak_of_the_allocator_by_hand() -> None:
     assert meters.peak_of_events(as_written[4:], [3]) == 35
 
 
+@pytest.mark.slow
 def test_layers_take_no_more_memory_the_more_there_are() -> None:
     torch.manual_seed(0)
     batch = torch.randn(4, 3, 32, 32), torch.randint(10, (4,))

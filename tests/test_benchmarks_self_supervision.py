@@ -106,6 +106,7 @@ def test_a_cell_measures_transfer_to_the_images_own_classes(monkeypatch: pytest.
         Cell(changed, "digits", 0, TINY).read(place.out)
 
 
+@pytest.mark.slow
 def test_the_page_is_filled_from_the_cells(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blank_figures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

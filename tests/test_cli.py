@@ -595,6 +595,7 @@ def test_a_finished_run_is_measured_though_its_recipe_has_changed(tmp_path: Path
     assert "recipe mono has changed since the run began: lr" in fails("train", "--resume", str(folder))
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_module_that_has_seen_enough_is_no_error() -> None:
     found = subprocess.run(
         f"{sys.executable} -m forwardforward recipes | head -1", shell=True, capture_output=True, text=True, check=False

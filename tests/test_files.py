@@ -112,6 +112,7 @@ with replacing(sys.argv[1]) as file:
 
 
 @posix
+@pytest.mark.slow
 def test_leftovers_of_a_killed_process_are_removed_but_not_files_in_use(tmp_path: Path) -> None:
     path = tmp_path / "file"
     subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)

@@ -74,6 +74,7 @@ def test_types_are_shipped() -> None:
     assert (Path(forwardforward.__file__).parent / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_built_files_contain_code_and_no_data(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     from hatchling.builders.sdist import SdistBuilder

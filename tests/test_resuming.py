@@ -263,6 +263,7 @@ def test_fit_installs_no_handlers_and_ignored_signals_stay_ignored() -> None:
 
 
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
 def test_a_second_interrupt_ends_at_once(workers: int) -> None:
     program = textwrap.dedent(f"""
         import time, torch, forwardforward as ff

@@ -428,6 +428,7 @@ def test_recipes(name: str) -> None:
 
 
 @pytest.mark.parametrize("data", ["diabetes", "digit-pairs"])
+@pytest.mark.slow
 def test_the_command_line_trains_evaluates_and_predicts(data: str, tmp_path: Any, capsys: Any) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")

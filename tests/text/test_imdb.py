@@ -136,6 +136,7 @@ def small_recipe(name: str, reviews: Path) -> tuple[Recipe, Splits]:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_recipes_learn_to_classify_short_reviews(name: str, reviews: Path) -> None:
     recipe, splits = small_recipe(name, reviews)
     torch.manual_seed(0)
@@ -162,6 +163,7 @@ def test_no_gradient_crosses_a_layer_border(name: str, reviews: Path) -> None:
     assert all(p.grad is None for p in model.stack[0].parameters())
 
 
+@pytest.mark.slow
 def test_a_recipe_is_trained_and_evaluated_from_the_command_line(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +178,7 @@ def test_a_recipe_is_trained_and_evaluated_from_the_command_line(
     assert "missing the folder aclImdb" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_vectors_from_a_file_replace_training_of_word2vec(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

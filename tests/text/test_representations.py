@@ -264,6 +264,7 @@ torch.save([encoder(sys.argv[3:]) for encoder in encoders], sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_needs_neither_corpus_nor_gensim(vectors_file: Path, tmp_path: Path) -> None:
     encoders = [fitted(representation, vectors_file) for representation in ("word2vec", NGrams(30, 2, 6, 1))]
     torch.save([encoder.state() for encoder in encoders], tmp_path / "encoders.pt")
