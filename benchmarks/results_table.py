@@ -123,7 +123,7 @@ def render_recipes(summaries: Iterable[Summary], recipes: list[str]) -> str:
 
 def render_needs(summaries: Iterable[Summary]) -> str:
     """Return the table by need, with the longest run of each recipe on its data set, and the recipes without a run."""
-    groups = _groups(run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run))
+    groups = _finished_groups(summaries)
     rows, missing = [], []
     for need, recipe, data in NEEDS:
         candidates = [runs for key, runs in groups.items() if key[:2] == (data, recipe)]
@@ -144,7 +144,7 @@ def render_gaps(summaries: Iterable[Summary]) -> str:
 
     Of each recipe the run with the most epochs counts, for which the baseline was run.
     """
-    groups = _groups(run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run))
+    groups = _finished_groups(summaries)
     rows, missing = [], []
     for data, recipe, baseline in COUNTERPARTS:
         pairs = [
@@ -191,6 +191,11 @@ def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str,
         key = run["data"], run["recipe"], shortened(run["widths"]), run["epochs"]
         groups[(*key, _measured_on(run), is_unfinished(run))].append(run)
     return groups
+
+
+def _finished_groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str, bool], list[Summary]]:
+    """Return the groups of finished runs that were measured on the test set."""
+    return _groups(run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run))
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

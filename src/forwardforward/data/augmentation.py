@@ -88,7 +88,10 @@ class Augmentation:
             TypeError: If images or targets are not floating-point.
             ValueError: If there is not one target per image.
         """
-        check_pair(images, targets)
+        _check_pair(images, targets)
+        return self._mix(images, targets, generator)
+
+    def _mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         return self(images, generator), targets
 
     def __repr__(self) -> str:
@@ -129,20 +132,7 @@ class Compose(Augmentation):
             images = self._augmented(augmentation, images, generator)
         return images
 
-    @checked
-    def mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return the images after the last augmentation, and the targets that were mixed with them.
-
-        Args:
-            images: Floating-point tensor, ``(batch, ...)``.
-            targets: Floating-point tensor, ``(batch, ...)``.
-            generator: Random generator on the images' device. Default: torch's global generator.
-
-        Raises:
-            TypeError: If images or targets are not floating-point.
-            ValueError: If there is not one target per image.
-        """
-        check_pair(images, targets)
+    def _mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         for augmentation in self.augmentations:
             if isinstance(augmentation, Augmentation):
                 images, targets = augmentation.mix(images, targets, generator)
@@ -337,7 +327,7 @@ class Cutout(Augmentation):
         return (position >= first) & (position < first + self.size)
 
 
-def check_pair(images: Tensor, targets: Tensor) -> None:
+def _check_pair(images: Tensor, targets: Tensor) -> None:
     """Check images and targets that are augmented together.
 
     Args:

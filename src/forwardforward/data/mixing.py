@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.arguments import Range, checked
-from forwardforward.data.augmentation import Augmentation, check_pair
+from forwardforward.data.augmentation import Augmentation
 
 __all__ = ["CutMix", "Mixup"]
 
@@ -33,20 +33,7 @@ class _Mixing(Augmentation):
         """Refuse images without targets, which would then be wrong."""
         raise TypeError(f"{self!r} mixes targets too: call mix(images, targets, generator)")
 
-    @checked
-    def mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return mixed images and targets.
-
-        Args:
-            images: Floating-point tensor, ``(batch, ...)``.
-            targets: Floating-point tensor, ``(batch, ...)``.
-            generator: Random generator on the images' device. Default: torch's global generator.
-
-        Raises:
-            TypeError: If images or targets are not floating-point.
-            ValueError: If there is not one target per image.
-        """
-        check_pair(images, targets)
+    def _mix(self, images: Tensor, targets: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         if not images.numel():
             return images, targets
         partner = torch.randperm(len(images), generator=generator, device=images.device)
