@@ -110,15 +110,15 @@ def check_divisible(network: FFSequential, data: Source) -> None:
         def compare(layer: FFLayer, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, None]:
             values = layer.outputs(x, skip)
             assert layer.objective is not None
-            whole = layer.objective(values.goodness_input, samples).loss
+            whole_loss = layer.objective(values.goodness_input, samples).loss
             rows = Batch(values.goodness_input, has_negatives=samples.has_negatives)
             parts = [
                 layer.objective(rows.part(slice(row, row + 1)).inputs, half).loss for row, half in enumerate(halves)
             ]
-            if not torch.allclose(whole, torch.stack(parts).mean(), rtol=1e-3, atol=1e-5, equal_nan=True):
+            if not torch.allclose(whole_loss, torch.stack(parts).mean(), rtol=1e-3, atol=1e-5, equal_nan=True):
                 raise ValueError(
                     f"the loss of layer {index_of[layer]} must be a mean over the samples to be divided among "
-                    f"processes, got {describe(layer.objective)} with {float(whole):.4g} for two samples and "
+                    f"processes, got {describe(layer.objective)} with {float(whole_loss):.4g} for two samples and "
                     f"{[round(float(part), 4) for part in parts]} for each"
                 )
             return values.output, None

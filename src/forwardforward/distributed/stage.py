@@ -66,16 +66,17 @@ class StageStep(LayerwiseStep):
         relayed = {layer for group in checked for layer in group.layers[1:]}
         for group in checked:
             remaining.subtract(group.layers)
-            own = [layer for layer in group.layers if layer in self._own]
-            if not own:
+            layers = [layer for layer in group.layers if layer in self._own]
+            if not layers:
                 continue
-            for layer in range(self._position, own[-1] + 1):
+            for layer in range(self._position, layers[-1] + 1):
                 if layer in remaining:
                     self._forward(layer, layer in relayed)
                 else:
                     self.advance(layer + 1)
-            self._backward_own(group, range(own[0], own[-1] + 1), {layer for layer in own if remaining[layer]})
-            finished = [layer for layer in own if not remaining[layer]]
+            unfinished = {layer for layer in layers if remaining[layer]}
+            self._backward_own(group, range(layers[0], layers[-1] + 1), unfinished)
+            finished = [layer for layer in layers if layer not in unfinished]
             self._update_own(group, finished, overlap)
         later = max([*(group.layers[-1] for group in checked), *self._stack.observed], default=-1)
         self.advance(min(self._own.stop, later + 1))
