@@ -102,7 +102,7 @@ class Augmentation:
 
 @checked
 class Compose(Augmentation):
-    """Applies several augmentations in order; those that mix targets, such as :class:`Mixup`, by :meth:`mix`.
+    """Applies several augmentations in order; those that mix targets, such as :class:`Mixup`, by their method ``mix``.
 
     Args:
         augmentations: Callables ``augment(images, generator)``. Without any, images are unchanged.

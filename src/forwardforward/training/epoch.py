@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.plugins import calling
-from forwardforward.data.augmentation import Augmentation
+from forwardforward.data.augmentation import Augmentation, mixes_targets
 from forwardforward.data.batching import Pair, Source
 from forwardforward.layers import FFLayer
 from forwardforward.losses import PairLoss
@@ -144,7 +144,7 @@ def checked_augmentation(
         ValueError: If it mixes targets that cannot be mixed.
     """
     images, targets = batch
-    if isinstance(augment, Augmentation) and mixes_targets(augment):
+    if isinstance(augment, Augmentation) and augment.mixes_targets:
         if targets is None:
             raise ValueError(f"augment must not mix targets for data without targets, got {augment}")
         assert model.num_classes is not None
@@ -159,15 +159,6 @@ def checked_augmentation(
             f"augment must return images of the same shape {tuple(images.shape)}, got {describe(augmented)}"
         )
     return augmented, targets
-
-
-def mixes_targets(augment: object) -> bool:
-    """Return whether an augmentation changes the targets too.
-
-    Args:
-        augment: The augmentation, or None.
-    """
-    return isinstance(augment, Augmentation) and augment.mixes_targets
 
 
 def check_mixing(augment: object, model: Network) -> None:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.plugins import calling
+from forwardforward.data.augmentation import mixes_targets
 from forwardforward.data.batching import Data, Pair, Source, source, tensors_of
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -28,7 +29,7 @@ from forwardforward.training.arguments import check_checkpoint, checked_class_na
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.divergence import StopOnDivergence, check_convergence
-from forwardforward.training.epoch import EpochState, check_mixing, mixes_targets
+from forwardforward.training.epoch import EpochState, check_mixing
 from forwardforward.training.evaluation import check_validation
 from forwardforward.training.history import History
 from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
