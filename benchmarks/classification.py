@@ -12,7 +12,7 @@ without a list.
 
 Convolutions are compared with their arithmetic: one pass of the first layer, whose product with the images serves all
 labels, and one pass of the later layers per label. The results are written to benchmarks/results/classification.json by
-default.
+default, and the tables of docs/speed.md from there.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ import contextlib
 import itertools
 import json
 import math
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,17 @@ import torch
 from torch import Tensor
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, one_line_errors, several
-from benchmarks.machine import describe_machine
-from benchmarks.pages import ROOT, write
+from benchmarks.command_line import Parser, bounded, one_line_errors, several, shell_command
+from benchmarks.machine import describe_machine, machine_words
+from benchmarks.markdown import table
+from benchmarks.pages import ROOT, filled, write
 from benchmarks.timing import compare
 from forwardforward.classifiers import Candidates, SumOverLayers
 from forwardforward.recipes import get
 from forwardforward.recipes.architectures import Convolutions
+
+RESULTS = ROOT / "benchmarks" / "results" / "classification.json"
+PAGE = ROOT / "docs" / "speed.md"
 
 CLASSES = 10
 BOUND = 1.15
@@ -302,14 +305,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=bounded(int, 2), default=100, help="of the training")
     parser.add_argument("--training-precision", choices=tuple(PRECISIONS), default="float32")
     parser.add_argument("--no-progress", action="store_true")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "classification.json")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the page's tables")
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(words)
     for name, choices in (("dense", {*DENSE, "none"}), ("precisions", set(PRECISIONS))):
         if unknown := set(getattr(options, name)) - choices:
             parser.error(f"argument --{name}: must be of {', '.join(sorted(choices))}, got {', '.join(unknown)}")
     with one_line_errors(parser.prog, "--images or --dense-images"):
-        measure(options, shlex.join(["python", "-m", "benchmarks.classification", *words]))
+        if not options.render:
+            measure(options, shell_command("benchmarks.classification", words))
+        if options.out == RESULTS:
+            content = json.loads(RESULTS.read_text(encoding="utf-8"))
+            for name, render in (("classification", render_durations), ("candidates", render_curves)):
+                write(PAGE, filled(PAGE, name, render(content)))
 
 
 def measure(options: argparse.Namespace, command: str) -> None:
@@ -378,6 +387,54 @@ def measure_dense(name: str, options: argparse.Namespace) -> dict[str, Any]:
             low, high = figures["ratio_quartiles"]
             print(f"  {kind:<18}{figures['milliseconds']:8.1f} ms  {figures['ratio']:.2f} ({low:.2f} to {high:.2f})")
     return row
+
+
+# Tables
+
+
+def render_durations(content: Mapping[str, Any]) -> str:
+    """Return the table of durations in forward passes.
+
+    Args:
+        content: What :func:`measure` wrote.
+    """
+    kinds = ["all labels", "candidates", "early exit", "one-pass head", "class objective"]
+    rows = []
+    for name, network in content["dense"].items():
+        for precision in filter(network.__contains__, PRECISIONS):
+            figures = network[precision]
+            cells = (_spread(figures[kind]) if kind in figures else "" for kind in kinds)
+            rows.append([name, precision, f"{figures['forward pass']['milliseconds']:.1f}", *cells])
+    machine = content["machine"]
+    setting = f"{machine_words(machine)}, torch {machine['torch']}; `{content['command']}`"
+    return f"{setting}\n\n{table(['network', 'precision', 'forward pass, ms', *kinds], rows)}"
+
+
+def _spread(figures: Mapping[str, Any]) -> str:
+    """Return a ratio with its quartiles."""
+    low, high = figures["ratio_quartiles"]
+    return f"{figures['ratio']:.2f} ({low:.2f}–{high:.2f})"
+
+
+def render_curves(content: Mapping[str, Any]) -> str:
+    """Return the table of accuracy on MNIST: all labels, and the candidate lists that were chosen on validation data.
+
+    Args:
+        content: What :func:`measure` wrote.
+    """
+    rows = []
+    for name, network in content["dense"].items():
+        if "mnist" not in network:
+            continue
+        mnist = network["mnist"]
+        tests = mnist["test_accuracy"]
+        rows.append([name, "all labels", "", f"{mnist['validation_accuracy']:.2f}", f"{tests['all labels']:.2f}"])
+        for kind, point in mnist["chosen"].items():
+            words = f"{kind}, `{network['lists'][kind]}`"
+            validation = f"{point['validation_accuracy']:.2f}"
+            rows.append([name, words, f"{point['cost']:.2f}", validation, f"{tests[kind]:.2f}"])
+    columns = ["network", "labels", "cost, forward passes", "validation accuracy, %", "test accuracy, %"]
+    return table(columns, rows) if rows else "Not measured yet."
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from forwardforward.cli import options
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, one_line
 from forwardforward.cli.options import bounded, choose_device, widths
 
-__all__ = ["Parser", "bounded", "choose_device", "command", "one_line_errors", "several", "widths"]
+__all__ = ["Parser", "bounded", "choose_device", "one_line_errors", "several", "shell_command", "widths"]
 
 
 class Parser(options.Parser):
@@ -28,15 +28,16 @@ def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return lambda text: tuple(dict.fromkeys(parse(part) for part in text.split(",")))
 
 
-def command(module: str, words: Sequence[str]) -> str:
-    """Return the command of a script without the folder of the data, which differs between machines.
+def shell_command(module: str, words: Sequence[str]) -> str:
+    """Return the command of a script with DIR in place of the folder of the data, which differs between machines.
 
     Args:
         module: Name of the script's module.
         words: Words after the program's name.
     """
+    option = "--data-dir"
     pairs = zip(["", *words], words, strict=False)
-    shown = [w for before, w in pairs if "--data-dir" not in (before, w.partition("=")[0])]
+    shown = ["DIR" if before == option else f"{option}=DIR" if w.startswith(f"{option}=") else w for before, w in pairs]
     return shlex.join(["python", "-m", module, *shown])
 
 

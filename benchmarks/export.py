@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, command, one_line_errors
+from benchmarks.command_line import Parser, bounded, one_line_errors, shell_command
 from benchmarks.machine import describe_machine
 from benchmarks.markdown import table
 from benchmarks.pages import ROOT, filled, write
@@ -160,7 +160,7 @@ def _measure(options: argparse.Namespace, words: Sequence[str]) -> None:
         networks[name] = measure(Setting(setting.recipe, setting.widths, epochs), data, options.data)
         print(f"{name}: {networks[name]}", flush=True)
     content = {
-        "command": command("benchmarks.export", words),
+        "command": shell_command("benchmarks.export", words),
         "data": options.data,
         "machine": describe_machine("cpu"),
         "networks": networks,

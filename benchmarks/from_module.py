@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, one_line_errors, several
+from benchmarks.command_line import Parser, bounded, one_line_errors, several, shell_command
 from benchmarks.machine import describe_machine
 from benchmarks.markdown import table
 from benchmarks.memory.meters import activation_peak
@@ -280,14 +280,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"argument ROW: must be of {', '.join(ROWS)}, got {', '.join(sorted(unknown))}")
-    command = shlex.join(["python", "-m", "benchmarks.from_module", *words])
     torch.set_num_threads(options.threads)
-    with one_line_errors(parser.prog, "--batch-size", resume=command):
+    with one_line_errors(
+        parser.prog, "--batch-size", resume=shlex.join(["python", "-m", "benchmarks.from_module", *words])
+    ):
         for name in () if options.render else options.rows:
             rows = _read(options.out)
             if name in rows and not options.again and not options.validation:
                 continue
-            row = {"command": command, **train(name, options)}
+            row = {"command": shell_command("benchmarks.from_module", words), **train(name, options)}
             print(
                 f"{name}: {row['accuracy']:.2f} % {row['split']} accuracy, seconds {row['epoch_seconds']}", flush=True
             )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.command_line import Parser, bounded, one_line_errors
+from benchmarks.command_line import Parser, bounded, one_line_errors, shell_command
 from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT, write
 from benchmarks.timing import durations, median_and_quartiles
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"(quartiles {low:.3f} to {high:.3f}; bound {BOUND}), in {time.perf_counter() - start:.0f} s"
         )
         content = {
-            "command": shlex.join(["python", "-m", "benchmarks.imports", *words]),
+            "command": shell_command("benchmarks.imports", words),
             "rounds": options.rounds,
             "machine": describe_machine("cpu"),
             "torch_seconds": round(torch_seconds, 4),

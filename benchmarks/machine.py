@@ -7,13 +7,13 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["describe_machine", "device_name", "empty_compiler_cache", "start_compiler"]
+__all__ = ["describe_machine", "device_name", "empty_compiler_cache", "machine_words", "start_compiler"]
 
 #: Units for products in bfloat16 of x86 processors, as Linux names them. On ARM, Linux names them "bf16".
 BF16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
@@ -36,6 +36,23 @@ def describe_machine(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def machine_words(machine: Mapping[str, Any]) -> str:
+    """Return the device, the threads and the units for bfloat16 in words.
+
+    Args:
+        machine: As :func:`describe_machine` returns it.
+    """
+    if machine["device"] != "cpu":
+        return str(machine["device"])
+    units = machine["bf16_units"]
+    if units is None:
+        words = "units for bfloat16 unknown"
+    else:
+        words = f"units for bfloat16: {', '.join(units)}" if units else "no units for bfloat16"
+    threads = machine["threads"]
+    return f"{machine['cpu']}, {threads} thread{'' if threads == 1 else 's'}, {words}"
 
 
 def device_name(device: str) -> str:

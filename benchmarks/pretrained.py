@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, choose_device, command, one_line_errors, widths
+from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, shell_command, widths
 from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT, write
 from forwardforward.runs import Run, RunConfig
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.name not in NETWORKS and options.out is None:
         parser.error(f"name must be one of {', '.join(NETWORKS)} without --out, got {options.name}")
     with one_line_errors(parser.prog, "--widths"), tempfile.TemporaryDirectory() as folder:
-        written_by = command("benchmarks.pretrained", words)
+        written_by = shell_command("benchmarks.pretrained", words)
         run = trained(options, Path(folder), written_by)
         target = options.out or PACKAGE / options.name
         result = save(run, target, options.name, options.data_dir, bundled=options.out is None)

@@ -7,7 +7,7 @@ All three kinds take training steps in turn in one process, on the same random d
 SGD with momentum, float32. "separate" is the step of one network, layer by layer, "compiled" the same with a compiled
 whole step, "replicas" one compiled step of all networks. A training has --epochs epochs of --samples samples. The
 seconds of the first step, which compiles, are given apart. The results are written to benchmarks/results/replicas.json
-by default, after each cell.
+by default, after each cell, and the table of docs/replicas.md after the last one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,14 @@ import torch
 
 import forwardforward as ff
 from benchmarks.command_line import Parser, bounded, one_line_errors, several
-from benchmarks.pages import ROOT, write
+from benchmarks.machine import describe_machine, machine_words
+from benchmarks.markdown import table
+from benchmarks.pages import ROOT, filled, write
 from benchmarks.timing import compare
 from forwardforward.step import WholeStep
+
+RESULTS = ROOT / "benchmarks" / "results" / "replicas.json"
+PAGE = ROOT / "docs" / "replicas.md"
 
 INPUTS = 784
 CLASSES = 10
@@ -124,10 +128,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=bounded(int, 1), default=15)
     parser.add_argument("--repeats", type=bounded(int, 1), default=10, help="steps per round of the single networks")
     parser.add_argument("--threads", type=bounded(int, 1, 4096), default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "replicas.json")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the page's table")
     options = parser.parse_args(arguments)
     with one_line_errors(parser.prog, "--widths, --depths or --seeds"):
-        measure(options)
+        if not options.render:
+            measure(options)
+        if options.out == RESULTS:
+            write(PAGE, filled(PAGE, "replicas", render(json.loads(RESULTS.read_text(encoding="utf-8")))))
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -152,12 +160,32 @@ def measure(options: argparse.Namespace) -> None:
             f"--seeds {options.seeds}",
             **names,
             "inputs": INPUTS,
-            "cores": os.cpu_count(),
-            "torch": torch.__version__,
+            "machine": describe_machine("cpu"),
             "cells": cells,
         }
         write(options.out, json.dumps(content, indent=2) + "\n")
         torch.compiler.reset()
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """Return the page's table: networks trained per minute, and step times over those of replicas.
+
+    Args:
+        content: What :func:`measure` wrote.
+    """
+    rows = []
+    for cell in content["cells"]:
+        kinds: Mapping[str, Mapping[str, Any]] = cell["kinds"]
+        name = f"{content['inputs']}-{cell['depth']}x{cell['width']}"
+        rates = (f"{kinds[kind]['networks_per_minute']:.3g}" for kind in ("separate", "compiled", "replicas"))
+        ratios = (f"{kinds[kind]['times_replicas']:.2f}" for kind in ("separate", "compiled"))
+        rows.append([name, *rates, *ratios, f"{kinds['replicas']['first_step_seconds']:.0f}"])
+    setting = (
+        f"{content['seeds']} seeds, {content['epochs']} epochs of {content['samples']:,} samples, "
+        f"{machine_words(content['machine'])}; `{content['command']}`"
+    )
+    columns = ["network", "separate", "compiled", "replicas", "separate over replicas", "compiled over replicas"]
+    return f"{setting}\n\n{table([*columns, 'seconds of the first step of replicas'], rows)}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import shlex
 import statistics
 import sys
 import time
@@ -28,7 +27,7 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several, widths
+from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several, shell_command, widths
 from benchmarks.machine import describe_machine, empty_compiler_cache, start_compiler
 from benchmarks.pages import ROOT, write
 from forwardforward.recipes import Recipe, get
@@ -112,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog, "--batch-size or --widths"):
         if options.threads:
             torch.set_num_threads(options.threads)
-        _measure(options, shlex.join(["python", "-m", "benchmarks.time_to_accuracy", *words]))
+        _measure(options, shell_command("benchmarks.time_to_accuracy", words))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,6 +57,32 @@ def test_the_curve_of_candidate_lists() -> None:
     assert classification.chosen([*full, {**full[0], "margin": 1.0}], 98, exits=True)["margin"] == 1.0
 
 
+def test_the_tables_of_classification() -> None:
+    classification = script("classification")
+    figures = {"milliseconds": 4.0, "ratio": 1.5, "ratio_quartiles": [1.25, 1.75]}
+    point = {"cost": 1.234, "validation_accuracy": 98.1}
+    network = {
+        "bf16": {"forward pass": figures, "class objective": figures},
+        "lists": {"candidates": "Candidates(k=4)"},
+        "mnist": {
+            "validation_accuracy": 98.2,
+            "test_accuracy": {"all labels": 98.0, "candidates": 97.9},
+            "chosen": {"candidates": point},
+        },
+    }
+    machine = {"device": "cpu", "cpu": "A CPU", "threads": 1, "bf16_units": [], "torch": "2.0"}
+    content = {"machine": machine, "command": "python", "dense": {"784-5": network}}
+    durations, curves = classification.render_durations(content), classification.render_curves(content)
+    assert durations.splitlines()[0] == "A CPU, 1 thread, no units for bfloat16, torch 2.0; `python`"
+    assert durations.splitlines()[-1] == "| 784-5 | bf16 | 4.0 |  |  |  |  | 1.50 (1.25–1.75) |"
+    assert curves.splitlines()[-2:] == [
+        "| 784-5 | all labels |  | 98.20 | 98.00 |",
+        "| 784-5 | candidates, `Candidates(k=4)` | 1.23 | 98.10 | 97.90 |",
+    ]
+    del network["mnist"]
+    assert classification.render_curves(content) == "Not measured yet."
+
+
 def test_the_arithmetic_is_that_of_classification() -> None:
     classification = script("classification")
     torch.manual_seed(0)
@@ -143,8 +169,10 @@ def test_replicas(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     replicas.main([*words, "--samples", "8", "--epochs", "3", "--out", str(out)])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["12-1x5", "12-2x5"]
-    cells = json.loads(out.read_text(encoding="utf-8"))["cells"]
+    content = json.loads(out.read_text(encoding="utf-8"))
+    cells = content["cells"]
     assert [cell["depth"] for cell in cells] == [1, 2]
+    assert [line.split(" ")[1] for line in replicas.render(content).splitlines()[4:]] == ["12-1x5", "12-2x5"]
     for row in cells[0]["kinds"].values():  # 2 steps per epoch
         assert row["networks_per_minute"] == pytest.approx(60_000 / (6 * row["milliseconds_per_network"]))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 import benchmarks.memory
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several
+from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several, shell_command
 from benchmarks.machine import describe_machine, empty_compiler_cache
 from benchmarks.memory.measure import REFERENCE, Figures, measure
 from benchmarks.memory.steps import CLASSES, SHAPE
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     with one_line_errors(parser.prog, "--images, --width or --depths"):
         if not options.render:
-            content = _measure(options, shlex.join(["python", "-m", "benchmarks.memory", *words]))
+            content = _measure(options, shell_command("benchmarks.memory", words))
             write(options.out, json.dumps(content, indent=1) + "\n")
         if options.out == RESULTS:
             write_page(RESULTS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 
 import benchmarks.speed
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several
+from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several, shell_command
 from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT
 from benchmarks.speed import results, tables
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.merge:
             results.add(options.out, results.read(options.merge))
         if not (options.render or options.merge):
-            _measure(options, shlex.join(["python", "-m", "benchmarks.speed", *words]))
+            _measure(options, shell_command("benchmarks.speed", words))
         if options.out == RESULTS:
             tables.write_page(results.read(RESULTS))
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine_words
 from benchmarks.markdown import table
 from benchmarks.pages import ROOT, filled, write
 from benchmarks.speed.measure import FASTEST, FLOOR
@@ -26,7 +27,7 @@ COMPILED = tuple(name for name, kind in KINDS.items() if kind.compiled)
 def summary(entry: Entry) -> str:
     """Return the lines that are printed after a measurement."""
     machine = entry["machine"]
-    lines = [f"{entry['stack']}, {entry['precision']}, {entry['optimizer']}, {_machine_name(machine)}"]
+    lines = [f"{entry['stack']}, {entry['precision']}, {entry['optimizer']}, {machine_words(machine)}"]
     for name, figures in entry["steps"].items():
         low, high = figures["quartiles"]
         references = "".join(f"   {_triple(figures, other)} {other}" for other in figures["ratios"] if other != name)
@@ -183,22 +184,13 @@ def _machine_key(entry: Entry) -> tuple[str, str, int]:
     return machine["device"], machine["cpu"], machine["threads"]
 
 
-def _machine_name(machine: dict[str, Any]) -> str:
-    if machine["device"] != "cpu":
-        return str(machine["device"])
-    units = {None: "units for bfloat16 unknown", (): "no units for bfloat16"}
-    found = machine["bf16_units"]
-    words = units.get(None if found is None else tuple(found), f"units for bfloat16: {', '.join(found or ())}")
-    return f"{machine['cpu']}, {machine['threads']} threads, {words}"
-
-
 def _machine_line(entries: list[Entry]) -> str:
     """Return the description of the machine, versions, rounds and commands."""
     versions = sorted({entry["machine"]["torch"] for entry in entries})
     rounds = sorted({entry["rounds"] for entry in entries})
     commands = dict.fromkeys(entry["command"] for entry in entries)
     return (
-        f"{_machine_name(entries[0]['machine'])}, torch {', '.join(versions)}, {', '.join(map(str, rounds))} rounds; "
+        f"{machine_words(entries[0]['machine'])}, torch {', '.join(versions)}, {', '.join(map(str, rounds))} rounds; "
         + ", ".join(f"`{command}`" for command in commands)
     )
 
