@@ -184,8 +184,14 @@ def render(content: Mapping[str, Any]) -> str:
         f"{content['seeds']} seeds, {content['epochs']} epochs of {content['samples']:,} samples, "
         f"{machine_words(content['machine'])}; `{content['command']}`"
     )
-    columns = ["network", "separate", "compiled", "replicas", "separate over replicas", "compiled over replicas"]
-    return f"{setting}\n\n{table([*columns, 'seconds of the first step of replicas'], rows)}"
+    columns = [
+        "network",
+        *(f"{kind}, per minute" for kind in ("separate", "compiled", "replicas")),
+        "separate over replicas, step time",
+        "compiled over replicas, step time",
+        "first step of replicas, s",
+    ]
+    return f"{setting}\n\n{table(columns, rows)}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, PositiveInt, Range, checked
-from forwardforward._utils.checks import check_labels
+from forwardforward._utils.checks import all_finite, check_labels
 from forwardforward._utils.memory import check_memory
 
 __all__ = [
@@ -383,7 +383,7 @@ class GoodnessReadout(nn.Module):
                 in range.
         """
         self._check_shape(goodness)
-        if not bool(goodness.isfinite().all()):
+        if not all_finite(goodness):
             raise ValueError("goodness must be finite, got NaN or infinity")
         if labels.shape != goodness.shape[:1]:
             raise ValueError(f"labels must be one per sample, ({len(goodness)},), got {tuple(labels.shape)}")

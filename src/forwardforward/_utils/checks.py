@@ -12,6 +12,7 @@ from torch import Tensor
 __all__ = [
     "InputShapeError",
     "TargetKindError",
+    "all_finite",
     "check_device",
     "check_finite",
     "check_image_shape",
@@ -70,13 +71,24 @@ def check_image_shape(input_shape: Sequence[int], consumer: str) -> None:
         raise InputShapeError(f"input_shape must be (channels, height, width) for {consumer}, got {tuple(input_shape)}")
 
 
+def all_finite(values: Tensor) -> bool:
+    """Return whether no value is NaN or infinite.
+
+    The extremes take one pass and no memory: they are NaN if a value is, and infinities are extremes.
+
+    Args:
+        values: Floating-point numbers.
+    """
+    return values.numel() == 0 or bool(torch.stack(values.detach().aminmax()).isfinite().all())
+
+
 def check_finite(scores: Tensor) -> Tensor:
     """Return scores that can be compared.
 
     Raises:
         ValueError: If they contain NaN or infinity.
     """
-    if not bool(scores.isfinite().all()):
+    if not all_finite(scores):
         raise ValueError(
             "scores must be finite, got NaN or infinity: the images or the weights contain NaN or too large values"
         )
@@ -99,7 +111,7 @@ def check_images(images: Tensor, num_embeddings: int | None = None) -> Tensor:
             raise ValueError(
                 f"images must be indices of the first layer's table, 0..{num_embeddings - 1}, got {lowest}..{highest}"
             )
-    elif images.is_floating_point() and not bool(images.isfinite().all()):
+    elif images.is_floating_point() and not all_finite(images):
         raise ValueError("images must be finite, got NaN or infinity")
     return images
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, checked
-from forwardforward._utils.checks import check_device, check_label_type, label_remedy
+from forwardforward._utils.checks import all_finite, check_device, check_label_type, label_remedy
 from forwardforward.preprocessing import to_tensor
 
 __all__ = ["TensorData"]
@@ -382,8 +382,7 @@ def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
         return inputs.float().div_(255)
     if not isinstance(value, Tensor):
         inputs = inputs.float()  # float64 is numpy's default, so it is rarely a deliberate choice
-    # aminmax propagates NaN and infinities are extremes: two numbers check all values without a mask in memory.
-    if not torch.stack(inputs.aminmax()).isfinite().all():
+    if not all_finite(inputs):
         sample = int(inputs.flatten(1).isfinite().all(1).logical_not().nonzero()[0])
         raise ValueError(f"inputs must be finite, got NaN or infinity, first in sample {sample}")
     return inputs
@@ -444,7 +443,7 @@ def _checked_targets(value: Any, inputs: Tensor) -> Tensor:
     if targets.device != inputs.device:
         raise ValueError(f"targets must be on the inputs' device {inputs.device}, got {targets.device}")
     if targets.is_floating_point():
-        if not bool(targets.isfinite().all()):
+        if not all_finite(targets):
             sample = int(targets.view(len(targets), -1).isfinite().all(1).logical_not().nonzero()[0])
             raise ValueError(f"targets must be finite, got NaN or infinity, first in sample {sample}")
         return targets

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, StrPath, checked
-from forwardforward._utils.checks import check_labels
+from forwardforward._utils.checks import all_finite, check_labels
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
 from forwardforward.data.batching import Data
@@ -190,7 +190,7 @@ def _features(model: Network, layers: Sequence[int], pool: nn.Module | None, dat
     check_labels(every := torch.cat(labels), None)
     features = {layer: torch.cat(values) for layer, values in rows.items()}
     for layer, feature in features.items():
-        if not bool(feature.isfinite().all()):
+        if not all_finite(feature):
             raise ValueError(
                 f"features must be finite, got NaN or infinity in layer {layer}: the data or the weights contain them"
             )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
+from forwardforward._utils.checks import all_finite
 from forwardforward._utils.files import parse_json, replacing
 from forwardforward._utils.plugins import one_line
 from forwardforward.saving.card import MARK, model_card
@@ -211,9 +212,9 @@ def _packed(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> bytes:
         stored = value.detach().cpu()
         if dtype is not None and stored.is_floating_point():
             stored = stored.to(dtype)
-            if not bool(stored.isfinite().all()):
+            if not all_finite(stored):
                 raise ValueError(f"dtype must represent every weight, got {dtype} for {name}, which has larger values")
-        elif stored.is_floating_point() and not bool(stored.isfinite().all()):
+        elif stored.is_floating_point() and not all_finite(stored):
             raise ValueError(f"weights must be finite to be saved, got NaN or infinity in {name}")
         tensors[name] = stored.contiguous().clone()  # the format has no shared memory
     packed: bytes = save(tensors, metadata={"format": "pt"})
@@ -233,7 +234,7 @@ def _unpacked(path: Path, checksum: str) -> dict[str, Tensor]:
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} is not a file of weights: {one_line(error)}") from error
     for name, value in tensors.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
+        if value.is_floating_point() and not all_finite(value):
             raise ValueError(f"{path} must contain finite weights, got NaN or infinity in {name}")
     return tensors
 

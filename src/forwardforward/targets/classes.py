@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.checks import check_label_type, check_labels, label_remedy
+from forwardforward._utils.checks import all_finite, check_label_type, check_labels, label_remedy
 from forwardforward._utils.numerics import accumulator
 from forwardforward.targets.kind import Figures, TargetKind
 
@@ -117,7 +117,7 @@ class ClassProbabilities(ClassIndices):
             )
         rows = targets.to(accumulator(targets))
         if values and len(rows):
-            if not bool(rows.isfinite().all()):
+            if not all_finite(rows):
                 raise ValueError("labels must be finite probabilities, got NaN or infinity")
             sums = rows.sum(1)
             lowest, farthest = float(rows.min()), float(sums[(sums - 1).abs().argmax()])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.arguments import Range, checked
+from forwardforward._utils.checks import all_finite
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.targets.kind import TargetKind
 
@@ -67,7 +68,7 @@ class RealValues(TargetKind):
             numbers = "one number" if columns == 1 else f"{columns} numbers"
             raise ValueError(f"targets must be {numbers} per sample, {samples} samples, got shape {shape}{remedy}")
         rows = rows.to(accumulator(rows))
-        if values and not bool(rows.isfinite().all()):
+        if values and not all_finite(rows):
             raise ValueError("targets must be finite, got NaN or infinity")
         return rows if self.low is None else rows.squeeze(1)
 
