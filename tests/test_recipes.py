@@ -511,8 +511,8 @@ def test_a_table_shows_a_zero_and_no_addresses() -> None:
     [
         ("hinton", ("1", 2, "", "")),
         ("mono-conv-wide", ("2", 1, "RandomCrop, RandomFlip", "")),
-        ("whitened", ("1", 1, "RandomCrop, RandomFlip", "Mirror()")),
-        ("whitened-deep-supervision", ("all", 1, "RandomCrop, RandomFlip", "Mirror()")),
+        ("whitened", ("1", 1, "RandomCrop, RandomFlip", "Mirror(shift=1)")),
+        ("whitened-deep-supervision", ("all", 1, "RandomCrop, RandomFlip", "Mirror(shift=1)")),
         ("backprop", ("all", 1, "", "")),
         ("dfa", ("1", 1, "", "")),
         ("pepita", ("1", 2, "", "")),

@@ -102,9 +102,9 @@ WHITENED = Recipe(
     optimizer_options={"fused": True},
     lr_schedule=Cooldown(0.2, warmup=0.2),
     preprocessing=PatchWhitening(),
-    views=Mirror(),
+    views=Mirror(shift=1),
     augment=Compose(RandomCrop(2, fill="reflect"), RandomFlip()),
-    epochs=25,
+    epochs=22,
     batch_size=128,
     data_settings={
         "digits": {
