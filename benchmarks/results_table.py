@@ -10,6 +10,7 @@ The table is written between these two lines of a page:
 
 Words in the first line select runs: `<!-- results:begin hinton, symba -->` those of these recipes,
 `<!-- results:begin by need -->` one for each of `NEEDS`,
+`<!-- results:begin best -->` the smallest errors on each data set, of local and of end-to-end training,
 `<!-- results:begin against backpropagation -->` a row for each of `COUNTERPARTS`, with the difference.
 
 The summaries are benchmarks/results/*.json, each a copy of a run's summary.json; other files there are ignored. Seeds
@@ -38,6 +39,7 @@ from forwardforward.recipes.facts import Facts
 Summary = dict[str, Any]
 
 BY_NEED = "by need"
+BEST = "best"
 AGAINST_BACKPROPAGATION = "against backpropagation"
 
 #: Reported errors in percent, by recipe, widths, data set and epochs; None stands for any number of epochs.
@@ -84,6 +86,9 @@ COUNTERPARTS: tuple[tuple[str, str, str], ...] = (
     ("imdb", "imdb-bag", "imdb-bag-backprop"),
 )
 
+#: Recipes per data set and kind in the table of the best.
+MOST = 3
+
 FACTS = ("gradient_crosses", "passes", "augmentation", "views")
 
 COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-pass head, %",
@@ -91,6 +96,8 @@ COLUMNS = ("recipe", "layers", "data", "epochs", "seeds", "test error, %", "one-
            "test-time views", "command")  # fmt: skip
 NEED_COLUMNS = ("you want", "recipe", "data", "test accuracy, %", "minutes per seed", "gradient crosses",
                 "parameters", "epochs", "augmentation", "test-time views", "command")  # fmt: skip
+BEST_COLUMNS = ("data", "recipe", "layers", "test accuracy, %", "gradient crosses", "parameters", "epochs",
+                "minutes per seed", "test-time views", "command")  # fmt: skip
 GAP_COLUMNS = ("data", "layers", "recipe", "baseline", "test error, %", "of the baseline, %", "difference, points",
                "epochs", "of the baseline", "seeds", "gradient crosses", "augmentation",
                "test-time views")  # fmt: skip
@@ -137,6 +144,19 @@ def render_needs(summaries: Iterable[Summary]) -> str:
     parts = [_table(NEED_COLUMNS, rows)]
     parts += [f"Not yet run at full length: {'; '.join(missing)}."] if missing else []
     return "\n\n".join(parts)
+
+
+def render_best(summaries: Iterable[Summary]) -> str:
+    """Return the table of the recipes with the smallest errors on each data set, local ones first, then end to end."""
+    entries: dict[tuple[str, bool], dict[str, tuple[float, list[str]]]] = defaultdict(dict)
+    for (data, recipe, *_), runs in _finished_groups(summaries).items():
+        error = statistics.mean(run["test_error"] for run in runs)
+        cells = dict(zip(COLUMNS, _row(runs), strict=True))
+        cells |= {"recipe": f"`{recipe}`", "test accuracy, %": _spread([100 - run["test_error"] for run in runs])}
+        recipes = entries[data, cells["gradient crosses"] == "all"]
+        if recipe not in recipes or error < recipes[recipe][0]:
+            recipes[recipe] = error, [cells[name] for name in BEST_COLUMNS]
+    return _table(BEST_COLUMNS, (row for key in sorted(entries) for _, row in sorted(entries[key].values())[:MOST]))
 
 
 def render_gaps(summaries: Iterable[Summary]) -> str:
@@ -272,11 +292,13 @@ def _command(command: str, seeds: int) -> str:
 
 
 def table(summaries: list[Summary], selection: str) -> str:
-    """Return the table that a page's marker selects: every run, by need, or the runs of some recipes."""
+    """Return the table that a page's marker selects: every run, a kind of table, or the runs of some recipes."""
     if not selection:
         return render(summaries)
     if selection == BY_NEED:
         return render_needs(summaries)
+    if selection == BEST:
+        return render_best(summaries)
     if selection == AGAINST_BACKPROPAGATION:
         return render_gaps(summaries)
     return render_recipes(summaries, [name.strip() for name in selection.split(",")])

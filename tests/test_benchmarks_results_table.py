@@ -80,6 +80,21 @@ def test_a_table_by_need_shows_the_longest_training() -> None:
     assert "`hinton`" not in missing
 
 
+def test_the_best_recipes_of_each_data_set() -> None:
+    local = [("hinton", 60, 1.5), ("hinton", 5, 2.5), ("symba", 60, 1.25), ("mono", 10, 1.75), ("best-mlp", 60, 1.0)]
+    runs = [summary(recipe=recipe, epochs=epochs, test_error=error) for recipe, epochs, error in local]
+    runs += [summary(recipe="backprop", test_error=0.5), summary(recipe="imdb-bag", data="imdb", test_error=9.0)]
+    runs += [summary(recipe="mono", planned_epochs=70, test_error=0.25)]  # unfinished
+    rows = [(row[0], row[1].strip("`"), row[3]) for row in cells(results_table.render_best(runs))]
+    assert rows == [
+        ("imdb", "imdb-bag", "91.00"),
+        ("mnist", "best-mlp", "99.00"),
+        ("mnist", "symba", "98.75"),
+        ("mnist", "hinton", "98.50"),
+        ("mnist", "backprop", "99.50"),
+    ]
+
+
 def test_a_recipe_stands_beside_the_baseline_of_its_network() -> None:
     runs = [
         summary(recipe="mono", epochs=10, test_error=1.25),
