@@ -15,15 +15,7 @@ __all__ = ["checked_indices", "checked_inputs"]
 
 
 def checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
-    """Return inputs as a floating-point tensor.
-
-    Args:
-        value: A tensor or array, floating or uint8.
-
-    Raises:
-        TypeError: If they are of another type.
-        ValueError: If they are empty, have fewer than two dimensions, or contain NaN or infinity.
-    """
+    """Return inputs as a floating-point tensor."""
     inputs = to_tensor(value, "inputs")
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
         raise TypeError(
@@ -43,16 +35,7 @@ def checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
 
 
 def checked_indices(value: Tensor | NDArray[Any], num_embeddings: int) -> Tensor:
-    """Return the inputs of an embedding as int32.
-
-    Args:
-        value: A tensor or array of integers.
-        num_embeddings: Number of embeddings.
-
-    Raises:
-        TypeError: If they are not integers.
-        ValueError: If they are empty, have fewer than two dimensions, or are out of range.
-    """
+    """Return the inputs of an embedding as int32."""
     inputs = to_tensor(value, "inputs")
     if inputs.is_floating_point() or inputs.is_complex() or inputs.dtype == torch.bool:
         raise TypeError(f"inputs must be integers if num_embeddings is set, got {inputs.dtype}")

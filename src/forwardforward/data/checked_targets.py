@@ -18,16 +18,7 @@ __all__ = ["checked_num_classes", "checked_targets"]
 
 
 def checked_targets(value: Any, inputs: Tensor) -> Tensor:
-    """Return targets as a tensor; class labels as int64.
-
-    Args:
-        value: A tensor, array, list, tuple or data set of numbers, or of rows of numbers.
-        inputs: The inputs that they belong to.
-
-    Raises:
-        TypeError: If they are not numbers of one kind.
-        ValueError: If they have another shape, length or device, contain NaN or infinity, or are negative labels.
-    """
+    """Return targets as a tensor; class labels as int64."""
     if isinstance(value, list | tuple | Dataset):
         value = _listed_targets(value, inputs.device)
     targets = to_tensor(value, "targets")
@@ -56,15 +47,7 @@ def checked_targets(value: Any, inputs: Tensor) -> Tensor:
 
 
 def checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int | None:
-    """Return the number of classes, None for real values.
-
-    Args:
-        num_classes: The number that the user states; default: the highest label + 1, or the number of columns.
-        targets: Checked targets; None without labels.
-
-    Raises:
-        ValueError: If the targets contradict the stated number.
-    """
+    """Return the number of classes, None for real values; default: the highest label + 1, or the number of columns."""
     if targets is None:
         return num_classes
     if targets.ndim == 2:

@@ -76,15 +76,7 @@ def string_labels(targets: Any) -> list[str] | None:
 
 
 def label_indices(labels: list[str], class_names: tuple[str, ...]) -> Tensor:
-    """Return string labels as the indices of their names.
-
-    Args:
-        labels: The labels.
-        class_names: One name per class.
-
-    Raises:
-        ValueError: If a label is not among the names.
-    """
+    """Return string labels as the indices of their names."""
     index_of = {name: index for index, name in enumerate(class_names)}
     if unknown := next((label for label in labels if label not in index_of), None):
         raise ValueError(f"targets must be among the class names {shortened(class_names)}, got {unknown!r}")
@@ -92,11 +84,7 @@ def label_indices(labels: list[str], class_names: tuple[str, ...]) -> Tensor:
 
 
 def shortened(class_names: tuple[str, ...]) -> str:
-    """Return class names as text, of many the first three and the last.
-
-    Args:
-        class_names: One name per class.
-    """
+    """Return class names as text, of many the first three and the last."""
     if len(class_names) <= MOST_NAMES:
         return repr(class_names)
     return f"({', '.join(map(repr, class_names[:3]))}, ..., {class_names[-1]!r})"

@@ -15,14 +15,7 @@ Block = TypeVar("Block", bound=nn.Module)
 
 
 def check_batch_first(block: nn.Module) -> None:
-    """Check that recurrent and attention modules have the batch as the first dimension.
-
-    Args:
-        block: The block.
-
-    Raises:
-        ValueError: If one has not.
-    """
+    """Check that recurrent and attention modules have the batch as the first dimension."""
     recurrent_or_attention = (nn.RNNBase, nn.MultiheadAttention)
     for part in block.modules():
         if isinstance(part, recurrent_or_attention) and not part.batch_first:
@@ -30,15 +23,7 @@ def check_batch_first(block: nn.Module) -> None:
 
 
 def run_block(block: nn.Module, x: Tensor) -> Tensor:
-    """Return the block's output, of several values the first.
-
-    Args:
-        block: The block.
-        x: Its input.
-
-    Raises:
-        TypeError: If the block returns no tensor.
-    """
+    """Return the block's output, of several values the first."""
     if isinstance(block, nn.MultiheadAttention):
         output: Any = block(x, x, x, need_weights=False)
     else:

@@ -15,12 +15,7 @@ __all__ = ["read_text_encoder", "write_text_encoder"]
 
 
 def write_text_encoder(path: Path, encoder: TextEncoder) -> None:
-    """Write the encoder, completely or not at all.
-
-    Args:
-        path: The file.
-        encoder: The encoder, fitted.
-    """
+    """Write a fitted encoder, completely or not at all."""
     with replacing(path, "wb") as file:
         torch.save(encoder.state(), file)
 

@@ -92,11 +92,6 @@ class RunFolder:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, completely or not at all.
-
-    Args:
-        path: The file.
-        content: Its content.
-    """
+    """Write a JSON file, completely or not at all."""
     with replacing(path) as file:
         file.write(json.dumps(content, indent=2) + "\n")

@@ -74,31 +74,15 @@ def summary_of(
 
 
 def total_seconds(path: Path, epochs: int) -> float | None:
-    """Return the total time of a run that was finished, None if it was interrupted or has other epochs.
-
-    Args:
-        path: ``summary.json``.
-        epochs: Number of epochs that the summary must be of.
-
-    Raises:
-        ValueError: If it is not the summary of a run.
-    """
-    summary = _numbers(path)
-    return None if summary is None or summary["epochs"] != epochs else summary["total_seconds"]
+    """Return the total time in the summary, None if it is unknown or there is no summary of this number of epochs."""
+    summary = _numbers(path, epochs)
+    return None if summary is None else summary["total_seconds"]
 
 
 def errors_on_test_set(path: Path, epochs: int) -> dict[str, float]:
-    """Return the test errors in the summary, by name; none if there is no summary of this number of epochs.
-
-    Args:
-        path: ``summary.json``.
-        epochs: Number of epochs that the summary must be of.
-
-    Raises:
-        ValueError: If it is not the summary of a run.
-    """
-    summary = _numbers(path)
-    if summary is None or summary["epochs"] != epochs:
+    """Return the test errors in the summary, by name; none if there is no summary of this number of epochs."""
+    summary = _numbers(path, epochs)
+    if summary is None:
         return {}
     errors = {"model": summary["test_error"]}
     if summary["measured_on"] == "test":
@@ -131,11 +115,7 @@ def read_held_out(path: Path, epochs: int) -> dict[str, Any] | None:
 
 
 def facts_of(path: Path) -> dict[str, Any] | None:
-    """Return all of the summary, None if there is none that can be read: a card needs none.
-
-    Args:
-        path: ``summary.json``.
-    """
+    """Return all of the summary, None if there is none that can be read: a card needs none."""
     try:
         summary = parse_json(read_text(path))
     except ValueError:
@@ -143,8 +123,8 @@ def facts_of(path: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) else None
 
 
-def _numbers(path: Path) -> dict[str, Any] | None:
-    """Return the numbers of the summary, with what they were measured on; None if there is no summary."""
+def _numbers(path: Path, epochs: int) -> dict[str, Any] | None:
+    """Return the numbers of a summary of this number of epochs, with what they were measured on; None without one."""
     if not path.exists():
         return None
     try:
@@ -152,7 +132,8 @@ def _numbers(path: Path) -> dict[str, Any] | None:
         for name in NUMBERS:
             if not isinstance(summary[name], float | None):
                 raise TypeError(f"{name} must be a number, got {summary[name]!r}")
-        return {name: summary[name] for name in ("epochs", "measured_on", *NUMBERS)}
+        numbers = {name: summary[name] for name in ("measured_on", *NUMBERS)}
+        return numbers if summary["epochs"] == epochs else None
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(f"{path} is not the summary of a run, remove it to write it again: {error}") from error
 
