@@ -11,7 +11,7 @@ from forwardforward.batches import Batch, LabeledInput
 from forwardforward.goodness import LearnedProjection, MeanOfSquares, SumOfSquares
 from forwardforward.label_encoders import Border, Concatenation, Overlay
 from forwardforward.layers import FFLayer, FFLinear
-from forwardforward.layers.layer import Defaults
+from forwardforward.layers.defaults import Defaults
 from forwardforward.losses import SymBa, Threshold
 from forwardforward.normalization import BatchNorm, GroupNorm, Identity, LayerNorm, PeerNormalization, RMSNorm
 from forwardforward.objectives import PairObjective

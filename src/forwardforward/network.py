@@ -29,7 +29,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
 from forwardforward.saving.folder import Saved, read, write
 from forwardforward.saving.hub import download, is_hub_name, upload
-from forwardforward.step import MicroBatches, Share, StepResult, WholeStep
+from forwardforward.step import StepResult, WholeStep
 from forwardforward.targets import ClassIndices, RealValues, TargetKind, TargetScaling
 from forwardforward.update_schedules import Groups
 from forwardforward.views import Views, mean_over_views
@@ -41,20 +41,6 @@ __all__ = ["Network"]
 
 #: A function of the goodness ``(batch, layers, classes)``, ``"head"`` for the one-pass head, or both.
 Classifier = Callable[[Tensor], Tensor] | WithHead | Literal["head"]
-
-
-@checked
-def check_step(
-    groups: Groups | None = None,
-    generator: torch.Generator | None = None,
-    autocast: torch.dtype | None = None,
-    monitor: bool = False,
-    whole_step: WholeStep | None = None,
-    validate: bool = True,
-    micro_batches: MicroBatches | None = None,
-    share: Share | None = None,
-) -> None:
-    """Check the arguments of a user's step by their annotations; those of :func:`~forwardforward.fit` are valid."""
 
 
 @checked

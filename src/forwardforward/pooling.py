@@ -69,6 +69,8 @@ def _windows(side: int, count: int, like: Tensor) -> Tensor:
 
 def _patch_means(maps: Tensor, rows: int, columns: int) -> Tensor:
     """Return the means over ``rows`` times ``columns`` patches, ``(batch, channels, rows, columns)``."""
+    if (rows, columns) == maps.shape[2:]:
+        return maps
     if rows == columns == 1:
         return F.adaptive_avg_pool2d(maps, 1)
     if maps.shape[2] % rows or maps.shape[3] % columns:
@@ -80,6 +82,13 @@ def _patch_means(maps: Tensor, rows: int, columns: int) -> Tensor:
 
 
 _apply: Callable[[Tensor, int, int], Tensor] = _PatchMeans.apply
+
+
+def _check_maps(maps: Tensor, pool: nn.Module) -> None:
+    if maps.dim() != 4:
+        raise ValueError(
+            f"activations must be (rows, channels, height, width) for {type(pool).__name__}, got {tuple(maps.shape)}"
+        )
 
 
 @checked
@@ -108,10 +117,7 @@ class SpatialPool(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the pooled rows."""
-        if maps.dim() != 4:
-            raise ValueError(
-                f"activations must be (rows, channels, height, width) for SpatialPool, got {tuple(maps.shape)}"
-            )
+        _check_maps(maps, self)
         if self.kind == "max":
             return F.adaptive_max_pool2d(maps, self.size).flatten(1)
         if self.kind == "mean":
@@ -152,14 +158,8 @@ class LimitedPool(nn.Module):
         """Return the pooled rows."""
         if maps.dim() == 2:
             return maps
-        if maps.dim() != 4:
-            raise ValueError(
-                f"activations must be (rows, channels, height, width) for LimitedPool, got {tuple(maps.shape)}"
-            )
-        channels, height, width = maps.shape[1:]
-        if channels * height * width <= self.limit:
-            return maps.flatten(1)
-        rows, columns = height, width
+        _check_maps(maps, self)
+        channels, rows, columns = maps.shape[1:]
         while channels * rows * columns > self.limit and rows * columns > 1:
             if rows >= columns:
                 rows = -(-rows // 2)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import forwardforward as ff
-from forwardforward.replicas import ReplicaOptimizer, Replicas, network
+from forwardforward.replicas import ReplicaOptimizer, Replicas, stacked
 from forwardforward.update_schedules import Greedy, Overlapping, Schedule, Staggered
 from tests.replicas.cases import CLASSES, NETWORKS, SEEDS, alone, data, difference, pair, per_class, sgd
 
@@ -83,9 +83,9 @@ def test_one_step_in_float32_agrees_to_five_digits() -> None:
 def test_members_in_several_parts_are_updated_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     samples, trained = data("per_class", 16), []
     for cache in (2**24, 1):
-        monkeypatch.setattr(network, "CACHE", cache)
+        monkeypatch.setattr(stacked, "CACHE", cache)
         replicas = ff.replicate(per_class, SEEDS)
-        assert len(replicas._parts()) == (1 if cache > 1 else 3)
+        assert len(replicas._stacked.parts()) == (1 if cache > 1 else 3)
         ff.fit(replicas, samples, epochs=1, batch_size=8, optimizer=OPTIMIZERS[name](), progress=False)
         trained.append(replicas)
     assert difference(*trained) < 1e-12
@@ -194,7 +194,7 @@ def test_only_batches_of_the_full_size_are_compiled(monkeypatch: pytest.MonkeyPa
         shapes.append((batch["labels"].shape[1], compile))
         return torch.vmap(function)(state, batch)
 
-    monkeypatch.setattr(network.Batched, "__call__", batched)
+    monkeypatch.setattr(stacked.Batched, "__call__", batched)
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     replicas = ff.replicate(per_class, SEEDS)
     ff.fit(replicas, data("per_class", 20), epochs=2, batch_size=8, compile=True, progress=False)

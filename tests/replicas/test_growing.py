@@ -54,4 +54,4 @@ def test_layers_that_do_not_fit_change_no_member() -> None:
         name: value.shape for name, value in before.items()
     }
     assert replicas.predict(data("per_class")[0]).shape == (len(SEEDS), 37)
-    assert torch.equal(replicas._stacked["layers.0.block.weight"][0], replicas.members[0][0].block.weight)
+    assert torch.equal(replicas._stacked.tensors["layers.0.block.weight"][0], replicas.members[0][0].block.weight)

@@ -66,7 +66,7 @@ def test_stacked_and_members_tensors_stay_the_same(change: str) -> None:
     ff.fit(replicas, data("pair"), epochs=1, batch_size=8, optimizer=sgd(), progress=False)
     assert difference(before, replicas.member(0)) > 1e-4
     assert weight is replicas.members[0][0].block.weight
-    assert torch.equal(weight, replicas._stacked["layers.0.block.weight"][0])
+    assert torch.equal(weight, replicas._stacked.tensors["layers.0.block.weight"][0])
 
 
 class Stop(Callback):

@@ -344,7 +344,7 @@ MISTAKES = (
         "the same augmentation in every epoch",
     ),
     Mistake(
-        "training/loop.py",
+        "training/runner.py",
         "        state.model.train()\n",
         "",
         "training runs in evaluation mode after the first validation",

@@ -50,12 +50,17 @@ CORE = (
     "lr_schedules.py",
     "optimizers",
     "training/loop.py",
+    "training/runner.py",
+    "training/preparation.py",
+    "training/interruption.py",
     "training/epoch.py",
     "training/resuming.py",
     "training/meters.py",
     "training/checkpoints.py",
     "data/batching.py",
     "data/tensors.py",
+    "data/checked_inputs.py",
+    "data/checked_targets.py",
 )
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,

@@ -20,6 +20,7 @@ __all__ = [
     "check_label_type",
     "check_labels",
     "check_saved",
+    "extremes",
     "label_remedy",
     "name_of",
 ]
@@ -106,7 +107,7 @@ def check_images(images: Tensor, num_embeddings: int | None = None) -> Tensor:
         ValueError: If they contain NaN or infinity, or an index is out of range.
     """
     if num_embeddings is not None:
-        lowest, highest = _extremes(images)
+        lowest, highest = extremes(images)
         if lowest < 0 or highest >= num_embeddings:
             raise ValueError(
                 f"images must be indices of the first layer's table, 0..{num_embeddings - 1}, got {lowest}..{highest}"
@@ -130,7 +131,7 @@ def check_labels(labels: Tensor, num_classes: int | None) -> None:
     check_label_type(labels)
     if not labels.numel():
         return
-    lowest, highest = _extremes(labels)
+    lowest, highest = extremes(labels)
     if num_classes is None:
         if lowest < 0:
             raise ValueError(f"labels must be at least 0, got {lowest}")
@@ -171,7 +172,7 @@ def label_remedy(name: str, shape: Sequence[int], count: int) -> str:
     return f"; {name}.squeeze(1) removes the column" if shape[1] == 1 else f"; of one-hot labels, {name}.argmax(1)"
 
 
-def _extremes(values: Tensor) -> tuple[int, int]:
+def extremes(values: Tensor) -> tuple[int, int]:
     """Return the lowest and the highest of whole numbers, in one synchronization with the device."""
     if values.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch compares few unsigned types
         values = values.long()

@@ -18,14 +18,15 @@ from forwardforward._utils.convolution import Conv2d
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.layers import FFLayer
-from forwardforward.layers.chain import layer_outputs, setup_layers, skip_tensors
+from forwardforward.layers.chain import layer_outputs, naming_layer, setup_layers, skip_tensors
 from forwardforward.losses import ClassLoss, CrossEntropy
-from forwardforward.network import Network, check_step
+from forwardforward.network import Network
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.step import StepResult, WholeStep, gradient_norm
+from forwardforward.step.arguments import check_step
 from forwardforward.targets import RealValues
 from forwardforward.update_schedules import Groups
 from forwardforward.views import Views
@@ -98,7 +99,8 @@ class Baseline(Network):
         claimed: list[FFLayer] = []
         try:
             for index, layer in enumerate(self.stack):
-                _claim(index, layer)
+                with naming_layer(index):
+                    layer.claim()
                 claimed.append(layer)
                 self._check_layer(index, layer)
             self._assemble(normalization, input_shape)
@@ -261,13 +263,6 @@ class Baseline(Network):
                 return check_finite(self.loss.scores(self.logits(x)))
 
         return self._mean_over_views(images, logits_of)
-
-
-def _claim(index: int, layer: FFLayer) -> None:
-    try:
-        layer.claim()
-    except ValueError as error:
-        raise ValueError(f"layer {index}: {error}") from error
 
 
 def linear_modules(layer: FFLayer, index: int, rule: str) -> list[LinearModule]:

@@ -17,7 +17,7 @@ from forwardforward.cli.inputs import Inputs, image_inputs, text_inputs
 from forwardforward.cli.options import bounded, choose_device
 from forwardforward.network import Network
 from forwardforward.runs import Run
-from forwardforward.runs.run import FILES
+from forwardforward.runs.folder import FILES
 from forwardforward.targets import MultiLabel
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
-from forwardforward.data.tensors import TensorData, check_class_names
+from forwardforward.data.class_names import check_class_names
+from forwardforward.data.tensors import TensorData
 from forwardforward.data.text import TextEncoder
 
 __all__ = ["Splits", "split", "stratified"]

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, overload
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, Range, checked
-from forwardforward._utils.checks import all_finite, check_device, check_label_type, label_remedy
-from forwardforward.preprocessing import to_tensor
+from forwardforward._utils.checks import check_device
+from forwardforward.data.checked_inputs import checked_indices, checked_inputs
+from forwardforward.data.checked_targets import checked_num_classes, checked_targets
+from forwardforward.data.class_names import check_class_names, label_indices, shortened, string_labels
 
 __all__ = ["TensorData"]
-
-MAX_NAMES_IN_REPR = 10
 
 #: More classes are derived from the labels only if most of them occur: a single stray label would make the model huge.
 MANY_CLASSES = 1000
@@ -80,7 +77,7 @@ class TensorData(Dataset[Any]):
         num_embeddings: Annotated[int, Range(1, 2**31)] | None = None,
         class_names: Sequence[str] | NDArray[Any] | None = None,
     ) -> None:
-        self.inputs = _checked_inputs(inputs) if num_embeddings is None else _checked_indices(inputs, num_embeddings)
+        self.inputs = checked_inputs(inputs) if num_embeddings is None else checked_indices(inputs, num_embeddings)
         labels = None if targets is None else string_labels(targets)
         if labels is not None and class_names is None:
             class_names = sorted(set(labels))
@@ -88,10 +85,10 @@ class TensorData(Dataset[Any]):
         if self.class_names is not None:
             num_classes = len(self.class_names)
         if labels is not None and self.class_names is not None:
-            targets = _label_indices(labels, self.class_names).to(self.inputs.device)
-        self.targets = None if targets is None else _checked_targets(targets, self.inputs)
+            targets = label_indices(labels, self.class_names).to(self.inputs.device)
+        self.targets = None if targets is None else checked_targets(targets, self.inputs)
         self._counts_labels = num_classes is None
-        self._num_classes = _checked_num_classes(num_classes, self.targets)
+        self._num_classes = checked_num_classes(num_classes, self.targets)
 
     @staticmethod
     @checked
@@ -271,7 +268,7 @@ class TensorData(Dataset[Any]):
         """Return the data set with names for its classes."""
         derived = self._derive(self.inputs, self.targets)
         derived.class_names, derived._counts_labels = check_class_names(class_names, None), False
-        derived._num_classes = _checked_num_classes(len(class_names), self.targets)
+        derived._num_classes = checked_num_classes(len(class_names), self.targets)
         return derived
 
     def _derive(self, inputs: Tensor, targets: Tensor | None) -> TensorData:
@@ -282,77 +279,9 @@ class TensorData(Dataset[Any]):
 
     def __repr__(self) -> str:
         targets = None if self.targets is None else _describe(self.targets)
-        names = "" if self.class_names is None else f", class_names={_shortened(self.class_names)}"
+        names = "" if self.class_names is None else f", class_names={shortened(self.class_names)}"
         inputs = _describe(self.inputs)
         return f"{type(self).__name__}(inputs={inputs}, targets={targets}, num_classes={self._num_classes}{names})"
-
-
-def check_class_names(class_names: Sequence[str] | NDArray[Any], num_classes: int | None) -> tuple[str, ...]:
-    """Return class names as a tuple of Python strings.
-
-    Args:
-        class_names: One name per class.
-        num_classes: Expected number of names. Default: any.
-
-    Raises:
-        TypeError: If they are not a sequence of strings.
-        ValueError: If names are empty or repeated, or their number is not ``num_classes``.
-    """
-    names = () if isinstance(class_names, (str, bytes)) else tuple(class_names)
-    if isinstance(class_names, (str, bytes)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names must be a sequence of strings, got {describe(class_names)}")
-    names = tuple(str(name) for name in names)  # numpy's strings become Python's
-    if not names or "" in names:
-        raise ValueError(f"class_names must not be empty, got {names}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"class_names must be distinct, got {Counter(names).most_common(1)[0][0]!r} more than once")
-    if num_classes is not None and len(names) != num_classes:
-        raise ValueError(f"class_names must have one name for each of the {num_classes} classes, got {len(names)}")
-    return names
-
-
-def string_labels(targets: Any) -> list[str] | None:
-    """Return string labels as Python strings, or None if the targets are not strings.
-
-    Bytes (numpy's dtype "S") are decoded as UTF-8.
-
-    Raises:
-        TypeError: If some of the labels are strings and some are not.
-        ValueError: If the labels are not 1-D, not UTF-8 or empty.
-    """
-    if isinstance(targets, np.ndarray) and targets.dtype.kind in "SUTO":
-        if targets.ndim != 1:
-            raise ValueError(f"targets must be 1-D, one label per sample, got shape {targets.shape}")
-        try:
-            labels = [label.decode() if isinstance(label, bytes) else label for label in targets.tolist()]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"targets must be text in UTF-8, got {error.object!r}") from None
-    elif isinstance(targets, list | tuple | Dataset):
-        samples: Any = targets
-        labels = [str(label) if isinstance(label, str) else label for label in samples]  # numpy's become Python's
-    else:
-        return None
-    if not any(isinstance(label, str) for label in labels):
-        return None
-    for sample, label in enumerate(labels):
-        if not isinstance(label, str):
-            raise TypeError(f"targets must be all strings or all integers, got {label!r} for sample {sample}")
-        if not label:
-            raise ValueError(f"targets must be class names or integers, got an empty string for sample {sample}")
-    return labels
-
-
-def _label_indices(labels: list[str], class_names: tuple[str, ...]) -> Tensor:
-    index_of = {name: index for index, name in enumerate(class_names)}
-    if unknown := next((label for label in labels if label not in index_of), None):
-        raise ValueError(f"targets must be among the class names {_shortened(class_names)}, got {unknown!r}")
-    return torch.tensor([index_of[label] for label in labels], device="cpu")
-
-
-def _shortened(class_names: tuple[str, ...]) -> str:
-    if len(class_names) <= MAX_NAMES_IN_REPR:
-        return repr(class_names)
-    return f"({', '.join(map(repr, class_names[:3]))}, ..., {class_names[-1]!r})"
 
 
 def batch_slices(count: int, batch_size: int, drop_last: bool = False) -> list[slice]:
@@ -368,123 +297,3 @@ def batch_slices(count: int, batch_size: int, drop_last: bool = False) -> list[s
 
 def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
-
-
-def _checked_inputs(value: Tensor | NDArray[Any]) -> Tensor:
-    inputs = to_tensor(value, "inputs")
-    if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating-point or uint8 (images, divided by 255), got {inputs.dtype}; "
-            "for embedding indices, such as word indices, set num_embeddings="
-        )
-    _check_shape(inputs)
-    if inputs.dtype == torch.uint8:
-        return inputs.float().div_(255)
-    if not isinstance(value, Tensor):
-        inputs = inputs.float()  # float64 is numpy's default, so it is rarely a deliberate choice
-    if not all_finite(inputs):
-        sample = int(inputs.flatten(1).isfinite().all(1).logical_not().nonzero()[0])
-        raise ValueError(f"inputs must be finite, got NaN or infinity, first in sample {sample}")
-    return inputs
-
-
-def _checked_indices(value: Tensor | NDArray[Any], num_embeddings: int) -> Tensor:
-    inputs = to_tensor(value, "inputs")
-    if inputs.is_floating_point() or inputs.is_complex() or inputs.dtype == torch.bool:
-        raise TypeError(f"inputs must be integers if num_embeddings is set, got {inputs.dtype}")
-    _check_shape(inputs)
-    inputs = inputs.long() if inputs.dtype in (torch.uint16, torch.uint32, torch.uint64) else inputs
-    lowest, highest = (int(extreme) for extreme in inputs.aminmax())
-    if lowest < 0 or highest >= num_embeddings:
-        raise ValueError(f"inputs must be embedding indices in 0..{num_embeddings - 1}, got {lowest}..{highest}")
-    return inputs.int()
-
-
-def _check_shape(inputs: Tensor) -> None:
-    if inputs.is_meta:
-        raise ValueError("inputs must be a tensor with values, got one on the device 'meta'")
-    if inputs.ndim < 2:
-        raise ValueError(f"inputs must have shape (N, ...), at least two dimensions, got {tuple(inputs.shape)}")
-    if inputs.numel() == 0:
-        raise ValueError(f"inputs must not be empty, got shape {tuple(inputs.shape)}")
-
-
-def _listed_targets(targets: Any, device: torch.device) -> Tensor:
-    """Return a list of whole or real numbers, of rows of numbers, or a data set of these, as a tensor."""
-    numbers: list[Any] = []
-    for sample, label in enumerate(targets):
-        try:
-            label = int(operator.index(label))  # also of a boolean
-        except TypeError:
-            label = label.tolist() if isinstance(label, Tensor | np.ndarray | np.generic) else label
-        if not isinstance(label, int | float | list | tuple):
-            raise TypeError(f"targets must be numbers or strings, got {describe(label)} for sample {sample}")
-        if numbers and type(numbers[0]) is not type(label):
-            raise TypeError(f"targets must be all integers or all real numbers, got {label!r} for sample {sample}")
-        numbers.append(label)
-    try:
-        return torch.tensor(numbers, dtype=None if numbers else torch.int64, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError("targets must be numbers of one kind, or rows of equal length, got a mixture") from None
-
-
-def _checked_targets(value: Any, inputs: Tensor) -> Tensor:
-    if isinstance(value, list | tuple | Dataset):
-        value = _listed_targets(value, inputs.device)
-    targets = to_tensor(value, "targets")
-    if targets.is_floating_point() and not isinstance(value, Tensor):
-        targets = targets.float()  # as of inputs, float64 is numpy's default
-    shape = tuple(targets.shape)
-    if targets.ndim not in (1, 2) or (targets.ndim == 2 and (not shape[1] or _is_column_of_labels(targets))):
-        remedy = label_remedy("targets", shape, len(inputs))
-        raise ValueError(f"targets must be 1-D, one label per sample, or (N, K), got shape {shape}{remedy}")
-    if len(targets) != len(inputs):
-        raise ValueError(f"targets must have one label for each of the {len(inputs)} inputs, got {len(targets)}")
-    if targets.device != inputs.device:
-        raise ValueError(f"targets must be on the inputs' device {inputs.device}, got {targets.device}")
-    if targets.is_floating_point():
-        if not all_finite(targets):
-            sample = int(targets.view(len(targets), -1).isfinite().all(1).logical_not().nonzero()[0])
-            raise ValueError(f"targets must be finite, got NaN or infinity, first in sample {sample}")
-        return targets
-    if targets.ndim == 2:
-        return _checked_label_rows(targets)
-    check_label_type(targets, "targets", "integer class labels, strings or real numbers")
-    targets = targets.long()
-    if (lowest := int(targets.min())) < 0:
-        raise ValueError(f"targets must be class labels of at least 0, got {lowest}")
-    return targets
-
-
-def _is_column_of_labels(targets: Tensor) -> bool:
-    return targets.shape[1] == 1 and not targets.is_floating_point()
-
-
-def _checked_label_rows(targets: Tensor) -> Tensor:
-    """Return several labels per sample, of integers or booleans, unchanged."""
-    if targets.is_complex():
-        raise TypeError(f"targets must be integers, booleans or real numbers, got {targets.dtype}")
-    if targets.dtype != torch.bool:
-        lowest, highest = (int(extreme) for extreme in targets.long().aminmax())
-        if lowest < 0 or highest > 1:
-            raise ValueError(f"targets of shape (N, K) must be 0 and 1 if they are integers, got {lowest}..{highest}")
-    return targets
-
-
-def _checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int | None:
-    if targets is None:
-        return num_classes
-    if targets.ndim == 2:
-        if num_classes is not None and num_classes != targets.shape[1]:
-            raise ValueError(f"targets must have num_classes={num_classes} columns, got shape {tuple(targets.shape)}")
-        return targets.shape[1]
-    if targets.is_floating_point():
-        if num_classes is not None:
-            raise ValueError(f"num_classes must be None for targets that are real numbers, got {num_classes}")
-        return None
-    highest = int(targets.max())
-    if num_classes is None:
-        return highest + 1
-    if highest >= num_classes:
-        raise ValueError(f"targets must be below num_classes={num_classes}, got label {highest}")
-    return num_classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.layers.skip import SkipConnection, SkipTensors
 
-__all__ = ["layer_outputs", "run_layers", "setup_layers", "skip_tensors"]
+__all__ = ["layer_outputs", "naming_layer", "run_layers", "setup_layers", "skip_tensors"]
 
 Result = TypeVar("Result")
 
@@ -66,6 +67,20 @@ def layer_outputs(layers: Sequence[FFLayer], x: Tensor | LabeledInput, cut: bool
     return run_layers(layers, x, output_of, cut)
 
 
+@contextlib.contextmanager
+def naming_layer(index: int) -> Iterator[None]:
+    """Context manager that names a layer in the errors of its plug-ins.
+
+    Args:
+        index: Index of the layer.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"layer {index}: {error}") from error
+
+
 def setup_layers(layers: Sequence[FFLayer], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Set up layers in a dry run, and return the shapes of the first layer's input and of every output.
 
@@ -82,10 +97,8 @@ def setup_layers(layers: Sequence[FFLayer], shape: tuple[int, ...]) -> list[tupl
         skip = layer.residual
         skip_shape = shapes[index - skip.distance + 1] if isinstance(skip, SkipConnection) else None
         try:
-            shapes.append(layer.setup(shapes[index], index, skip_shape))
-        except (ValueError, TypeError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"layer {index}: {error}") from error
+            with naming_layer(index):
+                shapes.append(layer.setup(shapes[index], index, skip_shape))
         except (RuntimeError, IndexError) as error:  # torch's own, of a block
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"layer {index} does not accept inputs of shape {shapes[index]}: {reason}") from error

@@ -12,8 +12,8 @@ from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.convolution import Conv2d
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
+from forwardforward.layers.block import block_of
 from forwardforward.layers.initialization import Init, he_uniform
-from forwardforward.layers.layer import block_of
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine

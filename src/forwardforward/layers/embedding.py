@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import NumEmbeddings, PositiveFloat, PositiveInt, Probability, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
-from forwardforward.layers.layer import FFLayer, block_of
+from forwardforward.layers.block import block_of
+from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Identity
 
 __all__ = ["FFEmbedding", "FFEmbeddingBag"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,33 +13,24 @@ from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
-from forwardforward._utils.plugins import ERRORS, one_line
 from forwardforward.batches import Batch, LabeledInput
+from forwardforward.layers.block import check_batch_first, run_block
+from forwardforward.layers.defaults import Defaults
+from forwardforward.layers.dry_run import DryRun
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
 from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.objectives.base import unique_name
 from forwardforward.objectives.make import make_objective
-from forwardforward.specs import LayerSpec, setup_plugin
 
-__all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "Defaults", "FFLayer", "LayerOutput"]
+__all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "FFLayer", "LayerOutput"]
 
 #: Hinton's order, and the Trifecta's: the output is not normalized, the next layer does that.
 NORMALIZE_FIRST = ("normalize", "transform", "add", "activate", "pool", "goodness")
 
 #: The usual order of networks trained by backpropagation.
 TRANSFORM_FIRST = ("transform", "normalize", "add", "activate", "pool", "goodness")
-
-
-#: The plug-ins that are applied in the operations, by the name of their argument.
-PLUGINS = {
-    "normalize": "normalization",
-    "add": "residual",
-    "activate": "activation",
-    "pool": "pool",
-    "goodness": "goodness",
-}
 
 
 class LayerOutput(NamedTuple):
@@ -62,31 +52,6 @@ class LayerOutput(NamedTuple):
     activation: Tensor
     goodness_input: Tensor
     output: Tensor
-
-
-@checked
-@dataclass(frozen=True)
-class Defaults:
-    """The plug-ins that a network provides for layers without their own.
-
-    Attributes:
-        goodness: Scalar or per-class goodness.
-        loss: Pair, class or batch loss.
-        objective: A whole objective, in place of goodness and loss.
-        normalization: Normalization of a layer's input.
-        peer: Peer normalization.
-
-    Example:
-        >>> import forwardforward as ff
-        >>> Defaults(goodness=ff.goodness.SumOfSquares(), loss=ff.losses.SymBa()).peer is None
-        True
-    """
-
-    goodness: Callable[[Tensor], Tensor] | None = None
-    loss: Callable[..., Tensor] | None = None
-    objective: Objective | None = None
-    normalization: Callable[[Tensor], Tensor] | None = None
-    peer: PeerNormalization | None = None
 
 
 @checked
@@ -169,7 +134,7 @@ class FFLayer(nn.Module):
             raise ValueError(f"order must contain each of {', '.join(NORMALIZE_FIRST)} once, got {tuple(order)}")
         if list(order).index("goodness") < list(order).index("activate"):
             raise ValueError(f"order must have the goodness after the activation, got {tuple(order)}")
-        _check_batch_first(block)
+        check_batch_first(block)
         # A plug-in is set up for one layer: if layers shared it, all would use the last one's threshold or statistics.
         goodness, loss, objective, normalization, peer = copy.deepcopy((goodness, loss, objective, normalization, peer))
         self.block = block
@@ -243,7 +208,8 @@ class FFLayer(nn.Module):
         self._is_set_up = False
 
     def _take(self, defaults: Defaults) -> None:
-        self.objective = self._network_objective(defaults)
+        if self.objective is None:
+            self.objective = defaults.objective_for(self._incomplete.goodness, self._incomplete.loss)
         self._incomplete = Defaults()
         if self.normalization is None:
             normalization = copy.deepcopy(defaults.normalization)
@@ -251,18 +217,6 @@ class FFLayer(nn.Module):
         if self.peer is None and not self._refuses_peer:
             self.peer = copy.deepcopy(defaults.peer)
         self._check_peer()
-
-    def _network_objective(self, defaults: Defaults) -> Objective:
-        if self.objective is not None:
-            return self.objective
-        goodness, loss = self._incomplete.goodness, self._incomplete.loss
-        if goodness is None and loss is None and defaults.objective is not None:
-            return copy.deepcopy(defaults.objective)
-        loss = defaults.loss if loss is None else loss
-        if loss is None:
-            raise ValueError("a layer has no loss: pass loss= or objective= to the layer or to FFSequential")
-        goodness = defaults.goodness if goodness is None else goodness
-        return make_objective(copy.deepcopy(goodness), copy.deepcopy(loss))
 
     def release(self) -> None:
         """Make the layer as it was before its adoption, after the construction of the network failed."""
@@ -312,52 +266,17 @@ class FFLayer(nn.Module):
         weight = next((p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)), torch.zeros(()))
         zeros = torch.zeros(1, *shape, device=weight.device, dtype=torch.int64 if self.takes_indices else weight.dtype)
         skip = None if skip_shape is None else zeros.new_zeros(1, *skip_shape, dtype=weight.dtype)
-        sizes: list[int] = [zeros[0].numel()]
-        parts = [part for part in self.block.modules() if not isinstance(part, torch.jit.ScriptModule)]
-        hooks = [part.register_forward_hook(_record_size(sizes)) for part in parts]
-
-        operations = ["input"]
-        values = [zeros]
-
-        def prepare(operation: str, value: Tensor) -> None:
-            if operations[-1] == "normalize":
-                _check_normalized(value, values[-1], self.normalization)
-            _check_rows(operations[-1], value)
-            operations.append(operation)
-            values[:] = [value]
-            sizes.append(value[0].numel())
-            plugin: object = {
-                "normalize": self.normalization,
-                "activate": self.peer,
-                "goodness": self.objective,
-            }.get(operation)
-            setup_plugin(plugin, LayerSpec(index, tuple(value.shape[1:]), None, weight.device, weight.dtype))
-
+        plugins = {"normalize": self.normalization, "activate": self.peer, "goodness": self.objective}
+        dry_run = DryRun(index, zeros, weight, plugins)
         record: dict[str, Tensor] = {}
-        try:
-            with eval_mode(self):
-                output = self._run(self.check_input(zeros), skip, record, prepare)
-                _check_rows(operations[-1], output)
-                operations.append("goodness")
-                if self.objective is not None:
-                    goodness = self.objective.goodness_of(record["goodness_input"])
-                    if goodness is not None:
-                        self.objective.check_goodness(goodness)
-        except (ValueError, *ERRORS) as error:
-            name, reason = PLUGINS.get(operations[-1]), one_line(error)
-            if name is None:
-                raise
-            if name == "goodness" and (isinstance(error, ValueError) or error.__cause__ is not None):
-                raise  # an objective names its parts
-            if isinstance(error, ValueError):
-                if name in reason:
-                    raise
-                raise ValueError(f"{name}: {reason}") from error
-            raise TypeError(f"{name} does not accept what this layer passes to it: {reason}") from error
-        finally:
-            for hook in hooks:
-                hook.remove()
-        self.largest_size = max(sizes)
+        with eval_mode(self), dry_run.recording_sizes(self.block), dry_run.naming_plugins():
+            output = self._run(self.check_input(zeros), skip, record, dry_run.before)
+            dry_run.after(output)
+            if self.objective is not None:
+                goodness = self.objective.goodness_of(record["goodness_input"])
+                if goodness is not None:
+                    self.objective.check_goodness(goodness)
+        self.largest_size = max(dry_run.sizes)
         self.input_shape = tuple(shape)
         self._is_set_up = True
         return tuple(output.shape[1:])
@@ -462,7 +381,7 @@ class FFLayer(nn.Module):
             if operation == "normalize" and self.normalization is not None:
                 value = self.normalization(value)
             elif operation == "transform":
-                value = self._transform(value)
+                value = run_block(self.block, value)
             elif operation == "add" and self.residual is not None:
                 value = self._add(value, start, skip)
             elif operation == "activate":
@@ -482,24 +401,6 @@ class FFLayer(nn.Module):
         if swaps and type(self.activation) is nn.ReLU and isinstance(self.pool, nn.MaxPool2d):
             return (*self.order[:place], "pool", "activate", *self.order[place + 2 :])
         return self.order
-
-    def _transform(self, x: Tensor) -> Tensor:
-        """Return the block's output, of several values the first."""
-        if isinstance(self.block, nn.MultiheadAttention):
-            output: Any = self.block(x, x, x, need_weights=False)
-        else:
-            output = self.block(x)
-        if isinstance(output, Tensor):  # torch 2.6 cannot compile the checks of other types
-            return output
-        if isinstance(output, Mapping):
-            output = next(iter(output.values()), None)
-        elif isinstance(output, tuple | list):
-            output = output[0]
-        if not isinstance(output, Tensor):
-            raise TypeError(
-                f"block must return a tensor, or a tuple or mapping that begins with one, got {describe(output)}"
-            )
-        return output
 
     def _add(self, value: Tensor, start: Tensor | LabeledInput, skip: Tensor | None) -> Tensor:
         """Return the value with its residual connection."""
@@ -533,57 +434,3 @@ class FFLayer(nn.Module):
             raise ValueError(
                 f"peer normalization acts on pre-activations, which {self.activation} overwrites: use inplace=False"
             )
-
-
-def _check_rows(operation: str, value: object) -> None:
-    if not isinstance(value, Tensor) or value.dim() < 2:
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else describe(value)
-        raise ValueError(f"{PLUGINS.get(operation, 'block')} must return a tensor (rows, features, ...), got {got}")
-
-
-def _check_normalized(value: object, before: Tensor, normalization: object) -> None:
-    if not isinstance(value, Tensor) or value.shape[1:] != before.shape[1:]:
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else describe(value)
-        raise ValueError(
-            f"normalization must return a tensor of its input's shape {tuple(before.shape)}, got {got} "
-            f"from {describe(normalization)}"
-        )
-
-
-Block = TypeVar("Block", bound=nn.Module)
-
-
-def block_of(layer: FFLayer, kind: type[Block]) -> Block:
-    """Return the block of a layer that makes its block itself.
-
-    Args:
-        layer: The layer.
-        kind: Class of the block.
-
-    Raises:
-        ValueError: If the block has been replaced by a module of another class.
-    """
-    if not isinstance(layer.block, kind):
-        raise ValueError(
-            f"block of {type(layer).__name__} must be {kind.__name__}, got {describe(layer.block)}; FFLayer(block) "
-            "accepts any block"
-        )
-    return layer.block
-
-
-def _check_batch_first(block: nn.Module) -> None:
-    recurrent_or_attention = (nn.RNNBase, nn.MultiheadAttention)
-    for part in block.modules():
-        if isinstance(part, recurrent_or_attention) and not part.batch_first:
-            raise ValueError(f"block must be constructed with batch_first=True, got {describe(part)}")
-
-
-def _record_size(sizes: list[int]) -> Callable[..., None]:
-    """Return a forward hook that appends the number of values per sample of every tensor output."""
-
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        for value in output if isinstance(output, tuple) else (output,):
-            if isinstance(value, Tensor):
-                sizes.append(value.numel())
-
-    return hook

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
+from forwardforward.layers.block import block_of
 from forwardforward.layers.initialization import Init, he_uniform
-from forwardforward.layers.layer import block_of
 from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine, Normalization
 

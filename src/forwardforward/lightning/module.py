@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, checked
 from forwardforward._utils.plugins import calling
+from forwardforward._utils.training_progress import set_progress
 from forwardforward.data.batching import Pair, class_names_of, pair_of, source
 from forwardforward.lightning.optimizer import TrainerOptimizer
 from forwardforward.network import Network
@@ -23,7 +24,7 @@ from forwardforward.training.arguments import checked_class_names, checked_model
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import choose_layers, counts_of
-from forwardforward.training.loop import HasProgress, prepare_network
+from forwardforward.training.preparation import prepare_network
 from forwardforward.training.randomness import restored_global_generators
 from forwardforward.training.trackers import scalars_of
 from forwardforward.update_schedules import Joint, Schedule
@@ -158,9 +159,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
             progress = (trainer.current_epoch + 0.5) / trainer.max_epochs
         elif trainer.max_steps > 0:
             progress = trainer.global_step / trainer.max_steps
-        for plugin in (self.local_optimizer, *self.model.modules()):
-            if isinstance(plugin, HasProgress):
-                plugin.set_progress(progress)
+        set_progress((self.local_optimizer, *self.model.modules()), progress)
         return self._epoch
 
     def training_step(self, batch: Any, batch_idx: int) -> None:

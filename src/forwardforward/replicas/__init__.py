@@ -6,7 +6,8 @@ one member is a pure function of its state, and :func:`torch.vmap` computes it f
 whose products do not keep a machine busy, are trained several times faster in this way.
 """
 
-from forwardforward.replicas.network import Measurement, Replicas, replicate
+from forwardforward.replicas.make import replicate
+from forwardforward.replicas.network import Measurement, Replicas
 from forwardforward.replicas.optimizer import ReplicaOptimizer
 
 __all__ = ["Measurement", "ReplicaOptimizer", "Replicas", "replicate"]

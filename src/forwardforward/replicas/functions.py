@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from forwardforward._utils.compilation import compile_function, compiler_reason
 from forwardforward._utils.modes import autocast_to
@@ -17,11 +18,22 @@ from forwardforward.classifiers import SumOverLayers
 from forwardforward.layers.chain import run_layers
 from forwardforward.objectives import LocalLoss
 from forwardforward.sequential import FFSequential
-from forwardforward.step import Stack
+from forwardforward.step import Stack, StepResult
 from forwardforward.step.function import WholeFunction
 from forwardforward.update_schedules import Group
 
-__all__ = ["Batched", "Call", "MemberGradients", "MemberScores", "figures_of", "goodness", "local_figures", "logits"]
+__all__ = [
+    "Batched",
+    "Call",
+    "MemberGradients",
+    "MemberScores",
+    "figures_of",
+    "goodness",
+    "gradient_norms",
+    "local_figures",
+    "logits",
+    "step_result",
+]
 
 #: A member's tensors by their names in the network.
 State = Mapping[str, Tensor]
@@ -205,15 +217,9 @@ class MemberScores:
         return result
 
     def _compute(self, network: FFSequential, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        images = batch["images"]
-        result: dict[str, Tensor] = {}
-        if network.head is not None:
-            result["features"] = network.scorer.head_features(images, batch.get("labels"))
-            if self.kind == "head":
-                result["scores"] = network.head(result["features"])
-        if self.kind == "goodness":
-            result["scores"] = self._classifier(network.scorer.layer_goodness(images))
-        return result
+        scorer = network.scorer
+        values = scorer.scores_for_negatives(batch["images"], batch.get("labels"), self.kind, self._classifier)
+        return {name: value for name, value in zip(("features", "scores"), values, strict=True) if value is not None}
 
 
 def goodness(network: FFSequential, images: Tensor) -> Tensor:
@@ -248,6 +254,27 @@ def _flat(local: LocalLoss) -> dict[str, Any]:
 def figures_of(values: Mapping[str, Any]) -> LocalLoss:
     """Return the local losses of all members, with tensors ``(members,)``."""
     return LocalLoss(**values)
+
+
+def gradient_norms(gradients: Mapping[str, Tensor]) -> dict[int, Tensor]:
+    """Return the norm of each layer's gradient by layer, ``(members,)``."""
+    squares: dict[int, Tensor] = {}
+    for name, value in gradients.items():
+        part, _, rest = name.partition(".")
+        if part == "layers":
+            index = int(rest.partition(".")[0])
+            square = torch.linalg.vector_norm(value.reshape(len(value), -1), dim=1).square()
+            squares[index] = squares[index] + square if index in squares else square
+    return {index: square.sqrt() for index, square in squares.items()}
+
+
+def step_result(figures: Sequence[dict[str, Any]], norms: Sequence[dict[int, Tensor]]) -> StepResult:
+    """Return the figures of all members, given those of each part."""
+    joined = pytree.tree_map(lambda *values: torch.cat(values), *figures)
+    head = joined.pop("head", None)
+    layers = {int(index): figures_of(values) for index, values in joined.items()}
+    gradient_norms = {i: torch.cat([part[i] for part in norms]) for i in layers if norms}
+    return StepResult(layers, None if head is None else figures_of(head), gradient_norms)
 
 
 class Batched:

@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
-from forwardforward._utils.modes import autocast_to, eval_mode
-from forwardforward._utils.numerics import accumulator
+from forwardforward._utils.training_progress import set_progress
 from forwardforward.data.batching import Data
-from forwardforward.layers.embedding import IndexLayer
 from forwardforward.network import Network
-from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array
-from forwardforward.replicas.blocks import MeanOfVectors
-from forwardforward.replicas.functions import (
-    Batched,
-    Call,
-    MemberGradients,
-    MemberScores,
-    figures_of,
-    goodness,
-    local_figures,
-    logits,
-)
-from forwardforward.replicas.members import check_members, differing_numbers
+from forwardforward.replicas.functions import goodness, gradient_norms, logits, step_result
+from forwardforward.replicas.members import check_members
 from forwardforward.replicas.optimizer import ReplicaOptimizer
-from forwardforward.replicas.sampling import stacked_samples, without_dropped
+from forwardforward.replicas.sampling import Generators
+from forwardforward.replicas.stacked import StackedMembers
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult, WholeStep, check_groups
-from forwardforward.step.stack import Stack
 from forwardforward.update_schedules import Groups, Joint
 
-__all__ = ["Measurement", "Replicas", "replicate"]
-
-Generators = Sequence[torch.Generator | None]
-
-#: Bytes of parameters that are computed together on a CPU; with more, the update waits for the memory.
-CACHE = 2**24
+__all__ = ["Measurement", "Replicas"]
 
 
 class Measurement(NamedTuple):
@@ -108,11 +88,6 @@ class Replicas(Network):
         Threshold(theta=2.0)
     """
 
-    _template: FFSequential
-    _stacked: dict[str, Tensor]
-    _numbers: dict[str, list[float]]
-    _batched: Batched
-
     def __init__(self, members: Sequence[nn.Module], seeds: Sequence[int] | None = None) -> None:
         networks = list(members)
         check_members(networks)  # type: ignore[arg-type]
@@ -131,7 +106,7 @@ class Replicas(Network):
         self.class_names, self.input_shape = first.class_names, first.input_shape
         self.epochs_trained = first.epochs_trained
         self._optimizer: tuple[LocalOptimizer, ReplicaOptimizer] | None = None
-        self._prepare_members()
+        self._stacked = StackedMembers(self.members)
         self._try()
 
     # Members
@@ -189,50 +164,14 @@ class Replicas(Network):
             for member, (layer, state) in zip(members, new, strict=True):
                 torch.set_rng_state(state)
                 member.append(layer)
-        self._prepare_members()
+        self._stacked = StackedMembers(self.members)
         return self
-
-    def _prepare_members(self) -> None:
-        """Stack the members' tensors, and make the network whose modules the batched functions use."""
-        members = self.members
-        template = copy.deepcopy(members[0])
-        template.preprocessing = nn.Identity()  # type: ignore[assignment]  # inputs are preprocessed before
-        first = template[0]
-        if isinstance(first, IndexLayer):
-            first.dropout = 0.0  # indices are left out before, by each member's own generator
-            if isinstance(first.block, nn.EmbeddingBag):
-                first.block = MeanOfVectors(first.block)
-        self._numbers = differing_numbers(members)
-        for place, values in self._numbers.items():
-            parent, _, name = place.rpartition(".")
-            module = template.get_submodule(parent)
-            delattr(module, name)
-            module.register_buffer(name, torch.tensor(values[0]))  # a tensor by member, passed as the others are
-        self.__dict__["_template"] = template  # not a submodule: it has no state of its own
-        self.__dict__["_batched"] = Batched()
-        self._stack()
-
-    def _stack(self) -> None:
-        """Stack the members' tensors, and make their own tensors views of the stacked ones."""
-        members = self.members
-        mode = members[0].training
-        parameters, buffers = torch.func.stack_module_state([member.train(mode) for member in members])
-        parts = ("layers.", "label_encoder.", "head.")
-        stacked = {name: value.detach() for name, value in {**parameters, **buffers}.items() if name.startswith(parts)}
-        for index, member in enumerate(members):
-            tensors = {**dict(member.named_parameters()), **dict(member.named_buffers())}
-            for name, value in stacked.items():
-                tensors[name].data = value[index]
-        dtype = accumulator(torch.empty((), dtype=members[0].dtype))
-        for place, values in self._numbers.items():
-            stacked[place] = torch.tensor(values, dtype=dtype, device=members[0].device)
-        self.__dict__["_stacked"] = stacked
 
     def _try(self) -> None:
         """Run one batched step on zeros without an update, so that what cannot be batched is refused here."""
         shape = None if self.input_shape is None else self.preprocessing.output_shape(self.input_shape)
-        if shape is None and self._template.label_encoder is None:
-            shape = self._template[0].input_shape
+        if shape is None and self._stacked.template.label_encoder is None:
+            shape = self._stacked.template[0].input_shape
         if shape is None:
             return
         count = len(self.seeds)
@@ -245,7 +184,7 @@ class Replicas(Network):
         mode = self.training
         try:
             self.train()
-            self._gradients(images, labels, groups, generators, self._each(None), None, False, slice(0, count))
+            self._stacked.gradients(images, labels, groups, generators, self._each(None), slice(0, count))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(f"members cannot be trained together with torch.vmap: {reason}") from error
@@ -254,18 +193,17 @@ class Replicas(Network):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies, without what is made again."""
-        derived = ("_template", "_batched", "_stacked")
-        return {**{k: v for k, v in self.__dict__.items() if k not in derived}, "_optimizer": None}
+        return {**{k: v for k, v in self.__dict__.items() if k != "_stacked"}, "_optimizer": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore copied or pickled replicas."""
         nn.Module.__setstate__(self, state)
-        self._prepare_members()
+        self._stacked = StackedMembers(self.members)
 
     def _apply(self, *arguments: Any, **options: Any) -> Replicas:
         super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
-        self._template._apply(*arguments, **options)  # type: ignore[no-untyped-call]
-        self._stack()
+        self._stacked.template._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        self._stacked.stack()
         return self
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -278,7 +216,7 @@ class Replicas(Network):
         """
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         if assign:
-            self._stack()
+            self._stacked.stack()
         return result
 
     def train(self, mode: bool = True) -> Replicas:
@@ -288,7 +226,7 @@ class Replicas(Network):
             mode: Whether it is the training mode.
         """
         super().train(mode)
-        self._template.train(mode)
+        self._stacked.template.train(mode)
         return self
 
     def set_progress(self, progress: float) -> None:
@@ -297,22 +235,19 @@ class Replicas(Network):
         Args:
             progress: Progress of the training, from 0 to 1; set by ``fit`` in each epoch.
         """
-        for plugin in self._template.modules():
-            set_progress = getattr(plugin, "set_progress", None)
-            if set_progress is not None:
-                set_progress(progress)
+        set_progress(self._stacked.template.modules(), progress)
 
     # A network, as the training sees it
 
     @property
     def layers(self) -> nn.ModuleList:  # type: ignore[override]
         """The layers of the architecture; their weights are nobody's."""
-        return self._template.layers
+        return self._stacked.template.layers
 
     @property
     def layers_classify(self) -> bool:
         """Whether every layer classifies by its own goodness."""
-        return self._template.layers_classify
+        return self._stacked.template.layers_classify
 
     @property
     def is_set_up(self) -> bool:
@@ -327,12 +262,12 @@ class Replicas(Network):
         """
         for member in self.members:
             member.setup(input_shape)
-        self._template.input_shape = tuple(input_shape)
+        self._stacked.template.input_shape = tuple(input_shape)
         super().setup(input_shape)
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules of the architecture that are updated separately, by name."""
-        return self._template.parameter_groups()
+        return self._stacked.template.parameter_groups()
 
     def local_optimizer(self, optimizer: LocalOptimizer) -> ReplicaOptimizer:
         """Return the optimizer of all members; for the same argument the same, with its state.
@@ -387,44 +322,31 @@ class Replicas(Network):
         checked_groups = check_groups(Joint()(len(self), 0, 0, 1) if groups is None else groups, len(self))
         compiles = whole_step is not None and whole_step.compile
         if whole_step is not None:
-            self._batched.on_compile = whole_step.on_compile
+            self._stacked.batched.on_compile = whole_step.on_compile
         images, labels = self._prepared(batch, validate)
-        names: list[tuple[str, ...]] = [(str(i),) for i in range(len(self))]
-        if "label_encoder" in self.parameter_groups():
-            names[0] = ("0", "label_encoder")
-        sets = Stack(self._template.stack, names).updates(checked_groups)
+        sets = self._stacked.template.training_stack().updates(checked_groups)
         figures: list[dict[str, Any]] = []
         norms: list[dict[int, Tensor]] = []
-        for part in self._parts():
-            result = self._gradients(
+        for part in self._stacked.parts():
+            result = self._stacked.gradients(
                 images[part],
                 None if labels is None else labels[part],
                 checked_groups,
                 self._each(generator)[part],
                 self._each(dropout)[part],
+                part,
                 autocast,
                 compiles,
-                part,
             )
             gradients = result["gradients"]
             with torch.no_grad():
-                for name, value in result["buffers"].items():
-                    if name not in self._numbers:
-                        self._stacked[name][part].copy_(value)
+                self._stacked.set_buffers(result["buffers"], part)
                 if monitor:
-                    norms.append(_norms(gradients))
+                    norms.append(gradient_norms(gradients))
                 with_head = [*sets, ["head"]] if "head" in result["figures"] else sets
-                updates.update(self._stacked, gradients, with_head, part, compiles)
+                updates.update(self._stacked.tensors, gradients, with_head, part, compiles)
             figures.append(result["figures"])
-        return _step_result(figures, norms)
-
-    def _parts(self) -> list[slice]:
-        """Return the members that are computed together; their parameters fit into the processor's cache."""
-        count = len(self.seeds)
-        size = sum(value.numel() * value.element_size() for value in self._stacked.values()) // count
-        most = count if self.device.type != "cpu" else max(1, CACHE // max(1, size))
-        largest = max(divisor for divisor in range(1, count + 1) if count % divisor == 0 and divisor <= most)
-        return [slice(start, start + largest) for start in range(0, count, largest)]
+        return step_result(figures, norms)
 
     def _prepared(self, batch: tuple[Tensor, Tensor | None], validate: bool) -> tuple[Tensor, Tensor | None]:
         """Return preprocessed images and labels of all members."""
@@ -432,70 +354,12 @@ class Replicas(Network):
         images, labels = batch
         if len(images) != count or (labels is not None and len(labels) != count):
             raise ValueError(f"batch must contain images (members, batch, ...) of {count} members, got {len(images)}")
-        if labels is None and self._template.needs_labels:
+        if labels is None and self._stacked.template.needs_labels:
             raise ValueError("labels must be given for this network's objectives, got None")
         rows, flat = self._checked_batch(
             (images.flatten(0, 1), None if labels is None else labels.flatten(0, 1)), validate
         )
         return rows.unflatten(0, (count, -1)), None if flat is None else flat.unflatten(0, (count, -1))
-
-    def _gradients(
-        self,
-        images: Tensor,
-        labels: Tensor | None,
-        groups: Any,
-        generator: Generators,
-        dropout: Generators,
-        autocast: torch.dtype | None,
-        compile: bool,
-        part: slice,
-    ) -> dict[str, Any]:
-        """Return gradients, new buffers and figures of some members."""
-        template, stacked = self._template, {name: value[part] for name, value in self._stacked.items()}
-        batch, has_negatives = self._samples(images, labels, generator, part, autocast, compile)
-        function = MemberGradients(template, groups, has_negatives, autocast)
-        inactive = [layer for index, layer in enumerate(template.stack) if index not in function.step_function.updated]
-        if 0 in function.step_function.updated and self.training:
-            batch = without_dropped(self.members[part], batch, dropout)
-        with eval_mode(*inactive):
-            result: dict[str, Any] = self._batched(function, stacked, batch, self.training, compile)
-        return result
-
-    def _samples(
-        self,
-        images: Tensor,
-        labels: Tensor | None,
-        generators: Generators,
-        part: slice,
-        autocast: torch.dtype | None = None,
-        compile: bool = False,
-    ) -> tuple[dict[str, Any], bool]:
-        """Return the stacked samples of some members, and whether they have negatives."""
-        batch: dict[str, Any] = {} if labels is None else {"labels": labels}
-        features, scores = self._scores(images, generators, part, autocast, compile)
-        if features is not None:
-            batch["features"] = features
-        with autocast_to(autocast, images.device):
-            samples, has_negatives = stacked_samples(self.members[part], images, labels, scores, generators)
-        return {**samples, **batch}, has_negatives
-
-    def _scores(
-        self, images: Tensor, generators: Generators, part: slice, autocast: torch.dtype | None, compile: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the head's features under a label without information, and the scores that the negatives need."""
-        template = self._template
-        if template.label_encoder is None or (template.head is None and template.needed_scores is None):
-            return None, None
-        batch = {"images": images}
-        if template.head is not None:
-            labels = [template.scorer.head_labels(x, g) for x, g in zip(images, generators, strict=True)]
-            if labels[0] is not None:
-                batch["labels"] = torch.stack([label for label in labels if label is not None])
-        function = MemberScores(template, template.needed_scores, autocast)
-        with eval_mode(template), torch.no_grad():
-            stacked = {name: value[part] for name, value in self._stacked.items()}
-            values: dict[str, Tensor] = self._batched(function, stacked, batch, False, compile)
-        return values.get("features"), values.get("scores")
 
     def _each(self, generators: Sequence[torch.Generator] | None) -> Generators:
         return [None] * len(self.seeds) if generators is None else generators
@@ -529,7 +393,7 @@ class Replicas(Network):
         """
         if not self.layers_classify:
             raise ValueError("this network's goodness does not depend on labels: classify by its head")
-        return check_finite(self._evaluate(goodness, self.prepare(images)))
+        return check_finite(self._stacked.evaluate(goodness, self.prepare(images)))
 
     @torch.no_grad()
     def head_logits(self, images: Array, generator: torch.Generator | None = None) -> Tensor:
@@ -540,14 +404,14 @@ class Replicas(Network):
             generator: Draws the labels of a head that reads features under random labels, the same for all members;
                 default: the same in every call.
         """
-        head = self._template.head
+        head = self._stacked.template.head
         if head is None:
             raise ValueError("head must be given for this: FFSequential(..., head=ff.heads.LinearHead(num_classes))")
         x = self.prepare(images)
         if generator is None and head.label == "random":
             generator = torch.Generator(x.device).manual_seed(0)
-        labels = self._template.scorer.head_labels(x, generator)
-        return check_finite(self._evaluate(logits, x, labels))
+        labels = self._stacked.template.scorer.head_labels(x, generator)
+        return check_finite(self._stacked.evaluate(logits, x, labels))
 
     @torch.no_grad()
     def scores(self, images: Array) -> Tensor:
@@ -556,7 +420,7 @@ class Replicas(Network):
         Args:
             images: Raw images, ``(batch, ...)``.
         """
-        if self._template.classifier == "head":
+        if self._stacked.template.classifier == "head":
             return self.head_logits(images)
         return self.classify(self.layer_goodness(images))
 
@@ -579,45 +443,14 @@ class Replicas(Network):
             generators: Source of randomness for each member's negatives.
         """
         values = self.layer_goodness(images) if self.layers_classify else None
-        outputs = None if self._template.head is None else self.head_logits(images)
+        outputs = None if self._stacked.template.head is None else self.head_logits(images)
         if not self.uses_negatives or len(images) < 2:
             return Measurement(values, outputs, None)
         count = len(self.seeds)
         rows = self.prepare(images)
-        batch, has_negatives = self._samples(
-            rows.expand(count, *rows.shape),
-            self.check_labels(rows, labels).expand(count, -1),
-            generators,
-            slice(0, count),
-        )
-        function, network = partial(local_figures, has_negatives=has_negatives), Call(self._template)
-
-        def figures(state: dict[str, Tensor], samples: dict[str, Any]) -> Any:
-            return network.with_state(state, function, samples)
-
-        with eval_mode(self._template):
-            by_layer = torch.vmap(figures)(self._stacked, batch)
-        losses: list[LocalLoss] = [figures_of(by_layer[str(index)]) for index in range(len(self))]
+        targets = self.check_labels(rows, labels).expand(count, -1)
+        losses = self._stacked.local_losses(rows.expand(count, *rows.shape), targets, generators)
         return Measurement(values, outputs, [loss.accuracy for loss in losses])
-
-    def _evaluate(self, function: Callable[..., Tensor], x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return a function of all members' networks on prepared images that they share, in chunks."""
-        template = self._template
-        size = max(x[0].numel(), *(layer.largest_size for layer in template.stack))
-        copies = template.label_encoder.num_classes if template.label_encoder is not None else 1
-        rows = max(1, template.chunk_size // (size * copies * len(self.seeds)))
-
-        network = Call(template)
-
-        def computed(state: dict[str, Tensor], *arguments: Tensor) -> Any:
-            return network.with_state(state, function, *arguments)
-
-        parts = []
-        with eval_mode(template):
-            for start in range(0, len(x), rows):
-                arguments = [x[start : start + rows]] + ([] if labels is None else [labels[start : start + rows]])
-                parts.append(torch.vmap(computed, (0, *[None] * len(arguments)))(self._stacked, *arguments))
-        return torch.cat(parts, dim=1)
 
     def predict(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
         """Return the prediction of each input by every member, such as its class, ``(members, samples)``.
@@ -650,59 +483,3 @@ class Replicas(Network):
     def extra_repr(self) -> str:
         """Return the seeds."""
         return f"seeds={list(self.seeds)}"
-
-
-@checked
-def replicate(make_model: Callable[[], nn.Module], seeds: Sequence[int]) -> Replicas:
-    """Return networks of one architecture with different seeds, to be trained together.
-
-    Each equals ``torch.manual_seed(seed); model = make_model()``, trained by ``fit(model, train, seed=seed)``. The
-    caller's random state is restored.
-
-    Args:
-        make_model: Makes a network, an :class:`~forwardforward.FFSequential`.
-        seeds: One random seed per network, of its weights and its training.
-
-    Raises:
-        TypeError: If ``make_model`` returns something else.
-        ValueError: If the networks cannot be trained together, see :class:`Replicas`.
-
-    Example:
-        >>> import forwardforward as ff
-        >>> def make_model():
-        ...     return ff.FFSequential(
-        ...         ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(2), loss=ff.losses.CrossEntropy()
-        ...     )
-        >>> replicas = replicate(make_model, seeds=range(30))
-        >>> data = torch.rand(20, 8), torch.arange(20) % 2
-        >>> history = ff.fit(replicas, data, validation=data, epochs=1, progress=False)
-        >>> len(history.members), len(ff.evaluate(replicas, data).members)
-        (30, 30)
-    """
-    members = []
-    with torch.random.fork_rng():
-        for seed in seeds:
-            torch.manual_seed(seed)
-            members.append(make_model())
-    return Replicas(members, seeds)
-
-
-def _norms(gradients: Mapping[str, Tensor]) -> dict[int, Tensor]:
-    """Return the norm of each layer's gradient by layer, ``(members,)``."""
-    squares: dict[int, Tensor] = {}
-    for name, value in gradients.items():
-        part, _, rest = name.partition(".")
-        if part == "layers":
-            index = int(rest.partition(".")[0])
-            square = torch.linalg.vector_norm(value.reshape(len(value), -1), dim=1).square()
-            squares[index] = squares[index] + square if index in squares else square
-    return {index: square.sqrt() for index, square in squares.items()}
-
-
-def _step_result(figures: Sequence[dict[str, Any]], norms: Sequence[dict[int, Tensor]]) -> StepResult:
-    """Return the figures of all members, given those of each part."""
-    joined = pytree.tree_map(lambda *values: torch.cat(values), *figures)
-    head = joined.pop("head", None)
-    layers = {int(index): figures_of(values) for index, values in joined.items()}
-    gradient_norms = {i: torch.cat([part[i] for part in norms]) for i in layers if norms}
-    return StepResult(layers, None if head is None else figures_of(head), gradient_norms)

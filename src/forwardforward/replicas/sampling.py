@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from forwardforward.batches import Batch, LabeledInput
+from forwardforward.batches import LabeledInput
 from forwardforward.layers.embedding import IndexLayer
 from forwardforward.negatives import LabelNegatives
 from forwardforward.sequential import FFSequential
+from forwardforward.sequential.sampler import draw_samples
 
-__all__ = ["stacked_samples", "without_dropped"]
+__all__ = ["Generators", "stacked_samples", "without_dropped"]
 
 Generators = Sequence[torch.Generator | None]
 
@@ -72,9 +73,7 @@ def _drawn(
         assert encoder is not None
         assert labels is not None
         return sampler.wrong_labels(labels, encoder.num_classes, scores, generator)
-    samples = sampler(images, labels, encoder, scores, generator)
-    if not isinstance(samples, Batch) or not samples.has_negatives:
-        raise TypeError(f"negatives must return a Batch with has_negatives=True, got {samples!r} of {sampler}")
+    samples = draw_samples(sampler, images, labels, encoder, scores, generator)
     if isinstance(samples.inputs, LabeledInput) and samples.inputs.codebook.requires_grad:
         raise ValueError(f"negatives must derive from LabelNegatives for a learned label encoder, got {sampler}")
     return samples.inputs

@@ -1,14 +1,15 @@
-"""What a run has left in its folder, beside configuration and checkpoint: history, summary and failure."""
+"""What a run has left in its folder, beside configuration, checkpoint and summary: history and failure."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from forwardforward._utils.files import parse_json
 from forwardforward.training import History
 
-__all__ = ["read_failure", "read_held_out", "read_history", "read_text"]
+__all__ = ["naming_history", "read_failure", "read_history", "read_text"]
 
 
 def read_text(path: Path) -> str:
@@ -31,36 +32,26 @@ def read_history(path: Path) -> History:
     Raises:
         ValueError: If it is not the history of a run.
     """
-    try:
+    with naming_history(path):
         # A process that was killed while writing leaves a last line without its end.
         lines = [line for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
         return History([parse_json(line, finite=False) for line in lines])
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not the history of a run: {error}") from error
 
 
-def read_held_out(path: Path, epochs: int) -> dict[str, Any] | None:
-    """Return the errors in ``summary.json``, by the names that evaluations have; None if there are none.
+@contextlib.contextmanager
+def naming_history(path: Path) -> Iterator[None]:
+    """Context manager whose errors name the file of a history that cannot be used.
 
     Args:
         path: The file.
-        epochs: Number of epochs that the summary must be of.
 
     Raises:
-        ValueError: If it is not the summary of a run.
+        ValueError: If the history is not that of a run.
     """
-    if not path.exists():
-        return None
     try:
-        summary = parse_json(read_text(path))
-        if summary["epochs"] != epochs:
-            return None
-        errors, layer_errors = (summary["test_error"], summary["validation_error"]), summary["layer_errors"]
-        error = next((float(value) for value in errors if value is not None), None)
-        layers = None if layer_errors is None else [float(value) for value in layer_errors]
-        return None if error is None else {"error": error, "layer_errors": layers}
-    except (ValueError, TypeError, LookupError) as error:
-        raise ValueError(f"{path} is not the summary of a run: {error}") from error
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"{path} is not the history of a run: {error}") from error
 
 
 def read_failure(path: Path) -> str | None:

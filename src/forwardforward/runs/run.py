@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,17 +16,19 @@ from forwardforward import diagnostics
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.checks import check_device
-from forwardforward._utils.files import parse_json, replacing, sole_process
+from forwardforward._utils.threads import cpu_threads
 from forwardforward.data import Splits, TensorData, split
-from forwardforward.data.text import TextEncoder, text_encoder_from_state
+from forwardforward.data.text import TextEncoder
 from forwardforward.diagnostics import Finding
 from forwardforward.network import Network
-from forwardforward.objectives import BatchObjective
 from forwardforward.recipes import Recipe, get, set_fields
-from forwardforward.recipes.facts import Facts
+from forwardforward.runs.card import card
 from forwardforward.runs.config import RunConfig, differences
+from forwardforward.runs.encoder import read_text_encoder, write_text_encoder
+from forwardforward.runs.folder import RunFolder, write_json
 from forwardforward.runs.log import RunLog
-from forwardforward.runs.records import read_failure, read_held_out, read_history, read_text
+from forwardforward.runs.records import naming_history, read_failure, read_history, read_text
+from forwardforward.runs.summary import errors_on_test_set, facts_of, read_held_out, summary_of, total_seconds
 from forwardforward.saving.folder import is_model_folder
 from forwardforward.training import (
     Callback,
@@ -41,18 +41,13 @@ from forwardforward.training import (
     evaluate,
     load_checkpoint,
 )
-from forwardforward.training.checkpoints import corrupted_entry, require, restore_weights
+from forwardforward.training.checkpoints import require, restore_weights
 from forwardforward.training.evaluation import ChoosesLayers
 
 __all__ = ["Run", "load"]
 
 #: Fields of the configuration that describe the data set.
 DATA_FIELDS = ("input_shape", "num_classes", "class_names", "class_counts", "data_digest")
-#: Numbers in ``summary.json`` that are read again; each may be missing (None).
-SUMMARY_NUMBERS = ("total_seconds", "test_error", "head_error")
-FILES = (
-    "config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png", "failure.json",
-)  # fmt: skip
 
 
 @checked
@@ -106,11 +101,11 @@ class Run:
         self, folder: StrPath, config: RunConfig, *, recipe: Recipe | None = None, splits: Splits | None = None
     ) -> None:
         self.folder = Path(folder)
+        self._files = RunFolder(self.folder)
         self.config = config
         self._recipe = recipe
         self._splits: dict[str | Path | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
-        self._is_locked = False
         #: Number of epochs in the checkpoint that was read last, with the file's identity.
         self._epochs_read: tuple[tuple[int, int], int] | None = None
 
@@ -173,7 +168,7 @@ class Run:
             ValueError: If it contains a run with other settings.
             BlockingIOError: If another process begins a run in this folder.
         """
-        if resume and (self.folder / "config.json").exists():
+        if resume and self._files.config.exists():
             saved = Run.open(self.folder).config
             if changed := differences(saved.settings(), self.config.settings()):
                 raise ValueError(f"{self.folder} contains a run with other settings: {_listed(changed)}")
@@ -182,26 +177,9 @@ class Run:
         self.check_free()
         self.splits()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with self._files.locked():
             self.check_free()  # another process may have begun a run while the data were read
-            self._write_config()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Context manager in which no other process can train in the folder; it can be nested.
-
-        Raises:
-            BlockingIOError: If another process trains there.
-        """
-        if self._is_locked:
-            yield
-            return
-        with sole_process(self.folder / ".lock", f"training in {self.folder}"):
-            self._is_locked = True
-            try:
-                yield
-            finally:
-                self._is_locked = False
+            write_json(self._files.config, asdict(self.config))
 
     def check_free(self) -> None:
         """Check that the run would overwrite nothing in its folder.
@@ -209,29 +187,16 @@ class Run:
         Raises:
             FileExistsError: If the folder contains a run or a file with a name that runs use, or is a file.
         """
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FileExistsError(f"{self.folder} is a file")
-        taken = [name for name in FILES if (self.folder / name).exists()]
-        if "config.json" in taken:
-            raise FileExistsError(f"{self.folder} already contains a run (resume with: {self.resume_command})")
-        if taken:
-            raise FileExistsError(f"{self.folder} already contains {', '.join(taken)}")
+        self._files.check_free()
 
     def discard(self) -> None:
         """Remove a run without a checkpoint that no other process trains; other files in its folder are kept."""
-        if not self.folder.is_dir():
-            return
-        with contextlib.suppress(BlockingIOError), self._locked():
-            if not (self.folder / "checkpoint.pt").exists():
-                for name in ("history.jsonl", "text_encoder.pt", "config.json"):
-                    (self.folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # other files are in it
-            self.folder.rmdir()
+        self._files.discard()
 
     @property
     def resume_command(self) -> str:
         """The command that resumes this run."""
-        return f"forwardforward train --resume {shlex.quote(str(self.folder))}"
+        return self._files.resume_command
 
     @property
     def recipe(self) -> Recipe:
@@ -249,7 +214,7 @@ class Run:
         try:
             yield
         except (ValueError, TypeError, FileNotFoundError) as error:
-            path = self.folder / "config.json"
+            path = self._files.config
             if not path.exists():  # a run that has not begun
                 raise
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
@@ -271,7 +236,7 @@ class Run:
         Raises:
             CheckpointError: If the checkpoint is corrupted.
         """
-        path = self.folder / "checkpoint.pt"
+        path = self._files.checkpoint
         if not path.exists():
             return 0
         if self._epochs_read is None or self._epochs_read[0] != _identity(path):
@@ -281,7 +246,7 @@ class Run:
 
     def _read_checkpoint(self) -> dict[str, Any]:
         """Return the checkpoint, and remember its number of epochs."""
-        path = self.folder / "checkpoint.pt"
+        path = self._files.checkpoint
         content = load_checkpoint(path)
         require(content, path, "epoch")
         self._epochs_read = _identity(path), int(content["epoch"])
@@ -303,7 +268,7 @@ class Run:
             ValueError: If more epochs are completed already, or the recipe's update schedule needs more epochs.
             BlockingIOError: If another process trains in the folder.
         """
-        with self._locked():
+        with self._files.locked():
             if epochs < (done := self.epochs_done):
                 raise ValueError(f"epochs must be at least {done}, the number of completed epochs, got {epochs}")
             table = {**self.config.table, "epochs": self.recipe.replace(epochs=epochs).table()["epochs"]}
@@ -312,7 +277,7 @@ class Run:
             self.recipe.schedule(len(self.model().layers), 0, 0, epochs)
             self.config = config
             if write:
-                self._write_config()
+                write_json(self._files.config, asdict(self.config))
 
     @checked
     def splits(self, data_dir: str | Path | None = None, progress: bool = False) -> Splits:
@@ -387,51 +352,14 @@ class Run:
         check_device(device)
         model, content = self.model(), self._read_checkpoint()
         try:
-            restore_weights(content, self.folder / "checkpoint.pt", model)
+            restore_weights(content, self._files.checkpoint, model)
         except CheckpointError as error:
             if self._recipe is None:
                 raise
             raise CheckpointError(f"recipe must be that of the run: {error}") from error
         model.epochs_trained = int(content.get("first_epoch", 0)) + int(content["epoch"])
-        model.card = self._card()
+        model.card = card(self.config, self.recipe, facts_of(self._files.summary))
         return model.to(device).eval()
-
-    def _card(self) -> dict[str, Any]:
-        """Return the facts on the run for a model card."""
-        config, summary = self.config, self._read_json_summary()
-        facts: dict[str, Any] = {
-            "name": f"{config.recipe} on {Path(config.data).name}",
-            "data": Path(config.data).name,
-            "recipe": config.recipe,
-            "source": self.recipe.source,
-            **{name: value for name, value in config.table.items() if name not in ("widths", "epochs", "batch_size")},
-            "widths": list(config.widths),
-            "epochs": config.epochs,
-            "batch size": config.batch_size,
-            "seed": config.seed,
-            "precision": config.precision,
-            "command": config.command or None,
-        }
-        if summary is not None:
-            measured = summary.get("measured_on")
-            error = summary.get("test_error") if measured == "test" else summary.get("validation_error")
-            facts |= {
-                "trained on": summary.get("trained_on"),
-                f"{measured} error, %": error,
-                "one-pass head, %": summary.get("head_error"),
-                "layers' errors, %": summary.get("layer_errors"),
-                "seconds": summary.get("seconds"),
-                "torch": summary.get("torch"),
-            }
-        return {name: value for name, value in facts.items() if value is not None}
-
-    def _read_json_summary(self) -> dict[str, Any] | None:
-        """Return all of the summary, None if there is none that can be read: a card needs none."""
-        try:
-            summary = parse_json(read_text(self.folder / "summary.json"))
-        except ValueError:
-            return None
-        return summary if isinstance(summary, dict) else None
 
     @property
     def reads_text(self) -> bool:
@@ -452,21 +380,7 @@ class Run:
             raise ValueError(
                 f"the inputs of the run in {self.folder} are not texts, its data set is {self.config.data}"
             )
-        path = self.folder / "text_encoder.pt"
-        if not path.is_file():
-            raise CheckpointError(f"there is no text encoder {path}")
-        try:
-            with path.open("rb") as file:
-                if corrupted := corrupted_entry(file):
-                    raise ValueError(corrupted)
-                return text_encoder_from_state(torch.load(file, weights_only=True), type(representation))
-        except MemoryError:
-            raise
-        except Exception as error:  # torch.load raises many kinds of errors, with advice that would run code in a file
-            reason = str(error) if isinstance(error, ValueError) else "not a text encoder"
-            raise CheckpointError(
-                f"cannot read the text encoder {path}: it is incomplete or corrupted ({reason})"
-            ) from error
+        return read_text_encoder(self._files.text_encoder, type(representation))
 
     @checked
     def fit(
@@ -493,20 +407,18 @@ class Run:
             BlockingIOError: If another process trains in the folder.
         """
         parallel = Parallel() if parallel is None else parallel
-        with self._locked() if parallel.is_main else contextlib.nullcontext():
+        with self._files.locked() if parallel.is_main else contextlib.nullcontext():
             return self._fit(callbacks, progress, checkpoint_minutes, parallel)
 
     def _fit(
         self, callbacks: Sequence[Callback], progress: bool, checkpoint_minutes: float | None, parallel: Parallel
     ) -> tuple[Network, History]:
         self.check_recipe()
-        for name in FILES:
-            if (path := self.folder / name).exists() and not path.is_file():
-                raise ValueError(f"{path} is not a regular file")
+        self._files.check_regular()
         config = self.config
         splits = self.splits(progress=progress)
         model = self.model()
-        checkpoint = self.folder / "checkpoint.pt"
+        checkpoint = self._files.checkpoint
         if not checkpoint.exists() and (epochs := self.epochs_logged) > 1:  # one may be logged before it is saved
             raise CheckpointError(
                 f"there is no checkpoint {checkpoint}, but history.jsonl contains {epochs} epochs: restore the "
@@ -514,10 +426,12 @@ class Run:
             )
         if checkpoint.exists():
             load_checkpoint(checkpoint)  # outside the block below: resuming does not repair a corrupted checkpoint
-        with _threads(config.threads), self._resumable():
+        with cpu_threads(config.threads), self._resumable():
             if parallel.is_main:
-                self._write_text_encoder(splits)
-            log = RunLog(self.folder / "history.jsonl", self._accept)
+                encoder = self._files.text_encoder
+                if splits.text_encoder is not None and not encoder.exists():
+                    write_text_encoder(encoder, splits.text_encoder)
+            log = RunLog(self._files.history, self._accept)
             try:
                 history = self.recipe.fit(
                     model,
@@ -537,7 +451,7 @@ class Run:
             except (TrainingDiverged, RankError) as error:
                 cause = error.cause if isinstance(error, RankError) else type(error).__name__
                 if parallel.is_main and cause == TrainingDiverged.__name__:  # in this process or another
-                    self._write_json("failure.json", {"epoch": 1 + log.epochs, "error": str(error)})
+                    write_json(self._files.failure, {"epoch": 1 + log.epochs, "error": str(error)})
                 raise
         return model, history
 
@@ -560,19 +474,28 @@ class Run:
             parallel: Distribution over several processes, each of which calls this method; default: one process.
         """
         parallel = Parallel() if parallel is None else parallel
-        with self._locked() if parallel.is_main else contextlib.nullcontext():
-            resumed = (self.folder / "checkpoint.pt").exists()
-            earlier = self._earlier_total()  # before the training, so that an unreadable summary loses no work
+        with self._files.locked() if parallel.is_main else contextlib.nullcontext():
+            resumed = self._files.checkpoint.exists()
+            # Before the training, so that an unreadable summary loses no work.
+            earlier = total_seconds(self._files.summary, self.config.epochs)
             model, history = self.fit(callbacks, progress, checkpoint_minutes, parallel)
             splits = self.splits()
-            with _threads(self.config.threads), self._resumable():
+            with cpu_threads(self.config.threads), self._resumable():
                 result = parallel.evaluate(model, splits.validation if self.config.validation else splits.test)
-                summary = self._summary(model, history, result)
+                summary = summary_of(
+                    self.config,
+                    self.recipe,
+                    "training split" if self.holds_out else "all training images",
+                    len(self.training_data()),
+                    model,
+                    history,
+                    result,
+                )
                 # The total time, including reading the data, is known only if the run was never interrupted.
                 summary["total_seconds"] = earlier if resumed else time.monotonic() - self._begun
                 summary["parallel"] = parallel.description
                 if parallel.is_main:
-                    self._write_json("summary.json", summary)
+                    write_json(self._files.summary, summary)
             return summary
 
     @checked
@@ -607,17 +530,13 @@ class Run:
             ImportError: If matplotlib is not installed.
             ValueError: If ``history.jsonl`` is not a history.
         """
-        path = self.folder / "curves.png"
-        if history is not None:
-            diagnostics.curves(history, path, self._test_errors(len(history)))
-            return path
-        source = self.folder / "history.jsonl"
-        history = read_history(source)
-        try:
-            diagnostics.curves(history, path, self._test_errors(len(history)))
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise ValueError(f"{source} is not the history of a run: {error}") from error
-        return path
+        files = self._files
+        context: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if history is None:
+            history, context = read_history(files.history), naming_history(files.history)
+        with context:
+            diagnostics.curves(history, files.curves, errors_on_test_set(files.summary, len(history)))
+        return files.curves
 
     def diagnose(self) -> list[Finding]:
         """Return the probable causes of a bad result, see :func:`~forwardforward.diagnostics.diagnose`.
@@ -628,15 +547,15 @@ class Run:
         Raises:
             ValueError: If the run has no completed epoch, or a file in its folder is not that of a run.
         """
-        path = self.folder / "history.jsonl"
+        path = self._files.history
         history = read_history(path) if path.exists() else History()
-        failure = read_failure(self.folder / "failure.json")
+        failure = read_failure(self._files.failure)
         if not len(history) and failure is None:
             raise ValueError(f"the run in {self.folder} has no completed epoch yet: its history is empty")
         held_out = None
         if not len(history) or history[-1].get("validation") is None:
-            held_out = read_held_out(self.folder / "summary.json", len(history))
-        try:
+            held_out = read_held_out(self._files.summary, len(history))
+        with naming_history(path):
             return diagnostics.diagnose(
                 history,
                 evaluation=held_out,
@@ -645,77 +564,12 @@ class Run:
                 epochs=self.config.epochs,
                 failure=failure,
             )
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise ValueError(f"{path} is not the history of a run: {error}") from error
-
-    def _summary(self, model: Network, history: History, result: Evaluation) -> dict[str, Any]:
-        last, test = history[-1]["validation"], not self.config.validation
-        return {
-            "data": self.config.data,
-            "recipe": self.config.recipe,
-            "widths": list(self.config.widths),
-            "epochs": len(history),
-            "planned_epochs": self.config.epochs,
-            "batch_size": self.config.batch_size,
-            "seed": self.config.seed,
-            "trained_on": "training split" if self.holds_out else "all training images",
-            "train_samples": len(self.training_data()),
-            "measured_on": "test" if test else "validation",
-            "metric": result.metric,
-            "unit": result.unit,
-            "test_error": result.error if test else None,
-            "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
-            "head_error": result.head_error,
-            "validation_error": None if last is None else last["error"],
-            "seconds": history.seconds,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "training_parameters": _training_parameters(model),
-            **Facts.of(self.recipe).to_dict(),
-            "precision": self.config.precision,
-            "threads": torch.get_num_threads(),
-            "cores": os.cpu_count(),
-            "torch": torch.__version__,
-            "command": self.config.command,
-        }
 
     @property
     def epochs_logged(self) -> int:
         """Number of lines of ``history.jsonl``, 0 if there is no such file."""
-        path = self.folder / "history.jsonl"
+        path = self._files.history
         return len(read_text(path).splitlines()) if path.exists() else 0
-
-    def _earlier_total(self) -> float | None:
-        """Return the total time of a run that was finished before it was resumed, None for an interrupted run."""
-        summary = self._read_summary()
-        return None if summary is None or summary["epochs"] != self.config.epochs else summary["total_seconds"]
-
-    def _test_errors(self, epochs: int) -> dict[str, float]:
-        """Return the test errors in the summary, by name; none if there is no summary of this number of epochs."""
-        summary = self._read_summary()
-        if summary is None or summary["epochs"] != epochs:
-            return {}
-        errors = {"model": summary["test_error"]}
-        if summary["measured_on"] == "test":
-            errors["one-pass head"] = summary["head_error"]
-        return {name: error for name, error in errors.items() if error is not None}
-
-    def _read_summary(self) -> dict[str, Any] | None:
-        """Return the summary, None if there is none.
-
-        Raises:
-            ValueError: If it is not the summary of a run.
-        """
-        path = self.folder / "summary.json"
-        if not path.exists():
-            return None
-        try:
-            summary = parse_json(read_text(path))
-            for name in SUMMARY_NUMBERS:
-                if not isinstance(summary[name], float | None):
-                    raise TypeError(f"{name} must be a number, got {summary[name]!r}")
-            return {name: summary[name] for name in ("epochs", "measured_on", *SUMMARY_NUMBERS)}
-        except (ValueError, TypeError, LookupError) as error:
-            raise ValueError(f"{path} is not the summary of a run, remove it to write it again: {error}") from error
 
     @contextlib.contextmanager
     def _resumable(self) -> Iterator[None]:
@@ -730,49 +584,16 @@ class Run:
                 raise
             raise CheckpointError(f"{error}; resume with: {self.resume_command}") from error
 
-    def _write_text_encoder(self, splits: Splits) -> None:
-        path = self.folder / "text_encoder.pt"
-        if splits.text_encoder is not None and not path.exists():
-            with replacing(path, "wb") as file:
-                torch.save(splits.text_encoder.state(), file)
-
-    def _write_config(self) -> None:
-        self._write_json("config.json", asdict(self.config))
-
     def _accept(self) -> None:
         """Write the number of epochs of a training that begins, and forget the failure of an earlier one."""
-        path = self.folder / "config.json"
+        path = self._files.config
         if path.exists():
             saved = RunConfig.from_json(read_text(path))
             names = ("epochs", "table", "command")
             config = replace(saved, **{name: getattr(self.config, name) for name in names})
             if config != saved:
-                self._write_json("config.json", asdict(config))
-        (self.folder / "failure.json").unlink(missing_ok=True)
-
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        with replacing(self.folder / name) as file:
-            file.write(json.dumps(content, indent=2) + "\n")
-
-
-def _training_parameters(model: Network) -> int:
-    """Return the number of parameters that serve training alone: those of losses over embeddings."""
-    parts = [part for part in model.modules() if isinstance(part, BatchObjective)]
-    return sum(p.numel() for p in {p for part in parts for p in part.parameters()})
-
-
-@contextlib.contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Context manager that sets the number of CPU threads; None changes nothing."""
-    highest = max(64, 2 * (os.cpu_count() or 1))  # far more threads end the process, without an error
-    if number is not None and number > highest:
-        raise ValueError(f"threads must be at most {highest} on this machine, got {number}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+                write_json(path, asdict(config))
+        self._files.failure.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> tuple[int, int]:

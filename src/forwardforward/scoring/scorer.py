@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from forwardforward.classifiers import Candidates
+from forwardforward.classifiers import Candidates, SumOverLayers
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
@@ -112,6 +112,22 @@ class Scorer:
         assert self.head is not None
         function = HeadFeatures(self.layers, self.head, self.encoder)
         return self._run(function, self._rows(images), images, *([] if labels is None else [labels]))
+
+    def scores_for_negatives(
+        self, images: Tensor, labels: Tensor | None, kind: str | None, classifier: SumOverLayers
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the head's features, None without a head, and the scores that a sampler of negatives needs.
+
+        Args:
+            images: ``(batch, ...)``.
+            labels: The labels under which the head reads features, see :meth:`head_labels`.
+            kind: The scores: None, ``"head"`` or ``"goodness"``.
+            classifier: Function from goodness to scores.
+        """
+        features = None if self.head is None else self.head_features(images, labels)
+        if kind == "head" and self.head is not None:
+            return features, self.head(features)
+        return features, classifier(self.layer_goodness(images)) if kind == "goodness" else None
 
     def _rows(self, images: Tensor) -> int:
         """Return the number of rows per chunk, so that no layer computes more than ``chunk_size`` activations."""

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
-from forwardforward._utils.plugins import calling
-from forwardforward.data.augmentation import mixes_targets
-from forwardforward.data.batching import Data, Pair, Source, source, tensors_of
+from forwardforward.data.batching import Data, source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
-from forwardforward.preprocessing import to_float
 from forwardforward.replicas import Replicas
 from forwardforward.sequential import FFSequential
-from forwardforward.step import MicroBatches, StepResult, check_groups
-from forwardforward.targets import RealValues, TargetScaling
-from forwardforward.training.activity import dead_units, weight_changes, weight_samples
+from forwardforward.step import MicroBatches, StepResult
 from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
-from forwardforward.training.divergence import StopOnDivergence, check_convergence
-from forwardforward.training.epoch import EpochState, check_mixing
+from forwardforward.training.divergence import StopOnDivergence
+from forwardforward.training.epoch import check_mixing
 from forwardforward.training.evaluation import check_validation
 from forwardforward.training.history import History
-from forwardforward.training.members import CompiledMembers, check_replicas, new_epoch, record_validation
-from forwardforward.training.parallel import InterruptedElsewhere, Parallel
+from forwardforward.training.interruption import interruptible, raise_interruption
+from forwardforward.training.members import CompiledMembers, check_replicas, record_validation
+from forwardforward.training.parallel import Parallel
 from forwardforward.training.precision import AUTOCAST, products_in
+from forwardforward.training.preparation import prepare_network
 from forwardforward.training.progress import Progress
-from forwardforward.training.randomness import derive_generator, restored_global_generators, seed_global_generators
-from forwardforward.training.resuming import Checkpoint, restore
+from forwardforward.training.randomness import restored_global_generators, seed_global_generators
+from forwardforward.training.resuming import Checkpoint, is_resumed_from, restore, save_checkpoints
+from forwardforward.training.runner import EpochRunner
 from forwardforward.training.settings import described, model_settings
-from forwardforward.update_schedules import Group, Joint, Schedule
+from forwardforward.update_schedules import Joint, Schedule
 
 __all__ = ["fit"]
 
@@ -177,15 +174,6 @@ def fit(
         "optimizer": optimizer,
         "augment": augment,
     }
-    for callback in callbacks:
-        if callback.needs_all_layers and not parallel.has_all_layers:
-            raise ValueError(
-                f"callbacks must not contain {type(callback).__name__} with a {type(parallel).__name__}, of which no "
-                "process has all layers"
-            )
-    all_callbacks = [StopOnDivergence(), *callbacks]
-    if checkpoint is not None:
-        all_callbacks.append(Checkpoint(checkpoint, minutes=checkpoint_minutes))
     state = FitState(
         network,
         optimizer,
@@ -196,12 +184,7 @@ def fit(
         seed,
         validates=validation is not None,
         settings={name: described(value) for name, value in compared.items()},
-        # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer;
-        # that of the best epoch before those from which a killed run resumes, which would not write it again.
-        callbacks=sorted(
-            (callback for callback in all_callbacks if parallel.is_main or not callback.main_only),
-            key=lambda callback: (isinstance(callback, Checkpoint), _resumes(callback)),
-        ),
+        callbacks=_all_callbacks(callbacks, checkpoint, checkpoint_minutes, parallel),
         first_epoch=network.epochs_trained,
         parallel=parallel,
     )
@@ -225,7 +208,7 @@ def fit(
             callback.on_fit_begin(state)
         step = parallel.step(network, _step(network, data.batch_size, compile))
         in_parts = step if micro_batch_size is None else partial(step, micro_batches=MicroBatches(micro_batch_size))
-        epoch = _Epoch(state, in_parts, target, AUTOCAST[precision], augment, monitor_every)
+        epoch = EpochRunner(state, in_parts, target, AUTOCAST[precision], augment, monitor_every)
         completed = len(state.history) + (unevaluated is not None)
         steps = (data.steps or 0) * completed + (state.unfinished.steps if state.unfinished is not None else 0)
         with Progress(data.steps, epochs, steps, progress and parallel.is_main) as shown:
@@ -240,53 +223,31 @@ def fit(
                     _finish(state, epoch.run(data, shown), validation, shown)
             finally:
                 state.running = False
-            _raise_interruption(state)
+            raise_interruption(state)
         for callback in state.callbacks:
             callback.on_fit_end(state)
     return state.history
 
 
-def prepare_network(model: Network, data: Source, seed: int) -> None:
-    """Set up a network's shapes and fit its preprocessing on the training data, and check their labels.
-
-    Args:
-        model: The network.
-        data: The training data.
-        seed: The run's seed.
-    """
-    if not model.is_set_up:  # first, so that weights are drawn from the caller's random state
-        model.prepare(data.some()[0], validate=False)
-    # Targets and indices are checked here and by the source, so that no step waits for the device.
-    draws_labels = model.uses_negatives and model.layers_classify
-    data.check_targets(model.target_kind, model.num_classes, warn_of_absent=draws_labels)
-    if model.preprocessing.needs_fit:
-        seed_global_generators(seed, 0, "preprocessing")  # data sets may draw random numbers
-        order = derive_generator(seed, 0, "preprocessing")
-        model.preprocessing.fit(images for images, _ in data.batches(order))
-    if model.target_scaling is not None and model.target_scaling.needs_fit:
-        _fit_scaling(model, model.target_scaling, data, seed)
-
-
-def _fit_scaling(model: Network, scaling: TargetScaling, data: Source, seed: int) -> None:
-    """Fit the scaling of real-valued targets on the training data."""
-    tensors = tensors_of(data)
-    if tensors is not None:
-        batches: Iterator[Pair] = iter([(tensors.inputs, tensors.targets)])
-    else:
-        seed_global_generators(seed, 0, "preprocessing")
-        batches = data.batches(derive_generator(seed, 0, "preprocessing"))
-    kind, outputs = model.target_kind, model.num_classes
-    targets = [kind.check(y, len(x), outputs) for x, y in batches if y is not None]
-    if not targets:
-        raise ValueError("train must have targets that are real numbers, got none")
-    scaling.fit(targets)
-    if isinstance(kind, RealValues) and (outside := kind.count_outside(scaling(torch.cat(targets)))):
-        warnings.warn(
-            f"train has {outside} of {sum(map(len, targets))} targets beyond the outer bins, which are {kind.low} and "
-            f"{kind.high} standard deviations from the mean; they are learned as if they were at these: set the loss's "
-            "low= and high=",
-            stacklevel=2,
-        )
+def _all_callbacks(
+    callbacks: Sequence[Callback], checkpoint: StrPath | None, checkpoint_minutes: float | None, parallel: Parallel
+) -> list[Callback]:
+    """Return the callbacks of this process in the order of their calls, with those that every training has."""
+    for callback in callbacks:
+        if callback.needs_all_layers and not parallel.has_all_layers:
+            raise ValueError(
+                f"callbacks must not contain {type(callback).__name__} with a {type(parallel).__name__}, of which no "
+                "process has all layers"
+            )
+    all_callbacks = [StopOnDivergence(), *callbacks]
+    if checkpoint is not None:
+        all_callbacks.append(Checkpoint(checkpoint, minutes=checkpoint_minutes))
+    # Checkpoints are written last, so that they contain what the other callbacks change, such as an appended layer;
+    # that of the best epoch before those from which a killed run resumes, which would not write it again.
+    return sorted(
+        (callback for callback in all_callbacks if parallel.is_main or not callback.main_only),
+        key=lambda callback: (isinstance(callback, Checkpoint), is_resumed_from(callback)),
+    )
 
 
 def _finish(state: FitState, record: dict[str, Any], validation: Data | None, progress: Progress) -> None:
@@ -296,10 +257,10 @@ def _finish(state: FitState, record: dict[str, Any], validation: Data | None, pr
         callback.on_evaluation_begin(state)
     if validation is not None:
         try:
-            with _interruptible(state):
+            with interruptible(state):
                 _evaluate(state, record, validation)
         except BaseException:  # also an interruption, since the epoch is not saved yet
-            _save(state, finished=False)
+            save_checkpoints(state, finished=False)
             raise
     # Callbacks may draw random numbers, such as the weights of a new layer.
     seed_global_generators(state.seed, state.first_epoch + record["epoch"], "callbacks")
@@ -307,35 +268,7 @@ def _finish(state: FitState, record: dict[str, Any], validation: Data | None, pr
         callback.on_epoch_end(state)
     state.model.epochs_trained = state.first_epoch + len(state.history)
     progress.end_epoch(record)
-    _raise_interruption(state)
-
-
-def _save(state: FitState, finished: bool = True) -> None:
-    """Write all checkpoints, unless the training diverged."""
-    if state.unfinished is None and state.history:
-        check_convergence(state.model, state.history[-1], len(state.history))
-    for callback in state.callbacks:
-        if _resumes(callback):
-            callback.write(state, finished)
-
-
-def _resumes(callback: Callback) -> TypeGuard[Checkpoint]:
-    """Return whether a callback writes checkpoints to resume from, and not only that of the best epoch."""
-    return isinstance(callback, Checkpoint) and callback.monitor is None
-
-
-def _raise_interruption(state: FitState) -> None:
-    """Write all checkpoints and end the training, if it was interrupted, in any process."""
-    if state.parallel.any_process("stop", state.interruption is not None):
-        _save(state)
-        raise _interruption(state)
-
-
-def _interruption(state: FitState) -> BaseException:
-    """Return the exception of an interrupted training."""
-    if state.interruption is None:
-        state.interruption = InterruptedElsewhere("interrupted in another process")
-    return state.interruption
+    raise_interruption(state)
 
 
 def _settings(state: FitState, resumes: bool) -> dict[str, Any]:
@@ -351,18 +284,6 @@ def _settings(state: FitState, resumes: bool) -> dict[str, Any]:
     return {**settings, **plugins, **state.settings, **model_settings(state.model)}
 
 
-@contextlib.contextmanager
-def _interruptible(state: FitState) -> Iterator[None]:
-    """Context manager that a signal ends at once, also one that arrived shortly before."""
-    state.running = False
-    try:
-        if state.interruption is not None:
-            raise state.interruption
-        yield
-    finally:
-        state.running = True
-
-
 def _evaluate(state: FitState, record: dict[str, Any], validation: Data) -> None:
     """Add the validation data's figures to a record; layers are chosen by them first, if the classifier does so."""
     seed_global_generators(state.seed, state.first_epoch + len(state.history), "validation")
@@ -374,117 +295,3 @@ def _step(network: Network, batch_size: int | None, compile: bool) -> Callable[.
     if isinstance(network, Replicas):
         return CompiledMembers(network, batch_size) if compile else network.step
     return CompiledStep(network, batch_size) if compile else network.step
-
-
-class _Epoch:
-    """The steps of one epoch."""
-
-    def __init__(
-        self,
-        state: FitState,
-        step: Callable[..., StepResult],
-        device: torch.device,
-        autocast: torch.dtype | None,
-        augment: Callable[[Tensor, torch.Generator | None], Tensor] | None,
-        monitor_every: int,
-    ) -> None:
-        self.state = state
-        self.step = step
-        self.device = device
-        self.autocast = autocast
-        self.augment = augment
-        self.monitor_every = monitor_every
-        self.group_names: dict[tuple[Group, ...], str] = {}
-
-    def run(self, data: Source, progress: Progress) -> dict[str, Any]:
-        """Train for one epoch, or for the rest of an unfinished one, and return its record."""
-        state, epoch = self.state, len(self.state.history)
-        if state.unfinished is None:
-            state.unfinished = new_epoch(state.model, state.seed, state.first_epoch + epoch, self.device)
-            state.unfinished.weights = weight_samples(state.model)
-        running = state.unfinished
-        self._set_progress((epoch + 0.5) / state.epochs)
-        state.model.train()
-        progress.begin_epoch(epoch)
-        for callback in state.callbacks:
-            callback.on_epoch_begin(state)
-        for batch in self._until_interrupted(state.parallel.ahead(running.batches(data))):
-            result = self._step(running, epoch, *batch)
-            for callback in state.callbacks:
-                callback.on_step_end(state, result)
-            progress.update(result)
-        _raise_interruption(state)
-        state.unfinished = None
-        record = {
-            "epoch": epoch + 1,
-            "seconds": running.seconds,
-            "steps": running.steps,
-            **running.record(state.model, state.optimizer),
-        }
-        dead = dead_units(state.model, data, state.parallel.layer_runner())
-        changes = weight_changes(running.weights, weight_samples(state.model))
-        for index, layer in enumerate(record["layers"]):
-            if layer is not None:
-                layer["dead_units"] = None if dead is None else dead.get(index)
-                layer["weight_change"] = changes.get(index)
-        return state.parallel.record({**record, "validation": None})
-
-    def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
-        state = self.state
-        while not state.parallel.any_process("stop", state.interruption is not None, now=False):
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError:
-                if state.interruption is None:  # Ctrl-C ends the workers of a loader too
-                    raise
-                return
-            yield batch
-        _interruption(state)
-
-    def _step(self, running: EpochState, epoch: int, images: Tensor, labels: Tensor | None) -> StepResult:
-        state, depth = self.state, len(self.state.model)
-        with calling("schedule", state.schedule, "(depth, epoch, step, epochs) -> groups", names_parts=True):
-            groups = check_groups(state.schedule(depth, epoch, running.steps, state.epochs), depth)
-        name = self.group_names.get(tuple(groups))
-        if name is None:
-            name = self.group_names[tuple(groups)] = str(groups)
-        monitor = running.steps % self.monitor_every == 0 or name not in running.measured
-        running.measured.add(name)
-        # Other processes of a pipeline need the augmented targets, but not the inputs.
-        if self.augment is not None and (state.parallel.reads_inputs or mixes_targets(self.augment)):
-            images, labels = running.augmented((_floating(images), labels), self.augment, state.model)
-        for callback in state.callbacks:
-            callback.on_step_begin(state, images, labels)
-        result = self.step(
-            (images, labels),
-            state.optimizer,
-            groups=groups,
-            **running.draws(),
-            autocast=self.autocast,
-            monitor=monitor,
-            # the source has checked all values, but not the indices that an augmentation returns
-            validate=self.augment is not None and state.model.num_embeddings is not None,
-        )
-        running.meter.update(result)
-        running.steps += 1
-        return result
-
-    def _set_progress(self, progress: float) -> None:
-        for plugin in (self.state.optimizer, *self.state.model.modules()):
-            if isinstance(plugin, HasProgress):
-                plugin.set_progress(progress)
-
-
-@runtime_checkable
-class HasProgress(Protocol):
-    """A plug-in that depends on the progress of the training, such as a threshold with a schedule."""
-
-    def set_progress(self, progress: float) -> None:
-        """Set the progress, from 0 to 1."""
-        ...
-
-
-def _floating(images: Tensor) -> Tensor:
-    return to_float(images) if images.dtype == torch.uint8 else images

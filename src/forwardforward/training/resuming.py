@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -27,7 +27,7 @@ from forwardforward.training.members import new_epoch
 from forwardforward.training.monitors import Mode, Monitor
 from forwardforward.training.settings import described, differences, model_settings
 
-__all__ = ["Checkpoint", "restore"]
+__all__ = ["Checkpoint", "is_resumed_from", "restore", "save_checkpoints"]
 
 
 @checked
@@ -133,6 +133,20 @@ class Checkpoint(Callback):
             "callbacks": [[type(c).__name__, saved] for c in state.callbacks if (saved := c.state_dict())],
         }
         save_checkpoint(self.path, content)
+
+
+def save_checkpoints(state: FitState, finished: bool = True) -> None:
+    """Write all checkpoints, unless the training diverged."""
+    if state.unfinished is None and state.history:
+        check_convergence(state.model, state.history[-1], len(state.history))
+    for callback in state.callbacks:
+        if is_resumed_from(callback):
+            callback.write(state, finished)
+
+
+def is_resumed_from(callback: Callback) -> TypeGuard[Checkpoint]:
+    """Return whether a callback writes checkpoints to resume from, and not only that of the best epoch."""
+    return isinstance(callback, Checkpoint) and callback.monitor is None
 
 
 def restore(state: FitState, path: StrPath, device: torch.device, steps: int | None) -> dict[str, Any] | None:

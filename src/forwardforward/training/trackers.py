@@ -130,10 +130,7 @@ class TensorBoardLog(Tracker):
 
     Args:
         folder: Folder of the event files, one per run.
-        samples: As for :class:`Tracker`.
-        weights: As for :class:`Tracker`.
-        every: As for :class:`Tracker`.
-        step_interval: As for :class:`Tracker`.
+        **options: Those of :class:`Tracker`.
 
     Raises:
         ImportError: If TensorBoard is not installed.
@@ -143,16 +140,8 @@ class TensorBoardLog(Tracker):
         >>> log = TensorBoardLog("logs/run")  # fit(..., callbacks=[log])
     """
 
-    def __init__(
-        self,
-        folder: StrPath,
-        *,
-        samples: Data | None = None,
-        weights: bool = True,
-        every: PositiveInt = 1,
-        step_interval: PositiveInt | None = None,
-    ) -> None:
-        super().__init__(samples=samples, weights=weights, every=every, step_interval=step_interval)
+    def __init__(self, folder: StrPath, **options: Any) -> None:
+        super().__init__(**options)
         self.folder = Path(folder)
         self._writer: Any = None  # between trainings, so that the callback can be copied
         _tensorboard()
@@ -188,10 +177,7 @@ class WandbLog(Tracker):
 
     Args:
         run: The run, as ``wandb.init(...)`` returns it. It is not finished at the end of the training.
-        samples: As for :class:`Tracker`.
-        weights: As for :class:`Tracker`.
-        every: As for :class:`Tracker`.
-        step_interval: As for :class:`Tracker`.
+        **options: Those of :class:`Tracker`.
 
     Raises:
         ImportError: If Weights & Biases is not installed.
@@ -203,16 +189,8 @@ class WandbLog(Tracker):
         >>> log = WandbLog(wandb.init(project="forward-forward"))  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        run: Any,
-        *,
-        samples: Data | None = None,
-        weights: bool = True,
-        every: PositiveInt = 1,
-        step_interval: PositiveInt | None = None,
-    ) -> None:
-        super().__init__(samples=samples, weights=weights, every=every, step_interval=step_interval)
+    def __init__(self, run: Any, **options: Any) -> None:
+        super().__init__(**options)
         _wandb()
         if not callable(getattr(run, "log", None)):
             raise TypeError(f"run must be a run, such as wandb.init(project=...), got {describe(run)}")

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from forwardforward._utils.extras import import_extra
 from forwardforward._utils.files import replacing
+from forwardforward.data.class_names import check_class_names
 from forwardforward.data.sources._official import download_file, download_files, last_as_validation
 from forwardforward.data.splits import Splits
-from forwardforward.data.tensors import TensorData, check_class_names
+from forwardforward.data.tensors import TensorData
 
 __all__ = ["cifar10", "cifar100"]
 

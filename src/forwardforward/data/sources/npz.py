@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forwardforward._utils.arrays import is_channels_last, read_arrays
+from forwardforward.data.class_names import string_labels
 from forwardforward.data.splits import Splits, stratified
-from forwardforward.data.tensors import TensorData, string_labels
+from forwardforward.data.tensors import TensorData
 
 __all__ = ["npz"]
 

@@ -20,40 +20,36 @@ from forwardforward._utils.checks import check_finite, check_saved
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward.batches import Batch, LabeledInput
-from forwardforward.classifiers import (
-    BestInterval,
-    Candidates,
-    GoodnessReadout,
-    MeanOverLayers,
-    SumOverLayers,
-    WithHead,
-)
+from forwardforward.classifiers import Candidates, SumOverLayers, WithHead
 from forwardforward.heads import LinearHead
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.layers import FFLayer
-from forwardforward.layers.chain import layer_outputs, run_layers, setup_layers, skip_tensors
-from forwardforward.layers.layer import Defaults
-from forwardforward.negatives import Negatives, RandomLabel
-from forwardforward.network import Classifier, Network, check_step
+from forwardforward.layers.chain import layer_outputs, naming_layer, run_layers, setup_layers, skip_tensors
+from forwardforward.layers.defaults import Defaults
+from forwardforward.negatives import Negatives
+from forwardforward.network import Classifier, Network
 from forwardforward.normalization import PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
 from forwardforward.scoring import CompiledFunctions, Scorer
+from forwardforward.sequential.parts import (
+    check_classifier,
+    checked_head,
+    checked_layer,
+    common_num_classes,
+    common_target_kind,
+    common_use_of_negatives,
+    default_classifier,
+)
+from forwardforward.sequential.sampler import Sampler, checked_sampler, draw_samples
 from forwardforward.step import LayerwiseStep, MicroBatches, Share, Stack, StepResult, WholeStep
-from forwardforward.targets import ClassIndices, RealValues, TargetKind
-from forwardforward.targets.kind import common_kind
+from forwardforward.step.arguments import check_step
 from forwardforward.update_schedules import Groups, Joint
 from forwardforward.views import Views
 
 __all__ = ["FFSequential"]
-
-#: Classifiers that choose or learn by the class of each sample.
-NEED_ONE_CLASS = BestInterval | Candidates | GoodnessReadout
-
-#: ``sampler(images, labels, label_encoder, scores, generator)``, as :class:`~forwardforward.negatives.Negatives`.
-Sampler = Callable[[Tensor, Tensor | None, LabelEncoder | None, Tensor | None, torch.Generator | None], Batch]
 
 
 @checked
@@ -137,7 +133,7 @@ class FFSequential(Network):
         self._given_num_classes = num_classes
         self._defaults = Defaults(goodness, loss, objective, normalization, peer)
         self._shapes: list[tuple[int, ...]] = []  # of the first layer's input and of every output
-        checked = [_checked_layer(index, layer) for index, layer in enumerate(layers)]  # all, before one is changed
+        checked = [checked_layer(index, layer) for index, layer in enumerate(layers)]  # all, before one is changed
         adopted: list[FFLayer] = []
         try:
             for index, layer in enumerate(checked):
@@ -159,19 +155,15 @@ class FFSequential(Network):
         input_shape: Sequence[int] | None,
     ) -> None:
         """Check that layers and plug-ins fit together, and complete the network."""
-        kinds = {objective.uses_negatives for objective in self._objectives()}
-        if len(kinds) > 1:
-            names = ", ".join(type(objective).__name__ for objective in self._objectives())
-            raise ValueError(
-                "layers must all have pair objectives or none, since a per-class layer after a labeled input "
-                f"would read the label; got {names}"
-            )
-        self.uses_negatives = kinds.pop()
-        self._set_target_kind(self._common_kind())
-        self.negatives = self._checked_negatives(negatives)
-        self.num_classes = self._resolved_num_classes(head)
-        self.head = self._new_head(head)
-        self.classifier = self._checked_classifier(classifier)
+        objectives, encoder = self._objectives(), self.label_encoder
+        self.uses_negatives = common_use_of_negatives(objectives)
+        self._set_target_kind(common_target_kind(objectives))
+        self.negatives = checked_sampler(negatives, self.uses_negatives, encoder)
+        self.num_classes = common_num_classes(self._given_num_classes, objectives, encoder, head)
+        self.head = self._checked_head(head)
+        if classifier is not None:
+            check_classifier(classifier, self.target_kind, self.layers_classify, self.head)
+        self.classifier = self._new_classifier() if classifier is None else copy.deepcopy(classifier)
         self._default_classifier = self.classifier if classifier is None else None
         skip_tensors(self.stack)  # refuses a connection from before the first layer
         self._check_preprocessing()
@@ -183,83 +175,17 @@ class FFSequential(Network):
 
     def _adopted(self, index: int, layer: FFLayer) -> FFLayer:
         """Return a layer with the network's plug-ins where it lacks its own."""
-        try:
+        with naming_layer(index):
             layer.adopt(self._defaults)
-        except (ValueError, TypeError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"layer {index}: {error}") from error
         return layer
 
-    def _common_kind(self) -> TargetKind:
-        kind = common_kind(objective.target_kind for objective in self._objectives())
-        return ClassIndices() if kind is None else kind
+    def _checked_head(self, head: LinearHead | None) -> LinearHead | None:
+        return checked_head(
+            head, len(self), self.target_kind, self.num_classes, self.layers_classify, self.needed_scores
+        )
 
-    def _checked_negatives(self, negatives: Sampler | None) -> Callable[..., Batch] | None:
-        if not self.uses_negatives:
-            if self.label_encoder is not None:
-                raise ValueError(
-                    "label_encoder must be None for class and batch objectives: the layers would read the label"
-                )
-            if negatives is not None:
-                raise ValueError("negatives must be None for class and batch objectives, which read plain images")
-            return None
-        negatives = RandomLabel() if negatives is None else negatives
-        if isinstance(negatives, Negatives):
-            if self.label_encoder is None and negatives.needs_labels:
-                raise ValueError(
-                    f"label_encoder must be given for {negatives!r}, such as label_encoders.Overlay(num_classes=10)"
-                )
-            if self.label_encoder is not None and not negatives.needs_labels:
-                raise ValueError(f"label_encoder must be None for {negatives!r}, which makes samples without labels")
-        return negatives
-
-    def _resolved_num_classes(self, head: LinearHead | None) -> int | None:
-        counts = [self._given_num_classes, *(objective.num_classes for objective in self._objectives())]
-        counts += [part.num_classes for part in (self.label_encoder, head) if part is not None]
-        distinct = {count for count in counts if count is not None}
-        if len(distinct) > 1:
-            raise ValueError(
-                f"num_classes must be the same everywhere, got {sorted(distinct)} in the argument, layers, "
-                "label_encoder and head"
-            )
-        return distinct.pop() if distinct else None
-
-    def _new_head(self, head: LinearHead | None) -> LinearHead | None:
-        if isinstance(self.target_kind, RealValues) and (head is not None or not self.layers_classify):
-            raise ValueError(
-                "head must be None for targets that are real values, which every layer predicts by its own goodness, "
-                f"got {'layers without a goodness' if head is None else head}"
-            )
-        if head is None:
-            needed = not self.layers_classify and self.num_classes is not None
-            if self.needed_scores != "head" and not needed:
-                return None
-            if self.num_classes is None:
-                raise ValueError("num_classes must be given for a network with a head, got None")
-            head = LinearHead(self.num_classes)
-        if head.linear is not None:
-            raise ValueError("a head can be part of one network only, got one that is part of a network already")
-        head.indices(len(self))
-        return head
-
-    def _checked_classifier(self, classifier: Classifier | None) -> Classifier:
-        if classifier is None and isinstance(self.target_kind, RealValues):
-            return MeanOverLayers()
-        if classifier is None:
-            return SumOverLayers(self.classifying_layers()) if self.layers_classify else "head"
-        if (classifier == "head" or isinstance(classifier, WithHead)) and self.head is None:
-            raise ValueError(f"head must be given for classifier={classifier!r}, got None")
-        if classifier != "head" and not self.layers_classify:
-            raise ValueError(
-                "classifier must be None or 'head' for layers without a goodness of every class, "
-                f"got {describe(classifier)}"
-            )
-        if not self.target_kind.has_one_class and isinstance(classifier, NEED_ONE_CLASS):
-            raise ValueError(
-                f"classifier must score each output by itself for targets of the kind {self.target_kind!r}, as "
-                f"SumOverLayers does, got {describe(classifier)}"
-            )
-        return copy.deepcopy(classifier)
+    def _new_classifier(self) -> Classifier:
+        return default_classifier(self.target_kind, self.layers_classify, self.classifying_layers())
 
     def _check_saved(self) -> None:
         """Refuse plug-ins with tensors that the state dict would not contain."""
@@ -305,7 +231,9 @@ class FFSequential(Network):
         if self.label_encoder is not None:  # the first layer computes its response to every class at once
             check_memory("num_classes", self.label_encoder.num_classes, *shapes[1])
         self._check_saved()  # of tensors that a plug-in created in its setup
-        self.num_classes = self._resolved_num_classes(self.head)
+        self.num_classes = common_num_classes(
+            self._given_num_classes, self._objectives(), self.label_encoder, self.head
+        )
         if self.head is not None:
             self.head.setup(shapes[1:], self.device, self.dtype)
         self._shapes = shapes
@@ -332,14 +260,14 @@ class FFSequential(Network):
             >>> len(model.append(ff.FFLinear(6, 5)))
             2
         """
-        new = self._adopted(len(self), _checked_layer(len(self), layer)).to(self.device, self.dtype)
+        new = self._adopted(len(self), checked_layer(len(self), layer)).to(self.device, self.dtype)
         if not isinstance(new.objective, Objective) or new.objective.uses_negatives != self.uses_negatives:
             new.release()
             raise ValueError(f"layer must have the same kind of objective as the others, got {describe(new.objective)}")
         self.layers.append(new)
         head, kind = self.head, self.target_kind
         try:
-            self.target_kind = self._common_kind()
+            self.target_kind = common_target_kind(self._objectives())
             if self.target_kind.has_one_class != kind.has_one_class:
                 raise ValueError(
                     f"layer must accept the targets of the others, {kind!r}, got an objective of {self.target_kind!r}"
@@ -347,8 +275,8 @@ class FFSequential(Network):
             skip_tensors(self.stack)
             self._check_saved()
             if head is None:
-                self.head = self._new_head(None)
-            default_classifier = self._checked_classifier(None)
+                self.head = self._checked_head(None)
+            new_classifier = self._new_classifier()
             if self.is_set_up:
                 self._setup_layers(self._shapes[0])  # of all layers, since one may have been replaced
         except Exception:
@@ -357,7 +285,7 @@ class FFSequential(Network):
             new.release()
             raise
         if self.classifier is self._default_classifier:
-            self.classifier = self._default_classifier = default_classifier
+            self.classifier = self._default_classifier = new_classifier
         new.train(self.training)
         return self
 
@@ -581,17 +509,11 @@ class FFSequential(Network):
         if self.label_encoder is None or (self.head is None and self.needed_scores is None):
             return None, None
         with eval_mode(self), torch.no_grad():
-            features = None
-            labels = None if self.head is None else self.scorer.head_labels(images, generator)
+            labels = self.scorer.head_labels(images, generator)
             if share is not None:
                 images, labels = images[share.part], None if labels is None else labels[share.part]
-            if self.head is not None:
-                features = self.scorer.head_features(images, labels)
-            scores: Tensor | None = None
-            if self.needed_scores == "head" and self.head is not None and features is not None:
-                scores = self.head(features)
-            elif self.needed_scores == "goodness":
-                scores = SumOverLayers(self.classifying_layers())(self.scorer.layer_goodness(images))
+            classifier = SumOverLayers(self.classifying_layers())
+            features, scores = self.scorer.scores_for_negatives(images, labels, self.needed_scores, classifier)
             return features, scores if scores is None or share is None else share.gather(scores)
 
     def make_batch(
@@ -610,13 +532,7 @@ class FFSequential(Network):
         """
         if self.negatives is None:
             return Batch(images, labels)
-        batch = self.negatives(images, labels, self.label_encoder, scores, generator)
-        if not isinstance(batch, Batch) or not batch.has_negatives:
-            raise TypeError(
-                f"negatives must return a Batch with has_negatives=True, got {describe(batch)} "
-                f"of {describe(self.negatives)}"
-            )
-        return batch
+        return draw_samples(self.negatives, images, labels, self.label_encoder, scores, generator)
 
     # Outputs
 
@@ -802,19 +718,3 @@ class FFSequential(Network):
     def extra_repr(self) -> str:
         """Return the arguments that are not modules."""
         return "" if self.negatives is None else f"negatives={self.negatives!r}"
-
-
-def _checked_layer(index: int, layer: nn.Module) -> FFLayer:
-    """Return a layer; a plain module is wrapped."""
-    if isinstance(layer, FFLayer):
-        return layer
-    if not isinstance(layer, nn.Module) or isinstance(layer, nn.ModuleList):
-        raise TypeError(
-            f"layers must be modules, each a separate argument (FFSequential(*layers)), got {type(layer).__name__}"
-        )
-    if not any(True for _ in layer.parameters()):
-        raise ValueError(
-            f"layers must have parameters to learn, got {describe(layer)} as layer {index}; make it part of a layer's "
-            "block, such as FFLayer(nn.Sequential(module, nn.Linear(...)))"
-        )
-    return FFLayer(layer)

@@ -1,0 +1,46 @@
+"""The text encoder of a run on texts, in ``text_encoder.pt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from forwardforward._utils.files import replacing
+from forwardforward.data.text import TextEncoder, text_encoder_from_state
+from forwardforward.training import CheckpointError
+from forwardforward.training.checkpoints import corrupted_entry
+
+__all__ = ["read_text_encoder", "write_text_encoder"]
+
+
+def write_text_encoder(path: Path, encoder: TextEncoder) -> None:
+    """Write a fitted encoder, completely or not at all."""
+    with replacing(path, "wb") as file:
+        torch.save(encoder.state(), file)
+
+
+def read_text_encoder(path: Path, kind: type) -> TextEncoder:
+    """Return the encoder.
+
+    Args:
+        path: The file.
+        kind: Class of its representation.
+
+    Raises:
+        CheckpointError: If the file is missing or corrupted.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no text encoder {path}")
+    try:
+        with path.open("rb") as file:
+            if corrupted := corrupted_entry(file):
+                raise ValueError(corrupted)
+            return text_encoder_from_state(torch.load(file, weights_only=True), kind)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch.load raises many kinds of errors, with advice that would run code in a file
+        reason = str(error) if isinstance(error, ValueError) else "not a text encoder"
+        raise CheckpointError(
+            f"cannot read the text encoder {path}: it is incomplete or corrupted ({reason})"
+        ) from error

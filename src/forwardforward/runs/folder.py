@@ -1,0 +1,97 @@
+"""The folder of a run: the names of its files, and which process may write them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from forwardforward._utils.files import replacing, sole_process
+
+__all__ = ["FILES", "RunFolder"]
+
+#: Names of the files.
+FILES = (
+    "config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png", "failure.json",
+)  # fmt: skip
+
+
+class RunFolder:
+    """The folder of a run.
+
+    Args:
+        path: The folder, which need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.history, self.checkpoint, self.text_encoder, self.summary, self.curves, self.failure = (
+            path / name for name in FILES
+        )
+        self._is_locked = False
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run."""
+        return f"forwardforward train --resume {shlex.quote(str(self.path))}"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Context manager in which no other process can train in the folder; it can be nested.
+
+        Raises:
+            BlockingIOError: If another process trains there.
+        """
+        if self._is_locked:
+            yield
+            return
+        with sole_process(self.path / ".lock", f"training in {self.path}"):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
+
+    def check_free(self) -> None:
+        """Check that a run would overwrite nothing in the folder.
+
+        Raises:
+            FileExistsError: If the folder contains a run or a file with a name that runs use, or is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file")
+        taken = [name for name in FILES if (self.path / name).exists()]
+        if "config.json" in taken:
+            raise FileExistsError(f"{self.path} already contains a run (resume with: {self.resume_command})")
+        if taken:
+            raise FileExistsError(f"{self.path} already contains {', '.join(taken)}")
+
+    def check_regular(self) -> None:
+        """Check that the files that exist are no folders or pipes.
+
+        Raises:
+            ValueError: If one is.
+        """
+        for name in FILES:
+            if (path := self.path / name).exists() and not path.is_file():
+                raise ValueError(f"{path} is not a regular file")
+
+    def discard(self) -> None:
+        """Remove a run without a checkpoint that no other process trains; other files in the folder are kept."""
+        if not self.path.is_dir():
+            return
+        with contextlib.suppress(BlockingIOError), self.locked():
+            if not self.checkpoint.exists():
+                for path in (self.history, self.text_encoder, self.config):
+                    path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other files are in it
+            self.path.rmdir()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, completely or not at all."""
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=2) + "\n")
