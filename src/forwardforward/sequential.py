@@ -26,6 +26,7 @@ from forwardforward.classifiers import (
     GoodnessReadout,
     MeanOverLayers,
     SumOverLayers,
+    WeightedSum,
     WithHead,
 )
 from forwardforward.heads import LinearHead
@@ -50,7 +51,7 @@ from forwardforward.views import Views
 __all__ = ["FFSequential"]
 
 #: Classifiers that choose or learn by the class of each sample.
-NEED_ONE_CLASS = BestInterval | Candidates | GoodnessReadout
+NEED_ONE_CLASS = BestInterval | Candidates | GoodnessReadout | WeightedSum
 
 #: ``sampler(images, labels, label_encoder, scores, generator)``, as :class:`~forwardforward.negatives.Negatives`.
 Sampler = Callable[[Tensor, Tensor | None, LabelEncoder | None, Tensor | None, torch.Generator | None], Batch]
