@@ -23,12 +23,11 @@ from forwardforward.data import Splits, TensorData, split
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
 from forwardforward.diagnostics import Finding
 from forwardforward.network import Network
-from forwardforward.objectives import BatchObjective
 from forwardforward.recipes import Recipe, get, set_fields
-from forwardforward.recipes.facts import Facts
 from forwardforward.runs.config import RunConfig, differences
 from forwardforward.runs.log import RunLog
 from forwardforward.runs.records import read_failure, read_held_out, read_history, read_text
+from forwardforward.runs.summary import training_facts
 from forwardforward.saving.folder import is_model_folder
 from forwardforward.training import (
     Callback,
@@ -651,14 +650,7 @@ class Run:
     def _summary(self, model: Network, history: History, result: Evaluation) -> dict[str, Any]:
         last, test = history[-1]["validation"], not self.config.validation
         return {
-            "data": self.config.data,
-            "recipe": self.config.recipe,
-            "widths": list(self.config.widths),
-            "epochs": len(history),
-            "planned_epochs": self.config.epochs,
-            "batch_size": self.config.batch_size,
-            "seed": self.config.seed,
-            "trained_on": "training split" if self.holds_out else "all training images",
+            **training_facts(self, model, len(history), history.seconds),
             "train_samples": len(self.training_data()),
             "measured_on": "test" if test else "validation",
             "metric": result.metric,
@@ -667,15 +659,9 @@ class Run:
             "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
             "head_error": result.head_error,
             "validation_error": None if last is None else last["error"],
-            "seconds": history.seconds,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "training_parameters": _training_parameters(model),
-            **Facts.of(self.recipe).to_dict(),
-            "precision": self.config.precision,
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
             "torch": torch.__version__,
-            "command": self.config.command,
         }
 
     @property
@@ -753,12 +739,6 @@ class Run:
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         with replacing(self.folder / name) as file:
             file.write(json.dumps(content, indent=2) + "\n")
-
-
-def _training_parameters(model: Network) -> int:
-    """Return the number of parameters that serve training alone: those of losses over embeddings."""
-    parts = [part for part in model.modules() if isinstance(part, BatchObjective)]
-    return sum(p.numel() for p in {p for part in parts for p in part.parameters()})
 
 
 @contextlib.contextmanager
