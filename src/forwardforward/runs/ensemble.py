@@ -199,6 +199,7 @@ class Ensemble:
         self.weights = tuple(fit_weights(torch.stack(scores, dim=1), classes).tolist())
         return self
 
+    @checked
     def summary(self, evaluation: EnsembleEvaluation) -> dict[str, Any]:
         """Return the errors and what each run's training was, in a form that JSON can represent.
 
