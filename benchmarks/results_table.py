@@ -184,6 +184,10 @@ def _is_ensemble(summary: Summary) -> bool:
     return "members" in summary
 
 
+def _without_ensembles(summaries: Iterable[Summary]) -> list[Summary]:
+    return [summary for summary in summaries if not _is_ensemble(summary)]
+
+
 def _recipes(summary: Summary) -> set[str]:
     """Return the recipes of a run, or of the runs of an ensemble."""
     return {run["recipe"] for run in summary.get("members", [summary])}
@@ -201,7 +205,7 @@ def is_unfinished(run: Summary) -> bool:
 
 def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str, bool], list[Summary]]:
     groups = defaultdict(list)
-    for run in (run for run in summaries if not _is_ensemble(run)):
+    for run in _without_ensembles(summaries):
         key = run["data"], run["recipe"], shortened(run["widths"]), run["epochs"]
         groups[(*key, _measured_on(run), is_unfinished(run))].append(run)
     return groups
@@ -209,7 +213,8 @@ def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str,
 
 def _finished_groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str, bool], list[Summary]]:
     """Return the groups of finished runs that were measured on the test set."""
-    return _groups(run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run))
+    runs = _without_ensembles(summaries)
+    return _groups(run for run in runs if _measured_on(run) == "test" and not is_unfinished(run))
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -383,7 +383,7 @@ def weighted_loss(weights: torch.Tensor, scores: torch.Tensor, labels: torch.Ten
 
 
 @given(seed=st.integers(0, 2**16), parts=st.integers(1, 4))
-@settings(max_examples=20)
+@settings(max_examples=6)
 def test_fitted_weights_are_the_minimum_of_their_formula(seed: int, parts: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(3, (30,), generator=generator)
@@ -407,12 +407,13 @@ def test_units_of_scores_have_no_effect_on_their_weighted_sum() -> None:
     torch.testing.assert_close(sums[0].softmax(1), sums[1].softmax(1), rtol=1e-4, atol=1e-5)
 
 
-def test_scores_without_information_get_no_weight_and_perfect_ones_a_finite_one() -> None:
+def test_scores_without_information_get_a_small_weight_and_perfect_ones_a_finite_one() -> None:
     labels = torch.arange(300) % 3
-    informed = 2.0 * torch.nn.functional.one_hot(labels, 3)
-    scores = torch.stack([informed, torch.randn(300, 3)], dim=1)
-    weights = ff.classifiers.fit_weights(scores, labels)
-    assert weights[1] < 0.1 < 1 < weights[0] < 100
+    perfect = 2.0 * torch.nn.functional.one_hot(labels, 3)
+    good = torch.where(torch.arange(300)[:, None] % 5 == 0, perfect.roll(1, 1), perfect)
+    weights = ff.classifiers.fit_weights(torch.stack([good, torch.randn(300, 3)], dim=1), labels)
+    assert weights[1] < 0.1 < weights[0]
+    assert 1 < float(ff.classifiers.fit_weights(perfect[:, None], labels)) < 100
 
 
 def test_fit_weights_the_layers_by_the_validation_data_and_state_dicts_keep_it() -> None:

@@ -157,7 +157,7 @@ def test_runs_that_do_not_belong_together_are_refused(runs: dict[str, str], tmp_
         Ensemble([runs["pair"], runs["all"]]).fit_weights()
     with pytest.raises(FileNotFoundError, match="there is no run in"):
         Ensemble([runs["pair"], str(tmp_path)])
-    with pytest.raises(TypeError, match="^runs must be a list of runs or folders, got"):
+    with pytest.raises(TypeError, match="^runs must be a sequence of instances of Run, a string or a path, got"):
         Ensemble(runs["pair"])
     config = RunConfig.from_recipe(get("mono").for_dataset("digits"), "digits")
     with pytest.raises(CheckpointError, match=r"^there is no checkpoint .*new/checkpoint.pt$"):

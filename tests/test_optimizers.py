@@ -283,7 +283,7 @@ def test_cosine_is_its_formula(progress, floor, warmup):
         share = (progress - warmup) / (1 - warmup)
         expected = floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2
     assert factor == pytest.approx(expected, abs=1e-12)
-    assert 0 <= factor <= 1
+    assert 0 <= factor <= max(1, floor)
     assert Cosine(floor, warmup)(1.0) == pytest.approx(floor)
     assert Cosine(floor, warmup)(warmup) == pytest.approx(1)
 
@@ -292,7 +292,7 @@ def test_cosine_has_the_values_of_an_example():
     assert [Cosine()(t) for t in (0, 1 / 3, 0.5, 2 / 3, 1)] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
     assert [Cosine(0.2, warmup=0.5)(t) for t in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx([0, 0.5, 1, 0.6, 0.2])
     for options in ({"floor": -0.1}, {"warmup": -0.1}, {"warmup": 1.0}):
-        with pytest.raises(ValueError, match=f"^{next(iter(options))} must be in"):
+        with pytest.raises(ValueError, match=f"^{next(iter(options))} must be (in|at least 0)"):
             Cosine(**options)
     assert repr(Cosine()) == "Cosine(floor=0.0)"
     assert repr(Cosine(0.1, warmup=0.2)) == "Cosine(floor=0.1, warmup=0.2)"

@@ -288,7 +288,8 @@ CALLED_BY_LIBRARY = {
     "Normalization", "PeerNormalization", "LabelEncoder", "Negatives", "LinearHead", "MeanPool", "SpatialPool",
     "SequencePool", "LimitedPool", "SimilarityEmbedding", "WithHead", "CarryLabel", "FallingTemperature",
     "MaxPool2d", "LocallyConnected2d", "Residual", "SkipConnection", "SumOverLayers", "LayerEnsemble",
-    "BestInterval", "WeightedSum", "GoodnessReadout", "Candidates", "Pyramidal", "Uniform", "Cooldown", "Cosine", "Ramp", "Steps",
+    "BestInterval", "WeightedSum", "GoodnessReadout", "Candidates", "Pyramidal", "Uniform",
+    "Cooldown", "Cosine", "Ramp", "Steps",
     "FromTorch", "Joint", "Greedy", "Overlapping", "Staggered", "Blocks", "EndToEnd", "FFLayer", "LocalOptimizer",
     "TargetKind",
 }  # fmt: skip

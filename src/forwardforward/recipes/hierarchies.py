@@ -44,7 +44,7 @@ def levels(tree: Tree) -> tuple[tuple[int, ...], ...]:
         ((0, 0, 1, 1, 1), (0, 1, 2, 3, 3))
     """
     nodes: list[Tree] = [tree]
-    result = []
+    result: list[tuple[int, ...]] = []
     while True:
         nodes = [branch for node in nodes for branch in (node if isinstance(node, tuple) else (node,))]
         members = [_classes(node) for node in nodes]

@@ -85,8 +85,8 @@ class Ensemble:
         ValueError: If there are fewer than two runs, one occurs twice, they have different data sets, class counts or
             kinds of targets, predict real values, or there is not one non-negative weight per run, one above 0.
 
-    Source: the mean of log-probabilities of Hinton, Training Products of Experts by Minimizing Contrastive Divergence
-    (2002), a logarithmic opinion pool.
+    Source: products of experts with weights, as in Hinton, Training Products of Experts by Minimizing Contrastive
+    Divergence (2002).
 
     Example:
         >>> import tempfile
@@ -112,8 +112,6 @@ class Ensemble:
         device: torch.device | str = "cpu",
     ) -> None:
         check_device(device)
-        if isinstance(runs, str):
-            raise TypeError(f"runs must be a list of runs or folders, got {describe(runs)}")
         self.runs = tuple(run if isinstance(run, Run) else Run.open(run) for run in runs)
         _check_runs(self.runs)
         self.weights = tuple(weights) if weights is not None else (1 / len(self.runs),) * len(self.runs)
