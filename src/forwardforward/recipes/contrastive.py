@@ -39,9 +39,15 @@ from forwardforward.negatives import SelfContrast
 from forwardforward.normalization import BatchNorm, GroupNorm
 from forwardforward.objectives import BatchObjective, ClassObjective, Embedding, Objective
 from forwardforward.pooling import SpatialPool
-from forwardforward.recipes import hierarchies
 from forwardforward.recipes.architectures import Convolutions, DeeperForward
-from forwardforward.recipes.hierarchies import levels, spread_over_layers
+from forwardforward.recipes.hierarchies import (
+    CIFAR10_TREE,
+    CIFAR100_TREE,
+    FASHION_TREE,
+    MNIST_TREE,
+    levels,
+    spread_over_layers,
+)
 from forwardforward.recipes.per_class import DEEPERFORWARD, MONO_CONV, POOL_FIRST
 from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import Overlapping
@@ -148,14 +154,14 @@ HCL_FF = derive(
     ),
     epochs=1000,
     data_settings={
-        "cifar10": {"objective": replace(OBJECTIVE, superclasses=spread_over_layers(hierarchies.CIFAR10))},
-        "cifar100": {"objective": replace(OBJECTIVE, superclasses=levels(hierarchies.CIFAR100)), "batch_size": 512},
+        "cifar10": {"objective": replace(OBJECTIVE, superclasses=spread_over_layers(CIFAR10_TREE))},
+        "cifar100": {"objective": replace(OBJECTIVE, superclasses=levels(CIFAR100_TREE)), "batch_size": 512},
         "digits": {"widths": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},
         "mnist": {
             "widths": (40, 80, 160, 320),
             "objective": replace(
                 NARROW_OBJECTIVE,
-                superclasses=spread_over_layers(hierarchies.MNIST),
+                superclasses=spread_over_layers(MNIST_TREE),
                 schedule=FallingTemperature(warmup=1.0),
             ),
             "augment": Kornia({"RandomAffine": {"degrees": 10.0, "translate": (0.1, 0.1), "scale": (0.9, 1.1)}}),
@@ -166,7 +172,7 @@ HCL_FF = derive(
             "widths": (40, 80, 160, 320),
             "objective": replace(
                 NARROW_OBJECTIVE,
-                superclasses=spread_over_layers(hierarchies.FASHION),
+                superclasses=spread_over_layers(FASHION_TREE),
                 schedule=FallingTemperature(warmup=1 / 3),
             ),
             "augment": Kornia(

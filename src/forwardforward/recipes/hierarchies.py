@@ -6,16 +6,16 @@ or of the classes' mean images after a PCA (MNIST, Fashion-MNIST).
 
 from __future__ import annotations
 
-__all__ = ["CIFAR10", "CIFAR100", "FASHION", "MNIST", "Tree", "levels", "spread_over_layers"]
+__all__ = ["CIFAR10_TREE", "CIFAR100_TREE", "FASHION_TREE", "MNIST_TREE", "Tree", "levels", "spread_over_layers"]
 
 #: The index of a class, or the branches of an inner node.
 Tree = int | tuple["Tree", ...]
 
-CIFAR10: Tree = ((3, (1, 7)), ((5, (2, 8)), ((0, 9), (4, 6))))
-MNIST: Tree = (0, ((7, (4, 9)), ((2, 6), (1, (3, (5, 8))))))
-FASHION: Tree = (((5, 7), (8, 9)), ((1, 3), (0, (4, (2, 6)))))
+CIFAR10_TREE: Tree = ((3, (1, 7)), ((5, (2, 8)), ((0, 9), (4, 6))))
+MNIST_TREE: Tree = (0, ((7, (4, 9)), ((2, 6), (1, (3, (5, 8))))))
+FASHION_TREE: Tree = (((5, 7), (8, 9)), ((1, 3), (0, (4, (2, 6)))))
 # fmt: off
-CIFAR100: Tree = (
+CIFAR100_TREE: Tree = (
     (
         ((96, (47, 52)), (((23, (60, 71)), (49, (33, 59))), ((12, 68), (37, 56)))),
         (((13, (81, 90)), ((8, 48), (85, (58, (41, 89))))),

@@ -208,7 +208,7 @@ class Ensemble:
         members = []
         for index, (run, error) in enumerate(zip(self.runs, evaluation.members, strict=True)):
             history = read_history(run.folder / "history.jsonl")
-            facts = training_facts(run, self._model(index), len(history), history.seconds)
+            facts = training_facts(run.config, run.recipe, self._model(index), history, run.holds_out)
             members.append(facts | _errors(error, is_test))
         figures = {name: value for name, value in asdict(evaluation).items() if name not in ("error", "members")}
         errors = _errors(evaluation.error, is_test)

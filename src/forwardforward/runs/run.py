@@ -650,7 +650,7 @@ class Run:
     def _summary(self, model: Network, history: History, result: Evaluation) -> dict[str, Any]:
         last, test = history[-1]["validation"], not self.config.validation
         return {
-            **training_facts(self, model, len(history), history.seconds),
+            **training_facts(self.config, self.recipe, model, history, self.holds_out),
             "train_samples": len(self.training_data()),
             "measured_on": "test" if test else "validation",
             "metric": result.metric,

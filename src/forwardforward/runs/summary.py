@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from forwardforward.objectives import BatchObjective
+from forwardforward.recipes import Recipe
 from forwardforward.recipes.facts import Facts
-
-if TYPE_CHECKING:
-    from forwardforward.runs.run import Run
+from forwardforward.runs.config import RunConfig
+from forwardforward.training import History
 
 __all__ = ["training_facts"]
 
 
-def training_facts(run: Run, model: nn.Module, epochs: int, seconds: float) -> dict[str, Any]:
+def training_facts(
+    config: RunConfig, recipe: Recipe, model: nn.Module, history: History, holds_out: bool
+) -> dict[str, Any]:
     """Return what a training was, in a form that JSON can represent.
 
     Args:
-        run: The run.
+        config: The configuration of the run.
+        recipe: Its recipe.
         model: Its model.
-        epochs: Number of completed epochs.
-        seconds: Duration of the training.
+        history: Its history.
+        holds_out: Whether the validation split was held out.
     """
-    config = run.config
     return {
         "data": config.data,
         "recipe": config.recipe,
         "widths": list(config.widths),
-        "epochs": epochs,
+        "epochs": len(history),
         "planned_epochs": config.epochs,
         "batch_size": config.batch_size,
         "seed": config.seed,
-        "trained_on": "training split" if run.holds_out else "all training images",
-        "seconds": seconds,
+        "trained_on": "training split" if holds_out else "all training images",
+        "seconds": history.seconds,
         "parameters": sum(p.numel() for p in model.parameters()),
         "training_parameters": _training_parameters(model),
-        **Facts.of(run.recipe).to_dict(),
+        **Facts.of(recipe).to_dict(),
         "precision": config.precision,
         "command": config.command,
     }
