@@ -15,7 +15,8 @@ Words in the first line select runs: `<!-- results:begin hinton, symba -->` thos
 
 The summaries are benchmarks/results/*.json, each a copy of a run's summary.json; other files there are ignored. Seeds
 of the same recipe, widths, data set and number of epochs form one row. Unfinished runs and errors on validation data
-are marked as such, and do not appear in the table by need.
+are marked as such, and do not appear in the table by need. A file that `python -m forwardforward ensemble --out` wrote
+is one row after the runs on its data set; a selection of recipes includes it if it includes all of its recipes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import json
 import re
 import statistics
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
@@ -115,14 +116,18 @@ def render(summaries: Iterable[Summary]) -> str:
     Raises:
         ValueError: If a group contains a seed twice.
     """
+    summaries = list(summaries)
     groups = _groups(summaries)
-    return _table(COLUMNS, (_row(groups[key]) for key in sorted(groups)))
+    rows = [(key[0], False, _row(groups[key])) for key in sorted(groups)]
+    rows += [(run["data"], True, _ensemble_row(run)) for run in summaries if _is_ensemble(run)]
+    return _table(COLUMNS, (row for *_, row in sorted(rows, key=lambda entry: entry[:2])))
 
 
 def render_recipes(summaries: Iterable[Summary], recipes: list[str]) -> str:
     """Return the table of some recipes, and the names of those without a summary."""
-    selected = [summary for summary in summaries if summary["recipe"] in recipes]
-    missing = [f"`{name}`" for name in recipes if name not in {summary["recipe"] for summary in selected}]
+    selected = [summary for summary in summaries if _recipes(summary) <= set(recipes)]
+    runs = [summary["recipe"] for summary in selected if not _is_ensemble(summary)]
+    missing = [f"`{name}`" for name in recipes if name not in runs]
     parts = [render(selected)] if selected else []
     parts += [f"Not yet run at full length: {', '.join(missing)}."] if missing else []
     return "\n\n".join(parts)
@@ -195,6 +200,19 @@ def _has_error(content: dict[str, Any]) -> bool:
     return "test_error" in content and (content["test_error"] is not None or _measured_on(content) == "validation")
 
 
+def _is_ensemble(summary: Summary) -> bool:
+    return "members" in summary
+
+
+def _without_ensembles(summaries: Iterable[Summary]) -> list[Summary]:
+    return [summary for summary in summaries if not _is_ensemble(summary)]
+
+
+def _recipes(summary: Summary) -> set[str]:
+    """Return the recipes of a run, or of the runs of an ensemble."""
+    return {run["recipe"] for run in summary.get("members", [summary])}
+
+
 def _measured_on(run: Summary) -> str:
     """Return "test" or "validation"; summaries of the first runs do not contain it."""
     return str(run.get("measured_on", "test"))
@@ -207,7 +225,7 @@ def is_unfinished(run: Summary) -> bool:
 
 def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str, bool], list[Summary]]:
     groups = defaultdict(list)
-    for run in summaries:
+    for run in _without_ensembles(summaries):
         key = run["data"], run["recipe"], shortened(run["widths"]), run["epochs"]
         groups[(*key, _measured_on(run), is_unfinished(run))].append(run)
     return groups
@@ -215,7 +233,8 @@ def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str,
 
 def _finished_groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str, bool], list[Summary]]:
     """Return the groups of finished runs that were measured on the test set."""
-    return _groups(run for run in summaries if _measured_on(run) == "test" and not is_unfinished(run))
+    runs = _without_ensembles(summaries)
+    return _groups(run for run in runs if _measured_on(run) == "test" and not is_unfinished(run))
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -267,6 +286,28 @@ def _row(runs: list[Summary]) -> list[str]:
         *_facts(first),
         f"`{_command(first['command'], len(seeds))}`",
     ]
+
+
+def _ensemble_row(ensemble: Summary) -> list[str]:
+    """Return a row with the runs' cells, each once if they are the same for all runs."""
+    members: list[Summary] = ensemble["members"]
+    rows = [_row([run]) for run in members]
+    cells = {
+        name: column[0] if len(set(column)) == 1 else " + ".join(cell or "none" for cell in column)
+        for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True)
+    }
+    counts = Counter(run["recipe"] for run in members)
+    mean = "mean" if len(set(ensemble["weights"])) == 1 else "weighted mean"
+    recipes = " + ".join(name if count == 1 else f"{count}×{name}" for name, count in counts.items())
+    commands = dict.fromkeys(_command(run["command"], counts[run["recipe"]]) for run in members)
+    cells |= {
+        "recipe": f"{mean} of {recipes}",
+        "test error, %": _error([ensemble]),
+        "one-pass head, %": "",
+        "reported, %": "",
+        "command": f"`{ensemble['command']}` of the runs by {', '.join(f'`{command}`' for command in commands)}",
+    }
+    return [cells[name] for name in COLUMNS]
 
 
 def _error(runs: list[Summary]) -> str:

@@ -111,6 +111,48 @@ def test_a_recipe_stands_beside_the_baseline_of_its_network() -> None:
     assert "`mono`" not in missing
 
 
+def ensemble(**changes: Any) -> dict[str, Any]:
+    members = [
+        summary(recipe="imdb-bag", data="imdb", widths=[32, 200], epochs=4, test_error=9.0, parameters=6_400_000),
+        summary(recipe="imdb-symba", data="imdb", epochs=6, test_error=13.5, seconds=60.0, command="train --seed 1"),
+    ]
+    return {
+        "data": "imdb",
+        "members": members,
+        "weights": [0.5, 0.5],
+        "measured_on": "test",
+        "test_error": 8.25,
+        "validation_error": None,
+        "command": "python -m forwardforward ensemble RUN RUN",
+        **changes,
+    }
+
+
+def test_an_ensemble_is_a_row_with_the_cells_of_its_runs() -> None:
+    run = summary(recipe="imdb-symba", data="imdb", epochs=6)
+    *_, row = cells(results_table.render([ensemble(), run]))
+    command = "python -m forwardforward train mnist --recipe hinton"
+    assert row == [
+        "mean of imdb-bag + imdb-symba", "32, 200 + 3×1000", "imdb", "4 + 6", "0", "8.25", "", "", "5.0 + 1.0", "1",
+        "6.4 M + none", "1 + 2", "", "",
+        f"`python -m forwardforward ensemble RUN RUN` of the runs by `{command}`, `train`",
+    ]  # fmt: skip
+    assert len(cells(results_table.render([ensemble(), run]))) == 2
+    members = [{**run, "seed": seed} for seed in range(3)]
+    weighted = ensemble(members=members, weights=[0.5, 0.25, 0.25], measured_on="validation", validation_error=7.5)
+    (row,) = cells(results_table.render([weighted]))
+    assert (row[0], row[4], row[5]) == ("weighted mean of 3×imdb-symba", "0 + 1 + 2", "7.50 (validation)")
+
+
+def test_an_ensemble_is_selected_with_all_of_its_recipes_and_is_no_run() -> None:
+    runs = [ensemble()]
+    assert "mean of" in results_table.render_recipes(runs, ["imdb-bag", "imdb-symba"])
+    assert "`imdb-bag`, `imdb-symba`" in results_table.render_recipes(runs, ["imdb-bag", "imdb-symba"])
+    assert "mean of" not in results_table.render_recipes(runs, ["imdb-bag"])
+    assert "mean of" not in results_table.render_needs(runs)
+    assert "mean of" not in results_table.render_gaps(runs)
+
+
 def test_the_baselines_have_the_networks_of_their_recipes() -> None:
     for data, *names in results_table.COUNTERPARTS:
         recipe, baseline = (get(name).for_dataset(data) for name in names)

@@ -1,10 +1,11 @@
 """Classifiers as functions of the goodness, and the one-pass head."""
 
+import math
 from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -367,6 +368,106 @@ def test_fit_chooses_the_interval_on_the_validation_data_and_state_dicts_keep_it
     other.load_state_dict(trained.state_dict())
     assert other.classifier.layers == trained.classifier.layers
     torch.testing.assert_close(other.scores(x), trained.layer_goodness(x)[:, expected.layers].sum(1))
+
+
+def weighted_loss(weights: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor) -> float:
+    """The cross-entropy of the weighted sum and the penalty, by plain loops."""
+    total = 0.0
+    for rows, label in zip(scores.tolist(), labels.tolist(), strict=True):
+        sums = [sum(w * row[k] for w, row in zip(weights.tolist(), rows, strict=True)) for k in range(len(rows[0]))]
+        total += math.log(sum(math.exp(value) for value in sums)) - sums[label]
+    centered = scores - scores.mean(2, keepdim=True)
+    units = [math.sqrt(float(centered[:, part].square().mean())) for part in range(scores.shape[1])]
+    penalty = sum(math.log(w * unit) ** 2 for w, unit in zip(weights.tolist(), units, strict=True))
+    return total / len(scores) + 1e-4 * penalty
+
+
+@given(seed=st.integers(0, 2**16), parts=st.integers(1, 4))
+@settings(max_examples=6)
+def test_fitted_weights_are_the_minimum_of_their_formula(seed: int, parts: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (30,), generator=generator)
+    scores = torch.randn(30, parts, 3, generator=generator, dtype=torch.float64)
+    scores = scores + torch.nn.functional.one_hot(labels, 3)[:, None] * torch.rand(parts, 1, generator=generator)
+    weights = ff.classifiers.fit_weights(scores, labels)
+    assert bool((weights > 0).all())
+    least = weighted_loss(weights, scores, labels)
+    for part in range(parts):
+        for factor in (0.8, 0.95, 1.05, 1.25):
+            other = weights.clone()
+            other[part] *= factor
+            assert weighted_loss(other, scores, labels) > least - 1e-9
+
+
+def test_units_of_scores_have_no_effect_on_their_weighted_sum() -> None:
+    labels = torch.arange(30) % 3
+    scores = torch.randn(30, 2, 3, dtype=torch.float64) + torch.nn.functional.one_hot(labels, 3)[:, None]
+    scaled = scores * torch.tensor([1e-3, 1e4], dtype=torch.float64)[:, None] + torch.randn(30, 2, 1)
+    sums = [(s * ff.classifiers.fit_weights(s, labels)[:, None]).sum(1) for s in (scores, scaled)]
+    torch.testing.assert_close(sums[0].softmax(1), sums[1].softmax(1), rtol=1e-4, atol=1e-5)
+
+
+def test_scores_without_information_get_a_small_weight_and_perfect_ones_a_finite_one() -> None:
+    labels = torch.arange(300) % 3
+    perfect = 2.0 * torch.nn.functional.one_hot(labels, 3)
+    good = torch.where(torch.arange(300)[:, None] % 5 == 0, perfect.roll(1, 1), perfect)
+    weights = ff.classifiers.fit_weights(torch.stack([good, torch.randn(300, 3)], dim=1), labels)
+    assert weights[1] < 0.1 < weights[0]
+    assert 1 < float(ff.classifiers.fit_weights(perfect[:, None], labels)) < 100
+
+
+def test_fit_weights_the_layers_by_the_validation_data_and_state_dicts_keep_it() -> None:
+    def model() -> ff.FFSequential:
+        torch.manual_seed(0)
+        return ff.FFSequential(
+            *(ff.FFLinear(6, 6) for _ in range(3)),
+            goodness=ff.goodness.LearnedProjection(3),
+            loss=ff.losses.CrossEntropy(),
+            classifier=ff.classifiers.WeightedSum(3),
+        )
+
+    trained, x, labels = model(), torch.randn(60, 6), torch.arange(60) % 3
+    torch.testing.assert_close(trained.scores(x), trained.layer_goodness(x).sum(1))  # before the weights are fitted
+    ff.fit(trained, (x, labels), validation=(x[:20], labels[:20]), epochs=2, batch_size=20, progress=False)
+    goodness = trained.layer_goodness(x)
+    weights = ff.classifiers.fit_weights(goodness[:20], labels[:20])
+    torch.testing.assert_close(trained.classifier.weights, weights)
+    other = model()
+    other.load_state_dict(trained.state_dict())
+    expected = sum(weight * goodness[:, index] for index, weight in enumerate(weights))
+    torch.testing.assert_close(other.scores(x), expected)
+    assert repr(trained.classifier) == "WeightedSum(depth=3)"
+
+
+def test_weights_beside_a_head_and_over_candidates() -> None:
+    goodness, labels = torch.tensor([[[5.0, 0.0], [0.0, 1.0]]]), torch.tensor([1])
+    for kind in (ff.classifiers.WithHead, lambda classifier: ff.classifiers.Candidates(classifier=classifier)):
+        chosen = kind(ff.classifiers.WeightedSum(2))
+        chosen.choose(goodness, labels)
+        torch.testing.assert_close(chosen.classifier.weights, ff.classifiers.fit_weights(goodness, labels))
+
+
+def test_weights_of_another_depth_or_kind_are_refused() -> None:
+    classifier = ff.classifiers.WeightedSum(2)
+    for call in (classifier, lambda goodness: classifier.choose(goodness, torch.tensor([0]))):
+        with pytest.raises(ValueError, match=r"^goodness must be \(batch, 2, classes\) for WeightedSum\(depth=2\)"):
+            call(torch.rand(1, 3, 3))
+    for scores, labels, message in (
+        (torch.rand(2, 3), torch.tensor([0, 1]), r"^scores must be \(batch, parts, classes\), got shape"),
+        (torch.full((2, 2, 3), torch.nan), torch.tensor([0, 1]), "^scores must be finite"),
+        (torch.rand(2, 2, 3), torch.tensor([0]), "^labels must be one per sample"),
+        (torch.rand(2, 2, 3), torch.tensor([0, 3]), "^labels must"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ff.classifiers.fit_weights(scores, labels)
+
+
+def test_a_head_without_normalization_reads_the_activations() -> None:
+    head = LinearHead(3, normalize=False)
+    rows = torch.rand(5, 6)
+    assert torch.equal(head.rows(rows), rows)
+    assert not torch.equal(LinearHead(3).rows(rows), rows)
+    assert "normalize" not in repr(LinearHead(3))
 
 
 def test_a_head_belongs_to_a_single_network():

@@ -95,13 +95,48 @@ def test_matrices_and_others_of_a_layer_are_clipped_together() -> None:
     assert norms == pytest.approx(dict.fromkeys(norms, 0.001), rel=1e-3)
 
 
-def test_replicas_clip_each_member_by_itself() -> None:
+OBJECTIVES = {"objective": {"lr": 2.0}}
+
+
+def parts(before: nn.Module, after: nn.Module) -> dict[str, float]:
+    """The norm of the update of each layer, and of its objective."""
+    moves: dict[str, list[torch.Tensor]] = {}
+    for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True):
+        part = ".".join(name.split(".")[1:2] + (["objective"] if ".objective." in name else []))
+        moves.setdefault(part, []).append((a - b).detach().flatten())
+    return {part: float(torch.cat(move).norm()) for part, move in moves.items()}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_gradient_of_an_objective_with_own_options_is_clipped_by_itself(whole: bool) -> None:
+    model = network()
+    free = parts(model, updated(model, whole=WholeStep() if whole else None))
+    limit = 0.5 * min(free[part] for part in ("0", "0.objective", "1", "1.objective"))
+    options: dict[str, Any] = {"overrides": OBJECTIVES, "clip_norm": limit}
+    clipped = parts(model, updated(model, whole=WholeStep() if whole else None, **options))
+    for layer in ("0", "1"):
+        assert clipped[layer] == pytest.approx(limit, rel=1e-3)
+        assert clipped[f"{layer}.objective"] == pytest.approx(2 * limit, rel=1e-3)  # the learning rate is 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
+def test_the_compiled_step_clips_objectives_by_themselves() -> None:
+    model = network()
+    options: dict[str, Any] = {"overrides": {**OBJECTIVES, "1": {"clip_norm": 0.02}}, "clip_norm": 0.01}
+    a, b = updated(model, **options), updated(model, **options, whole=WholeStep(compile=True))
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("overrides", [{}, OBJECTIVES])
+def test_replicas_clip_each_member_by_itself(overrides: dict[str, Any]) -> None:
     replicas = ff.replicate(network, seeds=[0, 1])
     with torch.no_grad():
         replicas.members[1][0].block.weight.mul_(0.1)
     members = [copy.deepcopy(member) for member in replicas.members]
     options: dict[str, Any] = {"batch_size": 12, "epochs": 1, "progress": False}
-    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=1.0, clip_norm=0.3)
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=1.0, clip_norm=0.3, overrides=overrides)
     ff.fit(replicas, (X, Y), optimizer=optimizer, **options)
     for index, member in enumerate(members):
         ff.fit(member, (X, Y), seed=index, optimizer=copy.deepcopy(optimizer), **options)

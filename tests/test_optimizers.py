@@ -273,9 +273,9 @@ def test_the_repr_is_the_constructor_call():
 # Learning-rate factors
 
 
-@given(progress=st.floats(0, 1), floor=st.floats(0, 1), warmup=st.floats(0, 0.9))
+@given(progress=st.floats(0, 1), floor=st.floats(0, 2), warmup=st.floats(0, 0.9))
 def test_cosine_is_its_formula(progress, floor, warmup):
-    """A straight line from 0 to 1 over the warm-up, then half a cosine from 1 to the floor."""
+    """A straight line from 0 to 1 over the warm-up, then half a cosine from 1 to the floor, which may be above."""
     factor = Cosine(floor, warmup)(progress)
     if progress < warmup:
         expected = progress / warmup
@@ -283,7 +283,7 @@ def test_cosine_is_its_formula(progress, floor, warmup):
         share = (progress - warmup) / (1 - warmup)
         expected = floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2
     assert factor == pytest.approx(expected, abs=1e-12)
-    assert 0 <= factor <= 1
+    assert 0 <= factor <= max(1, floor)
     assert Cosine(floor, warmup)(1.0) == pytest.approx(floor)
     assert Cosine(floor, warmup)(warmup) == pytest.approx(1)
 
@@ -291,8 +291,8 @@ def test_cosine_is_its_formula(progress, floor, warmup):
 def test_cosine_has_the_values_of_an_example():
     assert [Cosine()(t) for t in (0, 1 / 3, 0.5, 2 / 3, 1)] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
     assert [Cosine(0.2, warmup=0.5)(t) for t in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx([0, 0.5, 1, 0.6, 0.2])
-    for options in ({"floor": -0.1}, {"floor": 1.1}, {"warmup": -0.1}, {"warmup": 1.0}):
-        with pytest.raises(ValueError, match=f"^{next(iter(options))} must be in"):
+    for options in ({"floor": -0.1}, {"warmup": -0.1}, {"warmup": 1.0}):
+        with pytest.raises(ValueError, match=f"^{next(iter(options))} must be (in|at least 0)"):
             Cosine(**options)
     assert repr(Cosine()) == "Cosine(floor=0.0)"
     assert repr(Cosine(0.1, warmup=0.2)) == "Cosine(floor=0.1, warmup=0.2)"
@@ -801,6 +801,79 @@ def test_matrices_and_other_parameters_have_optimizers_of_their_own():
     with pytest.raises(ValueError, match="only matrices"):
         LocalOptimizer(OnlyMatrices, lr=0.5).attach(model)
     assert "others=(SGD, {'lr': 0.25})" in repr(local)
+
+
+def per_class():
+    torch.manual_seed(0)
+    return ff.FFSequential(
+        ff.FFLinear(6, 5), ff.FFLinear(5, 4), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy()
+    )
+
+
+def rates_of(model, local):
+    """The learning rate of each parameter."""
+    groups = [group for name in model.parameter_groups() for o in local.optimizers(name) for group in o.param_groups]
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    return {name: rates[id(p)] for name, p in model.named_parameters()}
+
+
+def test_objectives_have_options_of_their_own_and_those_of_their_layer():
+    model = per_class()
+    model[1].optimizer_options = {"momentum": 0.5}
+    overrides = {"objective": {"lr": 0.2}, "1": {"lr_schedule": Cooldown(0.0), "weight_decay": 0.25}}
+    local = LocalOptimizer(torch.optim.SGD, lr=0.1, overrides=overrides).attach(model)
+    local.set_progress(0.5)
+    expected = {
+        name: (0.2 if ".objective." in name else 0.1) * (0.5 if name.startswith("layers.1.") else 1.0)
+        for name, _ in model.named_parameters()
+    }
+    assert rates_of(model, local) == pytest.approx(expected)
+    assert local.learning_rates() == pytest.approx({"0": 0.1, "0.objective": 0.2, "1": 0.05, "1.objective": 0.1})
+    (optimizer,) = local.optimizers("1")
+    assert [(g["momentum"], g["weight_decay"]) for g in optimizer.param_groups] == [(0.5, 0.25)] * 2
+    assert set(map(id, local.parameters("1"))) == set(map(id, model[1].parameters()))
+    single = LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"1.objective": {"lr": 0.3}}).attach(per_class())
+    assert single.learning_rates() == pytest.approx({"0": 0.1, "0.objective": 0.1, "1": 0.1, "1.objective": 0.3})
+
+
+@pytest.mark.parametrize("schedule", [Joint(), Overlapping(2, "step")], ids=["joint", "overlapping"])
+def test_objectives_with_the_options_of_their_layer_train_as_without(schedule):
+    trained = []
+    for overrides in ({}, {"objective": {}}):
+        model = per_class()
+        train(model, LocalOptimizer(torch.optim.Adam, lr=0.01, overrides=overrides), schedule=schedule)
+        trained.append(model.state_dict())
+    assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
+
+
+def test_a_run_with_options_of_objectives_resumes(tmp_path):
+    def run(epochs, path, resume=False):
+        model = per_class()
+        local = LocalOptimizer(torch.optim.Adam, lr=0.01, overrides={"objective": {"lr": 0.05}}, clip_norm=0.1)
+        data = torch.rand(20, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
+        options = {"epochs": epochs, "batch_size": 5, "progress": False}
+        ff.fit(model, data, optimizer=local, checkpoint=path, resume=resume, **options)
+        return model.state_dict()
+
+    expected = run(3, tmp_path / "a.pt")
+    run(1, tmp_path / "b.pt")
+    resumed = run(3, tmp_path / "b.pt", resume=True)
+    assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
+
+
+def test_options_of_objectives_are_refused_for_a_model_without_any():
+    with pytest.raises(ValueError, match=r"^overrides must name parameter groups of the model, .*'objective'"):
+        LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"objective": {"lr": 0.2}}).attach(Groups())
+
+
+def test_objectives_and_kinds_of_parameters_divide_a_layer_together():
+    model = per_class()
+    others = (torch.optim.SGD, {"lr": 0.25})
+    local = LocalOptimizer(OnlyMatrices, lr=0.5, overrides={"objective": {"lr": 0.125}}, others=others).attach(model)
+    expected = {
+        name: 0.25 if p.dim() != 2 else 0.125 if ".objective." in name else 0.5 for name, p in model.named_parameters()
+    }
+    assert rates_of(model, local) == expected
 
 
 def test_optimizers_by_kind_of_parameter_train_convolutions_and_resume(tmp_path):

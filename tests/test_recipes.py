@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from forwardforward import recipes
 from forwardforward.recipes import RECIPES as ALL
 from forwardforward.recipes import ContrastiveObjective, Recipe
 from forwardforward.recipes.facts import Facts
+from forwardforward.recipes.hierarchies import levels
 from forwardforward.recipes.recipe import derive
 
 #: On images, whose targets are classes.
@@ -222,6 +224,42 @@ def test_hcl_ff_trains_as_its_program() -> None:
     pools = [layer.objective.objectives[1].embedding.pool[1].size for layer in layers]
     assert pools == [4] * 5 + [2] * 8 + [1] * 4
     assert isinstance(model.classifier, ff.classifiers.WithHead)
+    assert isinstance(model.head, ff.heads.LinearHead)
+    assert "normalize=False" in repr(model.head)
+
+
+@pytest.mark.parametrize("data", ["cifar10", "cifar100", "fashion-mnist", "mnist"])
+def test_hcl_ff_has_the_optimizers_of_its_program(data: str) -> None:
+    """AdamW for each layer, each contrastive head with twice the rate, and the linear head; each clipped at 1."""
+    recipe = RECIPES["hcl-ff"].for_dataset(data)
+    classes = 100 if data == "cifar100" else 10
+    widths = (100, 200) if classes == 100 else (10, 20)
+    shape = (3, 8, 8) if data.startswith("cifar") else (1, 8, 8)
+    model = recipe.replace(widths=widths).model(shape, classes)
+    local = recipe.local_optimizer().attach(model)
+    rates = local.learning_rates()
+    assert rates == {name: 0.08 if name.endswith("objective") else 0.04 for name in rates}
+    assert {f"{index}{suffix}" for index in range(9) for suffix in ("", ".objective")} | {"head"} == set(rates)
+    assert {local.clip_norm_of(name) for name in rates} == {1.0}
+    for name in model.parameter_groups():
+        for optimizer in local.optimizers(name):
+            assert type(optimizer) is torch.optim.AdamW
+            assert {group["weight_decay"] for group in optimizer.param_groups} == {1e-4}
+    doubled = [p for group in local.optimizers("0")[0].param_groups if group["lr"] == 0.08 for p in group["params"]]
+    assert set(map(id, doubled)) == set(map(id, model.layers[0].objective.objectives[1].embedding.parameters()))
+    local.set_progress(1.0)
+    last = {"mnist": 0.06, "fashion-mnist": 0.008}.get(data, 0.0002)
+    assert local.learning_rates() == pytest.approx({name: last * rate / 0.04 for name, rate in rates.items()})
+
+
+@pytest.mark.parametrize(("data", "shares"), [("cifar10", 0.05), ("fashion-mnist", 1 / 3), ("mnist", 1.0)])
+def test_the_temperature_of_hcl_ff_falls_to_a_fifth_in_50_epochs(data: str, shares: float) -> None:
+    recipe = RECIPES["hcl-ff"].for_dataset(data)
+    assert isinstance(recipe.objective, ff.recipes.ContrastiveObjective)
+    assert recipe.objective.schedule is not None
+    temperatures = [0.2 * recipe.objective.schedule(progress) for progress in (0.0, shares / 2, shares)]
+    assert temperatures == pytest.approx([0.8, 0.5, 0.2])
+    assert recipe.epochs * shares == pytest.approx(50)
 
 
 def test_recipes_with_one_network_differ_as_documented() -> None:
@@ -253,8 +291,55 @@ def test_superclasses_of_hcl_ff_on_cifar10() -> None:
     losses = [type(layer.objective.objectives[0].loss).__name__ for layer in layers]
     assert losses == ["SuperclassCrossEntropy"] * 13 + ["CrossEntropy"] * 4
     assert [len(layers[i].objective.objectives[0].loss.members.T) for i in (0, 5, 9)] == [2, 4, 7]
+    assert recipe.objective.superclasses[0] == (1, 0, 1, 0, 1, 1, 1, 0, 1, 1)  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="superclasses must contain one per class, 5, got 10 for layer 0"):
         recipe.layers((3, 32, 32), 5)
+
+
+@pytest.mark.parametrize(
+    ("data", "sizes"),
+    [
+        ("cifar10", [2] * 5 + [4] * 4 + [7] * 4),
+        ("cifar100", [2, 4, 8, 16, 30, 52, 74, 89, 96]),
+        ("mnist", [2] * 3 + [3] * 3 + [5] * 3 + [8] * 3 + [9] * 3),
+        ("fashion-mnist", [2] * 4 + [4] * 3 + [8] * 4 + [9] * 3),
+    ],
+)
+def test_the_superclasses_of_hcl_ff_are_those_of_its_trees(data: str, sizes: list[int]) -> None:
+    """Each level divides the one before, and as many layers learn it as in the program."""
+    superclasses = RECIPES["hcl-ff"].for_dataset(data).objective.superclasses  # type: ignore[union-attr]
+    assert [len(set(level)) for level in superclasses] == sizes
+    for before, level in itertools.pairwise(superclasses):
+        assert len(set(zip(before, level, strict=True))) == len(set(level))
+
+
+def test_levels_of_a_tree_keep_leaves_that_end_early_apart() -> None:
+    assert levels((3, ((0, 2), 1))) == ((1, 1, 1, 0), (1, 2, 1, 0))
+
+
+def test_deeperforward_drops_activations_before_its_goodness() -> None:
+    torch.manual_seed(0)
+    layer = RECIPES["deeperforward"].replace(widths=(20,)).layers((3, 8, 8), 10)[1].train()
+    values = layer.outputs(torch.rand(50, 20, 8, 8))
+    positive = layer.block(torch.rand(50, 20, 8, 8)) > 0
+    share = float((values.goodness_input > 0).double().mean()) / float(positive.double().mean())
+    assert share == pytest.approx(0.8, abs=0.02)
+    layer.eval()
+    x = torch.rand(5, 20, 8, 8)
+    torch.testing.assert_close(layer.outputs(x).goodness_input, layer.block(x).relu())
+
+
+@pytest.mark.parametrize(
+    ("data", "ends"), [("cifar10", (11, 16, 20, 20)), ("mnist", (2, 3, 4, 5)), ("fashion-mnist", (10, 15, 19, 20))]
+)
+def test_cwcomp_updates_layers_in_the_windows_of_its_program(data: str, ends: tuple[int, ...]) -> None:
+    recipe = RECIPES["cwcomp"].for_dataset(data)
+    epochs: list[list[int]] = [[] for _ in range(4)]
+    for epoch in range(recipe.epochs):
+        for group in recipe.schedule(4, epoch, 0, recipe.epochs):
+            for layer in group:
+                epochs[layer].append(epoch)
+    assert epochs == [list(range(end)) for end in ends]
 
 
 def test_an_objective_by_number_of_classes_and_layer() -> None:

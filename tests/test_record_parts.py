@@ -86,6 +86,8 @@ def test_layers_are_chosen_beside_a_head() -> None:
 def test_the_temperature_falls_to_one_and_on() -> None:
     factors = [0.2 * FallingTemperature()(progress) for progress in (0.0, 0.025, 0.05, 0.525, 1.0)]
     assert factors == pytest.approx([0.8, 0.5, 0.2, 0.15, 0.1])
+    assert [FallingTemperature(warmup=1.0)(progress) for progress in (0.0, 0.5, 1.0)] == [4.0, 2.5, 1.0]
+    assert [FallingTemperature(warmup=0.0)(progress) for progress in (0.0, 1.0)] == [1.0, 0.5]
 
 
 def test_dense_layers_drop_their_inputs_in_training_only() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.arguments import NumClasses, checked
 from forwardforward._utils.memory import check_memory
-from forwardforward.normalization import RMSNorm
+from forwardforward.normalization import Identity, RMSNorm
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.pooling import SequencePool, SpatialPool
@@ -38,6 +38,7 @@ class LinearHead(nn.Module):
         label: ``"neutral"`` or ``"random"``, the label under which features are read.
         pool: Module from maps or sequences to rows; default: means over 2x2 patches of maps and 2 segments of
             sequences. ``nn.Flatten()`` keeps all activations.
+        normalize: Whether each layer's features are divided by their root mean square.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -60,13 +61,14 @@ class LinearHead(nn.Module):
         layers: slice = slice(1, None),
         label: Literal["neutral", "random"] = "neutral",
         pool: Callable[[Tensor], Tensor] | None = None,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.layers = layers
         self.label = label
         self.pool = pool
-        self.normalization = RMSNorm()
+        self.normalization = RMSNorm() if normalize else Identity()
         self.linear = None
         self._sizes: dict[int, int] = {}  # number of features of each layer that is read
 
@@ -177,4 +179,5 @@ class LinearHead(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"num_classes={self.num_classes}, layers={self.layers}, label={self.label!r}"
+        text = f"num_classes={self.num_classes}, layers={self.layers}, label={self.label!r}"
+        return text if isinstance(self.normalization, RMSNorm) else f"{text}, normalize=False"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from forwardforward._utils.arguments import Fraction, NonNegativeFloat, OpenFraction, PositiveInt, Probability, checked
+from forwardforward._utils.arguments import NonNegativeFloat, OpenFraction, PositiveInt, Probability, checked
 
 __all__ = ["Cooldown", "Cosine", "FromTorch", "Ramp", "Steps"]
 
@@ -86,12 +86,12 @@ class Ramp:
 @checked
 @dataclass(frozen=True)
 class Cosine:
-    r"""A factor that falls along half a cosine, from 1 to ``floor``.
+    r"""A factor that moves along half a cosine, from 1 to ``floor``.
 
     :math:`f + (1 - f) (1 + \cos \pi t) / 2` at progress :math:`t`, evaluated at the middle of each epoch.
 
     Args:
-        floor: Factor :math:`f` at the end, in [0, 1].
+        floor: Factor :math:`f` at the end, at least 0; above 1, the factor rises.
         warmup: Share of the training in which the factor first rises linearly to 1, in [0, 1).
 
     Raises:
@@ -104,7 +104,7 @@ class Cosine:
         0.55
     """
 
-    floor: Fraction = 0.0
+    floor: NonNegativeFloat = 0.0
     warmup: Probability = 0.0
 
     def __call__(self, progress: float) -> float:

@@ -251,13 +251,13 @@ MISTAKES = (
         "gradients of the head add up from step to step",
     ),
     Mistake(
-        "classifiers.py",
+        "classifiers/chosen.py",
         "for run in sorted(runs)}",
         "for run in sorted(runs, reverse=True)}",
         "of equally good runs of layers, the longest is chosen",
     ),
     Mistake(
-        "classifiers.py",
+        "classifiers/sums.py",
         "standardize(self._selected(goodness)).softmax(2).mean(1).log()",
         "standardize(self._selected(goodness)).log_softmax(2).mean(1)",
         "the ensemble averages log-probabilities",

@@ -139,6 +139,13 @@ def trained_run() -> ff.runs.Run:
     return new
 
 
+def trained_runs() -> list[ff.runs.Run]:
+    runs = [ff.runs.Run.create(name, config()) for name in ("run", "other")]
+    for new in runs:
+        new.fit(progress=False)
+    return runs
+
+
 def checkpoint() -> str:
     model = pair_model()
     ff.fit(model, data(), epochs=1, progress=False, checkpoint="checkpoint.pt")

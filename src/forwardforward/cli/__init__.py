@@ -1,9 +1,8 @@
 """The command line: ``python -m forwardforward``, also installed as ``forwardforward``.
 
 ``forwardforward train`` trains a recipe on a data set and writes a run folder, ``predict`` classifies images, arrays or
-texts with a run, ``evaluate`` evaluates a run on its test set, ``doctor`` explains a bad run, and ``recipes`` lists the
-recipes. ``--help`` after a
-command lists its options.
+texts with a run, ``evaluate`` evaluates a run on its test set, ``ensemble`` the average of several runs, ``doctor``
+explains a bad run, and ``recipes`` lists the recipes. ``--help`` after a command lists its options.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from forwardforward import __version__
-from forwardforward.cli import doctor, evaluate, predict, recipes, train
+from forwardforward.cli import doctor, ensemble, evaluate, predict, recipes, train
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, short_warnings, user_message
 from forwardforward.cli.options import Parser
 from forwardforward.cli.streams import safe_streams
@@ -81,6 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"forwardforward {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (train, predict, evaluate, doctor, recipes):
+    for command in (train, predict, evaluate, ensemble, doctor, recipes):
         command.add_command(commands)
     return parser

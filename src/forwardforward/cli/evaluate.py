@@ -46,7 +46,13 @@ def _evaluate(options: argparse.Namespace) -> None:
         print_errors(figures, headline(config, done))
 
 
-def warn_unfinished(done: int, epochs: int) -> None:
-    """Print the number of completed epochs of an unfinished run on standard error."""
+def warn_unfinished(done: int, epochs: int, name: str = "") -> None:
+    """Print the number of completed epochs of an unfinished run on standard error.
+
+    Args:
+        done: Number of completed epochs.
+        epochs: Number of epochs of the whole training.
+        name: Name of the run, of several.
+    """
     if done < epochs:
-        print(f"unfinished: {done} of {epochs} epochs", file=sys.stderr)
+        print(f"{name and f'{name} is '}unfinished: {done} of {epochs} epochs", file=sys.stderr)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -13,6 +15,7 @@ from forwardforward._utils.checks import check_device
 from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.recipes.expressions import canonical
 from forwardforward.runs import Run
+from forwardforward.runs.folder import FILES
 
 
 class Parser(argparse.ArgumentParser):
@@ -89,6 +92,21 @@ def choose_device(name: str | None, run: Run | None = None) -> str:
         check_device(run.config.device, f"--device, by default that of {run.folder / 'config.json'},")
         return run.config.device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_out(path: str) -> None:
+    """Check that ``--out`` may be written.
+
+    Args:
+        path: The option.
+
+    Raises:
+        ValueError: If it is a file of a run, or neither a new nor a regular file.
+    """
+    if os.path.lexists(path) and not (os.path.isfile(path) and not os.path.islink(path)):
+        raise ValueError(f"--out must be the name of a new or a regular file, got {path}")
+    if Path(path).name in FILES and Path(path).with_name("config.json").exists():
+        raise ValueError(f"--out must not be a file of a run, got {path}")
 
 
 def assignments(words: Sequence[str] | None) -> dict[str, str]:

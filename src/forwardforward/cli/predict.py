@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 from forwardforward._utils.files import replacing
 from forwardforward.cli.evaluate import warn_unfinished
 from forwardforward.cli.inputs import Inputs, image_inputs, text_inputs
-from forwardforward.cli.options import bounded, choose_device
+from forwardforward.cli.options import bounded, check_out, choose_device
 from forwardforward.network import Network
 from forwardforward.runs import Run
-from forwardforward.runs.folder import FILES
 from forwardforward.targets import MultiLabel
 
 
@@ -105,9 +102,6 @@ def _output(path: str | None) -> Iterator[IO[str]]:
     if path is None:
         yield sys.stdout
     else:
-        if os.path.lexists(path) and not (os.path.isfile(path) and not os.path.islink(path)):
-            raise ValueError(f"--out must be the name of a new or a regular file, got {path}")
-        if Path(path).name in FILES and Path(path).with_name("config.json").exists():
-            raise ValueError(f"--out must not be a file of a run, got {path}")
+        check_out(path)
         with replacing(path) as file:
             yield file

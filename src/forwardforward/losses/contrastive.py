@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from forwardforward._utils.arguments import PositiveFloat, Probability, checked
+from forwardforward._utils.arguments import Fraction, PositiveFloat, checked
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward._utils.plugins import calling
 from forwardforward.losses.base import BatchLoss
@@ -88,7 +88,7 @@ class FallingTemperature:
     Args:
         first: Factor at the start.
         last: Factor at the end.
-        warmup: Share of the training until the factor is 1.
+        warmup: Share of the training until the factor is 1, in [0, 1].
 
     Example:
         >>> [FallingTemperature()(progress) for progress in (0.0, 0.05, 1.0)]
@@ -97,11 +97,11 @@ class FallingTemperature:
 
     first: PositiveFloat = 4.0
     last: PositiveFloat = 0.5
-    warmup: Probability = 0.05
+    warmup: Fraction = 0.05
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""
-        if progress < self.warmup:
+        if self.warmup and progress <= self.warmup:
             return self.first + (1 - self.first) * progress / self.warmup
         phase = (progress - self.warmup) / (1 - self.warmup)
         return self.last + (1 - self.last) * (1 + math.cos(math.pi * phase)) / 2

@@ -14,6 +14,16 @@ from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.plugins import ERRORS, calling, one_line
 from forwardforward._utils.snapshots import Snapshot
+from forwardforward.optimizers.parts import (
+    OBJECTIVE,
+    OBJECTIVES,
+    OTHERS,
+    clipped_with,
+    has_objectives,
+    is_part,
+    module_of,
+    split,
+)
 from forwardforward.optimizers.states import checked_state
 
 __all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
@@ -39,10 +49,6 @@ class HasParameterGroups(Protocol):
         ...
 
 
-#: Suffix of the groups of parameters that are not matrices.
-OTHERS = ".others"
-
-
 @checked
 class LocalOptimizer:
     """One torch optimizer per parameter group (a layer, the head), with state, learning rates and steps in one place.
@@ -62,7 +68,10 @@ class LocalOptimizer:
             ``step()`` needs no closure.
         lr_schedule: Learning-rate factor, ``progress -> factor`` with progress from 0 to 1; default: constant.
         overrides: Options of single groups, by name, ``lr_schedule`` among them:
-            ``{"head": {"lr": 0.1}, "0": {"lr_schedule": Cooldown(0.2)}}``.
+            ``{"head": {"lr": 0.1}, "0": {"lr_schedule": Cooldown(0.2)}}``. The name ``"objective"`` stands for the
+            parameters of the layers' objectives, such as learned projections and embeddings, which then form groups of
+            their own, such as ``"0.objective"``, with all other options of their layer. Their gradients are clipped by
+            themselves.
         others: Factory and options of another optimizer for all parameters that are not matrices, such as biases and
             convolution kernels, for optimizers such as Muon: ``others=(torch.optim.AdamW, {"lr": 1e-3})``. They form
             groups of their own, such as ``"0.others"``, with their own ``overrides``.
@@ -108,6 +117,7 @@ class LocalOptimizer:
         _check_factory(factory, self.options, (1, 1))
         if self.others is not None:
             _check_factory(*self.others, (1,))
+        self._splits_objectives = has_objectives(self.overrides)
         self._model: HasParameterGroups | None = None
         self._snapshot: Snapshot | None = None
         self._parameters: dict[str, dict[str, nn.Parameter]] = {}
@@ -131,41 +141,49 @@ class LocalOptimizer:
         groups = {
             name: parameters
             for module_name, module in modules.items()
-            for name, parameters in self._split(module_name, dict(module.named_parameters())).items()
+            for name, parameters in split(
+                module_name, dict(module.named_parameters()), self._splits_objectives, self.others is not None
+            ).items()
         }
         if self._model is not model:
-            unknown = set(self.overrides) - set(groups)
+            objectives = [getattr(module, "objective", None) for module in modules.values()]
+            is_known = any(isinstance(objective, nn.Module) for objective in objectives)
+            unknown = set(self.overrides) - set(groups) - ({OBJECTIVES} if is_known else set())
             if unknown:
                 raise ValueError(
                     f"overrides must name parameter groups of the model, {', '.join(groups)}, got {sorted(unknown)}"
                 )
             self._model, self._parameters, self._optimizers = model, {}, {}
+        new: list[str] = []
         for name, current in groups.items():
             previous = self._parameters.get(name)
             if previous is not None and self._identities[name] == _identity(current):
                 continue
-            module_options = getattr(modules.get(name), "optimizer_options", {})
-            self._group_options[name] = {**plain(module_options), **self.overrides.get(name, {})}
+            self._group_options[name] = self._options_of(name, modules)
             self._parameters[name] = current
             self._identities[name] = _identity(current)
             if previous is None:
-                self._optimizer((name,))
+                new.append(module_of(name))
             else:
                 self._rebuild(name, previous)
         for name in set(self._parameters) - set(groups):
             del self._parameters[name]
             self._optimizers = {names: o for names, o in self._optimizers.items() if name not in names}
+        if new:
+            self.optimizers(*dict.fromkeys(new))  # makes them
         self._snapshot = Snapshot(model) if isinstance(model, nn.Module) else None
         return self
 
-    def _split(self, name: str, parameters: dict[str, nn.Parameter]) -> dict[str, dict[str, nn.Parameter]]:
-        """Return a module's parameters by group: all of them, or matrices and others."""
-        if self.others is None:
-            return {name: parameters}
-        return {
-            name: {key: p for key, p in parameters.items() if p.dim() == 2},
-            name + OTHERS: {key: p for key, p in parameters.items() if p.dim() != 2},
-        }
+    def _options_of(self, name: str, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
+        """Return the options of a group that differ from the factory's; an objective has those of its layer too."""
+        module_options = plain(getattr(modules.get(name), "optimizer_options", {}))
+        if name.endswith(OBJECTIVE):
+            return {
+                **self._options_of(module_of(name), modules),
+                **self.overrides.get(OBJECTIVES, {}),
+                **self.overrides.get(name, {}),
+            }
+        return {**module_options, **self.overrides.get(name, {})}
 
     def _rebuild(self, name: str, previous: Mapping[str, nn.Parameter]) -> None:
         """Make the optimizers of a group anew for its current parameters, with the state of those that stay."""
@@ -214,19 +232,19 @@ class LocalOptimizer:
             torch.clear_autocast_cache()
 
     def clip_norm_of(self, name: str) -> float | None:
-        """Return the largest norm of the gradient of a module, None if there is no limit; attach first.
+        """Return the largest norm of the gradient of a group, None if there is no limit; attach first.
 
         Args:
-            name: Name of a parameter group; ``"0.others"`` is part of the module ``"0"``.
+            name: Name of a parameter group; ``"0.others"`` has the limit of ``"0"``, which it is clipped with.
         """
-        limit: float | None = self._group_options[name.removesuffix(OTHERS)].get("clip_norm", self.clip_norm)
+        limit: float | None = self._group_options[clipped_with(name)].get("clip_norm", self.clip_norm)
         return limit
 
     def _clip(self, names: tuple[str | Sequence[str], ...]) -> None:
         """Shorten the gradients of modules that are longer than their limit."""
         if self.clip_norm is None and not any("clip_norm" in options for options in self._group_options.values()):
             return
-        modules = {name.removesuffix(OTHERS): None for group in self._groups(names) for name in group}
+        modules = {clipped_with(name): None for group in self._groups(names) for name in group}
         for name in modules:
             limit = self.clip_norm_of(name)
             if limit is not None:
@@ -289,7 +307,8 @@ class LocalOptimizer:
         unknown: list[Any] = [group for group in names if not isinstance(group, str | tuple | list)]
         groups: list[tuple[str, ...]] = []
         if not unknown:
-            groups = [(group,) if isinstance(group, str) else tuple(group) for group in names or self._parameters]
+            modules = names or [name for name in self._parameters if not is_part(name)]
+            groups = [(group,) if isinstance(group, str) else tuple(group) for group in modules]
             unknown = [
                 name for group in groups for name in group if not isinstance(name, str) or name not in self._parameters
             ]
@@ -297,9 +316,11 @@ class LocalOptimizer:
             raise ValueError(
                 f"names must be those of parameter groups, {', '.join(self._parameters)}, got {describe(unknown[0])}"
             )
-        if self.others is None or not names:
-            return groups
-        return groups + [tuple(name + OTHERS for name in group) for group in groups]
+        if self._splits_objectives:  # the torch optimizer of a layer updates its objective too
+            groups = [tuple(part for name in group for part in (name, name + OBJECTIVE)) for group in groups]
+        if self.others is not None:
+            groups += [tuple(name + OTHERS for name in group) for group in groups]
+        return [tuple(name for name in group if name in self._parameters) for group in groups]
 
     def _optimizer(self, names: tuple[str, ...]) -> torch.optim.Optimizer | None:
         """Return the optimizer of a set of groups, made at its first use; None if they have no parameters."""

@@ -34,12 +34,20 @@ from forwardforward.losses import (
     SupervisedContrastive,
     TwoThreshold,
 )
-from forwardforward.lr_schedules import Cosine, Ramp
+from forwardforward.lr_schedules import Cosine
 from forwardforward.negatives import SelfContrast
 from forwardforward.normalization import BatchNorm, GroupNorm
 from forwardforward.objectives import BatchObjective, ClassObjective, Embedding, Objective
 from forwardforward.pooling import SpatialPool
 from forwardforward.recipes.architectures import Convolutions, DeeperForward
+from forwardforward.recipes.hierarchies import (
+    CIFAR10_TREE,
+    CIFAR100_TREE,
+    FASHION_TREE,
+    MNIST_TREE,
+    levels,
+    spread_over_layers,
+)
 from forwardforward.recipes.per_class import DEEPERFORWARD, MONO_CONV, POOL_FIRST
 from forwardforward.recipes.recipe import Recipe, derive
 from forwardforward.update_schedules import Overlapping
@@ -110,8 +118,8 @@ class ContrastiveObjective:
         return ClassObjective(self.goodness(num_classes), loss) + contrast
 
 
-#: Temperature 0.8 to 0.2 in the first 50 of 1000 epochs, then to 0.1. The pool has side 4 up to 100 channels, then 2
-#: up to 400.
+#: Temperature 0.8 to 0.2 in the first 50 epochs, here of 1000, then to 0.1. The pool has side 4 up to 100 channels,
+#: then 2 up to 400.
 OBJECTIVE = ContrastiveObjective(
     partial(ClassGroups, goodness=MeanActivation()),
     schedule=FallingTemperature(),
@@ -119,33 +127,6 @@ OBJECTIVE = ContrastiveObjective(
     normalized=True,
 )
 NARROW_OBJECTIVE = replace(OBJECTIVE, pool=(4,) * 9 + (2,))
-
-#: Superclasses by level of the trees in the authors' program, with the number of layers of each level. Deeper layers
-#: learn the classes.
-CIFAR10_LEVELS = (
-    (5, (1, 0, 1, 0, 1, 1, 1, 0, 1, 1)),
-    (4, (3, 1, 2, 0, 3, 2, 3, 1, 2, 3)),
-    (4, (4, 0, 3, 6, 5, 2, 5, 1, 3, 4)),
-)
-MNIST_LEVELS = (
-    (3, (0, 1, 1, 1, 1, 1, 1, 1, 1, 1)),
-    (3, (2, 1, 1, 1, 0, 1, 1, 0, 1, 0)),
-    (3, (4, 3, 2, 3, 1, 3, 2, 0, 3, 1)),
-    (3, (6, 4, 2, 5, 0, 5, 3, 7, 5, 1)),
-    (3, (4, 5, 6, 0, 7, 1, 8, 2, 1, 3)),
-)
-FASHION_LEVELS = (
-    (4, (1, 1, 1, 1, 1, 0, 1, 0, 0, 0)),
-    (3, (3, 2, 3, 2, 3, 0, 3, 0, 1, 1)),
-    (4, (6, 4, 7, 5, 7, 0, 7, 1, 2, 3)),
-    (3, (2, 3, 1, 4, 0, 5, 1, 6, 7, 8)),
-)
-
-
-def _by_layer(levels: tuple[tuple[int, tuple[int, ...]], ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the superclasses of each layer."""
-    return tuple(superclasses for count, superclasses in levels for _ in range(count))
-
 
 HCL_FF = derive(
     DEEPERFORWARD,
@@ -156,10 +137,12 @@ HCL_FF = derive(
     goodness=None,
     loss=None,
     objective=OBJECTIVE,
-    head=partial(LinearHead, layers=slice(-1, None), pool=SpatialPool()),
+    head=partial(LinearHead, layers=slice(-1, None), pool=SpatialPool(), normalize=False),
     classifier=WithHead(BestInterval()),
     lr=0.04,
     optimizer_options={"weight_decay": 1e-4},
+    overrides={"objective": {"lr": 0.08}},  # of the contrastive heads, whose gradients are clipped by themselves
+    clip_norm=1.0,
     lr_schedule=Cosine(floor=0.005),
     augment=Kornia(
         {
@@ -171,19 +154,27 @@ HCL_FF = derive(
     ),
     epochs=1000,
     data_settings={
-        "cifar10": {"objective": replace(OBJECTIVE, superclasses=_by_layer(CIFAR10_LEVELS))},
-        "cifar100": {"batch_size": 512},
+        "cifar10": {"objective": replace(OBJECTIVE, superclasses=spread_over_layers(CIFAR10_TREE))},
+        "cifar100": {"objective": replace(OBJECTIVE, superclasses=levels(CIFAR100_TREE)), "batch_size": 512},
         "digits": {"widths": (20, 40), "augment": None, "epochs": 20, "batch_size": 50},
         "mnist": {
             "widths": (40, 80, 160, 320),
-            "objective": replace(NARROW_OBJECTIVE, superclasses=_by_layer(MNIST_LEVELS)),
+            "objective": replace(
+                NARROW_OBJECTIVE,
+                superclasses=spread_over_layers(MNIST_TREE),
+                schedule=FallingTemperature(warmup=1.0),
+            ),
             "augment": Kornia({"RandomAffine": {"degrees": 10.0, "translate": (0.1, 0.1), "scale": (0.9, 1.1)}}),
-            "lr_schedule": Ramp(1.0, 1.5),
+            "lr_schedule": Cosine(floor=1.5),
             "epochs": 50,
         },
         "fashion-mnist": {
             "widths": (40, 80, 160, 320),
-            "objective": replace(NARROW_OBJECTIVE, superclasses=_by_layer(FASHION_LEVELS)),
+            "objective": replace(
+                NARROW_OBJECTIVE,
+                superclasses=spread_over_layers(FASHION_TREE),
+                schedule=FallingTemperature(warmup=1 / 3),
+            ),
             "augment": Kornia(
                 {
                     "RandomAffine": {"degrees": 10.0, "translate": (0.1, 0.1), "scale": (0.9, 1.1)},

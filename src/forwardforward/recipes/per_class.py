@@ -116,21 +116,23 @@ CWCOMP_RECIPE = Recipe(
     classifier=SumOverLayers(slice(-1, None)),
     optimizer=torch.optim.Adam,
     lr=0.01,
-    schedule=Staggered([(0, 0.55), (0.1, 0.9), (0.2, 1), (0.3, 1)]),
+    schedule=Staggered([(0, 0.55), (0, 0.8), (0, 1), (0, 1)]),
     standardize=True,
     epochs=20,
     batch_size=128,
     data_settings={
         "cifar100": {"widths": (100, 200, 400, 800)},
         "digits": {"widths": (20, 40, 40, 80), "epochs": 40, "batch_size": 50},
+        "mnist": {"schedule": Staggered([(0, 0.4), (0, 0.6), (0, 0.8), (0, 1)]), "epochs": 5},
+        "fashion-mnist": {"schedule": Staggered([(0, 0.5), (0, 0.75), (0, 0.95), (0, 1)])},
     },
 )
 
 DEEPERFORWARD = Recipe(
     name="deeperforward",
     summary="17 residual convolutions, mean activation of one group of channels per class, layers chosen on validation",
-    source="Sun et al., DeeperForward (ICLR 2025); without its dropout",
-    architecture=DeeperForward(),
+    source="Sun et al., DeeperForward (ICLR 2025)",
+    architecture=DeeperForward(dropout=0.2),
     widths=(100, 200, 400, 800),
     goodness=partial(ClassGroups, goodness=MeanActivation()),
     loss=CrossEntropy(),

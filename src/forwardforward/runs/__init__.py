@@ -1,4 +1,4 @@
-"""Runs: trainings stored in folders, which can be evaluated, resumed, trained longer, and loaded as models.
+"""Runs: trainings stored in folders, which can be evaluated, resumed, trained longer, averaged, and loaded as models.
 
 A run folder contains ``config.json`` (the configuration, written first), ``history.jsonl`` (one line per epoch),
 ``checkpoint.pt``, ``text_encoder.pt`` for data sets of texts, and, after the training, ``summary.json`` and
@@ -6,6 +6,7 @@ A run folder contains ``config.json`` (the configuration, written first), ``hist
 """
 
 from forwardforward.runs.config import RunConfig, differences
+from forwardforward.runs.ensemble import Ensemble, EnsembleEvaluation
 from forwardforward.runs.run import Run, load
 
-__all__ = ["Run", "RunConfig", "differences", "load"]
+__all__ = ["Ensemble", "EnsembleEvaluation", "Run", "RunConfig", "differences", "load"]

@@ -485,11 +485,11 @@ class Run:
                 summary = summary_of(
                     self.config,
                     self.recipe,
-                    "training split" if self.holds_out else "all training images",
-                    len(self.training_data()),
                     model,
                     history,
                     result,
+                    self.holds_out,
+                    len(self.training_data()),
                 )
                 # The total time, including reading the data, is known only if the run was never interrupted.
                 summary["total_seconds"] = earlier if resumed else time.monotonic() - self._begun

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from forwardforward._utils.files import parse_json
 from forwardforward.network import Network
@@ -17,7 +18,7 @@ from forwardforward.runs.config import RunConfig
 from forwardforward.runs.records import read_text
 from forwardforward.training import Evaluation, History
 
-__all__ = ["errors_on_test_set", "facts_of", "read_held_out", "summary_of", "total_seconds"]
+__all__ = ["errors_on_test_set", "facts_of", "read_held_out", "summary_of", "total_seconds", "training_facts"]
 
 #: Numbers in ``summary.json`` that are read again; each may be missing (None).
 NUMBERS = ("total_seconds", "test_error", "head_error")
@@ -26,33 +27,26 @@ NUMBERS = ("total_seconds", "test_error", "head_error")
 def summary_of(
     config: RunConfig,
     recipe: Recipe,
-    trained_on: str,
-    train_samples: int,
     model: Network,
     history: History,
     result: Evaluation,
+    holds_out: bool,
+    train_samples: int,
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``, apart from the total time and the distribution over processes.
 
     Args:
         config: The configuration.
         recipe: The recipe.
-        trained_on: The training data in words.
-        train_samples: Number of training samples.
         model: The trained model.
         history: Its history.
         result: The errors on the test set or, with ``config.validation``, on the validation split.
+        holds_out: Whether the validation split was held out.
+        train_samples: Number of training samples.
     """
     last, test = history[-1]["validation"], not config.validation
     return {
-        "data": config.data,
-        "recipe": config.recipe,
-        "widths": list(config.widths),
-        "epochs": len(history),
-        "planned_epochs": config.epochs,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
-        "trained_on": trained_on,
+        **training_facts(config, recipe, model, history, holds_out),
         "train_samples": train_samples,
         "measured_on": "test" if test else "validation",
         "metric": result.metric,
@@ -61,14 +55,38 @@ def summary_of(
         "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
         "head_error": result.head_error,
         "validation_error": None if last is None else last["error"],
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+    }
+
+
+def training_facts(
+    config: RunConfig, recipe: Recipe, model: nn.Module, history: History, holds_out: bool
+) -> dict[str, Any]:
+    """Return what a training was, in a form that JSON can represent.
+
+    Args:
+        config: The configuration of the run.
+        recipe: Its recipe.
+        model: Its model.
+        history: Its history.
+        holds_out: Whether the validation split was held out.
+    """
+    return {
+        "data": config.data,
+        "recipe": config.recipe,
+        "widths": list(config.widths),
+        "epochs": len(history),
+        "planned_epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "trained_on": "training split" if holds_out else "all training images",
         "seconds": history.seconds,
         "parameters": sum(p.numel() for p in model.parameters()),
         "training_parameters": _training_parameters(model),
         **Facts.of(recipe).to_dict(),
         "precision": config.precision,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
         "command": config.command,
     }
 
@@ -138,7 +156,7 @@ def _numbers(path: Path, epochs: int) -> dict[str, Any] | None:
         raise ValueError(f"{path} is not the summary of a run, remove it to write it again: {error}") from error
 
 
-def _training_parameters(model: Network) -> int:
+def _training_parameters(model: nn.Module) -> int:
     """Return the number of parameters that serve training alone: those of losses over embeddings."""
     parts = [part for part in model.modules() if isinstance(part, BatchObjective)]
     return sum(p.numel() for p in {p for part in parts for p in part.parameters()})

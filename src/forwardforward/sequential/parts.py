@@ -13,6 +13,7 @@ from forwardforward.classifiers import (
     GoodnessReadout,
     MeanOverLayers,
     SumOverLayers,
+    WeightedSum,
     WithHead,
 )
 from forwardforward.heads import LinearHead
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 #: Classifiers that choose or learn by the class of each sample.
-NEED_ONE_CLASS = BestInterval | Candidates | GoodnessReadout
+NEED_ONE_CLASS = BestInterval | Candidates | GoodnessReadout | WeightedSum
 
 
 def checked_layer(index: int, layer: nn.Module) -> FFLayer:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward.objectives import LocalLoss
+from forwardforward.optimizers.parts import clipped_with
 from forwardforward.optimizers.rules import Rule, clip_factor, options_of, rule_of
 from forwardforward.step.function import WholeFunction
 
@@ -19,11 +20,21 @@ Named = dict[str, Tensor]
 
 
 class _Slot(NamedTuple):
-    """The rule of one parameter, its options, and the number of its param group."""
+    """The rule of one parameter, its options, and the number of its param group.
+
+    Attributes:
+        rule: The rule.
+        options: Its options, but the learning rate.
+        group: Number of the param group, which has the learning rate.
+        clip_norm: Largest norm of the gradient of the parameters that are clipped together, None for no limit.
+        clipped_with: Name of these parameters.
+    """
 
     rule: Rule
     options: dict[str, Any]
     group: int
+    clip_norm: float | None
+    clipped_with: str
 
 
 class Updates:
@@ -66,14 +77,16 @@ class Updates:
                     self.are_known = False
                     return
                 options = options_of(owners[number], self._groups[number])
-                options["clip_norm"] = self._groups[number].get("clip_norm")
                 state = _state(owners[number], p, rule.initial_state(p, options))
                 if state is None:
                     self.are_known = False
                     return
-                self.slots[index][name], self.states[index][name] = _Slot(rule, options, number), state
+                group = self._groups[number]
+                limit, clipped = group.get("clip_norm"), clipped_with(group["parameter_group"])
+                self.slots[index][name] = _Slot(rule, options, number, limit, clipped)
+                self.states[index][name] = state
         self.key = tuple(
-            (index, name, slot.group, slot.rule, *sorted(slot.options.items()))
+            (index, name, slot.group, slot.rule, slot.clip_norm, slot.clipped_with, *sorted(slot.options.items()))
             for index, slots in enumerate(self.slots)
             for name, slot in slots.items()
         )
@@ -123,16 +136,28 @@ class UpdatingFunction:
         norms: dict[int, Tensor] = {}
         for index, gradients in result.parameters.items():
             norms[index] = _norm(gradients)
+            factors = self._clip_factors(index, gradients)
             for name, gradient in gradients.items():
                 slot = self.slots[index][name]
-                if (limit := slot.options["clip_norm"]) is not None:
-                    gradient = gradient * clip_factor(norms[index], limit)
+                if slot.clipped_with in factors:
+                    gradient = gradient * factors[slot.clipped_with]
                 options = {**slot.options, "lr": rates[slot.group]}
                 slot.rule.update(parameters[index][name], gradient, states[index][name], options)
         for index, new_buffers in result.buffers.items():
             for name, value in new_buffers.items():
                 buffers[index][name].copy_(value)
         return result.losses, result.outputs, norms
+
+    def _clip_factors(self, index: int, gradients: Named) -> dict[str, Tensor]:
+        """Return the factors that shorten the gradients of a layer, by the parameters that are clipped together."""
+        limits: dict[str, float] = {}
+        together: dict[str, Named] = {}
+        for name, gradient in gradients.items():
+            slot = self.slots[index][name]
+            if slot.clip_norm is not None:
+                limits[slot.clipped_with] = slot.clip_norm
+                together.setdefault(slot.clipped_with, {})[name] = gradient
+        return {clipped: clip_factor(_norm(named), limits[clipped]) for clipped, named in together.items()}
 
 
 def _state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, initial: Named) -> Named | None:

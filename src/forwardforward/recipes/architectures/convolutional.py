@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -241,6 +242,7 @@ class DeeperForward:
     Args:
         keeps_last_size: Whether the layers of the last width have the size of those before, without a stride.
         by_class: Whether maps are concatenated class by class, so that each class's group contains channels of both.
+        dropout: Probability of dropping an activation, before the goodness reads it.
 
     Example:
         >>> layers = DeeperForward()((3, 32, 32), widths=(20, 40), num_classes=10)
@@ -250,6 +252,7 @@ class DeeperForward:
 
     keeps_last_size: bool = False
     by_class: bool = False
+    dropout: Probability = 0.0
 
     @checked
     def __call__(
@@ -263,7 +266,8 @@ class DeeperForward:
         check_image_shape(input_shape, "convolutions")
         if any(following != 2 * width for width, following in itertools.pairwise(widths)):
             raise ValueError(f"widths must double from one to the next, got {tuple(widths)}")
-        layers = [_deeperforward_layer(input_shape[0], widths[0], num_classes, normalize_input=True)]
+        layer = partial(_deeperforward_layer, num_classes=num_classes, dropout=self.dropout)
+        layers = [layer(input_shape[0], widths[0], normalize_input=True)]
         for stage, width in enumerate(widths):
             for half in range(2):
                 is_last = stage == len(widths) - 1
@@ -271,8 +275,8 @@ class DeeperForward:
                 concatenates = half == 1 and not is_last
                 groups = num_classes if concatenates and self.by_class else 1
                 skip = SkipConnection(2, pool=2 if shrinks else 1, concatenate=concatenates, groups=groups)
-                layers.append(_deeperforward_layer(width, width, num_classes, stride=2 if shrinks else 1))
-                layers.append(_deeperforward_layer(width, width, num_classes, residual=skip))
+                layers.append(layer(width, width, stride=2 if shrinks else 1))
+                layers.append(layer(width, width, residual=skip))
         return layers
 
 
@@ -280,6 +284,7 @@ def _deeperforward_layer(
     in_channels: int,
     out_channels: int,
     num_classes: int,
+    dropout: float,
     stride: int = 1,
     residual: SkipConnection | None = None,
     normalize_input: bool = False,
@@ -288,7 +293,7 @@ def _deeperforward_layer(
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")  # type: ignore[arg-type]
     return FFLayer(
         nn.Sequential(LayerNorm(), convolution) if normalize_input else convolution,
-        activation=nn.ReLU(),
+        activation=nn.Sequential(nn.ReLU(), nn.Dropout(dropout)) if dropout else nn.ReLU(),
         normalization=GroupNorm(num_classes),
         residual=residual,
         # The goodness is computed before the normalization, which would make it the same for every class.
