@@ -144,7 +144,7 @@ def test_a_class_with_probability_zero_in_one_run_can_win(tmp_path: Path, runs: 
 
 def test_runs_that_do_not_belong_together_are_refused(runs: dict[str, str], tmp_path: Path) -> None:
     for folders, message in (
-        ([runs["pair"]], r"^runs must be at least two, got 1$"),
+        ([], "^runs must be at least one, got none$"),
         ([runs["pair"], runs["pair"] + "/."], r"^runs must be distinct, got .*pair.* twice$"),
         ([runs["pair"], runs["labels"]], r"^runs must have the same data set, got digits in .* and digit-pairs in .*$"),
         ([runs["values"], runs["values again"]], r"^runs must predict classes or labels, got real values in .*values$"),
@@ -289,7 +289,6 @@ def test_wrong_words_on_the_command_line(
         return one_line(main, ["ensemble", *words])
 
     pair, classes = runs["pair"], runs["class"]
-    assert "runs must be at least two, got 1" in message(pair)
     assert "the same data set, got digits in" in message(pair, runs["labels"])
     assert "must have held out the validation split" in message(pair, runs["all"], "--validation")
     assert "--weights must be one per run, 2, got 1" in message(pair, classes, "--weights", "1")

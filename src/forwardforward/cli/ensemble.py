@@ -26,7 +26,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         "and of the average. The runs may have different recipes.",
     )
     parser.set_defaults(action=_ensemble, reduce="--batch-size")
-    parser.add_argument("folders", metavar="RUN", nargs="+", help="run folder; at least two")
+    parser.add_argument("folders", metavar="RUN", nargs="+", help="run folder")
     parser.add_argument(
         "--validation",
         action="store_true",

@@ -22,7 +22,7 @@ from forwardforward.cli.distributed import parallel_training
 from forwardforward.cli.options import Parser, assignments, bounded, choose_device, widths
 from forwardforward.cli.report import headline, print_errors
 from forwardforward.data import available
-from forwardforward.data.sources import TEXT_SOURCES
+from forwardforward.data.sources import TEXT_SOURCES, UNLABELED_SOURCES
 from forwardforward.recipes import RECIPES, Recipe, get, set_fields
 from forwardforward.recipes.architectures import Dense
 from forwardforward.runs import Run, RunConfig, differences
@@ -91,6 +91,13 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         action="store_true",
         default=None,
         help="hold out the validation split and evaluate on it instead of the test set",
+    )
+    add(
+        "--teacher",
+        metavar="RUN",
+        action="append",
+        help="learn also from the unlabeled texts of the data set (imdb), with the mean predictions of this trained "
+        "run as targets; may be repeated",
     )
     add(
         "--checkpoint-minutes",
@@ -280,14 +287,16 @@ def _new_run(options: argparse.Namespace) -> Run:
         compile=bool(options.compile),
         vectors=vectors,
         validation=bool(options.validation),
+        teachers=tuple(os.path.abspath(folder) for folder in options.teacher or ()),
         # the folders are specific to the user
-        command=f"python -m forwardforward {shlex.join(_without(options.words, '--data-dir', '--out'))}",
+        command=f"python -m forwardforward {shlex.join(_command(options))}",
     )
     run = Run(options.out or _free_folder(Path("runs") / f"{Path(data).stem}-{name}-{seed}"), config)
     try:
         run.check_free()
     except FileExistsError as error:
         raise FileExistsError(f"--out {error}; choose another --out") from None
+    _check_teachers(config)
     # Read the data and make the model before the folder, so that an error in data or widths leaves no folder behind.
     run.splits(progress=not options.no_progress)
     _check_model(run, "" if options.widths or "widths" in changes else " (the default)")
@@ -338,6 +347,16 @@ def _check_model(run: Run, origin: str) -> None:
         ) from error
 
 
+def _check_teachers(config: RunConfig) -> None:
+    """Check, before the data are read, that teachers are trained runs on texts with unlabeled ones among them."""
+    if config.teachers and config.data not in UNLABELED_SOURCES:
+        names = ", ".join(UNLABELED_SOURCES)
+        raise ValueError(f"--teacher needs a data set with unlabeled texts, {names}, got {Path(config.data).name}")
+    for folder in config.teachers:
+        if not Run.open(folder).epochs_done:
+            raise ValueError(f"--teacher must be a trained run, got {folder} without a finished epoch")
+
+
 def _threads(recipe: Recipe) -> int:
     """Return 1 for dense layers with few activations per step, where more threads cost more than they save."""
     small = isinstance(recipe.architecture, Dense) and recipe.batch_size * max(recipe.widths) < 2**15
@@ -368,6 +387,12 @@ def _without(words: list[str], *options: str) -> list[str]:
         elif not word.startswith(tuple(f"{option}=" for option in options)):
             remaining.append(word)
     return remaining
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """Return the words of the command without the user's folders; those of teachers are replaced by RUN."""
+    words = _without(options.words, "--data-dir", "--out", "--teacher")
+    return [*words, *(word for _ in options.teacher or () for word in ("--teacher", "RUN"))]
 
 
 def _free_folder(folder: Path) -> Path:

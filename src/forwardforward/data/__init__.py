@@ -12,7 +12,7 @@ from forwardforward.data.augmentation import (
 from forwardforward.data.batching import Source
 from forwardforward.data.kornia import Kornia
 from forwardforward.data.mixing import CutMix, Mixup
-from forwardforward.data.sources import available, load
+from forwardforward.data.sources import available, load, unlabeled_texts
 from forwardforward.data.splits import Splits, split
 from forwardforward.data.tensors import TensorData
 
@@ -34,4 +34,5 @@ __all__ = [
     "pretexts",
     "split",
     "text",
+    "unlabeled_texts",
 ]

@@ -45,6 +45,8 @@ class RunConfig:
         validation: Whether to hold out the validation split, evaluate on it after each epoch, and use it instead of the
             test set at the end.
         train_samples: Number of training samples, a fixed class-balanced subset; default: all.
+        teachers: Folders of trained runs on the same texts. With teachers, the unlabeled texts of the data set are
+            training data too, with the teachers' mean predictions as targets.
         command: Command that started the run.
         input_shape: Shape of one input; set when the run begins.
         num_classes: Number of classes or labels, None for real values; set when the run begins.
@@ -80,6 +82,7 @@ class RunConfig:
     vectors: str | None = None
     validation: bool = False
     train_samples: Size | None = None
+    teachers: tuple[str, ...] = ()
     command: str = ""
     input_shape: tuple[Size, ...] | None = None
     num_classes: Size | None = None
@@ -135,5 +138,6 @@ class RunConfig:
             "precision": self.precision,
             "validation": self.validation,
             "train_samples": self.train_samples,
+            "teachers": self.teachers,
             **self.table,
         }

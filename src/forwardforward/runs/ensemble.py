@@ -71,7 +71,7 @@ class Ensemble:
     of each label take the place of :math:`\log p_m`.
 
     Args:
-        runs: The runs, or their folders; at least two.
+        runs: The runs, or their folders.
         weights: The weight :math:`w_m` of each run; default: equal weights. See :meth:`fit_weights`.
         device: Device of the models.
 
@@ -82,7 +82,7 @@ class Ensemble:
     Raises:
         FileNotFoundError: If a folder contains no run.
         CheckpointError: If a run has no checkpoint yet.
-        ValueError: If there are fewer than two runs, one occurs twice, they have different data sets, class counts or
+        ValueError: If there is no run, one occurs twice, they have different data sets, class counts or
             kinds of targets, predict real values, or there is not one non-negative weight per run, one above 0.
 
     Source: products of experts with weights, as in Hinton, Training Products of Experts by Minimizing Contrastive
@@ -320,8 +320,8 @@ def _check_runs(runs: Sequence[Run]) -> None:
         CheckpointError: If one has no checkpoint yet.
         ValueError: If they cannot.
     """
-    if len(runs) < 2:
-        raise ValueError(f"runs must be at least two, got {len(runs)}")
+    if not runs:
+        raise ValueError("runs must be at least one, got none")
     folders = [run.folder.resolve() for run in runs]
     for run, folder in zip(runs, folders, strict=True):
         if folders.count(folder) > 1:

@@ -16,6 +16,7 @@ __all__ = ["FILES", "RunFolder"]
 #: Names of the files.
 FILES = (
     "config.json", "history.jsonl", "checkpoint.pt", "text_encoder.pt", "summary.json", "curves.png", "failure.json",
+    "soft_labels.pt",
 )  # fmt: skip
 
 
@@ -28,9 +29,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config, self.history, self.checkpoint, self.text_encoder, self.summary, self.curves, self.failure = (
-            path / name for name in FILES
-        )
+        files = [path / name for name in FILES]
+        self.config, self.history, self.checkpoint, self.text_encoder, self.summary, *others = files
+        self.curves, self.failure, self.soft_labels = others
         self._is_locked = False
 
     @property
@@ -85,7 +86,7 @@ class RunFolder:
             return
         with contextlib.suppress(BlockingIOError), self.locked():
             if not self.checkpoint.exists():
-                for path in (self.history, self.text_encoder, self.config):
+                for path in (self.history, self.text_encoder, self.soft_labels, self.config):
                     path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other files are in it
             self.path.rmdir()

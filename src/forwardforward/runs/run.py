@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from forwardforward import diagnostics
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.checks import check_device
 from forwardforward._utils.threads import cpu_threads
-from forwardforward.data import Splits, TensorData, split
+from forwardforward.data import Splits, TensorData, split, unlabeled_texts
 from forwardforward.data.text import TextEncoder
 from forwardforward.diagnostics import Finding
 from forwardforward.network import Network
@@ -29,6 +30,7 @@ from forwardforward.runs.folder import RunFolder, write_json
 from forwardforward.runs.log import RunLog
 from forwardforward.runs.records import naming_history, read_failure, read_history, read_text
 from forwardforward.runs.summary import errors_on_test_set, facts_of, read_held_out, summary_of, total_seconds
+from forwardforward.runs.teachers import read_soft_labels, soft_labels, with_soft_labels, write_soft_labels
 from forwardforward.saving.folder import is_model_folder
 from forwardforward.training import (
     Callback,
@@ -104,6 +106,7 @@ class Run:
         self._files = RunFolder(self.folder)
         self.config = config
         self._recipe = recipe
+        self._unlabeled: tuple[Tensor, Tensor] | None = None
         self._splits: dict[str | Path | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
         #: Number of epochs in the checkpoint that was read last, with the file's identity.
@@ -306,17 +309,37 @@ class Run:
     def training_data(self) -> TensorData:
         """Return the training data: the training split, plus the validation split unless that is held out.
 
+        With teachers, the unlabeled texts follow; their targets are saved in the folder.
+
         Raises:
-            ValueError: If the configuration's number of training samples is out of range for the data.
+            ValueError: If the configuration's number of training samples is out of range for the data, or the teachers
+                do not fit.
         """
         splits, samples = self.splits(), self.config.train_samples
         train = splits.train if self.holds_out else splits.train_and_validation
-        if samples is None or samples == len(train):
+        if samples is not None and samples != len(train):
+            fewest = splits.num_classes or 1
+            if not fewest <= samples < len(train):
+                raise ValueError(f"train_samples must be from {fewest} to {len(train)}, got {samples}")
+            train = split(train, [samples, len(train) - samples], seed=0)[0]
+        if not self.config.teachers:
             return train
-        fewest = splits.num_classes or 1
-        if not fewest <= samples < len(train):
-            raise ValueError(f"train_samples must be from {fewest} to {len(train)}, got {samples}")
-        return split(train, [samples, len(train) - samples], seed=0)[0]
+        if self._unlabeled is None:
+            self._unlabeled = self._taught(splits)
+        return with_soft_labels(train, *self._unlabeled)
+
+    def _taught(self, splits: Splits) -> tuple[Tensor, Tensor]:
+        """Return the unlabeled inputs, and the teachers' predictions of them, which are saved in the folder."""
+        config, path = self.config, self._files.soft_labels
+        texts = list(unlabeled_texts(config.data, config.data_dir, progress=False))
+        if path.exists():
+            probabilities = read_soft_labels(path)
+        else:
+            teachers = [Run.open(folder) for folder in config.teachers]
+            probabilities = soft_labels(teachers, texts, config.data, self.holds_out)
+            write_soft_labels(path, probabilities)
+        assert splits.text_encoder is not None  # only texts can be without labels
+        return splits.text_encoder(texts, "unlabeled"), probabilities
 
     @property
     def holds_out(self) -> bool:

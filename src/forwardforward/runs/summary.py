@@ -82,6 +82,7 @@ def training_facts(
         "batch_size": config.batch_size,
         "seed": config.seed,
         "trained_on": "training split" if holds_out else "all training images",
+        "teachers": len(config.teachers),
         "seconds": history.seconds,
         "parameters": sum(p.numel() for p in model.parameters()),
         "training_parameters": _training_parameters(model),

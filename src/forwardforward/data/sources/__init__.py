@@ -16,14 +16,14 @@ from forwardforward.data.sources.cifar import cifar10, cifar100
 from forwardforward.data.sources.diabetes import diabetes
 from forwardforward.data.sources.digit_pairs import digit_pairs
 from forwardforward.data.sources.digits import digits
-from forwardforward.data.sources.imdb import imdb
+from forwardforward.data.sources.imdb import imdb, imdb_unlabeled
 from forwardforward.data.sources.mnist import fashion_mnist, mnist
 from forwardforward.data.sources.npz import npz
 from forwardforward.data.sources.svhn import svhn
 from forwardforward.data.splits import Splits
-from forwardforward.data.text import MeanVectors, Representation
+from forwardforward.data.text import MeanVectors, Representation, Texts
 
-__all__ = ["available", "load"]
+__all__ = ["available", "load", "unlabeled_texts"]
 
 SOURCES: dict[str, Callable[[Path, bool], Splits]] = {
     "cifar10": cifar10,
@@ -36,6 +36,7 @@ SOURCES: dict[str, Callable[[Path, bool], Splits]] = {
     "svhn": svhn,
 }
 TEXT_SOURCES: dict[str, Callable[[Path, bool, Representation, bool], Splits]] = {"imdb": imdb}
+UNLABELED_SOURCES: dict[str, Callable[[Path, bool], Texts]] = {"imdb": imdb_unlabeled}
 
 
 def available() -> tuple[str, ...]:
@@ -105,7 +106,7 @@ def load(
         >>> len(splits.train), splits.input_shape, splits.class_names
         (1077, (1, 8, 8), ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'))
     """
-    folder = Path(data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward").expanduser()
+    folder = _folder(data_dir)
     may_download = data_dir is None if download is None else download
     if isinstance(name, str) and name in TEXT_SOURCES:
         return TEXT_SOURCES[name](folder, may_download, representation or MeanVectors(), progress)
@@ -122,3 +123,27 @@ def load(
             )
         return npz(path)
     return source(folder, may_download)
+
+
+@checked
+def unlabeled_texts(name: StrPath, data_dir: StrPath | None = None, progress: bool = True) -> Texts:
+    """Return the unlabeled texts of a data set, which are read in each iteration.
+
+    Args:
+        name: ``"imdb"``, whose 50,000 unlabeled reviews are those of its release.
+        data_dir: Folder of the data set's files, which must be there; default: as for :func:`load`.
+        progress: Whether to show a progress bar while reading.
+
+    Raises:
+        ValueError: If the data set has no unlabeled texts.
+        FileNotFoundError: If the files are missing.
+    """
+    source = UNLABELED_SOURCES.get(str(name))
+    if source is None:
+        raise ValueError(f"name must be a data set with unlabeled texts, {', '.join(UNLABELED_SOURCES)}, got {name}")
+    return source(_folder(data_dir), progress)
+
+
+def _folder(data_dir: StrPath | None) -> Path:
+    """Return the folder of downloaded data sets."""
+    return Path(data_dir or os.environ.get("FORWARDFORWARD_DATA") or "~/.cache/forwardforward").expanduser()

@@ -19,7 +19,7 @@ from forwardforward.data.splits import Splits
 from forwardforward.data.tensors import TensorData
 from forwardforward.data.text import Corpus, Representation, ReviewFolder, Texts
 
-__all__ = ["imdb"]
+__all__ = ["imdb", "imdb_unlabeled"]
 
 FOLDER = "aclImdb"
 ARCHIVE = "aclImdb_v1.tar.gz"
@@ -53,7 +53,7 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
     corpus = Corpus(
         train=Texts(train_files, "training reviews", progress),
         test=Texts(test_files, "test reviews", progress),
-        unlabeled=Texts(reviews.unlabeled(), "unlabeled reviews", progress),
+        unlabeled=_unlabeled(reviews, progress),
         folder=data_dir,
         progress=progress,
     )
@@ -74,6 +74,22 @@ def imdb(data_dir: Path, download: bool, representation: Representation, progres
         file_order=torch.cat((train, validation)).argsort(),
         text_encoder=text_encoder,
     )
+
+
+def imdb_unlabeled(data_dir: Path, progress: bool) -> Texts:
+    """Return the unlabeled reviews of ``data_dir/aclImdb``.
+
+    Raises:
+        FileNotFoundError: If the folder is missing, or contains none.
+    """
+    texts = _unlabeled(ReviewFolder(data_dir / FOLDER), progress)
+    if not len(texts):
+        raise FileNotFoundError(f"{data_dir / FOLDER} must contain unlabeled reviews in train/unsup, got none")
+    return texts
+
+
+def _unlabeled(reviews: ReviewFolder, progress: bool) -> Texts:
+    return Texts(reviews.unlabeled(), "unlabeled reviews", progress)
 
 
 def _train_and_validation(labels: Tensor, folder: Path) -> tuple[Tensor, Tensor]:

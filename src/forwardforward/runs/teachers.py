@@ -1,0 +1,91 @@
+"""Unlabeled texts as training data, with the predictions of trained runs as targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from forwardforward._utils.files import replacing
+from forwardforward.data import TensorData
+from forwardforward.training import CheckpointError
+
+if TYPE_CHECKING:
+    from forwardforward.runs.run import Run
+
+__all__ = ["read_soft_labels", "soft_labels", "with_soft_labels", "write_soft_labels"]
+
+
+def soft_labels(teachers: Sequence[Run], texts: Sequence[str], data: str, holds_out: bool) -> Tensor:
+    """Return the class probabilities of texts, those of the teachers' :class:`~forwardforward.runs.Ensemble`.
+
+    Args:
+        teachers: Trained runs.
+        texts: The texts.
+        data: Name of the data set that the teachers must have been trained on.
+        holds_out: Whether the validation split is held out, which the teachers must then have held out too.
+
+    Raises:
+        ValueError: If a teacher was trained on other data, or on a validation split that is held out here.
+    """
+    from forwardforward.runs.ensemble import Ensemble
+
+    for teacher in teachers:
+        if teacher.config.data != data:
+            raise ValueError(f"teachers must be runs on {data}, got {teacher.folder} on {teacher.config.data}")
+        if holds_out and not teacher.holds_out:
+            raise ValueError(
+                "teachers must have held out the validation split, as those of train --validation, got "
+                f"{teacher.folder}, which was trained on all training samples"
+            )
+    return Ensemble(teachers).predict_proba(texts)
+
+
+def read_soft_labels(path: Path) -> Tensor:
+    """Return the probabilities in a file of a run.
+
+    Raises:
+        CheckpointError: If it is corrupted.
+    """
+    try:
+        probabilities = torch.load(path, weights_only=True)
+        if not isinstance(probabilities, Tensor) or probabilities.dim() != 2:
+            raise ValueError
+    except MemoryError:
+        raise
+    except Exception as error:  # torch.load raises many kinds of errors, with advice that would run code in a file
+        raise CheckpointError(
+            f"cannot read {path}: it is incomplete or corrupted; delete it to write it again"
+        ) from error
+    return probabilities
+
+
+def write_soft_labels(path: Path, probabilities: Tensor) -> None:
+    """Write probabilities, completely or not at all."""
+    with replacing(path, "wb") as file:
+        torch.save(probabilities, file)
+
+
+def with_soft_labels(train: TensorData, inputs: Tensor, probabilities: Tensor) -> TensorData:
+    """Return labeled samples, their classes as probabilities, followed by unlabeled ones.
+
+    Args:
+        train: The labeled samples.
+        inputs: The unlabeled ones, ``(samples, ...)``.
+        probabilities: Their targets, ``(samples, classes)``.
+
+    Raises:
+        ValueError: If there is not one row of probabilities per unlabeled sample.
+    """
+    assert train.targets is not None
+    if len(probabilities) != len(inputs):
+        raise ValueError(
+            f"soft labels must be one row per unlabeled text, {len(inputs)}, got {len(probabilities)}: the texts have "
+            "changed since the run began"
+        )
+    classes = F.one_hot(train.targets, probabilities.shape[1]).to(probabilities)
+    return train._derive(torch.cat((train.inputs, inputs)), torch.cat((classes, probabilities)))
