@@ -153,14 +153,19 @@ def render_needs(summaries: Iterable[Summary]) -> str:
 
 def render_best(summaries: Iterable[Summary]) -> str:
     """Return the table of the recipes with the smallest errors on each data set, local ones first, then end to end."""
+    summaries = list(summaries)
+    results = [(runs, f"`{key[1]}`", _row(runs)) for key, runs in _finished_groups(summaries).items()]
+    tested = [run for run in summaries if _is_ensemble(run) and _measured_on(run) == "test"]
+    results += [([run], row[0], row) for run in tested for row in [_ensemble_row(run)]]
     entries: dict[tuple[str, bool], dict[str, tuple[float, list[str]]]] = defaultdict(dict)
-    for (data, recipe, *_), runs in _finished_groups(summaries).items():
-        error = statistics.mean(run["test_error"] for run in runs)
-        cells = dict(zip(COLUMNS, _row(runs), strict=True))
-        cells |= {"recipe": f"`{recipe}`", "test accuracy, %": _spread([100 - run["test_error"] for run in runs])}
-        recipes = entries[data, cells["gradient crosses"] == "all"]
-        if recipe not in recipes or error < recipes[recipe][0]:
-            recipes[recipe] = error, [cells[name] for name in BEST_COLUMNS]
+    for runs, name, row in results:
+        errors = [run["test_error"] for run in runs]
+        error = statistics.mean(errors)
+        cells = dict(zip(COLUMNS, row, strict=True))
+        cells |= {"recipe": name, "test accuracy, %": _spread([100 - error for error in errors])}
+        recipes = entries[cells["data"], cells["gradient crosses"] == "all"]
+        if name not in recipes or error < recipes[name][0]:
+            recipes[name] = error, [cells[column] for column in BEST_COLUMNS]
     return _table(BEST_COLUMNS, (row for key in sorted(entries) for _, row in sorted(entries[key].values())[:MOST]))
 
 
@@ -213,6 +218,12 @@ def _recipes(summary: Summary) -> set[str]:
     return {run["recipe"] for run in summary.get("members", [summary])}
 
 
+def _name(run: Summary) -> str:
+    """Return the recipe, with the number of teachers if there are any: their runs are another training."""
+    teachers = run.get("teachers", 0)
+    return f"{run['recipe']}, {teachers} teacher{'s' if teachers > 1 else ''}" if teachers else str(run["recipe"])
+
+
 def _measured_on(run: Summary) -> str:
     """Return "test" or "validation"; summaries of the first runs do not contain it."""
     return str(run.get("measured_on", "test"))
@@ -226,7 +237,7 @@ def is_unfinished(run: Summary) -> bool:
 def _groups(summaries: Iterable[Summary]) -> dict[tuple[str, str, str, int, str, bool], list[Summary]]:
     groups = defaultdict(list)
     for run in _without_ensembles(summaries):
-        key = run["data"], run["recipe"], shortened(run["widths"]), run["epochs"]
+        key = run["data"], _name(run), shortened(run["widths"]), run["epochs"]
         groups[(*key, _measured_on(run), is_unfinished(run))].append(run)
     return groups
 
@@ -274,7 +285,7 @@ def _row(runs: list[Summary]) -> list[str]:
     widths = shortened(first["widths"])
     reported = (PAPERS.get((first["recipe"], widths, first["data"], epochs)) for epochs in (first["epochs"], None))
     return [
-        first["recipe"],
+        _name(first),
         widths,
         first["data"],
         f"{first['epochs']} of {first['planned_epochs']}, unfinished" if is_unfinished(first) else str(first["epochs"]),
@@ -296,10 +307,10 @@ def _ensemble_row(ensemble: Summary) -> list[str]:
         name: column[0] if len(set(column)) == 1 else " + ".join(cell or "none" for cell in column)
         for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True)
     }
-    counts = Counter(run["recipe"] for run in members)
+    counts = Counter(map(_name, members))
     mean = "mean" if len(set(ensemble["weights"])) == 1 else "weighted mean"
     recipes = " + ".join(name if count == 1 else f"{count}×{name}" for name, count in counts.items())
-    commands = dict.fromkeys(_command(run["command"], counts[run["recipe"]]) for run in members)
+    commands = dict.fromkeys(_command(run["command"], counts[_name(run)]) for run in members)
     cells |= {
         "recipe": f"{mean} of {recipes}",
         "test error, %": _error([ensemble]),

@@ -95,6 +95,12 @@ def test_the_best_recipes_of_each_data_set() -> None:
     ]
 
 
+def test_runs_with_teachers_are_other_rows() -> None:
+    runs = [summary(), summary(teachers=1, test_error=1.0), summary(teachers=3, test_error=0.5)]
+    rows = {row[0]: row[5] for row in cells(results_table.render(runs))}
+    assert rows == {"hinton": "1.50", "hinton, 1 teacher": "1.00", "hinton, 3 teachers": "0.50"}
+
+
 def test_a_recipe_stands_beside_the_baseline_of_its_network() -> None:
     runs = [
         summary(recipe="mono", epochs=10, test_error=1.25),
