@@ -339,9 +339,7 @@ def test_a_verdict_needs_two_standard_errors() -> None:
 
 def test_a_claim_compares_with_numbers_and_with_sums_of_rows() -> None:
     def cells(**rows: tuple[float, ...]) -> Any:
-        return {
-            (name, "mnist"): [{"result": {"accuracy": value}} for value in values] for name, values in rows.items()
-        }
+        return {(name, "mnist"): [{"result": {"accuracy": value}} for value in values] for name, values in rows.items()}
 
     above = claims.Claim("above 97", "a", {"mnist": 97.0}, {"mnist": "+0.44"})
     seeds = cells(a=(98.0, 99.0))

@@ -29,10 +29,10 @@ CHUNK, DEVICE_CHUNK = 2**20, 2**27
 class Measurement:
     """Measures networks on images with targets.
 
-    A layer is right about an image by its threshold, the mean of whether the positive sample is above it and of the
-    share of negative samples that are not; without pairs, if its goodness is largest for the true class. The model is
-    right if the sum over the layers is largest for the true class. Of real values, the measure of layer and model is the
-    coefficient of determination of the prediction, :math:`R^2`; the model's is the mean over the layers.
+    With labels in the input, a layer is measured by its threshold: the mean of the share of positive samples above it
+    and that of negative samples, each image with each of its wrong labels, that are not. Without, it is right about an
+    image if its goodness is largest for the true class, as the model is by the goodness summed over layers. For real
+    values, :math:`R^2` takes the place of accuracies; the model predicts the mean of its layers.
 
     Args:
         model: The replicas, or one network.
@@ -95,7 +95,10 @@ class Measurement:
         with autocast_to(self.autocast, images.device):
             values = self.goodness(state, images).float()
         values = self._by_model(values)
-        parts = (self._right_layers(values, targets), *(self._right(values[:, :, i:], targets) for i in (self.first, 0)))
+        parts = (
+            self._right_layers(values, targets),
+            *(self._right(values[:, :, i:], targets) for i in (self.first, 0)),
+        )
         return tuple(part.sum(1, dtype=torch.float64) for part in parts)
 
     def _right_layers(self, values: Tensor, targets: Tensor) -> Tensor:

@@ -116,9 +116,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("`", "")
 
 
-def cell_lines(
-    jobs: Jobs, order: Sequence[Entry], seconds: Seconds, is_available: Callable[[str], bool]
-) -> list[str]:
+def cell_lines(jobs: Jobs, order: Sequence[Entry], seconds: Seconds, is_available: Callable[[str], bool]) -> list[str]:
     """Return one line per cell: the unfinished ones in the order in which they run, then the finished ones.
 
     Args:

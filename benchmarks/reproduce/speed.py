@@ -133,7 +133,9 @@ class Speed:
 
     def _corrects(self, job: Job) -> bool:
         """Return whether a cell is finished and was trained on this device."""
-        return bool(job.is_finished and job.seconds and job.work) and _name_and_threads(job.device)[0] == self._processor
+        return (
+            bool(job.is_finished and job.seconds and job.work) and _name_and_threads(job.device)[0] == self._processor
+        )
 
     def seconds(self, name: str, job: Job) -> float:
         """Return the estimated duration of what remains of a cell, 0 if it is finished.
@@ -142,7 +144,11 @@ class Speed:
             name: Name of the module of studies.
             job: The cell.
         """
-        return 0.0 if job.is_finished else self.constants(job.kind).seconds(job, self._threads) * self.factor(name, job.kind)
+        return (
+            0.0
+            if job.is_finished
+            else self.constants(job.kind).seconds(job, self._threads) * self.factor(name, job.kind)
+        )
 
     def factor(self, name: str, kind: str) -> float:
         """Return the median of measured over estimated seconds of finished cells, 1 if there are none.

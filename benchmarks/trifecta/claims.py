@@ -1,4 +1,4 @@
-"""The paper's claims about figures, Table 3 and the appendices, by study; those about tables 1 and 2 are beside them."""
+"""The paper's claims by study, apart from those about tables 1 and 2, which are beside the tables."""
 
 from __future__ import annotations
 
@@ -137,7 +137,9 @@ CLAIMS: Mapping[str, list[Claim]] = {
     "tau": [
         Claim("a threshold of 10 is better than one of 2", "ftl10-100", "ftl2-100", "+15.01"),
         *(
-            Claim(f"threshold {tau}: the last layer is worse than the first", f"ftl{tau}-100", 0.0, "falls", figure=fall)
+            Claim(
+                f"threshold {tau}: the last layer is worse than the first", f"ftl{tau}-100", 0.0, "falls", figure=fall
+            )
             for tau in (1, 2, 5, 10)
             for fall in [layer_lead(0, -1)]
         ),

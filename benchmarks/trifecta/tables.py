@@ -74,7 +74,13 @@ def claims_of_table1() -> list[Claim]:
             further={overlap.name: -1.0, alone.name: 1.0},
         ),
         Claim("with SymBa + BN, the last layer is better than the first", norm.name, 0.0, "rises", figure=last_lead),
-        Claim("with SymBa, BN gains more from the first to the last layer", norm.name, alone.name, "more", figure=last_lead),
+        Claim(
+            "with SymBa, BN gains more from the first to the last layer",
+            norm.name,
+            alone.name,
+            "more",
+            figure=last_lead,
+        ),
     ]
 
 
@@ -114,7 +120,6 @@ TABLE_2 = (
     *(stage(size, epochs, *printed) for (size, epochs), printed in STAGES.items()),
     baseline("bp-d", 100, "99.07 ± 0.10", "93.61 ± 0.11", "94.01 ± 0.20", "89.32 ± 0.45", "59.64 ± 0.46"),
 )
-
 
 
 def claims_of_table2() -> list[Claim]:

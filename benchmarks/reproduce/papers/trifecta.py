@@ -79,7 +79,9 @@ DOOMS = Paper(
             remark="needs no training",
         ),
         Item("appendix D", "weight decay lowers the accuracy", "trifecta/sweep-decay"),
-        Item("appendix E", "mutual information of the layers", remark="in words only; figure 8 measures features instead"),
+        Item(
+            "appendix E", "mutual information of the layers", remark="in words only; figure 8 measures features instead"
+        ),
         Item("appendix E", "rolling statistics cost 2 points: 73.3 %", "trifecta/rolling"),
         Item(
             "appendix F",
