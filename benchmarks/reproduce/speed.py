@@ -133,9 +133,8 @@ class Speed:
 
     def _corrects(self, job: Job) -> bool:
         """Return whether a cell is finished and was trained on this device."""
-        return (
-            bool(job.is_finished and job.seconds and job.work) and _name_and_threads(job.device)[0] == self._processor
-        )
+        name, _ = _name_and_threads(job.device)
+        return bool(job.is_finished and job.seconds and job.work) and name == self._processor
 
     def seconds(self, name: str, job: Job) -> float:
         """Return the estimated duration of what remains of a cell, 0 if it is finished.
@@ -144,11 +143,9 @@ class Speed:
             name: Name of the module of studies.
             job: The cell.
         """
-        return (
-            0.0
-            if job.is_finished
-            else self.constants(job.kind).seconds(job, self._threads) * self.factor(name, job.kind)
-        )
+        if job.is_finished:
+            return 0.0
+        return self.constants(job.kind).seconds(job, self._threads) * self.factor(name, job.kind)
 
     def factor(self, name: str, kind: str) -> float:
         """Return the median of measured over estimated seconds of finished cells, 1 if there are none.
@@ -162,7 +159,8 @@ class Speed:
 
     def _ratio(self, job: Job) -> float:
         """Return measured over estimated seconds of a finished cell, with its own number of threads."""
-        return (job.seconds or 0.0) / self.constants(job.kind).seconds(job, _name_and_threads(job.device)[1])
+        _, threads = _name_and_threads(job.device)
+        return (job.seconds or 0.0) / self.constants(job.kind).seconds(job, threads)
 
     def source(self) -> str:
         """Return in words what the estimates are based on."""

@@ -138,10 +138,13 @@ CLAIMS: Mapping[str, list[Claim]] = {
         Claim("a threshold of 10 is better than one of 2", "ftl10-100", "ftl2-100", "+15.01"),
         *(
             Claim(
-                f"threshold {tau}: the last layer is worse than the first", f"ftl{tau}-100", 0.0, "falls", figure=fall
+                f"with threshold {tau}, the first layer is better than the last",
+                f"ftl{tau}-100",
+                0.0,
+                "declines",
+                figure=layer_lead(0, -1),
             )
             for tau in (1, 2, 5, 10)
-            for fall in [layer_lead(0, -1)]
         ),
     ],
     "decay": [
