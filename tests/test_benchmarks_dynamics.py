@@ -285,13 +285,13 @@ def test_with_dropout_each_seed_is_trained_by_itself(tmp_path: Path) -> None:
         assert curves.model[index, -1] == pytest.approx(float(accuracy), abs=UNIT)
 
 
-def test_in_regression_a_layer_improves_and_its_share_of_the_variance_is_kept(tmp_path: Path) -> None:
-    cell = Cell("regression", 2, 32, (0, 1), epochs=6, data="digits")
+def test_in_regression_every_layer_improves(tmp_path: Path) -> None:
+    cell = Cell("regression", 2, 32, (0, 1), epochs=3, data="digits")
     assert train.run(cell, train.Options(out=tmp_path, work=tmp_path / "work", **OPTIONS))  # type: ignore[arg-type]
     (curves,) = read_all(tmp_path)
-    assert curves.layers.shape == (2, 7, 2)
-    assert (curves.layers[:, -1, 0] > curves.layers[:, 0, 0] + 0.2).all()
-    assert (curves.layers <= 1).all()
+    assert curves.layers.shape == (2, 4, 2)
+    assert (np.diff(curves.layers, axis=1) > 0).all()
+    assert curves.model.max() <= 1
 
 
 def test_a_file_that_is_older_than_a_setting_has_its_default(tmp_path: Path) -> None:

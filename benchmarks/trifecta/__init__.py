@@ -193,7 +193,7 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=columns.SEPARATION,
-            remark=remark(CLAIMS["alpha"]),
+            remark=remark(CLAIMS["sweep-alpha"]),
         ),
         Study(
             "sweep-tau",
@@ -203,7 +203,7 @@ BENCH = Bench(
             draw=drawing.draw_tau,
             reduced=REDUCED,
             columns=columns.BY_LAYER,
-            remark=remark(CLAIMS["tau"]),
+            remark=remark(CLAIMS["sweep-tau"]),
         ),
         Study(
             "sweep-decay",
@@ -212,7 +212,7 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=columns.LARGEST_WEIGHT,
-            remark=remark(CLAIMS["decay"]),
+            remark=remark(CLAIMS["sweep-decay"]),
         ),
         Study(
             "outlook",

@@ -130,11 +130,11 @@ CLAIMS: Mapping[str, list[Claim]] = {
             else (f"tff-{size}-{epochs}", f"tff-{size}-residual-{epochs}")
         ]
     ],
-    "alpha": [
+    "sweep-alpha": [
         Claim(f"alpha {alpha} and 4 are equal up to 1 point", f"tff-s-alpha{alpha}-100", "tff-s-100", "equal", 1.0)
         for alpha in (2, 8)
     ],
-    "tau": [
+    "sweep-tau": [
         Claim("a threshold of 10 is better than one of 2", "ftl10-100", "ftl2-100", "+15.01"),
         *(
             Claim(
@@ -147,7 +147,7 @@ CLAIMS: Mapping[str, list[Claim]] = {
             for tau in (1, 2, 5, 10)
         ),
     ],
-    "decay": [
+    "sweep-decay": [
         Claim(f"weight decay {decay:.0e} costs accuracy", "tff-s-100", f"tff-s-decay{decay:.0e}-100", "significantly")
         for decay in (1e-6, 1e-5, 1e-4)
     ],
