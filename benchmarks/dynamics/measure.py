@@ -126,7 +126,7 @@ class Measurement:
             Layer accuracies ``(models, layers)``, and model accuracies ``(models,)`` by the classifying layers, and by
             all layers.
         """
-        parameters, buffers = torch.func.stack_module_state(self.members)  # type: ignore[arg-type]
+        parameters, buffers = torch.func.stack_module_state(self.members)
         parts = ("layers.", "label_encoder.")
         state = {name: v.detach() for name, v in {**parameters, **buffers}.items() if name.startswith(parts)}
         if self.autocast is not None:  # once, and not in each chunk

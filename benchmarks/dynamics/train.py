@@ -144,7 +144,7 @@ def training_data(cell: Cell, data_dir: str | None) -> tuple[TensorData, TensorD
     splits = splits_of(cell.setting.data, data_dir)
     train, test = splits.train_and_validation, splits.test
     if cell.setting.objective == "values":
-        train, test = (TensorData(data.inputs, data.targets.float()) for data in (train, test))
+        train, test = (TensorData(data.inputs, torch.as_tensor(data.targets).float()) for data in (train, test))
     return train[: cell.images] if cell.images else train, test, splits.num_classes
 
 
