@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.cells import Content, count
 from benchmarks.dynamics.settings import BATCH_SIZE, DEPTHS, EPOCHS, PAPER, VARIANTS, WIDTHS, Setting
 from benchmarks.pages import ROOT, write
+from forwardforward.runs import differences
 
 __all__ = ["FOLDER", "Cell", "Curves", "plan", "read", "read_all", "tiny_plan", "write_cell"]
 
@@ -164,12 +165,11 @@ def read(cell: Cell, folder: Path) -> Content | None:
     if not path.exists():
         return None
     content: Content = json.loads(path.read_text(encoding="utf-8"))
-    now = cell.config()
     # a file without a setting is older than the setting, whose default is what was trained
     before = {**PAPER.settings(), **content["config"]}
-    if before != now:
-        differing = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
-        raise ValueError(f"the study has changed since the cell {path}: {', '.join(differing)}; move it elsewhere")
+    if changed := differences(before, cell.config()):
+        names = ", ".join(sorted(changed))
+        raise ValueError(f"the study has changed since the cell {path}: {names}; move it elsewhere")
     return content
 
 
