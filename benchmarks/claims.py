@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from benchmarks.cells import Content
 from benchmarks.tables import DATA, Cells
@@ -32,18 +32,31 @@ class Claim:
     Args:
         text: The claim.
         row: Name of the row, which should have the larger figure.
-        other: Name of the row that it is compared with.
-        paper: The difference in the paper, as text.
+        other: Name of the row that it is compared with, or a number; numbers by data set are for claims about these.
+        paper: The difference in the paper, as text, for all data sets or by data set.
         tolerance: Largest difference of rows that are claimed to be equal; default: the first should be larger.
         figure: The figure; default: the test accuracy in percent.
+        further: Factors of the figures of further rows, which are added to the difference.
     """
 
     text: str
     row: str
-    other: str
-    paper: str = ""
+    other: str | float | Mapping[str, float]
+    paper: str | Mapping[str, str] = ""
     tolerance: float | None = None
     figure: Figure = accuracy
+    further: Mapping[str, float] = field(default_factory=dict)
+
+    def factors(self) -> dict[str, float]:
+        """Return the factor of each row's figure in the difference."""
+        other = {self.other: -1.0} if isinstance(self.other, str) else {}
+        return {self.row: 1.0, **other, **self.further}
+
+    def bound(self, data: str) -> float | None:
+        """Return the number that the difference must exceed, None for a data set that the claim is not about."""
+        if isinstance(self.other, Mapping):
+            return self.other.get(data)
+        return 0.0 if isinstance(self.other, str) else self.other
 
 
 def difference(claim: Claim, cells: Cells, data: str) -> tuple[float, float] | None:
@@ -51,16 +64,17 @@ def difference(claim: Claim, cells: Cells, data: str) -> tuple[float, float] | N
 
     The error is infinite if a row has one seed only. If a row has no cells, or all diverged, the result is None.
     """
-    values = [
-        [value for content in cells.get((name, data), []) if (value := claim.figure(content)) is not None]
-        for name in (claim.row, claim.other)
+    rows = [
+        (factor, [value for content in cells.get((name, data), []) if (value := claim.figure(content)) is not None])
+        for name, factor in claim.factors().items()
     ]
-    if not all(values):
+    bound = claim.bound(data)
+    if bound is None or not all(values for _, values in rows):
         return None
-    mean = statistics.mean(values[0]) - statistics.mean(values[1])
-    if min(map(len, values)) < 2:
+    mean = sum(factor * statistics.mean(values) for factor, values in rows) - bound
+    if any(len(values) < 2 for _, values in rows):
         return mean, math.inf
-    return mean, math.sqrt(sum(statistics.variance(value) / len(value) for value in values))
+    return mean, math.sqrt(sum(factor**2 * statistics.variance(values) / len(values) for factor, values in rows))
 
 
 def verdict(claim: Claim, mean: float, error: float) -> str:
@@ -91,7 +105,8 @@ def remark(claims: Sequence[Claim], first: Callable[[Cells], str] | None = None)
                 if measured is not None:
                     mean, error = measured
                     here = f"{mean:+.3g}" + ("" if math.isinf(error) else f" ± {error:.2g}")
-                    values = (claim.text, DATA.get(data, data), claim.paper, here, verdict(claim, mean, error))
+                    paper = claim.paper if isinstance(claim.paper, str) else claim.paper.get(data, "")
+                    values = (claim.text, DATA.get(data, data), paper, here, verdict(claim, mean, error))
                     lines.append("| " + " | ".join(values) + " |")
         if not lines:
             return above

@@ -83,6 +83,30 @@ def test_members_in_parallel_are_the_layers_of_one_model() -> None:
         assert float(model[index]) == pytest.approx(float(correct.float().mean()))
 
 
+@pytest.mark.parametrize("objective", ["classes", "values"])
+def test_without_pairs_predictions_are_measured(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.metrics import accuracy_score, r2_score
+
+    monkeypatch.setattr("benchmarks.dynamics.measure.CHUNK", 100)  # several chunks
+    setting, data = settings.changed("", objective=objective), labeled()
+    assert data.targets is not None
+    if objective == "values":
+        data = TensorData(data.inputs, 20 + 3.0 * data.targets)
+    score = accuracy_score if objective == "classes" else r2_score
+    replicas = ff.replicate(lambda: network(setting, 3, 6, (1, 5, 5), 4), range(2))
+    ff.fit(replicas, data, epochs=1, progress=False)
+    layers, model, model_all = Measurement(replicas, data)()
+    for index in range(2):
+        member = replicas.member(index)
+        goodness = member.layer_goodness(data.inputs)
+        for layer in range(3):
+            own = member.decide(goodness[:, layer])
+            decisions = own if objective == "classes" else own[:, 0]
+            assert float(layers[index, layer]) == pytest.approx(score(data.targets, decisions), abs=1e-5)
+        expected = score(data.targets, member.predict(data.inputs))
+        assert float(model[index]) == float(model_all[index]) == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -243,6 +267,44 @@ def test_a_cell_that_stops_and_resumes_equals_one_that_does_not(
     assert (curves.layers.shape, curves.model.shape) == ((3, 4, 2), (3, 4))
     assert np.isnan(curves.layers[:, :3, 1]).all() == (variant == "grow-plateau")
     assert not np.isnan(curves.layers[:, 3]).any()
+
+
+def test_with_dropout_each_seed_is_trained_by_itself(tmp_path: Path) -> None:
+    cell = Cell("dropout", 3, 8, (1, 4), epochs=1, images=200, data="digits")
+    assert train.run(cell, train.Options(out=tmp_path, work=tmp_path / "work", **OPTIONS))  # type: ignore[arg-type]
+    (curves,) = read_all(tmp_path)
+    data, test, classes = train.training_data(cell, None)
+    for index, seed in enumerate(cell.seeds):
+        torch.manual_seed(seed)
+        model = network(cell.setting, 3, 8, data.input_shape, classes)
+        assert sum(isinstance(module, torch.nn.Dropout) for module in model.modules()) == 2
+        optimizer = settings.optimizer(cell.setting)
+        ff.fit(model, data, epochs=1, batch_size=128, optimizer=optimizer, seed=seed, progress=False)
+        layers, accuracy, _ = Measurement(model, test)()
+        assert curves.layers[index, -1].tolist() == pytest.approx(layers[0].tolist(), abs=UNIT)
+        assert curves.model[index, -1] == pytest.approx(float(accuracy), abs=UNIT)
+
+
+def test_in_regression_every_layer_improves(tmp_path: Path) -> None:
+    cell = Cell("regression", 2, 32, (0, 1), epochs=3, data="digits")
+    assert train.run(cell, train.Options(out=tmp_path, work=tmp_path / "work", **OPTIONS))  # type: ignore[arg-type]
+    (curves,) = read_all(tmp_path)
+    assert curves.layers.shape == (2, 4, 2)
+    assert (np.diff(curves.layers, axis=1) > 0).all()
+    assert curves.model.max() <= 1
+
+
+def test_a_file_that_is_older_than_a_setting_has_its_default(tmp_path: Path) -> None:
+    cell = Cell("paper", 2, 8, (0,), epochs=1)
+    fields = {name: getattr(cell, name) for name in Cell.__dataclass_fields__}
+    config = {name: value for name, value in cell.config().items() if name not in ("objective", "dropout")}
+    content = {"name": cell.name, **fields, "config": config, **{name: [[0, 0]] for name in CURVES}}
+    write_cell(tmp_path / f"{cell.name}.json", content)
+    assert read(cell, tmp_path) is not None
+    other = Cell("dropout", 2, 8, (0,), epochs=1)
+    write_cell(tmp_path / f"{other.name}.json", {**content, "config": config})
+    with pytest.raises(ValueError, match="dropout; move it elsewhere"):
+        read(other, tmp_path)
 
 
 def test_seeds_of_several_files_are_joined_and_other_settings_refused(tmp_path: Path) -> None:

@@ -337,6 +337,60 @@ def test_a_verdict_needs_two_standard_errors() -> None:
     ]
 
 
+def test_a_claim_compares_with_numbers_and_with_sums_of_rows() -> None:
+    def cells(**rows: tuple[float, ...]) -> Any:
+        return {(name, "mnist"): [{"result": {"accuracy": value}} for value in values] for name, values in rows.items()}
+
+    above = claims.Claim("above 97", "a", {"mnist": 97.0}, {"mnist": "+0.44"})
+    seeds = cells(a=(98.0, 99.0))
+    assert claims.difference(above, seeds, "mnist") == (1.5, pytest.approx(0.5))
+    assert claims.difference(above, {("a", "svhn"): seeds["a", "mnist"]}, "svhn") is None
+    assert "| above 97 | MNIST | +0.44 | +1.5 ± 0.5 | confirmed |" in claims.remark([above])(seeds)
+    assert claims.difference(claims.Claim("above 100", "a", 100.0), seeds, "mnist") == (-1.5, pytest.approx(0.5))
+    more = claims.Claim("more than the sum", "both", "norm", further={"overlap": -1.0, "alone": 1.0})
+    rows = cells(alone=(50.0, 51.0), norm=(60.0, 61.0), overlap=(56.0, 57.0), both=(70.0, 75.0))
+    gain = (72.5 - 50.5) - (60.5 - 50.5) - (56.5 - 50.5)
+    error = ((3 * 0.5 + 12.5) / 2) ** 0.5
+    assert claims.difference(more, rows, "mnist") == (gain, pytest.approx(error))
+    del rows["alone", "mnist"]
+    assert claims.difference(more, rows, "mnist") is None
+
+
+def test_claims_are_about_rows_of_their_studies() -> None:
+    studies = {study.name: study for study in trifecta.BENCH.studies}
+    of_tables = {"table1": tables.claims_of_table1(), "table2": tables.claims_of_table2()}
+    for name, of_study in {**trifecta.CLAIMS, **of_tables}.items():
+        rows = {row.name for row in studies[name].rows}
+        assert studies[name].remark is not None
+        assert all(set(claim.factors()) <= rows for claim in of_study)
+
+
+def test_figures_of_claims() -> None:
+    norms = [[0, 1.0, 4.0], [17, 3.0, None], [34, 5.0, 8.0]]
+    result = {
+        "layer_errors": [40.0, 30.0, 35.0],
+        "accuracy": 65.0,
+        "last_three_accuracy": 66.5,
+        "probe_accuracy": [50.0, 52.0, 45.0],
+        "largest_weight": [0.2, 0.5, 0.1],
+    }
+    cell = {"result": result, "records": {"step_norms": norms}}
+    columns = pytest.importorskip("benchmarks.trifecta.columns")
+    figures = {
+        columns.layer_lead(-1, 0): 5.0,
+        columns.layer_lead(0, -1): -5.0,
+        columns.excess("last_three_accuracy", "accuracy"): 1.5,
+        columns.gradient_variation(0): 2 / 3,
+        columns.gradient_variation(1): 8**0.5 / 6,
+        columns.gradient_size(0): math.log10(3),
+        columns.loss_of_features: 5.0,
+        columns.largest_weight: 0.5,
+    }
+    for figure, expected in figures.items():
+        assert figure(cell) == pytest.approx(expected)
+        assert figure({"result": {"diverged": "loss is NaN"}}) is None
+
+
 def test_the_reduced_setting_runs_every_seed_and_unavailable_data_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

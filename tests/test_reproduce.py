@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import __main__ as program
 from benchmarks.pages import ROOT, filled, write
@@ -154,18 +155,28 @@ def test_the_order_is_that_of_worth_for_the_papers_studies(tmp_path: Path) -> No
 
 
 def test_estimates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.reproduce.speed.device_name", lambda device: "this machine")
-    write(tmp_path / "speed.json", json.dumps({"this machine": {"dense": {"overhead": 0.5, "rate": 20.0}}}))
+    monkeypatch.setattr("benchmarks.reproduce.speed.device_name", lambda device: "this CPU (2 threads)")
+    constants = {"dense": {"overhead": 0.5, "rate": 20.0}, "dense, bf16": {"overhead": 1.0, "rate": 1e9}}
+    write(tmp_path / "speed.json", json.dumps({"this CPU": constants}))
     cell = Job("a", ("one",), "a", work=100.0, steps=10)
-    assert Speed(tmp_path / "speed.json", "cpu").seconds(cell) == 10 * 0.5 + 100 / 20
-    assert Speed(tmp_path / "speed.json", "cpu").seconds(replace(cell, is_finished=True)) == 0
+    measured = Speed(tmp_path / "speed.json", "cpu", {"mine": [cell]})
+    assert measured.seconds("mine", cell) == 10 * 0.5 + 100 / (2 * 20)
+    assert measured.seconds("mine", replace(cell, is_finished=True)) == 0
+    assert measured.source() == "measured steps"
     finished = [
         replace(cell, is_finished=True, seconds=seconds, device=device)
-        for seconds, device in ((20.0, "this machine"), (40.0, "this machine"), (50.0, "this machine"), (1.0, "other"))
+        for seconds, device in (
+            (7.5, "this CPU (2 threads)"),  # as estimated
+            (40.0, "this CPU (1 thread)"),  # four times the estimate for one thread
+            (75.0, "this CPU (2 threads)"),
+            (0.1, "other CPU (2 threads)"),
+        )
     ]
-    corrected = Speed(tmp_path / "speed.json", "cpu", finished)
-    assert corrected.seconds(cell) == 4 * 10
-    assert corrected.source("dense") == "dense: measured steps, corrected by 3 finished cells"
+    corrected = Speed(tmp_path / "speed.json", "cpu", {"mine": finished, "others": [cell]})
+    assert corrected.seconds("mine", cell) == 4 * 7.5
+    assert corrected.seconds("mine", replace(cell, kind="dense, bf16")) == pytest.approx(10)  # another kind
+    assert corrected.seconds("others", cell) == 7.5  # studies without finished cells
+    assert corrected.source() == "measured steps, corrected by finished cells (mine 3)"
 
 
 def test_constants_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +189,7 @@ def test_constants_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("benchmarks.reproduce.speed.measure", measure)
     write(tmp_path / "speed.json", "damaged")
     for _ in range(2):
-        assert Speed(tmp_path / "speed.json", "cpu").seconds(Job("a", ("one",), "a", work=30.0)) == 3.0
+        assert Speed(tmp_path / "speed.json", "cpu", {}).constants("dense") == Constants(0.0, 10.0)
     assert measured == ["dense"]
 
 
@@ -197,6 +208,22 @@ def test_a_step_is_measured(kind: str) -> None:
     recipe, shape, batch_size, (widths, _) = speed.NETWORKS[kind]
     model = get(recipe).replace(widths=widths, standardize=False).model(shape, 10)
     assert 0 < speed._seconds_per_step(model, shape, batch_size, is_bf16=False) < 5
+
+
+def test_a_busy_machine_does_not_lengthen_the_measured_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    durations = [2.0, 9.0, 7.0, 3.0, 5.0, 4.0, 8.0]
+    ticks = iter(tick for duration in durations for tick in (0.0, duration))
+    threads: list[int] = []
+
+    def step(*_: Any) -> None:
+        threads.append(torch.get_num_threads())
+
+    model: Any = types.SimpleNamespace(device=torch.device("cpu"), step=step)
+    monkeypatch.setattr(speed, "time", types.SimpleNamespace(process_time=lambda: next(ticks)))  # not a wall clock
+    before = torch.get_num_threads()
+    assert speed._seconds_per_step(model, (4,), 10, is_bf16=False) == 3.0  # the fastest after the first
+    assert threads == [1] * 7
+    assert torch.get_num_threads() == before
 
 
 def test_multiply_adds() -> None:
@@ -291,7 +318,7 @@ def test_failures_and_missing_data_do_not_stop_the_others(
 
 
 def test_lists(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.reproduce.speed.measure", lambda kind, device: Constants(12.0, 100 / 120))
+    monkeypatch.setattr("benchmarks.reproduce.speed.measure", lambda kind, device: Constants(24.0, 1e9))
     words = ["--device", "cpu", "--out", str(tmp_path / "out"), "--list"]
     command.main(["mine/two", *words[:-1]])
     command.main(["mine", *words])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cells import Content, count
-from benchmarks.dynamics.settings import BATCH_SIZE, DEPTHS, EPOCHS, VARIANTS, WIDTHS, Setting
+from benchmarks.dynamics.settings import BATCH_SIZE, DEPTHS, EPOCHS, PAPER, VARIANTS, WIDTHS, Setting
 from benchmarks.pages import ROOT, write
 from forwardforward.runs import differences
 
@@ -165,7 +165,9 @@ def read(cell: Cell, folder: Path) -> Content | None:
     if not path.exists():
         return None
     content: Content = json.loads(path.read_text(encoding="utf-8"))
-    if changed := differences(content["config"], cell.config()):
+    # a file without a setting is older than the setting, whose default is what was trained
+    before = {**PAPER.settings(), **content["config"]}
+    if changed := differences(before, cell.config()):
         names = ", ".join(sorted(changed))
         raise ValueError(f"the study has changed since the cell {path}: {names}; move it elsewhere")
     return content
@@ -229,7 +231,7 @@ def _rest_of_grid(begun: Iterable[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: multiply_adds(cell.width, cell.depth) * len(cell.seeds))
 
 
-def multiply_adds(width: int, depth: int, inputs: int = PIXELS["mnist"]) -> float:
+def multiply_adds(width: int, depth: int, inputs: int = PIXELS["mnist"], samples: int = 2) -> float:
     """Return a training step's multiply-adds per image: forward passes and gradients of the weights.
 
     The first layer multiplies its weights with the image once for the positive and the negative sample.
@@ -238,8 +240,9 @@ def multiply_adds(width: int, depth: int, inputs: int = PIXELS["mnist"]) -> floa
         width: Units per layer.
         depth: Number of layers.
         inputs: Number of pixels.
+        samples: Samples per image, 2 for a positive and a negative one.
     """
-    return 2.0 * inputs * width + 4.0 * (depth - 1) * width**2
+    return 2.0 * inputs * width + 2.0 * samples * (depth - 1) * width**2
 
 
 def tiny_plan() -> list[Cell]:
@@ -249,5 +252,5 @@ def tiny_plan() -> list[Cell]:
         *(Cell("paper", depth, 16, seeds, **tiny) for depth in (2, 4)),  # type: ignore[arg-type]
         Cell("paper", 4, 24, seeds, **tiny),  # type: ignore[arg-type]
         Cell("grow-plateau", 4, 16, seeds, **tiny),  # type: ignore[arg-type]
-        Cell("parallel", 4, 16, seeds, **tiny),  # type: ignore[arg-type]
+        *(Cell(name, 4, 16, seeds, **tiny) for name in ("parallel", "dropout", "regression")),  # type: ignore[arg-type]
     ]

@@ -7,7 +7,7 @@ from benchmarks.dynamics.settings import BATCH_SIZE
 
 __all__ = ["minutes_of", "steps_of", "work_of"]
 
-#: Test images and labels per image of the measurement after each epoch.
+#: Test images of the measurement after each epoch.
 TEST_ROWS = 10_000
 
 #: Multiply-adds per second, and seconds per step and parameter apart from products: measured on two cores with bf16
@@ -29,8 +29,9 @@ def work_of(cell: Cell) -> float:
     """Return the multiply-adds of training and measurement, for all seeds."""
     members = cell.members_per_model
     depth = 1 if members > 1 else cell.depth
-    training = images_of(cell) * multiply_adds(cell.width, depth, cell.pixels)
-    measuring = TEST_ROWS * (cell.pixels * cell.width + 10.0 * (depth - 1) * cell.width**2)
+    samples, labels = (2, 10.0) if cell.setting.has_pairs else (1, 1.0)
+    training = images_of(cell) * multiply_adds(cell.width, depth, cell.pixels, samples)
+    measuring = TEST_ROWS * (cell.pixels * cell.width + labels * (depth - 1) * cell.width**2)
     return members * len(cell.seeds) * cell.epochs * (training + measuring)
 
 

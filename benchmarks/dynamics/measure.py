@@ -1,9 +1,10 @@
-"""Accuracies of all members, of every layer by its threshold and of the model, in one pass over the test images.
+"""Accuracies of all members, of every layer and of the model, in one pass over the test images.
 
-One forward pass per image and label serves both: the goodness under the true label is that of the positive sample,
-the goodness under each other label that of a negative sample, and the label with the largest goodness is the
-prediction. The first layer multiplies its weights with an image once for all ten labels. The images come in chunks
-whose activations fit into the processor's cache, and the pass of a chunk, with the counts, is one compiled function.
+With labels in the input, one forward pass per image and label serves both: the goodness under the true label is that of
+the positive sample, the goodness under each other label that of a negative sample, and the label with the largest
+goodness is the prediction. The first layer multiplies its weights with an image once for all ten labels. The images
+come in chunks whose activations fit into the processor's cache, and the pass of a chunk, with the sums over its images,
+is one compiled function.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ CHUNK, DEVICE_CHUNK = 2**20, 2**27
 
 
 class Measurement:
-    """Measures replicas on labeled images.
+    """Measures networks on images with targets.
+
+    With labels in the input, a layer is measured by its threshold: the mean of the share of positive samples above it
+    and that of negative samples, each image with each of its wrong labels, that are not. Without, it is right about an
+    image if its goodness is largest for the true class, as the model is by the goodness summed over layers. For real
+    values, :math:`R^2` takes the place of accuracies; the model predicts the mean of its layers.
 
     Args:
-        replicas: The networks.
+        model: The replicas, or one network.
         data: The images.
         autocast: Compute precision; None for float32.
         compile: Whether to compile.
@@ -38,29 +44,36 @@ class Measurement:
 
     def __init__(
         self,
-        replicas: ff.Replicas,
+        model: ff.Replicas | ff.FFSequential,
         data: TensorData,
         autocast: torch.dtype | None = None,
         compile: bool = False,
         joined: int = 1,
     ) -> None:
-        template = copy.deepcopy(replicas.members[0]).eval()
+        self.members = model.members if isinstance(model, ff.Replicas) else [model]
+        template = copy.deepcopy(self.members[0]).eval()
         template.preprocessing = nn.Identity()  # type: ignore[assignment]  # images are prepared before
-        self.replicas = replicas
         self.autocast = autocast
         self.joined = joined
         self.first = 0 if joined > 1 else template.classifying_layers().start or 0
-        self.classes = int(replicas.num_classes or 0)
+        self.classes = int(model.num_classes or 0)
         self.network = Call(template)
-        thresholds = [[float(layer.objective.loss.threshold) for layer in member] for member in replicas.members]
-        self.thresholds = self._by_model(torch.tensor(thresholds, device=replicas.device)[:, None, :, None])
+        self.thresholds: Tensor | None = None
+        if model.uses_negatives:
+            thresholds = [[float(layer.objective.loss.threshold) for layer in member] for member in self.members]
+            self.thresholds = self._by_model(torch.tensor(thresholds, device=model.device)[:, None, :, None])
         with torch.no_grad():
-            self.images = replicas.prepare(data.inputs.to(replicas.device))
+            self.images = model.prepare(data.inputs.to(model.device))
         assert data.targets is not None
-        self.labels = data.targets.to(replicas.device)
+        self.targets = data.targets.to(model.device)
+        self.variance: Tensor | None = None
+        if model.target_scaling is not None:
+            self.targets = model.target_scaling(self.targets)
+            self.variance = self.targets.var(correction=0)
         width = max(layer.largest_size for layer in template)
-        limit = CHUNK if replicas.device.type == "cpu" else DEVICE_CHUNK
-        most = max(1, limit // (width * self.classes * len(replicas.seeds)))
+        labels = self.classes if model.uses_negatives else 1
+        limit = CHUNK if model.device.type == "cpu" else DEVICE_CHUNK
+        most = max(1, limit // (width * labels * len(self.members)))
         # equal chunks, so that one form is compiled
         self.rows = max(rows for rows in range(1, len(self.images) + 1) if not len(self.images) % rows and rows <= most)
         self.goodness = torch.vmap(self._goodness, (0, None))
@@ -77,37 +90,53 @@ class Measurement:
         result: Tensor = self.network.with_state(state, goodness, images)
         return result
 
-    def _counts(self, images: Tensor, labels: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Return the numbers of correct positive and negative samples by model and layer, and of predictions."""
+    def _sums(self, images: Tensor, targets: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the sums over images of what is right, by model and layer, and by model without and with layer 0."""
         with autocast_to(self.autocast, images.device):
             values = self.goodness(state, images).float()
         values = self._by_model(values)
-        is_true = (labels[:, None] == torch.arange(self.classes, device=labels.device))[:, None]
+        parts = (
+            self._right_layers(values, targets),
+            *(self._right(values[:, :, i:], targets) for i in (self.first, 0)),
+        )
+        return tuple(part.sum(1, dtype=torch.float64) for part in parts)
+
+    def _right_layers(self, values: Tensor, targets: Tensor) -> Tensor:
+        """Return how right each layer is about each image, ``(models, batch, layers)``."""
+        if self.variance is not None:
+            return 1 - (values[..., 0] - targets[:, None]).square() / self.variance
+        if self.thresholds is None:
+            return values.argmax(3) == targets[:, None]
+        is_true = (targets[:, None] == torch.arange(self.classes, device=targets.device))[:, None]
         above = values > self.thresholds
-        positive, negative = (above & is_true).sum((1, 3)), (~above & ~is_true).sum((1, 3))
-        correct = [(values[:, :, first:].sum(2).argmax(2) == labels).sum(1) for first in (self.first, 0)]
-        return positive, negative, *correct
+        positive, negative = (above & is_true).sum(3), (~above & ~is_true).sum(3)
+        return (positive + negative.double() / (self.classes - 1)) / 2
+
+    def _right(self, values: Tensor, targets: Tensor) -> Tensor:
+        """Return how right the layers together are about each image, ``(models, batch)``."""
+        if self.variance is not None:
+            return 1 - (values[..., 0].mean(2) - targets).square() / self.variance
+        return values.sum(2).argmax(2) == targets
 
     @torch.no_grad()
     def __call__(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return shares of all images.
+        """Return the means over all images.
 
         Returns:
-            Layer accuracies ``(models, layers)``: the mean of the share of positive samples above the threshold, and of
-            negative samples, each image with each of its wrong labels, that are not; and model accuracies ``(models,)``
-            by the summed goodness of the classifying layers, and of all layers.
+            Layer accuracies ``(models, layers)``, and model accuracies ``(models,)`` by the classifying layers, and by
+            all layers.
         """
-        parameters, buffers = torch.func.stack_module_state(self.replicas.members)  # type: ignore[arg-type]
+        parameters, buffers = torch.func.stack_module_state(self.members)
         parts = ("layers.", "label_encoder.")
         state = {name: v.detach() for name, v in {**parameters, **buffers}.items() if name.startswith(parts)}
         if self.autocast is not None:  # once, and not in each chunk
             state = {name: v.to(self.autocast) if name.endswith(".weight") else v for name, v in state.items()}
         totals: list[Tensor] = []
-        for images, labels in zip(self.images.split(self.rows), self.labels.split(self.rows), strict=True):
+        for images, targets in zip(self.images.split(self.rows), self.targets.split(self.rows), strict=True):
             if self.compiled is None:
-                counts = self._counts(images, labels, state)
+                sums = self._sums(images, targets, state)
             else:
-                counts = self.compiled(self._counts, images, labels, state)
-            totals = [a + b for a, b in zip(totals, counts, strict=True)] if totals else list(counts)
-        positive, negative, model, model_all = (total.double().cpu() / len(self.images) for total in totals)
-        return (positive + negative / (self.classes - 1)) / 2, model, model_all
+                sums = self.compiled(self._sums, images, targets, state)
+            totals = [a + b for a, b in zip(totals, sums, strict=True)] if totals else list(sums)
+        layers, model, model_all = (total.cpu() / len(self.images) for total in totals)
+        return layers, model, model_all

@@ -17,11 +17,23 @@ import torch
 from torch import nn
 
 import forwardforward as ff
+from forwardforward.goodness import LearnedProjection
 from forwardforward.layers import Residual
-from forwardforward.losses import Threshold, Uniform
+from forwardforward.losses import CrossEntropy, SquaredError, Threshold, Uniform
 from forwardforward.normalization import PeerNormalization
 
-__all__ = ["BATCH_SIZE", "DEPTHS", "EPOCHS", "VARIANTS", "WIDTHS", "Setting", "first_layers", "network", "optimizer"]
+__all__ = [
+    "BATCH_SIZE",
+    "DEPTHS",
+    "EPOCHS",
+    "PAPER",
+    "VARIANTS",
+    "WIDTHS",
+    "Setting",
+    "first_layers",
+    "network",
+    "optimizer",
+]
 
 DEPTHS = (2, 4, 8, 16, 32)
 WIDTHS = (100, 200, 400, 700, 1000)
@@ -47,6 +59,18 @@ GOODNESS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+#: Goodness, loss and label encoder of a setting, for a number of classes.
+OBJECTIVES: dict[str, Callable[[Setting, int], dict[str, Any]]] = {
+    "pairs": lambda setting, num_classes: {
+        "goodness": GOODNESS[setting.goodness](),
+        "loss": Threshold(Uniform(setting.theta)),
+        "label_encoder": ff.label_encoders.Border(num_classes),
+    },
+    "classes": lambda _, num_classes: {"goodness": LearnedProjection(num_classes), "loss": CrossEntropy()},
+    "values": lambda _, num_classes: {"goodness": LearnedProjection(1), "loss": SquaredError()},
+}
+
+
 @dataclass(frozen=True)
 class Setting:
     """A network and its training, apart from depth, width and seeds.
@@ -64,6 +88,10 @@ class Setting:
         connection: ``"chain"``; ``"residual"``, where each layer but the first adds its input; or ``"parallel"``, where
             every layer reads the image.
         grows: When a layer is appended, a key of ``benchmarks.dynamics.growth.CONDITIONS``; "" for a fixed depth.
+        objective: A key of ``OBJECTIVES``: ``"pairs"`` of true and wrong labels, the paper's; ``"classes"``, where each
+            layer classifies by a linear map of its activations; or ``"values"``, where it predicts the class index as a
+            real number.
+        dropout: Probability of dropping an input of each layer but the first.
     """
 
     label: str
@@ -77,6 +105,13 @@ class Setting:
     lr: float = 1e-4  # low, so that curves of one point per epoch show the order in which layers learn
     connection: str = "chain"
     grows: str = ""
+    objective: str = "pairs"
+    dropout: float = 0.0
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether labels are in the input, and every image is also a negative sample."""
+        return self.objective == "pairs"
 
     def settings(self) -> dict[str, Any]:
         """Return what determines the result."""
@@ -111,11 +146,14 @@ VARIANTS: dict[str, Setting] = {
     "theta2": changed("twice the threshold", theta=2 * PAPER.theta),
     "residual": changed("residual connections", connection="residual"),
     "parallel": changed("layers in parallel", connection="parallel"),
+    "dropout": changed("dropout of 0.2 between the layers", dropout=0.2),
+    "classes": changed("no pairs: cross-entropy of each layer's linear map", objective="classes"),
+    "regression": changed("regression of the digit, R² in place of accuracy", objective="values"),
     "cifar10": changed("CIFAR-10", data="cifar10"),
 }
 
 
-def layer(setting: Setting, inputs: int, width: int, index: int) -> ff.FFLinear:
+def layer(setting: Setting, inputs: int, width: int, index: int) -> ff.FFLayer:
     """Return one layer.
 
     Args:
@@ -125,7 +163,12 @@ def layer(setting: Setting, inputs: int, width: int, index: int) -> ff.FFLinear:
         index: Index of the layer.
     """
     residual = Residual() if index and setting.connection == "residual" else None
-    return ff.FFLinear(inputs, width, activation=ACTIVATIONS[setting.activation](), residual=residual)
+    dense = ff.FFLinear(inputs, width, activation=ACTIVATIONS[setting.activation](), residual=residual)
+    if not index or not setting.dropout:
+        return dense
+    # the objective reads activations without dropout
+    block = nn.Sequential(nn.Dropout(setting.dropout), dense.block)
+    return ff.FFLayer(block, activation=dense.activation, residual=residual)
 
 
 def network(setting: Setting, depth: int, width: int, input_shape: Sequence[int], num_classes: int) -> ff.FFSequential:
@@ -142,11 +185,9 @@ def network(setting: Setting, depth: int, width: int, input_shape: Sequence[int]
     inputs = torch.Size(input_shape).numel()
     return ff.FFSequential(
         *(layer(setting, *sizes, i) for i, sizes in enumerate(itertools.pairwise([inputs, *[width] * depth]))),
-        goodness=GOODNESS[setting.goodness](),
-        loss=Threshold(Uniform(setting.theta)),
+        **OBJECTIVES[setting.objective](setting, num_classes),
         normalization=ff.normalization.RMSNorm(),
         peer=PeerNormalization(setting.peer, setting.decay) if setting.peer else None,
-        label_encoder=ff.label_encoders.Border(num_classes),
         input_shape=input_shape,
     )
 

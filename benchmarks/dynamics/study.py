@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.dynamics.cells import Cell, plan, read, tiny_plan
 from benchmarks.dynamics.estimates import steps_of, work_of
 from benchmarks.dynamics.render import PAGE, render
-from benchmarks.dynamics.train import Options, run
+from benchmarks.dynamics.train import Options, groups_of, run
 from benchmarks.reproduce.interface import Job, Place
 
 __all__ = ["STUDIES", "Dynamics"]
@@ -39,7 +39,7 @@ class Dynamics:
                 data=cell.setting.data,
                 work=work_of(cell) / 2,  # a training step has about two multiply-adds per one of a forward pass
                 kind="dense" + (", bf16" if precision == "bf16" else ""),
-                steps=steps_of(cell) / len(cell.seeds),  # of all seeds together
+                steps=steps_of(cell) / len(cell.seeds) * len(groups_of(cell)),
                 is_finished=content is not None,
                 seconds=None if content is None else content["seconds"] + content["measuring_seconds"],
                 device="" if content is None else _device(content["machine"]),

@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from benchmarks.pages import write
 from forwardforward.data import TensorData
 from forwardforward.training import Callback, FitState, GrowNetwork, TrainingDiverged
 
-__all__ = ["AUTOCAST", "Options", "Recorder", "run", "splits_of", "training_data"]
+__all__ = ["AUTOCAST", "Options", "Recorder", "groups_of", "run", "splits_of", "training_data"]
 
 #: Largest number of parameters that are trained together.
 GROUP = 2**26
@@ -121,7 +121,7 @@ class Recorder(Callback):
     def _measure(self, state: FitState) -> None:
         start, depth = time.perf_counter(), len(state.model)
         if self._measurement is None or self._measurement[0] != depth:
-            assert isinstance(state.model, ff.Replicas)
+            assert isinstance(state.model, ff.Replicas | ff.FFSequential)
             self._measurement = depth, Measurement(state.model, self.data, self.autocast, self.compile, self.joined)
         layers, *models = self._measurement[1]()
         self.rows.append([_units(layers), *map(_units, models)])
@@ -142,8 +142,10 @@ def splits_of(data: str, data_dir: str | None) -> ff.data.Splits:
 def training_data(cell: Cell, data_dir: str | None) -> tuple[TensorData, TensorData, int]:
     """Return the training images with those of the validation split, the test images, and the number of classes."""
     splits = splits_of(cell.setting.data, data_dir)
-    train = splits.train_and_validation
-    return train[: cell.images] if cell.images else train, splits.test, splits.num_classes
+    train, test = splits.train_and_validation, splits.test
+    if cell.setting.objective == "values":
+        train, test = (TensorData(data.inputs, torch.as_tensor(data.targets).float()) for data in (train, test))
+    return train[: cell.images] if cell.images else train, test, splits.num_classes
 
 
 def run(cell: Cell, options: Options, command: str = "") -> bool:
@@ -157,24 +159,27 @@ def run(cell: Cell, options: Options, command: str = "") -> bool:
     if read(cell, options.out) is not None:
         return True
     groups = []
-    for part in _groups(cell):
+    for part in groups_of(cell):
         group = _run_group(part, options)
         if group is None:
             return False
         groups.append(group)
     content = _joined(cell, groups, options, command)
     write_cell(options.out / f"{cell.name}.json", content)
-    for part in _groups(cell):
+    for part in groups_of(cell):
         _place(part, options, ".json").unlink(missing_ok=True)
     return True
 
 
-def _groups(cell: Cell) -> list[Cell]:
-    """Return the cell in parts whose seeds are trained together, about equal in size."""
+def groups_of(cell: Cell) -> list[Cell]:
+    """Return the cell in parts whose seeds are trained together, about equal in size; one by one with dropout.
+
+    Replicas cannot draw a mask for each member.
+    """
     members = cell.members_per_model
     layers = 1 if members > 1 else cell.depth
     parameters = members * (cell.pixels * cell.width + (layers - 1) * cell.width**2)
-    most = max(1, GROUP // parameters)
+    most = 1 if cell.setting.dropout else max(1, GROUP // parameters)
     parts = -(-len(cell.seeds) // most)
     size = -(-len(cell.seeds) // parts)
     return [cell.part(cell.seeds[start : start + size]) for start in range(0, len(cell.seeds), size)]
@@ -199,7 +204,7 @@ def _run_group(part: Cell, options: Options) -> Content | None:
     depth = first_layers(setting, part.depth)
     # layers in parallel are members of their own, each with its own seed
     seeds = [seed * joined + index for seed in part.seeds for index in range(joined)]
-    replicas = ff.replicate(lambda: network(setting, depth, part.width, shape, classes), seeds)
+    make = functools.partial(network, setting, depth, part.width, shape, classes)
     recorder = Recorder(test, AUTOCAST[options.resolved_precision], options.compile, joined, options.deadline)
     callbacks: list[Callback] = [recorder]
     if setting.grows:
@@ -210,8 +215,9 @@ def _run_group(part: Cell, options: Options) -> Content | None:
         )
     try:
         history = ff.fit(
-            replicas,
+            _seeded(make, seeds[0]) if setting.dropout else ff.replicate(make, seeds),
             train,
+            seed=seeds[0] if setting.dropout else 0,  # replicas have their own
             epochs=part.epochs,
             batch_size=BATCH_SIZE,
             optimizer=optimizer(setting),
@@ -235,6 +241,13 @@ def _run_group(part: Cell, options: Options) -> Content | None:
     write(result, json.dumps(content))
     checkpoint.unlink(missing_ok=True)
     return content
+
+
+def _seeded(make: Callable[[], ff.FFSequential], seed: int) -> ff.FFSequential:
+    """Return one network, with the weights that it has among replicas."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
 
 
 def _joined(cell: Cell, groups: Sequence[Content], options: Options, command: str) -> Content:

@@ -47,7 +47,8 @@ finished cell has the paper's setting, `reduced` if only cells with smaller sett
 papers' settings and of others. Cells that match an earlier pattern run first; the others follow in the order of `jobs`,
 smaller settings first on a CPU. Earlier stages of a training always come before later ones.
 
-**Estimates.** A cell takes `steps * overhead + work / rate` seconds. Both constants come from a short measurement on
-this machine, of small networks of the kind (:mod:`~benchmarks.reproduce.speed`). If finished cells of the kind were
-trained on the same device, their median of measured over estimated seconds is a factor on all estimates of the kind.
+**Estimates.** A cell takes `steps * overhead + work / (rate * threads)` seconds. Both constants come from a short
+measurement on this machine, of small networks of the kind, which other processes do not disturb
+(:mod:`~benchmarks.reproduce.speed`). The median of measured over estimated seconds of a module's finished cells of the
+kind, on the same CPU or GPU, is a factor on its estimates.
 """

@@ -122,28 +122,24 @@ def _jobs(chosen: Sequence[tuple[Studies, tuple[str, ...]]], place: Place) -> Jo
     return {studies.name: (studies, shown_by(studies.jobs(place), of_it)) for studies, of_it in chosen}
 
 
-def _speed(jobs: Jobs, place: Place) -> Speed:
-    every = [job for _, of_studies in jobs.values() for job in of_studies]
-    return Speed(place.work / "reproduce" / "speed.json", place.device, every)
-
-
 def _list(chosen: Sequence[tuple[Studies, tuple[str, ...]]], place: Place, in_detail: bool) -> None:
     jobs = _jobs(chosen, place)
-    speed = _speed(jobs, place)
+    # also with the cells that no selected study shows, which correct the estimates
+    every = {studies.name: studies.jobs(place) for studies, _ in chosen}
+    speed = Speed(place.work / "reproduce" / "speed.json", place.device, every)
     entries = [(studies, job) for studies, every in jobs.values() for job in every]
     order = ordered(entries, place.device)
     if in_detail:
         lines = cell_lines(jobs, order, speed.seconds, lambda data: is_available(data, place.data_dir))
     else:
-        lines = item_lines(jobs, place.results, lambda missing: sum(map(speed.seconds, missing)))
+        lines = item_lines(jobs, place.results, speed.seconds)
         lines += ["", f"Names of studies: {', '.join(name for studies, _ in chosen for name in names(studies))}"]
-    total = sum(speed.seconds(job) for _, job in order)
+    total = sum(speed.seconds(studies.name, job) for studies, job in order)
     finished = sum(job.is_finished for _, job in entries)
     print("\n".join(lines).strip("\n"))
-    kinds = dict.fromkeys(job.kind for _, job in order)
     print(f"\n{finished} cells finished, {len(order)} to run in about {duration(total)} on {speed.name}.")
-    if kinds:
-        print(f"Estimates: {'; '.join(map(speed.source, kinds))}.")
+    if order:
+        print(f"Estimates: {speed.source()}.")
 
 
 def _run(chosen: Sequence[tuple[Studies, tuple[str, ...]]], place: Place, command: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.markdown import table
@@ -86,20 +86,25 @@ def command_of(item: Item) -> str:
     return item.command or (f"python -m benchmarks reproduce {item.studies}" if item.studies else "")
 
 
-def item_lines(jobs: Jobs, results: Path, seconds: Callable[[Iterable[Job]], float]) -> list[str]:
+#: Estimated duration of a cell of the studies with a name.
+Seconds = Callable[[str, Job], float]
+
+
+def item_lines(jobs: Jobs, results: Path, seconds: Seconds) -> list[str]:
     """Return the lines of `--list`: each paper's items with their states and estimates.
 
     Args:
         jobs: Jobs of every module of studies, by name.
         results: Folder of the finished cells and of summaries of runs.
-        seconds: Estimated duration of what is missing of some cells with the papers' settings.
+        seconds: Estimated duration of a cell.
     """
     lines = []
     for paper in PAPERS:
         lines += ["", f"{paper.title.replace('*', '')}, arXiv {paper.number}"]
         for item in paper.items:
             missing = [job for job in jobs_of(item, jobs) if not job.is_finished and not job.setting]
-            estimate = duration(seconds(missing)) if missing else ""
+            name = item.studies.partition("/")[0]
+            estimate = duration(sum(seconds(name, job) for job in missing)) if missing else ""
             parts = (state_of(item, jobs, results), estimate, command_of(item), _plain(item.remark))
             lines += [f"  {item.name}: {item.shows}", f"      {'; '.join(filter(None, parts))}"]
     return lines
@@ -111,9 +116,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("`", "")
 
 
-def cell_lines(
-    jobs: Jobs, order: Sequence[Entry], seconds: Callable[[Job], float], is_available: Callable[[str], bool]
-) -> list[str]:
+def cell_lines(jobs: Jobs, order: Sequence[Entry], seconds: Seconds, is_available: Callable[[str], bool]) -> list[str]:
     """Return one line per cell: the unfinished ones in the order in which they run, then the finished ones.
 
     Args:
@@ -126,7 +129,7 @@ def cell_lines(
     lines = []
     for number, (studies, job) in enumerate(order, start=1):
         state = goals[studies.name][job.goal] if is_available(job.data) else "data not available"
-        lines.append(f"{number:>4}  {state:<8}  {duration(seconds(job)):>9}  {studies.name}/{job.name}")
+        lines.append(f"{number:>4}  {state:<8}  {duration(seconds(studies.name, job)):>9}  {studies.name}/{job.name}")
     for name, (_, every) in jobs.items():
         for job in every:
             if job.is_finished:

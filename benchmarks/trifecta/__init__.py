@@ -12,6 +12,7 @@ docs/papers/trifecta.md. Studies share cells: the complete Trifecta after 100 ep
     figures-dense  figures 2 and 7 to 10, the dense network under three normalizations
     figures-deep   figures 3, 5 and 6, the deep network; figures-deep-short: the same in a tenth of the epochs
     normalization  footnote 2: the reduced form of layer normalization and the standard one
+    dropout        footnote 5: dropout
     init           appendix B: He's uniform initialization and torch's default
     rolling        appendix E: batch normalization by rolling averages in training too, down to batches of one
     overlap        appendix F: the two ways to overlap, alternation by epoch, random feedback, and time per epoch
@@ -77,7 +78,14 @@ BENCH = Bench(
             reduced=REDUCED,
             remark=remark(tables.claims_of_table1()),
         ),
-        Study("table2", "Table 2: networks on several data sets", tables.TABLE_2, tables.FIVE, unavailable=UNAVAILABLE),
+        Study(
+            "table2",
+            "Table 2: networks on several data sets",
+            tables.TABLE_2,
+            tables.FIVE,
+            unavailable=UNAVAILABLE,
+            remark=remark(tables.claims_of_table2()),
+        ),
         Study(
             "mnist10",
             "Table 2, MNIST column after 10 epochs",
@@ -85,6 +93,7 @@ BENCH = Bench(
             ("mnist",),
             reduced=MNIST_REDUCED,
             columns=columns.TIME,
+            remark=remark(tables.claims_of_table2()),
         ),
         Study(
             "table3",
@@ -92,6 +101,7 @@ BENCH = Bench(
             tables.TABLE_3,
             tables.FIVE[:4],
             unavailable=UNAVAILABLE,
+            remark=remark(CLAIMS["table3"]),
         ),
         Study(
             "figures-dense",
@@ -103,6 +113,7 @@ BENCH = Bench(
             quick=QUICK,
             reduced=DENSE_REDUCED,
             columns=columns.LARGEST_WEIGHT,
+            remark=remark(CLAIMS["figures-dense"]),
         ),
         Study(
             "figures-deep",
@@ -111,6 +122,7 @@ BENCH = Bench(
             CIFAR,
             seeds=(0,),
             draw=drawing.draw_deep,
+            remark=remark(CLAIMS["figures-deep"]),
         ),
         Study(
             "figures-deep-short",
@@ -120,6 +132,7 @@ BENCH = Bench(
             seeds=(0,),
             draw=drawing.draw_deep_short,
             reduced=SHORT_REDUCED,
+            remark=remark(CLAIMS["figures-deep-short"]),
         ),
         Study(
             "normalization",
@@ -128,6 +141,14 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             remark=remark(CLAIMS["normalization"]),
+        ),
+        Study(
+            "dropout",
+            "Footnote 5: dropout",
+            appendices.DROPOUT,
+            CIFAR,
+            reduced=RESIDUAL_REDUCED,
+            remark=remark(CLAIMS["dropout"]),
         ),
         Study("init", "Appendix B: initial weights", appendices.INIT, CIFAR, reduced=REDUCED),
         Study(
@@ -172,7 +193,7 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=columns.SEPARATION,
-            remark=remark(CLAIMS["alpha"]),
+            remark=remark(CLAIMS["sweep-alpha"]),
         ),
         Study(
             "sweep-tau",
@@ -182,7 +203,7 @@ BENCH = Bench(
             draw=drawing.draw_tau,
             reduced=REDUCED,
             columns=columns.BY_LAYER,
-            remark=remark(CLAIMS["tau"]),
+            remark=remark(CLAIMS["sweep-tau"]),
         ),
         Study(
             "sweep-decay",
@@ -191,7 +212,7 @@ BENCH = Bench(
             CIFAR,
             reduced=REDUCED,
             columns=columns.LARGEST_WEIGHT,
-            remark=remark(CLAIMS["decay"]),
+            remark=remark(CLAIMS["sweep-decay"]),
         ),
         Study(
             "outlook",

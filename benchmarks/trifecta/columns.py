@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,6 +54,64 @@ def head_accuracy(content: Content) -> float | None:
     """Return the accuracy of the head that was trained along."""
     error = content["result"].get("head_error")
     return None if error is None else 100 - float(error)
+
+
+def layer_lead(layer: int, other: int) -> Column:
+    """Return a function from a cell to the test accuracy by one layer's goodness minus that by another layer's."""
+
+    def value(content: Content) -> float | None:
+        errors = content["result"].get("layer_errors")
+        return None if errors is None else errors[other] - errors[layer]
+
+    return value
+
+
+def excess(name: str, other: str) -> Column:
+    """Return a function from a cell to an entry of its result minus another one."""
+
+    def value(content: Content) -> float | None:
+        first, second = (content["result"].get(entry) for entry in (name, other))
+        return None if first is None or second is None else first - second
+
+    return value
+
+
+def gradient_norms(content: Content, layer: int) -> list[float]:
+    """Return the norms of a layer's gradient in single steps."""
+    records = content.get("records", {}).get("step_norms", [])
+    return [record[1 + layer] for record in records if record[1 + layer] is not None]
+
+
+def gradient_variation(layer: int) -> Column:
+    """Return a function from a cell to the standard deviation of a layer's gradient norms, over their mean."""
+
+    def value(content: Content) -> float | None:
+        norms = gradient_norms(content, layer)
+        return statistics.stdev(norms) / statistics.mean(norms) if len(norms) > 1 and any(norms) else None
+
+    return value
+
+
+def gradient_size(layer: int) -> Column:
+    """Return a function from a cell to the logarithm to base 10 of the mean of a layer's gradient norms."""
+
+    def value(content: Content) -> float | None:
+        norms = gradient_norms(content, layer)
+        return math.log10(statistics.mean(norms)) if any(norms) else None
+
+    return value
+
+
+def loss_of_features(content: Content) -> float | None:
+    """Return the accuracy of a classifier on the first layer's frozen features minus that on the last layer's."""
+    accuracies = content["result"].get("probe_accuracy")
+    return None if accuracies is None else accuracies[0] - accuracies[-1]
+
+
+def largest_weight(content: Content) -> float | None:
+    """Return the largest weight of all layers."""
+    weights = content["result"].get("largest_weight")
+    return None if weights is None else max(weights)
 
 
 DEPTH = len(SHALLOW.widths)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from benchmarks.cells import Row, Setting
 from forwardforward.baselines import Backpropagation, FeedbackAlignment, Pepita
 from forwardforward.label_encoders import RandomChannel
-from forwardforward.layers import TRANSFORM_FIRST
+from forwardforward.layers import TRANSFORM_FIRST, FFLayer
 from forwardforward.losses import SymBa, Threshold
 from forwardforward.normalization import RMSNorm
 from forwardforward.recipes import Recipe, get
@@ -51,6 +52,33 @@ def changed(recipe: Recipe, **changes: Any) -> Convolutions:
     """Return a recipe's architecture with other arguments."""
     assert isinstance(recipe.architecture, Convolutions)
     return replace(recipe.architecture, **changes)
+
+
+@dataclass(frozen=True)
+class WithDropout(Convolutions):
+    """Convolutions of which each but the first drops channels of its input; the objectives read all channels.
+
+    Args:
+        dropout: Probability of dropping a channel.
+    """
+
+    dropout: float = 0.2
+
+    def __call__(self, input_shape: Sequence[int], widths: Sequence[int], num_classes: int) -> list[FFLayer]:
+        """Return one layer per width."""
+        first, *layers = super().__call__(input_shape, widths, num_classes)
+        return [
+            first,
+            *(
+                FFLayer(
+                    nn.Sequential(nn.Dropout2d(self.dropout), layer.block),
+                    activation=layer.activation,
+                    pool=layer.pool,
+                    order=layer.order,
+                )
+                for layer in layers
+            ),
+        ]
 
 
 #: Fields that a baseline does not use.

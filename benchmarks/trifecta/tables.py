@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.cells import Row
 from benchmarks.claims import Claim
+from benchmarks.trifecta.columns import layer_lead
 from benchmarks.trifecta.parts import BACKPROP, DEEP, FEEDBACK, LOSSES, PEPITA, SHALLOW, shallow, without
 
 FIVE = ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")
@@ -61,10 +62,32 @@ def claims_of_table1() -> list[Claim]:
     for alone, norm, overlap, both in BY_LOSS.values():
         for before, after in ((alone, norm), (alone, overlap), (norm, both), (overlap, both)):
             claims.append(step(before, after, f"{after.label} is better than {before.label}"))
-    return claims
+    alone, norm, overlap, both = BY_LOSS["symba"]
+    last_lead = layer_lead(-1, 0)
+    return [
+        *claims,
+        Claim(
+            "with SymBa, both parts together add more than the sum of each",
+            both.name,
+            norm.name,
+            "+0.12",
+            further={overlap.name: -1.0, alone.name: 1.0},
+        ),
+        Claim("with SymBa + BN, the last layer is better than the first", norm.name, 0.0, "rises", figure=last_lead),
+        Claim(
+            "with SymBa, BN gains more from the first to the last layer",
+            norm.name,
+            alone.name,
+            "more",
+            figure=last_lead,
+        ),
+    ]
 
 
 # Tables 2 and 3
+
+#: Accuracies that the shallow network exceeds in the first 10 epochs.
+EARLY = {"mnist": 97.0, "cifar10": 50.0}
 
 STAGES = {
     ("s", 10): ("97.44 ± 0.49", "76.81 ± 2.37", "84.62 ± 1.34", "50.32 ± 0.32", "11.32 ± 1.57"),
@@ -97,6 +120,28 @@ TABLE_2 = (
     *(stage(size, epochs, *printed) for (size, epochs), printed in STAGES.items()),
     baseline("bp-d", 100, "99.07 ± 0.10", "93.61 ± 0.11", "94.01 ± 0.20", "89.32 ± 0.45", "59.64 ± 0.46"),
 )
+
+
+def claims_of_table2() -> list[Claim]:
+    """Return what the paper concludes from Table 2."""
+    rows = {row.name: row for row in TABLE_2}
+
+    def better(text: str, name: str, other: str) -> Claim:
+        pairs = {data: (rows[name].paper[data], rows[other].paper[data]) for data in FIVE}
+        paper = {data: f"{float(a.split()[0]) - float(b.split()[0]):+.2f}" for data, (a, b) in pairs.items()}
+        return Claim(text, name, other, paper)
+
+    return [
+        Claim(
+            f"TFF/s exceeds {EARLY['mnist']:g} % on MNIST and {EARLY['cifar10']:g} % on CIFAR-10 after 10 epochs",
+            "tff-s-10",
+            EARLY,
+            {"mnist": "+0.44", "cifar10": "+0.32"},
+        ),
+        better("after 100 epochs, the shallow network is better than the deep one", "tff-s-100", "tff-d-100"),
+        better("at the end, the deep network is better than the shallow one", "tff-d-500", "tff-s-200"),
+    ]
+
 
 #: The first 10 epochs of every training of Table 2; the paper prints one of them.
 MNIST_10 = (

@@ -29,11 +29,13 @@ ADAMSON = Paper(
         Item("open question", "CIFAR-10", "dynamics/variants", ("cifar10_*",)),
         Item(
             "open question",
-            "peer normalization, learning rate, activation, goodness, threshold",
+            "peer normalization, learning rate, activation, goodness, threshold, dropout",
             "dynamics/variants",
-            ("peer*", "decay*", "lr*", "leaky*", "gelu*", "tanh*", "mean*", "l1*", "theta*"),
+            ("peer*", "decay*", "lr*", "leaky*", "gelu*", "tanh*", "mean*", "l1*", "theta*", "dropout*"),
         ),
         Item("next check", "skip connections and parallel layers", "dynamics/variants", ("residual*", "parallel*")),
+        Item("open question", "regression", "dynamics/variants", ("regression_*", "classes_*")),
+        Item("open question", "generation", remark="not part of the library"),
         Item("open question", "Pets, audio", remark="data sets that the library does not load"),
     ),
 )

@@ -68,6 +68,7 @@ DOOMS = Paper(
         Item("claim", "gradients vary less under batch normalization", DENSE, BOTH_NORMS),
         Item("claim", "weights and goodness do not explode", DEEP, smaller=f"{DEEP}-short"),
         Item("footnote 2", "both forms of layer normalization behave alike", "trifecta/normalization"),
+        Item("footnote 5", "dropout learns more slowly and ends at the same accuracy", "trifecta/dropout"),
         Item("appendix B", "He's uniform initialization", "trifecta/init"),
         Item("appendix B", "alpha from 2 to 8 has no influence on accuracy", "trifecta/sweep-alpha"),
         Item("appendix C", "the threshold: trends hold from 1 to 10", "trifecta/sweep-tau"),
@@ -78,6 +79,9 @@ DOOMS = Paper(
             remark="needs no training",
         ),
         Item("appendix D", "weight decay lowers the accuracy", "trifecta/sweep-decay"),
+        Item(
+            "appendix E", "mutual information of the layers", remark="in words only; figure 8 measures features instead"
+        ),
         Item("appendix E", "rolling statistics cost 2 points: 73.3 %", "trifecta/rolling"),
         Item(
             "appendix F",
