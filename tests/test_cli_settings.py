@@ -117,7 +117,7 @@ def test_a_file_sets_options_and_fields_below_those_of_the_command_line(fails: C
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["trian"], "must be one of train, predict, evaluate, doctor, recipes, got 'trian': did you mean 'train'?"),
+        (["trian"], "evaluate, ensemble, doctor, recipes, got 'trian': did you mean 'train'?"),
         (["train", "--widhts", "5"], "unrecognized arguments: --widhts: did you mean '--widths'?"),
         (["evaluate", "run", "--jsn"], "did you mean '--json'?"),
         (["train", "--precision", "bf61"], "must be one of float32, tf32, bf16, got 'bf61': did you mean 'bf16'?"),

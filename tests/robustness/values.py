@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -140,7 +141,7 @@ def trained_run() -> ff.runs.Run:
 
 
 def trained_runs() -> list[ff.runs.Run]:
-    runs = [ff.runs.Run.create(name, config()) for name in ("run", "other")]
+    runs = [ff.runs.Run.create(name, replace(config(), validation=True)) for name in ("run", "other")]
     for new in runs:
         new.fit(progress=False)
     return runs

@@ -101,7 +101,7 @@ class FallingTemperature:
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""
-        if self.warmup and progress <= self.warmup:
+        if progress < self.warmup or self.warmup == 1:
             return self.first + (1 - self.first) * progress / self.warmup
         phase = (progress - self.warmup) / (1 - self.warmup)
         return self.last + (1 - self.last) * (1 + math.cos(math.pi * phase)) / 2

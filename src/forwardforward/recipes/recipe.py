@@ -85,8 +85,8 @@ class Recipe:
         optimizer: Torch optimizer class.
         lr: Learning rate.
         optimizer_options: Other options of the optimizer.
-        overrides: Optimizer options that differ for a parameter group, by its name: ``"head"``, ``"label_encoder"``, or
-            a layer's index such as ``"0"``.
+        overrides: Optimizer options that differ for a parameter group, by its name: ``"head"``, ``"label_encoder"``,
+            a layer's index such as ``"0"``, or ``"objective"`` for the objectives of all layers.
         lr_schedule: Learning-rate factor, ``progress -> factor``.
         clip_norm: Largest norm of the gradient of a layer, see :class:`~forwardforward.LocalOptimizer`.
         average: Average of the weights over the steps, which classifies in place of the last weights.
