@@ -45,13 +45,13 @@ MISTAKES = (
         "overlapping groups share an optimizer state by group",
     ),
     Mistake(
-        "step/whole.py",
+        "step/function.py",
         "return index in self.updated and (not of_objective or index in self.with_loss)",
         "return index in self.updated",
         "in the whole step, objectives that do not count get a gradient of zero",
     ),
     Mistake(
-        "step/whole.py",
+        "step/function.py",
         "codebook = of_codes if codebook is None else codebook + of_codes",
         "codebook = of_codes",
         "in the whole step, label codes learn from the last group only",
@@ -76,7 +76,7 @@ MISTAKES = (
         "the scale of a goodness by position counts all positions",
     ),
     Mistake(
-        "objectives/per_class.py",
+        "targets/classes.py",
         "others = (goodness.sum(1) - true) / (goodness.shape[1] - 1)",
         "others = goodness.mean(1)",
         "the goodness of the other classes includes the true class",
@@ -128,8 +128,8 @@ MISTAKES = (
     # Normalization
     Mistake(
         "normalization/per_sample.py",
-        "(x.features * x.images[0, 0].numel())",
-        "(x.images.shape[1] * x.images[0, 0].numel())",
+        "return x.features * x.images[0, 0].numel()",
+        "return x.images.shape[1] * x.images[0, 0].numel()",
         "the mean of a labeled row does not count the label's features",
     ),
     Mistake(
@@ -146,8 +146,8 @@ MISTAKES = (
     ),
     Mistake(
         "normalization/peer_normalization.py",
-        "self.means.lerp_(batch_means, 1 - self.decay)",
-        "self.means.lerp_(batch_means, self.decay)",
+        "self.means.add_((batch_means - self.means) * (1 - self.decay))",
+        "self.means.add_((batch_means - self.means) * self.decay)",
         "the running means forget at once",
     ),
     Mistake(
@@ -372,13 +372,13 @@ MISTAKES = (
     # Checkpoints
     Mistake(
         "training/checkpoints.py",
-        "torch.load(path, map_location=device, weights_only=True)",
-        "torch.load(path, map_location=device, weights_only=False)",
+        "torch.load(file, map_location=device, weights_only=True)",
+        "torch.load(file, map_location=device, weights_only=False)",
         "weights_only=False: a checkpoint may run code",
     ),
     Mistake(
         "training/checkpoints.py",
-        "damaged = file.testzip()",
+        "damaged = archive.testzip()",
         "damaged = None",
         "checksums are not compared",
     ),
