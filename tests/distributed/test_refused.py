@@ -47,7 +47,7 @@ def test_one_process_alone_trains_as_without_a_group(kind: str, ranks: Ranks) ->
 
 def test_a_loss_over_the_batch_is_refused_in_data_parallel_training(ranks: Ranks) -> None:
     model = per_class(goodness=None, loss=ff.losses.SupervisedContrastive(), num_classes=3)
-    with pytest.raises(ValueError, match=r"layers\.0\.objective is a BatchObjective, which compares all samples"):
+    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples .* which compares the samples"):
         fit(model, DataParallel(ranks))
 
 
@@ -56,8 +56,21 @@ def test_a_loss_that_is_no_mean_is_refused_in_data_parallel_training(ranks: Rank
         return nn.functional.cross_entropy(goodness, targets, reduction="sum")
 
     objective = ff.objectives.ClassObjective(ff.goodness.LearnedProjection(3), summed)
-    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples"):
+    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples .*, a sum"):
         fit(per_class(goodness=None, loss=None, objective=objective), DataParallel(ranks))
+
+
+def test_a_mean_weighted_by_class_is_refused_also_if_the_first_samples_have_one_class(ranks: Ranks) -> None:
+    def weighted(goodness: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(goodness, targets, weight=goodness.new_tensor([1.0, 2.0, 3.0]))
+
+    objective = ff.objectives.ClassObjective(ff.goodness.LearnedProjection(3), weighted)
+    images, labels = torch.rand(12, 12).double(), torch.tensor([0] * 6 + [1] * 3 + [2] * 3)
+    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples"):
+        ff.fit(
+            per_class(goodness=None, loss=None, objective=objective),
+            (images, labels), epochs=1, progress=False, parallel=DataParallel(ranks),
+        )  # fmt: skip
 
 
 def test_batch_normalization_of_torch_is_refused_in_data_parallel_training(ranks: Ranks) -> None:
