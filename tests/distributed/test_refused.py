@@ -47,7 +47,9 @@ def test_one_process_alone_trains_as_without_a_group(kind: str, ranks: Ranks) ->
 
 def test_a_loss_over_the_batch_is_refused_in_data_parallel_training(ranks: Ranks) -> None:
     model = per_class(goodness=None, loss=ff.losses.SupervisedContrastive(), num_classes=3)
-    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples .* which compares the samples"):
+    with pytest.raises(
+        ValueError, match="the loss of layer 0 must be a mean over the samples .* which compares the samples"
+    ):
         fit(model, DataParallel(ranks))
 
 

@@ -90,11 +90,11 @@ class Ranks:
             x: The tensor, of the same shape in every process.
             kind: Name under which the bytes are counted.
         """
-        self._count(kind, x)
+        self.count(kind, x.nbytes)
         with self.naming_failures():
             return self._started(dist.all_reduce(x, async_op=True))
 
-    def send(self, x: Tensor, rank: int, kind: str = "activations", tag: int = 0) -> Message:
+    def send(self, x: Tensor, rank: int, kind: str = "activations", tag: int = 0, header_bytes: int = 0) -> Message:
         """Begin to send a tensor, which must not change until the message is received.
 
         Args:
@@ -102,13 +102,15 @@ class Ranks:
             rank: The receiver.
             kind: Name under which the bytes are counted.
             tag: Number that keeps messages of different kinds apart.
+            header_bytes: Bytes of it that are counted as ``"headers"``.
         """
-        self._count(kind, x)
+        self.count(kind, x.nbytes - header_bytes)
+        self.count("headers", header_bytes)
         with self.naming_failures():
             return self._started(dist.isend(x, rank, tag=tag), x)
 
-    def receive(self, x: Tensor, rank: int, tag: int = 0) -> Tensor:
-        """Receive a tensor in place, and return it.
+    def begin_receive(self, x: Tensor, rank: int, tag: int = 0) -> Message:
+        """Begin to receive a tensor in place.
 
         Args:
             x: Where the tensor is stored.
@@ -116,8 +118,7 @@ class Ranks:
             tag: Number of the kind of message.
         """
         with self.naming_failures():
-            dist.recv(x, rank, tag=tag)
-        return x
+            return self._started(dist.irecv(x, rank, tag=tag), x)
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Give tensors the values of rank 0, in place.
@@ -192,8 +193,15 @@ class Ranks:
         self._messages.add(message)
         return message
 
-    def _count(self, kind: str, x: Tensor) -> None:
-        self.bytes_sent[kind] = self.bytes_sent.get(kind, 0) + x.numel() * x.element_size()
+    def count(self, kind: str, size: int) -> None:
+        """Count bytes that this process contributes to messages.
+
+        Args:
+            kind: Name under which they are counted.
+            size: Their number.
+        """
+        if size:
+            self.bytes_sent[kind] = self.bytes_sent.get(kind, 0) + size
 
     # Failures
 

@@ -93,11 +93,12 @@ class Parallel:
         """Return a function that runs the layers of this process once on raw images; None if it has all layers."""
         return None
 
-    def ahead(self, batches: Iterator[Pair]) -> Iterator[Pair]:
+    def ahead(self, batches: Iterator[Pair], count: int | None = None) -> Iterator[Pair]:
         """Iterate over the batches of an epoch, of which some may be read before they are trained on.
 
         Args:
             batches: The batches.
+            count: Their number; None if it is unknown.
         """
         return batches
 
