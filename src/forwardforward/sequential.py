@@ -580,7 +580,7 @@ class FFSequential(Network):
         """
         if self.label_encoder is None or (self.head is None and self.needed_scores is None):
             return None, None
-        with eval_mode(self), torch.no_grad():
+        with eval_mode(self), torch.no_grad(), contextlib.nullcontext() if share is None else share.scoring():
             features = None
             labels = None if self.head is None else self.scorer.head_labels(images, generator)
             if share is not None:

@@ -119,7 +119,7 @@ def samples(make: Callable[[], ff.FFSequential], count: int = 37) -> tuple[Tenso
     return images, images.sum(1) if make is real_values else labels
 
 
-KINDS: dict[str, Any] = {"data": DataParallel, "pipeline": Pipeline}
+KINDS: dict[str, Any] = {"data": DataParallel, "pipeline": Pipeline, "sharded": partial(DataParallel, shard=True)}
 
 
 def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> tuple[ff.FFSequential, Any]:
@@ -151,7 +151,7 @@ def compare(kind: str, names: list[str], size: int, rank: int) -> None:
             model, history = train(name, parallel)
             if isinstance(parallel, Pipeline):
                 check_memory(model, parallel)
-                parallel.collect(model)
+            parallel.collect(model)
             if ranks.is_main:
                 single, expected = train(name)
                 record = {"kind": kind, "size": size, "case": name, "weights": difference(model, single)}
@@ -237,7 +237,7 @@ def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
 
 #: Processes and kinds that the default tests compare, and those of the slow ones.
 QUICK = ((2, "data"), (3, "pipeline"))
-ALL = ((2, "data"), (3, "data"), (2, "pipeline"), (3, "pipeline"))
+ALL = ((2, "data"), (3, "data"), (2, "pipeline"), (3, "pipeline"), (2, "sharded"), (3, "sharded"))
 
 
 def main(quick: bool) -> None:

@@ -70,8 +70,9 @@ class Stream:
         self._tag = tag
         self._kind = kind
         self._prefetch = prefetch
-        #: Bytes after the header in every message; both ends compute it from the packets before.
-        self._capacity = 0
+        #: Bytes after the header of messages that are sent and received; both ends compute them from earlier packets.
+        self._capacity_sent = 0
+        self._capacity_received = 0
         self._sent: deque[list[Message]] = deque()
         self._expected: tuple[Tensor, Message] | None = None
 
@@ -92,10 +93,10 @@ class Stream:
         if len(header) > HEADER:
             raise ValueError(f"at most {HEADER // (DIMENSIONS + 4)} tensors can pass from one process to the next")
         numbers = torch.tensor([*header, *[0] * (HEADER - len(header))], dtype=torch.int64, device="cpu")
-        message = torch.empty(HEADER_BYTES + self._capacity, dtype=torch.uint8, device="cpu")
+        message = torch.empty(HEADER_BYTES + self._capacity_sent, dtype=torch.uint8, device="cpu")
         message[:HEADER_BYTES] = numbers.view(torch.uint8)
         places, size = _places([value.nbytes for _, _, value in tensors])
-        is_joined = size <= self._capacity
+        is_joined = size <= self._capacity_sent
         if is_joined:
             for place, (_, _, value) in zip(places, tensors, strict=True):
                 _view(message, place, value.shape, value.dtype).copy_(value)
@@ -104,7 +105,8 @@ class Stream:
         if not is_joined:
             payloads = [value.to("cpu").contiguous() for _, _, value in tensors]
             messages += [self._ranks.send(payload, rank, self._kind, self._tag) for payload in payloads]
-        self._grow(size)
+        if self._prefetch:
+            self._capacity_sent = max(self._capacity_sent, size)
         self._sent.append(messages)
         while len(self._sent) > WAITING:
             self._wait()
@@ -116,7 +118,7 @@ class Stream:
             rank: The sender.
         """
         assert self._expected is None
-        message = torch.empty(HEADER_BYTES + self._capacity, dtype=torch.uint8, device="cpu")
+        message = torch.empty(HEADER_BYTES + self._capacity_received, dtype=torch.uint8, device="cpu")
         self._expected = message, self._ranks.begin_receive(message, rank, self._tag)
 
     def receive(self, rank: int) -> Packet:
@@ -140,23 +142,20 @@ class Stream:
         places, size = _places([math.prod(shape) * dtype.itemsize for _, _, shape, dtype in contents])
         mappings: dict[str, dict[int, Tensor]] = {"output": {}, "skips": {}, "rows": {}, "goodness": {}}
         for place, (kind, key, shape, dtype) in zip(places, contents, strict=True):
-            if size <= self._capacity:
+            if size <= self._capacity_received:
                 value = _view(message, place, shape, dtype)
             else:
                 value = torch.empty(shape, dtype=dtype, device="cpu")
                 self._ranks.begin_receive(value, rank, self._tag).wait()
             mappings[KINDS[kind]][key] = value.to(self._ranks.device)
-        self._grow(size)
+        if self._prefetch:
+            self._capacity_received = max(self._capacity_received, size)
         return Packet(mappings["output"].get(0), mappings["skips"], mappings["rows"], mappings["goodness"], header[0])
 
     def flush(self) -> None:
         """Wait until all packets are received."""
         while self._sent:
             self._wait()
-
-    def _grow(self, size: int) -> None:
-        if self._prefetch:
-            self._capacity = max(self._capacity, size)
 
     def _wait(self) -> None:
         for message in self._sent.popleft():

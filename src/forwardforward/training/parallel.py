@@ -44,7 +44,7 @@ class Parallel:
     Attributes:
         is_main: Whether this process writes files and shows progress.
         reads_inputs: Whether this process computes the first layer.
-        has_all_layers: Whether this process has the weights of all layers.
+        has_all_layers: Whether this process has all weights of all layers.
         device: Device of this process; None for the model's.
         description: The kind of distribution and the number of processes; None for one process.
 
@@ -89,8 +89,8 @@ class Parallel:
         """
         return step
 
-    def layer_runner(self) -> Callable[[Network, Tensor], None] | None:
-        """Return a function that runs the layers of this process once on raw images; None if it has all layers."""
+    def layer_runner(self) -> Callable[[Network, Tensor], object] | None:
+        """Return a function that runs the layers of this process once on raw images; None if it has all weights."""
         return None
 
     def ahead(self, batches: Iterator[Pair], count: int | None = None) -> Iterator[Pair]:
