@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 import forwardforward as ff
+import forwardforward.distributed.sharding  # takes a second, which each process would need
 from forwardforward.distributed import DataParallel, Pipeline, process_group
 from forwardforward.training.history import numbers_of
 from forwardforward.training.randomness import derive_generator
@@ -143,12 +145,55 @@ def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> t
     return model, history
 
 
+class CheckShards(ff.training.Callback):
+    """Check that a process has its part of weights, gradients and optimizer states, and gathers one group of layers.
+
+    Args:
+        size: Number of processes.
+        rank: This process.
+        largest: Layers of the largest group.
+    """
+
+    def __init__(self, size: int, rank: int, largest: int) -> None:
+        self.size = size
+        self.rank = rank
+        self.largest = largest
+
+    def on_fit_begin(self, state: ff.training.FitState) -> None:
+        """Check the layers that are gathered whenever a layer has run."""
+
+        def check(*arguments: Any) -> None:
+            gathered = [layer for layer in state.model.layers if not all(map(self.is_part, layer.parameters()))]
+            assert len(gathered) <= self.largest
+
+        for layer in state.model.layers:
+            layer.register_forward_hook(check)
+
+    def on_step_end(self, state: ff.training.FitState, result: ff.step.StepResult) -> None:
+        """Check gradients and states, of a part of the parameters each."""
+        for parameter in state.model.layers.parameters():
+            assert self.is_part(parameter)
+            assert parameter.grad is None or self.is_part(parameter.grad)
+        for optimizer in state.optimizer.optimizers(*map(str, range(len(state.model)))):
+            for parameter, values in optimizer.state.items():
+                assert all(self.is_part(value) for value in values.values() if value.shape == parameter.shape)
+
+    def is_part(self, x: Any) -> bool:
+        """Return whether this process has its rows of a tensor only; numbers are not sharded."""
+        if not x.dim():
+            return True
+        rows = dict(enumerate(torch.empty(len(x)).chunk(self.size))).get(self.rank, torch.empty(0))
+        return isinstance(x, DTensor) and len(x.to_local()) == len(rows)
+
+
 def compare(kind: str, names: list[str], size: int, rank: int) -> None:
     """Compare trainings by several processes with those by one."""
     with process_group(start_timeout=60) as ranks:
         for name in names:
             parallel = KINDS[kind](ranks)
-            model, history = train(name, parallel)
+            largest = 2 if "overlapping" in name else 1
+            callbacks = [CheckShards(size, rank, largest)] if kind == "sharded" else []
+            model, history = train(name, parallel, callbacks=callbacks)
             if isinstance(parallel, Pipeline):
                 check_memory(model, parallel)
             parallel.collect(model)
@@ -220,14 +265,15 @@ def figures_difference(history: Any, expected: Any) -> float:
     )
 
 
-def resume(folder: str, steps: list[tuple[int, str, int]]) -> None:
-    """Train one epoch after the other, each with another number and kind of processes."""
-    checkpoint = Path(folder) / "checkpoint.pt"
-    for epochs, (size, kind, _) in enumerate(steps, 1):
-        launch.run(size, partial(_one_epoch, checkpoint, kind, epochs))
-    model, _ = train("hard labels, head, peers", epochs=len(steps), checkpoint=checkpoint, resume=True)
-    single, _ = train("hard labels, head, peers", epochs=len(steps))
-    print(json.dumps({"kind": "resumed", "size": 0, "case": "resumed", "weights": difference(model, single)}))
+def resume(steps: list[tuple[int, str]]) -> None:
+    """Train one epoch after the other, each with another number and kind of processes, the last one with one."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint.pt"
+        for epochs, (size, kind) in enumerate(steps, 1):
+            launch.run(size, partial(_one_epoch, checkpoint, kind, epochs))
+        model, _ = train("hard labels, head, peers", epochs=len(steps) + 1, checkpoint=checkpoint, resume=True)
+    single, _ = train("hard labels, head, peers", epochs=len(steps) + 1)
+    print(json.dumps({"kind": "resumed", "size": 0, "case": str(steps), "weights": difference(model, single)}))
 
 
 def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
@@ -235,21 +281,26 @@ def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
         train("hard labels, head, peers", KINDS[kind](ranks), epochs, checkpoint=checkpoint, resume=True)
 
 
-#: Processes and kinds that the default tests compare, and those of the slow ones.
-QUICK = ((2, "data"), (3, "pipeline"))
-ALL = ((2, "data"), (3, "data"), (2, "pipeline"), (3, "pipeline"), (2, "sharded"), (3, "sharded"))
+#: Cases of sharded layers in the default tests: uneven parts, hard labels, a learned threshold in overlapping groups.
+SHARDED = ["hard labels, head, peers", "overlapping, every objective", "mixed classes, clipped gradients"]
+
+#: Processes, kinds and cases that the default tests compare, and those of the slow ones.
+QUICK = ((2, "data", list(CASES)), (3, "pipeline", list(CASES)), (2, "sharded", SHARDED))
+ALL = tuple((size, kind, list(CASES)) for kind in KINDS for size in (2, 3))
+
+#: Processes and kinds of the epochs of a training that is resumed.
+QUICK_EPOCHS = [(2, "sharded")]
+EPOCHS = [(2, "data"), (3, "sharded"), (3, "pipeline"), (2, "sharded"), (2, "pipeline"), (3, "data")]
 
 
 def main(quick: bool) -> None:
-    """Compare all cases; not only quickly, also pipelines with old scores and resumed trainings."""
+    """Compare all cases; not only quickly, also pipelines with old scores."""
     torch.set_num_threads(1)
-    for size, kind in QUICK if quick else ALL:
-        launch.run(size, partial(compare, kind, list(CASES), size))
-    if quick:
-        return
-    launch.run(2, partial(compare_lookahead, 2, 2))
-    with tempfile.TemporaryDirectory() as folder:
-        resume(folder, [(2, "data", 1), (3, "pipeline", 2), (2, "pipeline", 3), (3, "data", 4)])
+    for size, kind, names in QUICK if quick else ALL:
+        launch.run(size, partial(compare, kind, names, size))
+    resume(QUICK_EPOCHS if quick else EPOCHS)
+    if not quick:
+        launch.run(2, partial(compare_lookahead, 2, 2))
 
 
 if __name__ == "__main__":

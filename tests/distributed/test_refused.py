@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 import forwardforward as ff
-from forwardforward.distributed import DataParallel, Pipeline, Ranks, balanced_runs, process_group
+from forwardforward.distributed import DataParallel, Pipeline, Ranks, balanced_runs, process_group, sharding
 from forwardforward.distributed.data_parallel import RankShare
 from tests.distributed import equality
 from tests.replicas.cases import data, difference
@@ -163,3 +166,55 @@ def test_a_share_is_computed_layer_by_layer(ranks: Ranks) -> None:
         per_class().step(batch, optimizer, share=half, micro_batches=ff.step.MicroBatches(2))
     with pytest.raises(ValueError, match="whole_step must be None for a share of a batch"):
         per_class().step(batch, optimizer, share=half, whole_step=ff.step.WholeStep())
+
+
+def sharded(ranks: Ranks) -> DataParallel:
+    """Data-parallel training of sharded layers."""
+    return DataParallel(ranks, shard=True)
+
+
+def test_what_needs_all_weights_is_refused_with_sharded_layers(ranks: Ranks) -> None:
+    with pytest.raises(ValueError, match="callbacks must not contain WeightAverage with a DataParallel"):
+        fit(per_class(), sharded(ranks), callbacks=[ff.training.WeightAverage()])
+    with pytest.raises(
+        ValueError, match="optimizer must be one that updates sharded .*SGD.*fused=True"
+    ):
+        fit(per_class(), sharded(ranks), optimizer=ff.LocalOptimizer(torch.optim.SGD, lr=0.1, fused=True))
+    model = per_class()
+    model[1].block.float()
+    with pytest.raises(ValueError, match="the parameters of layer 1 must have one dtype to be sharded"):
+        sharding.check_shardable(model, ranks)
+    model = ff.FFSequential(
+        ff.FFLinear(12, 12), ff.FFLinear(12, 12), goodness=ff.goodness.SumOfSquares(), loss=ff.losses.SymBa(),
+        label_encoder=ff.label_encoders.Overlay(3),
+    )  # fmt: skip
+    model[1].block.weight = model[0].block.weight
+    with pytest.raises(ValueError, match=r"block\.weight of layer 1 must not be a parameter of layer 0 too"):
+        sharding.check_shardable(model, ranks)
+
+
+def test_an_old_torch_cannot_shard(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu.Stream, "record_event")
+    with pytest.raises(ValueError, match=r"shard=True needs the fully_shard of torch 2\.8 or newer, got"):
+        fit(per_class(), sharded(ranks))
+
+
+@pytest.mark.parametrize("fused", [None, True])
+def test_collected_layers_are_as_before(fused: bool | None, ranks: Ranks) -> None:
+    """A learned threshold is a single number, which is not sharded, also if one kernel updates all parameters."""
+    parallel, optimizer = sharded(ranks), ff.LocalOptimizer(torch.optim.Adam, lr=0.01, fused=fused)
+    torch.manual_seed(0)
+    model = equality.pair()
+    single = copy.deepcopy(model)
+    fit(model, parallel, optimizer=optimizer)
+    assert all(isinstance(p, DTensor) == bool(p.dim()) for p in model.parameters())
+    with pytest.raises(ValueError, match=r"model must have all weights: call collect\(model\)"):
+        fit(model, sharded(ranks))
+    parallel.collect(model)
+    other = ff.LocalOptimizer(torch.optim.Adam, lr=0.01, fused=fused)
+    fit(single, None, optimizer=other)
+    for network, local in ((model, optimizer), (single, other)):  # with the states of the optimizers
+        network.load_state_dict(network.state_dict())
+        fit(network, None, optimizer=local)
+    assert difference(model, single) < 1e-12
+    assert difference(pickle.loads(pickle.dumps(model)), single) < 1e-12
