@@ -42,7 +42,9 @@ def per_class(**options: Any) -> ff.FFSequential:
 
 @pytest.mark.parametrize("kind", equality.KINDS)
 def test_one_process_alone_trains_as_without_a_group(kind: str, ranks: Ranks) -> None:
-    model, history = equality.train("hard labels, head, peers", equality.KINDS[kind](ranks))
+    parallel = equality.KINDS[kind](ranks)
+    model, history = equality.train("hard labels, head, peers", parallel)
+    parallel.collect(model)
     single, expected = equality.train("hard labels, head, peers")
     assert difference(model, single) < 1e-12
     assert equality.figures_difference(history, expected) < 1e-6
@@ -176,9 +178,7 @@ def sharded(ranks: Ranks) -> DataParallel:
 def test_what_needs_all_weights_is_refused_with_sharded_layers(ranks: Ranks) -> None:
     with pytest.raises(ValueError, match="callbacks must not contain WeightAverage with a DataParallel"):
         fit(per_class(), sharded(ranks), callbacks=[ff.training.WeightAverage()])
-    with pytest.raises(
-        ValueError, match="optimizer must be one that updates sharded .*SGD.*fused=True"
-    ):
+    with pytest.raises(ValueError, match="optimizer must be one that updates sharded .*SGD.*fused=True"):
         fit(per_class(), sharded(ranks), optimizer=ff.LocalOptimizer(torch.optim.SGD, lr=0.1, fused=True))
     model = per_class()
     model[1].block.float()
