@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 import forwardforward as ff
-import forwardforward.distributed.sharding  # takes a second, which each process would need
-from forwardforward.distributed import DataParallel, Pipeline, process_group
+from forwardforward.distributed import DataParallel, Pipeline, process_group, sharding
 from forwardforward.training.history import numbers_of
 from forwardforward.training.randomness import derive_generator
 from tests.distributed import launch
@@ -121,7 +120,12 @@ def samples(make: Callable[[], ff.FFSequential], count: int = 37) -> tuple[Tenso
     return images, images.sum(1) if make is real_values else labels
 
 
-KINDS: dict[str, Any] = {"data": DataParallel, "pipeline": Pipeline, "sharded": partial(DataParallel, shard=True)}
+#: Whether this version of torch can shard layers.
+CAN_SHARD = sharding.can_shard(torch.device("cpu"))
+
+KINDS: dict[str, Any] = {"data": DataParallel, "pipeline": Pipeline}
+if CAN_SHARD:
+    KINDS["sharded"] = partial(DataParallel, shard=True)
 
 
 def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> tuple[ff.FFSequential, Any]:
@@ -285,12 +289,13 @@ def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
 SHARDED = ["hard labels, head, peers", "overlapping, every objective", "mixed classes, clipped gradients"]
 
 #: Processes, kinds and cases that the default tests compare, and those of the slow ones.
-QUICK = ((2, "data", list(CASES)), (3, "pipeline", list(CASES)), (2, "sharded", SHARDED))
+QUICK = ((2, "data", list(CASES)), (3, "pipeline", list(CASES)), *([(2, "sharded", SHARDED)] if CAN_SHARD else []))
 ALL = tuple((size, kind, list(CASES)) for kind in KINDS for size in (2, 3))
 
 #: Processes and kinds of the epochs of a training that is resumed.
-QUICK_EPOCHS = [(2, "sharded")]
-EPOCHS = [(2, "data"), (3, "sharded"), (3, "pipeline"), (2, "sharded"), (2, "pipeline"), (3, "data")]
+SHARD = "sharded" if CAN_SHARD else "data"
+QUICK_EPOCHS = [(2, SHARD)]
+EPOCHS = [(2, "data"), (3, SHARD), (3, "pipeline"), (2, SHARD), (2, "pipeline"), (3, "data")]
 
 
 def main(quick: bool) -> None:

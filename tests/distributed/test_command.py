@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forwardforward.cli import main
+from tests.distributed import equality
 
 
 @pytest.mark.parametrize("kind", ["data", "pipeline"])
@@ -33,6 +34,7 @@ def test_a_device_is_refused_beside_parallel(tmp_path: Path, capsys: pytest.Capt
     assert error.count("\n") == 1
 
 
+@pytest.mark.skipif(not equality.CAN_SHARD, reason="an old torch")
 def test_sharded_layers_resume_without_and_need_data_parallel_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], blank_figures: None
 ) -> None:

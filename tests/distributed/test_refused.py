@@ -170,11 +170,15 @@ def test_a_share_is_computed_layer_by_layer(ranks: Ranks) -> None:
         per_class().step(batch, optimizer, share=half, whole_step=ff.step.WholeStep())
 
 
+needs_shards = pytest.mark.skipif(not equality.CAN_SHARD, reason="an old torch")
+
+
 def sharded(ranks: Ranks) -> DataParallel:
     """Data-parallel training of sharded layers."""
     return DataParallel(ranks, shard=True)
 
 
+@needs_shards
 def test_what_needs_all_weights_is_refused_with_sharded_layers(ranks: Ranks) -> None:
     with pytest.raises(ValueError, match="callbacks must not contain WeightAverage with a DataParallel"):
         fit(per_class(), sharded(ranks), callbacks=[ff.training.WeightAverage()])
@@ -194,11 +198,12 @@ def test_what_needs_all_weights_is_refused_with_sharded_layers(ranks: Ranks) -> 
 
 
 def test_an_old_torch_cannot_shard(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.cpu.Stream, "record_event")
-    with pytest.raises(ValueError, match=r"shard=True needs the fully_shard of torch 2\.8 or newer, got"):
+    monkeypatch.delattr(torch.cpu.Stream, "record_event", raising=False)
+    with pytest.raises(ValueError, match="shard=True needs a newer torch"):
         fit(per_class(), sharded(ranks))
 
 
+@needs_shards
 @pytest.mark.parametrize("fused", [None, True])
 def test_collected_layers_are_as_before(fused: bool | None, ranks: Ranks) -> None:
     """A learned threshold is a single number, which is not sharded, also if one kernel updates all parameters."""

@@ -69,7 +69,7 @@ class DataParallel(Parallel):
         ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, a loss that is not a
             mean over the samples (such as :class:`~forwardforward.losses.SupervisedContrastive`), batch normalization
             of torch, micro-batches, fewer samples in a batch than processes, or arguments that differ between
-            processes. With ``shard`` also torch before 2.8, callbacks that need all weights (``EarlyStopping``,
+            processes. With ``shard`` also an old torch such as 2.6, callbacks that need all weights (``EarlyStopping``,
             ``GrowNetwork``, ``WeightAverage``, ``TensorBoardLog``), and optimizers that torch does not support for
             sharded parameters, such as ``torch.optim.SGD`` with ``fused=True``.
 

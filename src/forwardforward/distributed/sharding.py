@@ -20,10 +20,20 @@ from forwardforward.layers import FFLayer
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
 
-__all__ = ["ShardedGradients", "ShardedLayers", "check_shardable"]
+__all__ = ["ShardedGradients", "ShardedLayers", "can_shard", "check_shardable"]
 
 #: Hooks of modules that `fully_shard` adds to those of the parameters, and that nothing removes.
 HOOKS = ("_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+
+
+def can_shard(device: torch.device) -> bool:
+    """Return whether this version of torch can shard parameters on a device, of which some are left out.
+
+    Args:
+        device: The device.
+    """
+    works = device.type != "cpu" or hasattr(torch.cpu.Stream, "record_event")
+    return works and "ignored_params" in inspect.signature(fully_shard).parameters
 
 
 def check_shardable(network: FFSequential, ranks: Ranks) -> None:
@@ -36,11 +46,8 @@ def check_shardable(network: FFSequential, ranks: Ranks) -> None:
     Raises:
         ValueError: If torch is too old, a layer's parameters have several dtypes, or two layers share one.
     """
-    has_events = ranks.device.type != "cpu" or hasattr(torch.cpu.Stream, "record_event")
-    if not has_events or "ignored_params" not in inspect.signature(fully_shard).parameters:
-        raise ValueError(
-            f"shard=True needs torch 2.8 or newer, whose fully_shard works on CPUs, got {torch.__version__}"
-        )
+    if not can_shard(ranks.device):
+        raise ValueError(f"shard=True needs a newer torch, such as 2.13, for its fully_shard, got {torch.__version__}")
     places: dict[nn.Parameter, int] = {}
     for index, layer in enumerate(network.stack):
         dtypes = {p.dtype for p in layer.parameters()}
