@@ -170,6 +170,17 @@ def test_a_share_is_computed_layer_by_layer(ranks: Ranks) -> None:
         per_class().step(batch, optimizer, share=half, whole_step=ff.step.WholeStep())
 
 
+@pytest.mark.parametrize(("first", "numbers"), [("normalize", 2 * (12 + 8)), ("transform", 4 * (8 + 7))])
+def test_batch_statistics_are_sent_backward_only_where_a_gradient_goes(first: str, numbers: int, ranks: Ranks) -> None:
+    """A layer that begins with the normalization passes no gradient to its input."""
+    orders = {"normalize": ff.layers.NORMALIZE_FIRST, "transform": ff.layers.TRANSFORM_FIRST}
+    layers = (ff.FFLinear(12, 8, order=orders[first]), ff.FFLinear(8, 7, order=orders[first]))
+    goodness, normalization = ff.goodness.LearnedProjection(3), ff.normalization.BatchNorm(affine=True)
+    model = ff.FFSequential(*layers, goodness=goodness, loss=ff.losses.CrossEntropy(), normalization=normalization)
+    history = fit(model.double(), DataParallel(ranks))
+    assert ranks.bytes_sent["statistics"] == history[0]["steps"] * numbers * 8
+
+
 needs_shards = pytest.mark.skipif(not equality.CAN_SHARD, reason="an old torch")
 
 
