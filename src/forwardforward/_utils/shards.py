@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from forwardforward._utils.plugins import one_line
+__all__ = ["is_sharded", "name_failures", "sharded_like", "total_norm", "whole"]
 
-__all__ = ["is_sharded", "sharded_like", "total_norm", "whole"]
+#: Context manager of messages between processes, which names the cause if one fails.
+_naming: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+
+
+def name_failures(context: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+    """Set the context manager of messages between processes.
+
+    Args:
+        context: Makes the context manager.
+    """
+    global _naming
+    _naming = context
 
 
 def is_sharded(x: Tensor) -> bool:
@@ -23,17 +35,12 @@ def whole(x: Tensor) -> Tensor:
 
     Args:
         x: The tensor; one that is not sharded is returned unchanged.
-
-    Raises:
-        ConnectionError: If another process ended, failed or did not answer in time.
     """
     gather = getattr(x, "full_tensor", None)
     if gather is None:
         return x
-    try:
+    with _naming():
         gathered: Tensor = gather()
-    except RuntimeError as error:
-        raise ConnectionError(f"a message between processes failed: {one_line(error)}") from error
     return gathered
 
 

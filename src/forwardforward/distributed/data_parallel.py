@@ -211,8 +211,7 @@ class DataParallel(Parallel):
         states = super().states(network, optimizer)
         if self._sharded is None:
             return states
-        with self.ranks.naming_failures():
-            model, optimizers = (_gathered(state, self.is_main) for state in states)
+        model, optimizers = (_gathered(state, self.is_main) for state in states)
         return model, optimizers
 
     def collect(self, network: Network) -> None:

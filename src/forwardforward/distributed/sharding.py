@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.plugins import one_line
-from forwardforward._utils.shards import is_sharded, whole
+from forwardforward._utils.shards import is_sharded, name_failures, whole
 from forwardforward.distributed.ranks import Ranks
 from forwardforward.layers import FFLayer
 from forwardforward.optimizers import LocalOptimizer
@@ -80,6 +80,7 @@ class ShardedLayers:
     def __init__(self, network: FFSequential, optimizer: LocalOptimizer, ranks: Ranks) -> None:
         self.network = network
         self._ranks = ranks
+        name_failures(ranks.naming_failures)
         self._mesh = init_device_mesh(ranks.device.type, (ranks.size,))
         self._check_optimizer(optimizer)
         self._hooks = [
@@ -154,9 +155,7 @@ class ShardedLayers:
         """Give all processes the whole parameters, which are not sharded any more."""
         self.free()
         for parameter, (module, name, _) in self._places.items():
-            with self._ranks.naming_failures():
-                value = whole(parameter.detach())
-            setattr(module, name, nn.Parameter(value, requires_grad=parameter.requires_grad))
+            setattr(module, name, nn.Parameter(whole(parameter.detach()), requires_grad=parameter.requires_grad))
         for handle in self._handles:
             handle.remove()
         for hooks, names in self._hooks:

@@ -176,7 +176,8 @@ class _SharedBatchNorm(torch.autograd.Function):
     r"""Batch normalization by the statistics of a batch of which this process has a part, in torch's fused kernels.
 
     One message forward and, if the input needs a gradient, one backward, each of two numbers per feature. With
-    :math:`\hat x = (x - \mu) / s`, scales :math:`w` and the gradient :math:`g` of the output, the gradient of the input is
+    :math:`\hat x = (x - \mu) / s`, scales :math:`w` and the gradient :math:`g` of the output, the gradient of the input
+    is
 
     .. math:: \frac{w}{s} \left(g - \frac{\sum g}{N} - \hat x \frac{\sum g \hat x}{N}\right),
 
