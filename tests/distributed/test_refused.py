@@ -225,7 +225,11 @@ def test_collected_layers_are_as_before(fused: bool | None, ranks: Ranks) -> Non
     fit(model, parallel, optimizer=optimizer)
     assert all(isinstance(p, DTensor) == bool(p.dim()) for p in model.parameters())
     with pytest.raises(ValueError, match=r"model must have all weights: call collect\(model\)"):
-        fit(model, sharded(ranks))
+        fit(model, None)
+    with pytest.raises(ValueError, match="network must be that of the last training"):
+        parallel.collect(single)
+    with pytest.raises(ValueError, match="the model of the training before must be collected first"):
+        fit(single, parallel)
     parallel.collect(model)
     other = ff.LocalOptimizer(torch.optim.Adam, lr=0.01, fused=fused)
     fit(single, None, optimizer=other)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,12 +103,15 @@ class DataParallel(Parallel):
             settings: Settings that must be equal in all processes.
             data: The training data.
         """
+        super().check(network, settings, data)
         self.ranks.check_equal({**data_settings(data), **settings, "shard": self.shard})
         model = check_kind(network, settings, "data-parallel")
-        if any(map(is_sharded, network.parameters())):
-            raise ValueError("model must have all weights: call collect(model) before it is trained again")
+        if self._sharded is not None:
+            raise ValueError("the model of the training before must be collected first: call collect(model)")
         if self.shard:
-            sharding().check_shardable(model, self.ranks)
+            from forwardforward.distributed.sharding import check_shardable  # takes a second
+
+            check_shardable(model, self.ranks)
         if data.samples is not None and data.batch_size is not None and tensors_of(data) is not None:
             last = batch_slices(data.samples, data.batch_size)[-1]
             count = last.stop - last.start
@@ -130,8 +132,10 @@ class DataParallel(Parallel):
         """
         self.ranks.broadcast([value for _, value in sorted(network.state_dict().items())])
         if self.shard:
+            from forwardforward.distributed.sharding import ShardedLayers
+
             assert isinstance(network, FFSequential)
-            self._sharded = sharding().ShardedLayers(network, optimizer, self.ranks)
+            self._sharded = ShardedLayers(network, optimizer, self.ranks)
 
     def step(self, network: Network, step: Callable[..., StepResult]) -> Callable[..., StepResult]:
         """Return the function of a training step.
@@ -219,10 +223,16 @@ class DataParallel(Parallel):
 
         Args:
             network: The network, after the training.
+
+        Raises:
+            ValueError: If the last training was that of another network.
         """
-        if self._sharded is not None:
-            self._sharded.collect()
-            self._sharded = None
+        if self._sharded is None:
+            return
+        if self._sharded.network is not network:
+            raise ValueError("network must be that of the last training, got another one")
+        self._sharded.collect()
+        self._sharded = None
 
     def flags(self) -> list[float]:
         """Return the flags to send."""
@@ -334,11 +344,6 @@ def _figures(local: LocalLoss) -> dict[str, Tensor]:
     figures = {name: getattr(local, name) for name in ("loss", "positive", "negative", "accuracy")}
     figures |= {f"parts/{name}": value for name, value in local.parts.items()}
     return {name: value for name, value in figures.items() if value is not None}
-
-
-def sharding() -> Any:
-    """Return the module of sharded layers, whose import takes a while."""
-    return importlib.import_module("forwardforward.distributed.sharding")
 
 
 def _gathered(state: Any, keep: bool) -> Any:

@@ -140,6 +140,7 @@ class Pipeline(Parallel):
             settings: Settings that must be equal in all processes.
             data: The training data.
         """
+        super().check(network, settings, data)
         self.ranks.check_equal({**data_settings(data), **settings})
         network = check_kind(network, settings, "pipelined")
         if isinstance(network.classifier, ChoosesLayers):

@@ -91,13 +91,18 @@ class ShardedLayers:
         self._units: list[Any] = []
         #: Module and name of each sharded parameter, and its layer.
         self._places: dict[Tensor, tuple[nn.Module, str, int]] = {}
+        self._bytes: list[int] = []
         self._handles = []
         #: Layers that are gathered, and those of them that have run without a gradient.
         self._gathered: set[int] = set()
         self._passed: set[int] = set()
         for index, layer in enumerate(network.stack):
             self._units.append(_sharded(layer, self._mesh))
-            self._places |= {p: (module, name, index) for module, name, p in _sharded_parameters(layer)}
+            shards: list[Any] = []
+            for module, name, parameter in _sharded_parameters(layer):
+                self._places[parameter] = module, name, index
+                shards.append(parameter)
+            self._bytes.append(sum(int(shard.to_local().nbytes) for shard in shards))
             self._handles.append(layer.register_forward_pre_hook(self._hook(index), prepend=True))
         optimizer.attach(network)
 
@@ -110,16 +115,11 @@ class ShardedLayers:
                 self._passed.add(index)
             if index not in self._gathered:
                 self._gathered.add(index)
-                self._ranks.count("parameters", self._bytes(index))
+                self._ranks.count("parameters", self._bytes[index])
                 with self._ranks.naming_failures():
                     self._units[index].unshard()
 
         return gather
-
-    def _bytes(self, index: int) -> int:
-        """Return the bytes of this process's part of a layer's parameters."""
-        shards: list[Any] = [p for p, (_, _, layer) in self._places.items() if layer == index]
-        return sum(int(shard.to_local().nbytes) for shard in shards)
 
     def begin_sum(self, parameters: Sequence[nn.Parameter]) -> ShardedGradients:
         """Begin to sum the gradients of sharded parameters over the processes, and free their layers.
@@ -135,7 +135,7 @@ class ShardedLayers:
                 continue
             self._ranks.count("gradients", gathered.grad.nbytes)
             with self._ranks.naming_failures():
-                of_process = DTensor.from_local(gathered.grad, self._mesh, [Partial()], run_check=False)
+                of_process = DTensor.from_local(gathered.grad.contiguous(), self._mesh, [Partial()], run_check=False)
                 sums.append((parameter, of_process.redistribute(placements=[Shard(0)], async_op=True)))
             gathered.grad = None
         self._free({self._places[parameter][2] for parameter in parameters})
@@ -154,8 +154,13 @@ class ShardedLayers:
     def collect(self) -> None:
         """Give all processes the whole parameters, which are not sharded any more."""
         self.free()
-        for parameter, (module, name, _) in self._places.items():
-            setattr(module, name, nn.Parameter(whole(parameter.detach()), requires_grad=parameter.requires_grad))
+        collected: dict[Tensor, nn.Parameter] = {}  # a parameter may have several places in its layer
+        for layer in self.network.stack:
+            for module, name, parameter in _sharded_parameters(layer):
+                if parameter not in collected:
+                    value = whole(parameter.detach())
+                    collected[parameter] = nn.Parameter(value, requires_grad=parameter.requires_grad)
+                setattr(module, name, collected[parameter])
         for handle in self._handles:
             handle.remove()
         for hooks, names in self._hooks:
@@ -241,6 +246,6 @@ def _sharded(layer: FFLayer, mesh: Any) -> Any:
 def _sharded_parameters(layer: FFLayer) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
     """Iterate over the modules, names and values of a layer's sharded parameters."""
     for module in layer.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if is_sharded(parameter):
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None and is_sharded(parameter):
                 yield module, name, parameter

@@ -214,7 +214,11 @@ def _thresholds(layer: nn.Module) -> list[float] | None:
     """Return the thresholds of a layer's pair loss for positive and negative samples, None if it has none."""
     thresholds = (part.thresholds for part in layer.modules() if isinstance(part, PairLoss))
     pair = next((pair for pair in thresholds if pair is not None), None)
-    return None if pair is None else [float(value.detach() if isinstance(value, Tensor) else value) for value in pair]
+    return (
+        None
+        if pair is None
+        else [float(whole(value.detach()) if isinstance(value, Tensor) else value) for value in pair]
+    )
 
 
 def _scale(layer: nn.Module) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forwardforward._utils.shards import is_sharded
 from forwardforward.data.batching import Data, Pair, Source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -70,6 +71,8 @@ class Parallel:
         Raises:
             ValueError: If it cannot.
         """
+        if any(map(is_sharded, network.parameters())):
+            raise ValueError("model must have all weights: call collect(model) before it is trained again")
 
     def begin(self, network: Network, optimizer: LocalOptimizer, data: Source) -> None:
         """Distribute a network that is ready to train.
