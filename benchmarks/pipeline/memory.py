@@ -16,7 +16,7 @@ from forwardforward.training import Callback, FitState
 
 __all__ = ["KINDS", "STACK", "measure_memory"]
 
-STACK = "784-8x2000@64"
+STACK = "784-4x2000@64"
 
 #: The distributions, by their names in the table.
 KINDS: dict[str, Any] = {
@@ -27,7 +27,7 @@ KINDS: dict[str, Any] = {
 }
 
 #: Steps of a training; states of optimizers exist after the first one.
-STEPS = 3
+STEPS = 2
 
 
 class _LargestMemory(Callback):
