@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import time
 import weakref
@@ -62,7 +63,8 @@ class Ranks:
         #: Processes that ended without an error message.
         self._ended: set[int] = set()
         self._has_store = True
-        self._messages: weakref.WeakSet[Message] = weakref.WeakSet()
+        #: Messages, and what else would keep the connections.
+        self._connected: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @property
     def is_main(self) -> bool:
@@ -190,7 +192,7 @@ class Ranks:
 
     def _started(self, work: Any, payload: Tensor | None = None) -> Message:
         message = Message(self, work, payload)
-        self._messages.add(message)
+        self._connected.add(message)
         return message
 
     def count(self, kind: str, size: int) -> None:
@@ -251,14 +253,23 @@ class Ranks:
         with contextlib.suppress(RuntimeError), quiet():
             self._store.compare_set(f"{PREFIX}/failed", "", text)
 
+    def add_connected(self, item: Any) -> None:
+        """Add an object that keeps connections until its ``drop`` is called.
+
+        Args:
+            item: The object.
+        """
+        self._connected.add(item)
+
     def leave(self, hosts_store: bool) -> None:
         """Leave the processes after an error, so that the others notice it at once.
 
         Args:
             hosts_store: Whether the store is in this process, which waits until the others have read the error.
         """
-        for message in list(self._messages):
-            message.drop()  # it would keep the connections
+        for item in list(self._connected):
+            item.drop()
+        gc.collect()
         dist.destroy_process_group()
         if not self._has_store:
             return

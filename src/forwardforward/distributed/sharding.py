@@ -81,6 +81,7 @@ class ShardedLayers:
         self.network = network
         self._ranks = ranks
         name_failures(ranks.naming_failures)
+        ranks.add_connected(self)
         self._mesh = init_device_mesh(ranks.device.type, (ranks.size,))
         self._check_optimizer(optimizer)
         self._hooks = [
@@ -161,6 +162,15 @@ class ShardedLayers:
                     value = whole(parameter.detach())
                     collected[parameter] = nn.Parameter(value, requires_grad=parameter.requires_grad)
                 setattr(module, name, collected[parameter])
+        self._remove_hooks()
+
+    def drop(self) -> None:
+        """Forget the process group after an error, since its connections end with the last reference to it."""
+        self._remove_hooks()
+        getattr(self._mesh, "_pg_registry", {}).clear()  # the parameters contain the mesh
+
+    def _remove_hooks(self) -> None:
+        """Remove the hooks of this class and of `fully_shard`."""
         for handle in self._handles:
             handle.remove()
         for hooks, names in self._hooks:
