@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 
 import forwardforward as ff
 from forwardforward.distributed import DataParallel, Pipeline, process_group, sharding
+from forwardforward.distributed.stream import Packet, Stream
 from forwardforward.training.history import numbers_of
 from forwardforward.training.randomness import derive_generator
 from tests.distributed import launch
@@ -149,6 +150,20 @@ def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> t
     return model, history
 
 
+class CheckPrefetch(ff.training.Callback):
+    """Check that a process receives the next packet while it trains, except in the last step of an epoch."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+
+    def on_step_end(self, state: ff.training.FitState, result: ff.step.StepResult) -> None:
+        """Check that a receive has begun."""
+        assert state.unfinished is not None
+        is_last = state.unfinished.steps == 5
+        has_begun = self.pipeline._training._expected is not None
+        assert has_begun == (not is_last and not self.pipeline.reads_inputs)
+
+
 class CheckShards(ff.training.Callback):
     """Check that a process has its part of weights, gradients and optimizer states, and gathers one group of layers.
 
@@ -196,7 +211,9 @@ def compare(kind: str, names: list[str], size: int, rank: int) -> None:
         for name in names:
             parallel = KINDS[kind](ranks)
             largest = 2 if "overlapping" in name else 1
-            callbacks = [CheckShards(size, rank, largest)] if kind == "sharded" else []
+            callbacks: list[ff.training.Callback] = [CheckShards(size, rank, largest)] if kind == "sharded" else []
+            if isinstance(parallel, Pipeline):
+                callbacks.append(CheckPrefetch(parallel))
             model, history = train(name, parallel, callbacks=callbacks)
             if isinstance(parallel, Pipeline):
                 check_memory(model, parallel)
@@ -205,6 +222,32 @@ def compare(kind: str, names: list[str], size: int, rank: int) -> None:
                 single, expected = train(name)
                 record = {"kind": kind, "size": size, "case": name, "weights": difference(model, single)}
                 print(json.dumps({**record, "figures": figures_difference(history, expected)}), flush=True)
+
+
+def send_packets(rank: int) -> None:
+    """Send packets of several sizes, which are received in parts of one message or after it."""
+    shapes = [(4, 3), (4, 3), (2, 3), None, (9, 3), (4, 3), (9, 3)]
+    with process_group(start_timeout=60) as ranks:
+        for prefetch in (False, True):
+            stream = Stream(ranks, tag=9, kind="packets", prefetch=prefetch)
+            total = 0
+            for index, shape in enumerate(shapes):
+                output = None if shape is None else torch.full(shape, index + 0.5, dtype=torch.float64)
+                packet = Packet(output, {}, {7: torch.arange(index)}, {}, flags=index)
+                total += packet.rows[7].nbytes + (0 if output is None else output.nbytes)
+                if rank == 0:
+                    stream.send(packet, 1)
+                    continue
+                received = stream.receive(0)
+                if prefetch and index + 1 < len(shapes):
+                    stream.expect(0)
+                assert received.flags == index
+                assert torch.equal(received.rows[7], packet.rows[7])
+                assert (received.output is None) == (output is None)
+                assert output is None or torch.equal(received.output, output)
+            if rank == 0:
+                stream.flush()
+                assert ranks.bytes_sent.pop("packets") == total
 
 
 def check_memory(model: ff.FFSequential, pipeline: Pipeline) -> None:
@@ -301,6 +344,7 @@ EPOCHS = [(2, "data"), (3, SHARD), (3, "pipeline"), (2, SHARD), (2, "pipeline"),
 def main(quick: bool) -> None:
     """Compare all cases; not only quickly, also pipelines with old scores."""
     torch.set_num_threads(1)
+    launch.run(2, send_packets)
     for size, kind, names in QUICK if quick else ALL:
         launch.run(size, partial(compare, kind, names, size))
     resume(QUICK_EPOCHS if quick else EPOCHS)
