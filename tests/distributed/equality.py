@@ -328,8 +328,8 @@ def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
         train("hard labels, head, peers", KINDS[kind](ranks), epochs, checkpoint=checkpoint, resume=True)
 
 
-#: Cases of sharded layers in the default tests: uneven parts, hard labels, a learned threshold in overlapping groups.
-SHARDED = ["hard labels, head, peers", "overlapping, every objective", "mixed classes, clipped gradients"]
+#: Cases of sharded layers in the default tests: uneven parts, a learned threshold in overlapping groups, clipping.
+SHARDED = ["overlapping, every objective", "mixed classes, clipped gradients"]
 
 #: Processes, kinds and cases that the default tests compare, and those of the slow ones.
 QUICK = ((2, "data", list(CASES)), (3, "pipeline", list(CASES)), *([(2, "sharded", SHARDED)] if CAN_SHARD else []))
