@@ -16,7 +16,7 @@ from forwardforward.training import Callback, FitState
 
 __all__ = ["KINDS", "STACK", "measure_memory"]
 
-STACK = "784-4x2000@64"
+STACK = "784-16x1000@64"
 
 #: The distributions, by their names in the table.
 KINDS: dict[str, Any] = {

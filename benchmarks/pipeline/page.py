@@ -65,9 +65,7 @@ def render_memory(content: Mapping[str, Any]) -> str:
 
 def write_page(content: Mapping[str, Any]) -> None:
     """Write the tables into the page."""
-    for name, block in (
-        ("throughput", render_throughput(content)),
-        ("memory", render_memory(content)),
-        ("simulation", render_simulation(content)),
-    ):
+    memory = render_memory(content) if "memory" in content else "Not run.\n"
+    blocks = {"throughput": render_throughput(content), "memory": memory, "simulation": render_simulation(content)}
+    for name, block in blocks.items():
         write(PAGE, filled(PAGE, name, block))

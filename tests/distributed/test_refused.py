@@ -181,6 +181,15 @@ def test_batch_statistics_are_sent_backward_only_where_a_gradient_goes(first: st
     assert ranks.bytes_sent["statistics"] == history[0]["steps"] * numbers * 8
 
 
+def test_the_figures_of_a_step_do_not_keep_its_gradients(ranks: Ranks) -> None:
+    """The figures of an epoch are kept until they are averaged."""
+    share = RankShare(DataParallel(ranks), slice(0, 4), 1.0)
+    batch = torch.rand(4, 12).double(), torch.arange(4) % 3
+    result = per_class().step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1), share=share)
+    weights = 12 * 8
+    assert all(local.loss.untyped_storage().nbytes() < weights for local in result.layers.values())
+
+
 needs_shards = pytest.mark.skipif(not equality.CAN_SHARD, reason="an old torch")
 
 

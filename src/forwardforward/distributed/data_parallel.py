@@ -331,7 +331,8 @@ class GradientSum:
         for gradient in self._gradients:
             gradient.copy_(self._bucket[position : position + gradient.numel()].view_as(gradient))
             position += gradient.numel()
-        numbers = self._bucket[position:].to(self._local.loss.dtype)
+        # copies: the figures of many steps are kept, and would keep the gradients
+        numbers = self._bucket[position:].clone().to(self._local.loss.dtype)
         self._parallel.receive_flags(numbers[len(numbers) - len(FLAGS) :])
         values = dict(zip(_figures(self._local), numbers, strict=False))
         parts = {name: values[f"parts/{name}"] for name in self._local.parts}
