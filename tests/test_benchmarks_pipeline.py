@@ -66,3 +66,5 @@ def test_the_tables() -> None:
     assert "| 784-8x1000@512, class | pipeline (4 + 4 layers) | 100 | 190 | 1.90 | 1.95 | 1.00 | 1.00 |" in (
         page.render_throughput({"throughput": [row]})
     )
+    memory = {"rows": [{"kind": "one process", "bytes": 2**22}, {"kind": "data parallel, sharded", "bytes": 2**21}]}
+    assert "| data parallel, sharded | 2 | 0.50 |" in page.render_memory({"memory": memory})

@@ -1,7 +1,8 @@
-"""Throughput of several processes over that of one, message sizes, and a simulation of more processes.
+"""Throughput of several processes over that of one, message sizes, memory, and a simulation of more processes.
 
     python -m benchmarks.pipeline                  measure with 2 processes of 1 thread on the CPU, then simulate
     python -m benchmarks.pipeline --simulate       only simulate, from the times of an earlier measurement
+    python -m benchmarks.pipeline --memory         only measure the memory, and keep the other results
     python -m benchmarks.pipeline --stacks 784-8x1000@512 --steps 20 --rounds 1
 
 Each round trains with one process and with several in turn, an epoch of --steps steps after a first one that is not
@@ -26,7 +27,7 @@ import torch
 from benchmarks.command_line import Parser, bounded, one_line_errors, several
 from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT, write
-from benchmarks.pipeline import measure, page
+from benchmarks.pipeline import measure, memory, page
 from benchmarks.pipeline.simulation import (
     Layer,
     Network,
@@ -83,6 +84,19 @@ def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def memory_rows(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the memory that a training takes in one process, by kind."""
+    rows = [{"kind": kind, "bytes": memory.measure_memory(kind, options.ranks)} for kind in memory.KINDS]
+    for row in rows:
+        print(f"{memory.STACK}, {row['kind']}: {row['bytes'] / 2**20:.0f} MiB per process", flush=True)
+    return {
+        "command": f"python -m benchmarks.pipeline --memory --ranks {options.ranks}",
+        "machine": describe_machine("cpu"),
+        "stack": memory.STACK,
+        "rows": rows,
+    }
+
+
 def layer_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the measured time and the sizes of each layer."""
     rows = []
@@ -131,12 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--stacks", type=several(str), default=(), metavar="STACK,...", help="default: all")
     parser.add_argument("--gigabits", type=bounded(float, 0.001), default=100.0, help="bandwidth of the simulation")
     parser.add_argument("--microseconds", type=bounded(float, 0.0), default=20.0, help="latency of the simulation")
+    parser.add_argument("--memory", action="store_true", help="measure only the memory")
     parser.add_argument("--simulate", action="store_true", help="use the times of an earlier measurement")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "distributed.json")
     options = parser.parse_args(arguments)
     with one_line_errors(parser.prog, "--steps"):
         torch.set_num_threads(1)
-        if options.simulate:
+        if options.simulate or options.memory:
             content = json.loads(options.out.read_text(encoding="utf-8"))
         else:
             content = {
@@ -146,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "layers": layer_rows(options),
                 "throughput": measured(options),
             }
+        if not options.simulate:
+            content["memory"] = memory_rows(options)
         content["simulation"] = {
             "gigabits_per_second": options.gigabits,
             "latency_microseconds": options.microseconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,10 @@ from benchmarks.speed.stacks import CLASSES, parse
 from forwardforward.data.batching import source
 from forwardforward.distributed import DataParallel, Pipeline, layer_seconds, process_group
 
-__all__ = ["KINDS", "STACKS", "calculated_bytes", "layer_times", "measure", "sizes"]
+__all__ = [
+    "KINDS", "STACKS", "calculated_bytes", "join", "layer_times", "measure", "network", "run_processes", "samples",
+    "sizes",
+]  # fmt: skip
 
 KINDS = ("one process", "separate trainings", "pipeline", "data parallel")
 
@@ -70,21 +74,40 @@ def measure(stack: str, objective: str, kind: str, ranks: int, steps: int) -> di
     """
     count = 1 if kind == "one process" else ranks
     reports = ranks if kind == "separate trainings" else 1
+    results = run_processes(_rank, count, (stack, objective, kind, count, steps), reports)
+    return {**results[0], "samples_per_second": sum(result["samples_per_second"] for result in results)}
+
+
+def run_processes(
+    target: Callable[..., None], count: int, arguments: tuple[Any, ...], reports: int
+) -> list[dict[str, Any]]:
+    """Run a function in new processes, and return what it puts into the queue.
+
+    Args:
+        target: ``(rank, *arguments, port, queue)``.
+        count: Number of processes.
+        arguments: Its other arguments.
+        reports: Number of results in the queue.
+    """
     context = mp.get_context("spawn")
     queue = context.Queue()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = (stack, objective, kind, count, steps, port, queue)
-    processes = [context.Process(target=_rank, args=(rank, *arguments)) for rank in range(count)]
+    processes = [context.Process(target=target, args=(rank, *arguments, port, queue)) for rank in range(count)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):
         raise RuntimeError(f"a process of the measurement failed: {[process.exitcode for process in processes]}")
-    results: list[dict[str, Any]] = [queue.get() for _ in range(reports)]
-    return {**results[0], "samples_per_second": sum(result["samples_per_second"] for result in results)}
+    return [queue.get() for _ in range(reports)]
+
+
+def join(rank: int, count: int, port: int) -> None:
+    """Set the variables that torchrun sets."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": str(count)}
 
 
 def _rank(rank: int, stack: str, objective: str, kind: str, count: int, steps: int, port: int, queue: Any) -> None:
@@ -93,8 +116,7 @@ def _rank(rank: int, stack: str, objective: str, kind: str, count: int, steps: i
     if kind in ("one process", "separate trainings"):
         result["seconds"] = train(stack, objective, steps)
     else:
-        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": str(count)}
+        join(rank, count, port)
         with process_group(start_timeout=60) as ranks:
             parallel = Pipeline(ranks) if kind == "pipeline" else DataParallel(ranks)
             result["seconds"] = train(stack, objective, steps, parallel)

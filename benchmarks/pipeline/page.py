@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.markdown import table
 from benchmarks.pages import ROOT, filled, write
 
-__all__ = ["PAGE", "render_simulation", "render_throughput", "write_page"]
+__all__ = ["PAGE", "render_memory", "render_simulation", "render_throughput", "write_page"]
 
 PAGE = ROOT / "docs" / "several_devices.md"
 
@@ -53,7 +53,19 @@ def render_simulation(content: Mapping[str, Any]) -> str:
     return table(columns, rows)
 
 
+def render_memory(content: Mapping[str, Any]) -> str:
+    """Return the table of memory per process."""
+    rows = content["memory"]["rows"]
+    single = rows[0]["bytes"]
+    return table(
+        ["kind", "MiB per process", "of one process"],
+        [[row["kind"], f"{row['bytes'] / 2**20:.0f}", f"{row['bytes'] / single:.2f}"] for row in rows],
+    )
+
+
 def write_page(content: Mapping[str, Any]) -> None:
     """Write the tables into the page."""
-    for name, block in (("throughput", render_throughput(content)), ("simulation", render_simulation(content))):
+    memory = render_memory(content) if "memory" in content else "Not run.\n"
+    blocks = {"throughput": render_throughput(content), "memory": memory, "simulation": render_simulation(content)}
+    for name, block in blocks.items():
         write(PAGE, filled(PAGE, name, block))

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 import forwardforward as ff
-from forwardforward.distributed import DataParallel, Pipeline, process_group
+from forwardforward.distributed import DataParallel, Pipeline, process_group, sharding
+from forwardforward.distributed.stream import Packet, Stream
 from forwardforward.training.history import numbers_of
 from forwardforward.training.randomness import derive_generator
 from tests.distributed import launch
@@ -119,7 +121,12 @@ def samples(make: Callable[[], ff.FFSequential], count: int = 37) -> tuple[Tenso
     return images, images.sum(1) if make is real_values else labels
 
 
+#: Whether this version of torch can shard layers.
+CAN_SHARD = sharding.can_shard(torch.device("cpu"))
+
 KINDS: dict[str, Any] = {"data": DataParallel, "pipeline": Pipeline}
+if CAN_SHARD:
+    KINDS["sharded"] = partial(DataParallel, shard=True)
 
 
 def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> tuple[ff.FFSequential, Any]:
@@ -143,19 +150,104 @@ def train(name: str, parallel: Any = None, epochs: int = 2, **options: Any) -> t
     return model, history
 
 
+class CheckPrefetch(ff.training.Callback):
+    """Check that a process receives the next packet while it trains, except in the last step of an epoch."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+
+    def on_step_end(self, state: ff.training.FitState, result: ff.step.StepResult) -> None:
+        """Check that a receive has begun."""
+        assert state.unfinished is not None
+        is_last = state.unfinished.steps == 5
+        has_begun = self.pipeline._training._expected is not None
+        assert has_begun == (not is_last and not self.pipeline.reads_inputs)
+
+
+class CheckShards(ff.training.Callback):
+    """Check that a process has its part of weights, gradients and optimizer states, and gathers one group of layers.
+
+    Args:
+        size: Number of processes.
+        rank: This process.
+        largest: Layers of the largest group.
+    """
+
+    def __init__(self, size: int, rank: int, largest: int) -> None:
+        self.size = size
+        self.rank = rank
+        self.largest = largest
+
+    def on_fit_begin(self, state: ff.training.FitState) -> None:
+        """Check the layers that are gathered whenever a layer has run."""
+
+        def check(*arguments: Any) -> None:
+            gathered = [layer for layer in state.model.layers if not all(map(self.is_part, layer.parameters()))]
+            assert len(gathered) <= self.largest
+
+        for layer in state.model.layers:
+            layer.register_forward_hook(check)
+
+    def on_step_end(self, state: ff.training.FitState, result: ff.step.StepResult) -> None:
+        """Check gradients and states, of a part of the parameters each."""
+        for parameter in state.model.layers.parameters():
+            assert self.is_part(parameter)
+            assert parameter.grad is None or self.is_part(parameter.grad)
+        for optimizer in state.optimizer.optimizers(*map(str, range(len(state.model)))):
+            for parameter, values in optimizer.state.items():
+                assert all(self.is_part(value) for value in values.values() if value.shape == parameter.shape)
+
+    def is_part(self, x: Any) -> bool:
+        """Return whether this process has its rows of a tensor only; numbers are not sharded."""
+        if not x.dim():
+            return True
+        rows = dict(enumerate(torch.empty(len(x)).chunk(self.size))).get(self.rank, torch.empty(0))
+        return isinstance(x, DTensor) and len(x.to_local()) == len(rows)
+
+
 def compare(kind: str, names: list[str], size: int, rank: int) -> None:
     """Compare trainings by several processes with those by one."""
     with process_group(start_timeout=60) as ranks:
         for name in names:
             parallel = KINDS[kind](ranks)
-            model, history = train(name, parallel)
+            largest = 2 if "overlapping" in name else 1
+            callbacks: list[ff.training.Callback] = [CheckShards(size, rank, largest)] if kind == "sharded" else []
+            if isinstance(parallel, Pipeline):
+                callbacks.append(CheckPrefetch(parallel))
+            model, history = train(name, parallel, callbacks=callbacks)
             if isinstance(parallel, Pipeline):
                 check_memory(model, parallel)
-                parallel.collect(model)
+            parallel.collect(model)
             if ranks.is_main:
                 single, expected = train(name)
                 record = {"kind": kind, "size": size, "case": name, "weights": difference(model, single)}
                 print(json.dumps({**record, "figures": figures_difference(history, expected)}), flush=True)
+
+
+def send_packets(rank: int) -> None:
+    """Send packets of several sizes, which are received in parts of one message or after it."""
+    shapes = [(4, 3), (4, 3), (2, 3), None, (9, 3), (4, 3), (9, 3)]
+    with process_group(start_timeout=60) as ranks:
+        for prefetch in (False, True):
+            stream = Stream(ranks, tag=9, kind="packets", prefetch=prefetch)
+            total = 0
+            for index, shape in enumerate(shapes):
+                output = None if shape is None else torch.full(shape, index + 0.5, dtype=torch.float64)
+                packet = Packet(output, {}, {7: torch.arange(index)}, {}, flags=index)
+                total += packet.rows[7].nbytes + (0 if output is None else output.nbytes)
+                if rank == 0:
+                    stream.send(packet, 1)
+                    continue
+                received = stream.receive(0)
+                if prefetch and index + 1 < len(shapes):
+                    stream.expect(0)
+                assert received.flags == index
+                assert torch.equal(received.rows[7], packet.rows[7])
+                assert (received.output is None) == (output is None)
+                assert output is None or torch.equal(received.output, output)
+            if rank == 0:
+                stream.flush()
+                assert ranks.bytes_sent.pop("packets") == total
 
 
 def check_memory(model: ff.FFSequential, pipeline: Pipeline) -> None:
@@ -220,14 +312,15 @@ def figures_difference(history: Any, expected: Any) -> float:
     )
 
 
-def resume(folder: str, steps: list[tuple[int, str, int]]) -> None:
-    """Train one epoch after the other, each with another number and kind of processes."""
-    checkpoint = Path(folder) / "checkpoint.pt"
-    for epochs, (size, kind, _) in enumerate(steps, 1):
-        launch.run(size, partial(_one_epoch, checkpoint, kind, epochs))
-    model, _ = train("hard labels, head, peers", epochs=len(steps), checkpoint=checkpoint, resume=True)
-    single, _ = train("hard labels, head, peers", epochs=len(steps))
-    print(json.dumps({"kind": "resumed", "size": 0, "case": "resumed", "weights": difference(model, single)}))
+def resume(steps: list[tuple[int, str]]) -> None:
+    """Train one epoch after the other, each with another number and kind of processes, the last one with one."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint.pt"
+        for epochs, (size, kind) in enumerate(steps, 1):
+            launch.run(size, partial(_one_epoch, checkpoint, kind, epochs))
+        model, _ = train("hard labels, head, peers", epochs=len(steps) + 1, checkpoint=checkpoint, resume=True)
+    single, _ = train("hard labels, head, peers", epochs=len(steps) + 1)
+    print(json.dumps({"kind": "resumed", "size": 0, "case": str(steps), "weights": difference(model, single)}))
 
 
 def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
@@ -235,21 +328,28 @@ def _one_epoch(checkpoint: Path, kind: str, epochs: int, rank: int) -> None:
         train("hard labels, head, peers", KINDS[kind](ranks), epochs, checkpoint=checkpoint, resume=True)
 
 
-#: Processes and kinds that the default tests compare, and those of the slow ones.
-QUICK = ((2, "data"), (3, "pipeline"))
-ALL = ((2, "data"), (3, "data"), (2, "pipeline"), (3, "pipeline"))
+#: Cases of sharded layers in the default tests: uneven parts, a learned threshold in overlapping groups, clipping.
+SHARDED = ["overlapping, every objective", "mixed classes, clipped gradients"]
+
+#: Processes, kinds and cases that the default tests compare, and those of the slow ones.
+QUICK = ((2, "data", list(CASES)), (3, "pipeline", list(CASES)), *([(2, "sharded", SHARDED)] if CAN_SHARD else []))
+ALL = tuple((size, kind, list(CASES)) for kind in KINDS for size in (2, 3))
+
+#: Processes and kinds of the epochs of a training that is resumed.
+SHARD = "sharded" if CAN_SHARD else "data"
+QUICK_EPOCHS = [(2, SHARD)]
+EPOCHS = [(2, "data"), (3, SHARD), (3, "pipeline"), (2, SHARD), (2, "pipeline"), (3, "data")]
 
 
 def main(quick: bool) -> None:
-    """Compare all cases; not only quickly, also pipelines with old scores and resumed trainings."""
+    """Compare all cases; not only quickly, also pipelines with old scores."""
     torch.set_num_threads(1)
-    for size, kind in QUICK if quick else ALL:
-        launch.run(size, partial(compare, kind, list(CASES), size))
-    if quick:
-        return
-    launch.run(2, partial(compare_lookahead, 2, 2))
-    with tempfile.TemporaryDirectory() as folder:
-        resume(folder, [(2, "data", 1), (3, "pipeline", 2), (2, "pipeline", 3), (3, "data", 4)])
+    launch.run(2, send_packets)
+    for size, kind, names in QUICK if quick else ALL:
+        launch.run(size, partial(compare, kind, names, size))
+    resume(QUICK_EPOCHS if quick else EPOCHS)
+    if not quick:
+        launch.run(2, partial(compare_lookahead, 2, 2))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 import forwardforward as ff
-from forwardforward.distributed import DataParallel, Pipeline, Ranks, balanced_runs, process_group
+from forwardforward.distributed import DataParallel, Pipeline, Ranks, balanced_runs, process_group, sharding
 from forwardforward.distributed.data_parallel import RankShare
 from tests.distributed import equality
 from tests.replicas.cases import data, difference
@@ -37,9 +40,11 @@ def per_class(**options: Any) -> ff.FFSequential:
     return ff.FFSequential(ff.FFLinear(12, 8), ff.FFLinear(8, 7), **{**settings, **options}).double()
 
 
-@pytest.mark.parametrize("kind", equality.KINDS)
+@pytest.mark.parametrize("kind", ["data", "pipeline"])
 def test_one_process_alone_trains_as_without_a_group(kind: str, ranks: Ranks) -> None:
-    model, history = equality.train("hard labels, head, peers", equality.KINDS[kind](ranks))
+    parallel = equality.KINDS[kind](ranks)
+    model, history = equality.train("hard labels, head, peers", parallel)
+    parallel.collect(model)
     single, expected = equality.train("hard labels, head, peers")
     assert difference(model, single) < 1e-12
     assert equality.figures_difference(history, expected) < 1e-6
@@ -47,7 +52,9 @@ def test_one_process_alone_trains_as_without_a_group(kind: str, ranks: Ranks) ->
 
 def test_a_loss_over_the_batch_is_refused_in_data_parallel_training(ranks: Ranks) -> None:
     model = per_class(goodness=None, loss=ff.losses.SupervisedContrastive(), num_classes=3)
-    with pytest.raises(ValueError, match=r"layers\.0\.objective is a BatchObjective, which compares all samples"):
+    with pytest.raises(
+        ValueError, match="the loss of layer 0 must be a mean over the samples .* which compares the samples"
+    ):
         fit(model, DataParallel(ranks))
 
 
@@ -56,8 +63,21 @@ def test_a_loss_that_is_no_mean_is_refused_in_data_parallel_training(ranks: Rank
         return nn.functional.cross_entropy(goodness, targets, reduction="sum")
 
     objective = ff.objectives.ClassObjective(ff.goodness.LearnedProjection(3), summed)
-    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples"):
+    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples .*, a sum"):
         fit(per_class(goodness=None, loss=None, objective=objective), DataParallel(ranks))
+
+
+def test_a_mean_weighted_by_class_is_refused_also_if_the_first_samples_have_one_class(ranks: Ranks) -> None:
+    def weighted(goodness: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(goodness, targets, weight=goodness.new_tensor([1.0, 2.0, 3.0]))
+
+    objective = ff.objectives.ClassObjective(ff.goodness.LearnedProjection(3), weighted)
+    images, labels = torch.rand(12, 12).double(), torch.tensor([0] * 6 + [1] * 3 + [2] * 3)
+    with pytest.raises(ValueError, match="the loss of layer 0 must be a mean over the samples"):
+        ff.fit(
+            per_class(goodness=None, loss=None, objective=objective),
+            (images, labels), epochs=1, progress=False, parallel=DataParallel(ranks),
+        )  # fmt: skip
 
 
 def test_batch_normalization_of_torch_is_refused_in_data_parallel_training(ranks: Ranks) -> None:
@@ -148,3 +168,81 @@ def test_a_share_is_computed_layer_by_layer(ranks: Ranks) -> None:
         per_class().step(batch, optimizer, share=half, micro_batches=ff.step.MicroBatches(2))
     with pytest.raises(ValueError, match="whole_step must be None for a share of a batch"):
         per_class().step(batch, optimizer, share=half, whole_step=ff.step.WholeStep())
+
+
+@pytest.mark.parametrize(("first", "numbers"), [("normalize", 2 * (12 + 8)), ("transform", 4 * (8 + 7))])
+def test_batch_statistics_are_sent_backward_only_where_a_gradient_goes(first: str, numbers: int, ranks: Ranks) -> None:
+    """A layer that begins with the normalization passes no gradient to its input."""
+    orders = {"normalize": ff.layers.NORMALIZE_FIRST, "transform": ff.layers.TRANSFORM_FIRST}
+    layers = (ff.FFLinear(12, 8, order=orders[first]), ff.FFLinear(8, 7, order=orders[first]))
+    goodness, normalization = ff.goodness.LearnedProjection(3), ff.normalization.BatchNorm(affine=True)
+    model = ff.FFSequential(*layers, goodness=goodness, loss=ff.losses.CrossEntropy(), normalization=normalization)
+    history = fit(model.double(), DataParallel(ranks))
+    assert ranks.bytes_sent["statistics"] == history[0]["steps"] * numbers * 8
+
+
+def test_the_figures_of_a_step_do_not_keep_its_gradients(ranks: Ranks) -> None:
+    """The figures of an epoch are kept until they are averaged."""
+    share = RankShare(DataParallel(ranks), slice(0, 4), 1.0)
+    batch = torch.rand(4, 12).double(), torch.arange(4) % 3
+    result = per_class().step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1), share=share)
+    weights = 12 * 8
+    assert all(local.loss.untyped_storage().nbytes() < weights for local in result.layers.values())
+
+
+needs_shards = pytest.mark.skipif(not equality.CAN_SHARD, reason="an old torch")
+
+
+def sharded(ranks: Ranks) -> DataParallel:
+    """Data-parallel training of sharded layers."""
+    return DataParallel(ranks, shard=True)
+
+
+@needs_shards
+def test_what_needs_all_weights_is_refused_with_sharded_layers(ranks: Ranks) -> None:
+    with pytest.raises(ValueError, match="callbacks must not contain WeightAverage with a DataParallel"):
+        fit(per_class(), sharded(ranks), callbacks=[ff.training.WeightAverage()])
+    with pytest.raises(ValueError, match="optimizer must be one that updates sharded .*SGD.*fused=True"):
+        fit(per_class(), sharded(ranks), optimizer=ff.LocalOptimizer(torch.optim.SGD, lr=0.1, fused=True))
+    model = per_class()
+    model[1].block.float()
+    with pytest.raises(ValueError, match="the parameters of layer 1 must have one dtype to be sharded"):
+        sharding.check_shardable(model, ranks)
+    model = ff.FFSequential(
+        ff.FFLinear(12, 12), ff.FFLinear(12, 12), goodness=ff.goodness.SumOfSquares(), loss=ff.losses.SymBa(),
+        label_encoder=ff.label_encoders.Overlay(3),
+    )  # fmt: skip
+    model[1].block.weight = model[0].block.weight
+    with pytest.raises(ValueError, match=r"block\.weight of layer 1 must not be a parameter of layer 0 too"):
+        sharding.check_shardable(model, ranks)
+
+
+def test_an_old_torch_cannot_shard(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu.Stream, "record_event", raising=False)
+    with pytest.raises(ValueError, match="shard=True needs a newer torch"):
+        fit(per_class(), sharded(ranks))
+
+
+@needs_shards
+def test_collected_layers_are_as_before(ranks: Ranks) -> None:
+    """Also with an optimizer that updates all parameters in one kernel, and a threshold, which is not sharded."""
+    parallel, optimizer = sharded(ranks), ff.LocalOptimizer(torch.optim.Adam, lr=0.01, fused=True)
+    torch.manual_seed(0)
+    model = equality.pair()
+    single = copy.deepcopy(model)
+    fit(model, parallel, optimizer=optimizer)
+    assert all(isinstance(p, DTensor) == bool(p.dim()) for p in model.parameters())
+    with pytest.raises(ValueError, match=r"model must have all weights: call collect\(model\)"):
+        fit(model, None)
+    with pytest.raises(ValueError, match="network must be that of the last training"):
+        parallel.collect(single)
+    with pytest.raises(ValueError, match="the model of the training before must be collected first"):
+        fit(single, parallel)
+    parallel.collect(model)
+    other = ff.LocalOptimizer(torch.optim.Adam, lr=0.01, fused=True)
+    fit(single, None, optimizer=other)
+    for network, local in ((model, optimizer), (single, other)):  # with the states of the optimizers
+        network.load_state_dict(network.state_dict())
+        fit(network, None, optimizer=local)
+    assert difference(model, single) < 1e-12
+    assert difference(pickle.loads(pickle.dumps(model)), single) < 1e-12

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def parallel_training(kind: str) -> Iterator[tuple[Ranks, Parallel]]:
+def parallel_training(kind: str, shard: bool = False) -> Iterator[tuple[Ranks, Parallel]]:
     """Context manager of the processes that torchrun started; only one of them shows warnings and an error.
 
     Args:
         kind: ``"data"`` or ``"pipeline"``.
+        shard: Whether each process has a part of the weights, in data-parallel training.
 
     Raises:
         SystemExit: In place of an error that another process shows.
@@ -30,7 +31,7 @@ def parallel_training(kind: str) -> Iterator[tuple[Ranks, Parallel]]:
         with distributed.process_group() as ranks, _one_error(ranks):
             if not ranks.is_main:
                 warnings.simplefilter("ignore")
-            yield ranks, distributed.DataParallel(ranks) if kind == "data" else distributed.Pipeline(ranks)
+            yield ranks, distributed.DataParallel(ranks, shard) if kind == "data" else distributed.Pipeline(ranks)
     except RankError as error:
         if error.reported:
             raise SystemExit(1) from None

@@ -112,6 +112,12 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         help="train with the processes that torchrun started: each computes a part of every batch (data), or some of "
         "the layers (pipeline)",
     )
+    add(
+        "--shard",
+        action="store_true",
+        default=None,
+        help="with --parallel data: each process has a part of the weights, gradients and optimizer states",
+    )
     add("--resume", metavar="RUN", help="resume the run in this folder; --epochs N trains it longer")
     add("--json", action="store_true", help="print one JSON object on standard output")
     add("--no-progress", action="store_true", help="no progress bar")
@@ -120,11 +126,14 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 def _train(options: argparse.Namespace) -> None:
     if options.config is not None:
         options = _with_file(options)
+    if options.shard and options.parallel != "data":
+        got = "no --parallel" if options.parallel is None else f"--parallel {options.parallel}"
+        raise ValueError(f"--shard needs --parallel data, got {got}")
     if options.parallel is None:
         run = _run(options)
         _report(options, run, _summary(options, run))
         return
-    with parallel_training(options.parallel) as (ranks, parallel):
+    with parallel_training(options.parallel, bool(options.shard)) as (ranks, parallel):
         if ranks.is_main:
             run = _run(options, str(parallel.device))
         # The configuration too, since a new number of epochs is written only when the training begins.

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.modes import eval_mode
-from forwardforward.batches import Batch, LabeledInput
 from forwardforward.data.batching import Source, tensors_of
-from forwardforward.layers import FFLayer
-from forwardforward.layers.chain import run_layers
 from forwardforward.network import Network
-from forwardforward.objectives import BatchObjective
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
+from forwardforward.step.reductions import loss_reductions, two_targets
 from forwardforward.training import TrainingDiverged
 
 __all__ = ["check_divisible", "check_kind", "check_loss_finite", "data_settings"]
@@ -94,35 +91,19 @@ def check_divisible(network: FFSequential, data: Source) -> None:
                 f"{place} is a {type(module).__name__}, whose statistics would be those of one process; use "
                 "ff.normalization.BatchNorm, whose statistics are those of the whole batch"
             )
-        if isinstance(module, BatchObjective):
-            raise ValueError(
-                f"{place} is a BatchObjective, which compares all samples of a batch and cannot be divided among "
-                "processes"
-            )
     images, labels = data.some()
     generator = torch.Generator(network.device).manual_seed(0)
+    targets = two_targets(labels)
     with eval_mode(network):
         samples, _, _ = network.samples(
-            (images, None if labels is None else labels[: len(images)]), generator, validate=False
+            (images, None if targets is None else targets[: len(images)]), generator, validate=False
         )
-        halves = [samples.part(slice(row, row + 1)) for row in range(len(images))]
-
-        def compare(layer: FFLayer, x: Tensor | LabeledInput, skip: Tensor | None) -> tuple[Tensor, None]:
-            values = layer.outputs(x, skip)
-            assert layer.objective is not None
-            whole_loss = layer.objective(values.goodness_input, samples).loss
-            rows = Batch(values.goodness_input, has_negatives=samples.has_negatives)
-            parts = [
-                layer.objective(rows.part(slice(row, row + 1)).inputs, half).loss for row, half in enumerate(halves)
-            ]
-            if not torch.allclose(whole_loss, torch.stack(parts).mean(), rtol=1e-3, atol=1e-5, equal_nan=True):
-                raise ValueError(
-                    f"the loss of layer {index_of[layer]} must be a mean over the samples to be divided among "
-                    f"processes, got {describe(layer.objective)} with {float(whole_loss):.4g} for two samples and "
-                    f"{[round(float(part), 4) for part in parts]} for each"
-                )
-            return values.output, None
-
-        index_of = {layer: index for index, layer in enumerate(network.stack)}
-        for _ in run_layers(network.stack, samples.inputs, compare):
-            pass
+    reductions = loss_reductions(network.stack, samples)
+    for index, layer in enumerate(network.stack):
+        assert layer.objective is not None
+        if reductions[layer.objective] != "mean":
+            reason = "a sum" if reductions[layer.objective] == "sum" else "which compares the samples of a batch"
+            raise ValueError(
+                f"the loss of layer {index} must be a mean over the samples to be divided among processes, got "
+                f"{layer.objective.term_name}, {reason}"
+            )

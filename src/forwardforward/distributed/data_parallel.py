@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.shards import is_sharded, whole
 from forwardforward._utils.shared_batch import shared_batch
 from forwardforward.data.batching import Data, Source, tensors_of
 from forwardforward.data.tensors import batch_slices
@@ -24,6 +25,9 @@ from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
 from forwardforward.training import Evaluation
 from forwardforward.training.parallel import Parallel
+
+if TYPE_CHECKING:
+    from forwardforward.distributed.sharding import ShardedGradients, ShardedLayers
 
 __all__ = ["DataParallel"]
 
@@ -51,14 +55,22 @@ class DataParallel(Parallel):
 
     Random numbers that blocks draw, such as those of ``nn.Dropout``, are equal in distribution only.
 
+    With ``shard``, each process has a part of the parameters, gradients and optimizer states of each layer, as torch's
+    ``fully_shard`` divides them. A layer's parameters are gathered before it runs and freed after its backward pass, so
+    that no process has those of more than one layer at a time. After the training, :meth:`collect` gathers all. All
+    processes evaluate together.
+
     Args:
         ranks: The processes.
+        shard: Whether to shard the layers' parameters; those of the head and of a learned label encoder are not.
 
     Raises:
         ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, a loss that is not a
             mean over the samples (such as :class:`~forwardforward.losses.SupervisedContrastive`), batch normalization
             of torch, micro-batches, fewer samples in a batch than processes, or arguments that differ between
-            processes.
+            processes. With ``shard`` also an old torch such as 2.6, callbacks that need all weights (``EarlyStopping``,
+            ``GrowNetwork``, ``WeightAverage``, ``TensorBoardLog``), and optimizers that torch does not support for
+            sharded parameters, such as ``torch.optim.SGD`` with ``fused=True``.
 
     Example:
         >>> import forwardforward as ff
@@ -70,11 +82,14 @@ class DataParallel(Parallel):
         ...     history = ff.fit(model, data, epochs=1, progress=False, parallel=DataParallel(ranks))
     """
 
-    def __init__(self, ranks: Ranks) -> None:
+    def __init__(self, ranks: Ranks, shard: bool = False) -> None:
         self.ranks = ranks
+        self.shard = shard
         self.is_main = ranks.is_main
         self.device = ranks.device
-        self.description = f"data-parallel, {ranks}"
+        self.has_all_layers = not shard
+        self.description = f"data-parallel{', sharded' if shard else ''}, {ranks}"
+        self._sharded: ShardedLayers | None = None
         self._steps = 0
         self._flags = dict.fromkeys(FLAGS, False)
         #: Sum of the processes' flags in the last step.
@@ -88,8 +103,15 @@ class DataParallel(Parallel):
             settings: Settings that must be equal in all processes.
             data: The training data.
         """
-        self.ranks.check_equal({**data_settings(data), **settings})
+        super().check(network, settings, data)
+        self.ranks.check_equal({**data_settings(data), **settings, "shard": self.shard})
         model = check_kind(network, settings, "data-parallel")
+        if self._sharded is not None:
+            raise ValueError("the model of the training before must be collected first: call collect(model)")
+        if self.shard:
+            from forwardforward.distributed.sharding import check_shardable  # takes a second
+
+            check_shardable(model, self.ranks)
         if data.samples is not None and data.batch_size is not None and tensors_of(data) is not None:
             last = batch_slices(data.samples, data.batch_size)[-1]
             count = last.stop - last.start
@@ -101,7 +123,7 @@ class DataParallel(Parallel):
         check_divisible(model, data)
 
     def begin(self, network: Network, optimizer: LocalOptimizer, data: Source) -> None:
-        """Give all processes the weights of rank 0.
+        """Give all processes the weights of rank 0, or a part of them.
 
         Args:
             network: The network.
@@ -109,6 +131,11 @@ class DataParallel(Parallel):
             data: The training data.
         """
         self.ranks.broadcast([value for _, value in sorted(network.state_dict().items())])
+        if self.shard:
+            from forwardforward.distributed.sharding import ShardedLayers
+
+            assert isinstance(network, FFSequential)
+            self._sharded = ShardedLayers(network, optimizer, self.ranks)
 
     def step(self, network: Network, step: Callable[..., StepResult]) -> Callable[..., StepResult]:
         """Return the function of a training step.
@@ -127,10 +154,12 @@ class DataParallel(Parallel):
         if count < size:
             raise ValueError(f"a batch must have at least one sample per process, got {count} for {size} processes")
         part = slice(rank * count // size, (rank + 1) * count // size)
-        share = RankShare(self, part, (part.stop - part.start) / count)
+        share = RankShare(self, part, (part.stop - part.start) / count, self._sharded)
         self._answers = None
         with shared_batch(partial(_sum, self.ranks), share.weight):
             result = network.step(batch, *arguments, share=share, **options)
+        if self._sharded is not None:
+            self._sharded.free()
         self._steps += 1
         if self._steps % CHECK_EVERY == 0:
             check_loss_finite(result)
@@ -154,16 +183,56 @@ class DataParallel(Parallel):
         return answer
 
     def evaluate(self, network: Network, data: Data, choose: bool = False) -> Evaluation:
-        """Return the errors, which rank 0 measures, in all processes.
+        """Return the errors, which rank 0 measures, in all processes; of sharded layers, all measure them.
 
         Args:
             network: The network.
             data: Labeled data.
             choose: Whether the classifier of rank 0 chooses its layers by these data first.
         """
-        evaluation = super().evaluate(network, data, choose) if self.is_main else None
+        evaluation = super().evaluate(network, data, choose) if self.is_main or self._sharded is not None else None
+        if self._sharded is not None:
+            self._sharded.free()
         result: Evaluation = self.ranks.broadcast_object(evaluation)
         return result
+
+    def layer_runner(self) -> Callable[[Network, Tensor], object] | None:
+        """Return a function that runs all layers once on raw images, if they are sharded."""
+        return None if self._sharded is None else self._run_layers
+
+    def _run_layers(self, network: Network, images: Tensor) -> None:
+        network(images)
+        assert self._sharded is not None
+        self._sharded.free()
+
+    def states(self, network: Network, optimizer: LocalOptimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the states of the network and of its optimizers, complete in rank 0.
+
+        Args:
+            network: The network.
+            optimizer: Its local optimizers.
+        """
+        states = super().states(network, optimizer)
+        if self._sharded is None:
+            return states
+        model, optimizers = (_gathered(state, self.is_main) for state in states)
+        return model, optimizers
+
+    def collect(self, network: Network) -> None:
+        """Give all processes the whole weights, if they are sharded.
+
+        Args:
+            network: The network, after the training.
+
+        Raises:
+            ValueError: If the last training was that of another network.
+        """
+        if self._sharded is None:
+            return
+        if self._sharded.network is not network:
+            raise ValueError("network must be that of the last training, got another one")
+        self._sharded.collect()
+        self._sharded = None
 
     def flags(self) -> list[float]:
         """Return the flags to send."""
@@ -185,12 +254,16 @@ class RankShare:
         parallel: The training.
         part: The samples.
         weight: Their number divided by that of the batch.
+        sharded: The layers, if they are sharded.
     """
 
-    def __init__(self, parallel: DataParallel, part: slice, weight: float) -> None:
+    def __init__(
+        self, parallel: DataParallel, part: slice, weight: float, sharded: ShardedLayers | None = None
+    ) -> None:
         self.part = part
         self.weight = weight
         self._parallel = parallel
+        self._sharded = sharded
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return the rows of the whole batch."""
@@ -201,7 +274,18 @@ class RankShare:
 
     def reduce(self, parameters: Sequence[nn.Parameter], local: LocalLoss) -> GradientSum:
         """Begin to sum the gradients of parameters over the processes."""
-        return GradientSum(self._parallel, parameters, local, self.weight)
+        others = [p for p in parameters if not is_sharded(p)]
+        sharded: ShardedGradients | None = None
+        if self._sharded is not None and len(others) < len(parameters):
+            sharded = self._sharded.begin_sum([p for p in parameters if is_sharded(p)])
+        return GradientSum(self._parallel, others, local, self.weight, sharded)
+
+    @contextlib.contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Context manager in which layers run without an update before the step."""
+        yield
+        if self._sharded is not None:
+            self._sharded.free()
 
     def draws(self) -> contextlib.AbstractContextManager[None]:
         """Context manager in which the global generators draw other numbers in each process."""
@@ -216,12 +300,19 @@ class GradientSum:
         parameters: The parameters of the layer.
         local: Figures of this process's samples.
         weight: This process's share of the samples.
+        sharded: The sums of the gradients of sharded parameters.
     """
 
     def __init__(
-        self, parallel: DataParallel, parameters: Sequence[nn.Parameter], local: LocalLoss, weight: float
+        self,
+        parallel: DataParallel,
+        parameters: Sequence[nn.Parameter],
+        local: LocalLoss,
+        weight: float,
+        sharded: ShardedGradients | None = None,
     ) -> None:
         self._parallel = parallel
+        self._sharded = sharded
         self._gradients = [p.grad for p in parameters if p.grad is not None]
         self._local = local
         figures = torch.stack([value.double() for value in _figures(local).values()]) * weight
@@ -233,12 +324,15 @@ class GradientSum:
 
     def wait(self) -> LocalLoss:
         """Wait for the sum, store the gradients, and return the figures of the whole batch."""
+        if self._sharded is not None:
+            self._sharded.wait()
         self._message.wait()
         position = 0
         for gradient in self._gradients:
             gradient.copy_(self._bucket[position : position + gradient.numel()].view_as(gradient))
             position += gradient.numel()
-        numbers = self._bucket[position:].to(self._local.loss.dtype)
+        # copies: the figures of many steps are kept, and would keep the gradients
+        numbers = self._bucket[position:].clone().to(self._local.loss.dtype)
         self._parallel.receive_flags(numbers[len(numbers) - len(FLAGS) :])
         values = dict(zip(_figures(self._local), numbers, strict=False))
         parts = {name: values[f"parts/{name}"] for name in self._local.parts}
@@ -251,6 +345,16 @@ def _figures(local: LocalLoss) -> dict[str, Tensor]:
     figures = {name: getattr(local, name) for name in ("loss", "positive", "negative", "accuracy")}
     figures |= {f"parts/{name}": value for name, value in local.parts.items()}
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def _gathered(state: Any, keep: bool) -> Any:
+    """Return a state with whole tensors on the CPU in the process that keeps them; all must call it."""
+    if isinstance(state, dict):
+        return {key: _gathered(value, keep) for key, value in state.items()}
+    if isinstance(state, Tensor) and is_sharded(state):
+        value = whole(state.detach())
+        return value.cpu() if keep else None
+    return state
 
 
 class _Sum(torch.autograd.Function):

@@ -110,7 +110,7 @@ class Pipeline(Parallel):
         self.has_all_layers = False
         self.description = f"pipeline, {ranks}"
         self._is_last = ranks.rank == ranks.size - 1
-        self._training = Stream(ranks, tag=1, kind="activations")
+        self._training = Stream(ranks, tag=1, kind="activations", prefetch=True)
         self._passes = Passes(ranks, range(0))
         self._gradients = Stream(ranks, tag=3, kind="gradients")
         self._scores = Stream(ranks, tag=4, kind="scores")
@@ -121,6 +121,8 @@ class Pipeline(Parallel):
         #: Batches that were read and not trained on yet, and figures of the head on those whose scores are computed.
         self._ahead: deque[Pair] = deque()
         self._begins_epoch = False
+        #: Batches of the epoch that are not trained on yet; 0 if their number is unknown.
+        self._remaining = 0
         self._own_scores: deque[Tensor] = deque()
         self._head_figures: deque[LocalLoss] = deque()
 
@@ -138,6 +140,7 @@ class Pipeline(Parallel):
             settings: Settings that must be equal in all processes.
             data: The training data.
         """
+        super().check(network, settings, data)
         self.ranks.check_equal({**data_settings(data), **settings})
         network = check_kind(network, settings, "pipelined")
         if isinstance(network.classifier, ChoosesLayers):
@@ -208,6 +211,7 @@ class Pipeline(Parallel):
         validate: bool = True,
     ) -> StepResult:
         groups = Joint()(len(network), 0, 0, 1) if groups is None else groups
+        self._remaining = max(0, self._remaining - 1)
         optimizer.attach(network)
         scored = partial(self._score, network, optimizer=optimizer, generator=generator, autocast=autocast)
         features: Tensor | None = None
@@ -229,6 +233,8 @@ class Pipeline(Parallel):
             packet = Packet(None, {}, {}, {}, sum(bit for name, bit in FLAGS.items() if self._flags[name]))
         else:
             packet = self._training.receive(self.ranks.rank - 1)
+            if self._remaining and not packet.flags & FLAGS["stop"]:
+                self._training.expect(self.ranks.rank - 1)  # arrives while this batch is trained on
             inputs = images.new_empty(0) if packet.output is None else packet.output
             samples = Batch(inputs, labels, network.uses_negatives)
         self._received = packet.flags
@@ -347,12 +353,14 @@ class Pipeline(Parallel):
         self._passes.run(model, x if encoder is None or not self.reads_inputs else encoder.neutral(x), False)
         self._passes.flush()
 
-    def ahead(self, batches: Iterator[Pair]) -> Iterator[Pair]:
+    def ahead(self, batches: Iterator[Pair], count: int | None = None) -> Iterator[Pair]:
         """Iterate over the batches of an epoch, ``lookahead`` of which are read before they are trained on.
 
         Args:
             batches: The batches.
+            count: Their number; None if it is unknown.
         """
+        self._remaining = count or 0
         self._ahead.clear()
         self._head_figures.clear()
         self._begins_epoch = True

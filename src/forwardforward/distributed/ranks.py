@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import time
 import weakref
@@ -62,7 +63,8 @@ class Ranks:
         #: Processes that ended without an error message.
         self._ended: set[int] = set()
         self._has_store = True
-        self._messages: weakref.WeakSet[Message] = weakref.WeakSet()
+        #: Messages, and what else would keep the connections.
+        self._connected: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @property
     def is_main(self) -> bool:
@@ -90,11 +92,11 @@ class Ranks:
             x: The tensor, of the same shape in every process.
             kind: Name under which the bytes are counted.
         """
-        self._count(kind, x)
+        self.count(kind, x.nbytes)
         with self.naming_failures():
             return self._started(dist.all_reduce(x, async_op=True))
 
-    def send(self, x: Tensor, rank: int, kind: str = "activations", tag: int = 0) -> Message:
+    def send(self, x: Tensor, rank: int, kind: str = "activations", tag: int = 0, header_bytes: int = 0) -> Message:
         """Begin to send a tensor, which must not change until the message is received.
 
         Args:
@@ -102,13 +104,15 @@ class Ranks:
             rank: The receiver.
             kind: Name under which the bytes are counted.
             tag: Number that keeps messages of different kinds apart.
+            header_bytes: Bytes of it that are counted as ``"headers"``.
         """
-        self._count(kind, x)
+        self.count(kind, x.nbytes - header_bytes)
+        self.count("headers", header_bytes)
         with self.naming_failures():
             return self._started(dist.isend(x, rank, tag=tag), x)
 
-    def receive(self, x: Tensor, rank: int, tag: int = 0) -> Tensor:
-        """Receive a tensor in place, and return it.
+    def begin_receive(self, x: Tensor, rank: int, tag: int = 0) -> Message:
+        """Begin to receive a tensor in place.
 
         Args:
             x: Where the tensor is stored.
@@ -116,8 +120,7 @@ class Ranks:
             tag: Number of the kind of message.
         """
         with self.naming_failures():
-            dist.recv(x, rank, tag=tag)
-        return x
+            return self._started(dist.irecv(x, rank, tag=tag), x)
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Give tensors the values of rank 0, in place.
@@ -189,11 +192,18 @@ class Ranks:
 
     def _started(self, work: Any, payload: Tensor | None = None) -> Message:
         message = Message(self, work, payload)
-        self._messages.add(message)
+        self._connected.add(message)
         return message
 
-    def _count(self, kind: str, x: Tensor) -> None:
-        self.bytes_sent[kind] = self.bytes_sent.get(kind, 0) + x.numel() * x.element_size()
+    def count(self, kind: str, size: int) -> None:
+        """Count bytes that this process contributes to messages.
+
+        Args:
+            kind: Name under which they are counted.
+            size: Their number.
+        """
+        if size:
+            self.bytes_sent[kind] = self.bytes_sent.get(kind, 0) + size
 
     # Failures
 
@@ -243,14 +253,23 @@ class Ranks:
         with contextlib.suppress(RuntimeError), quiet():
             self._store.compare_set(f"{PREFIX}/failed", "", text)
 
+    def add_connected(self, item: Any) -> None:
+        """Add an object that keeps connections until its ``drop`` is called.
+
+        Args:
+            item: The object.
+        """
+        self._connected.add(item)
+
     def leave(self, hosts_store: bool) -> None:
         """Leave the processes after an error, so that the others notice it at once.
 
         Args:
             hosts_store: Whether the store is in this process, which waits until the others have read the error.
         """
-        for message in list(self._messages):
-            message.drop()  # it would keep the connections
+        for item in list(self._connected):
+            item.drop()
+        gc.collect()
         dist.destroy_process_group()
         if not self._has_store:
             return

@@ -175,8 +175,9 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 class _SharedBatchNorm(torch.autograd.Function):
     r"""Batch normalization by the statistics of a batch of which this process has a part, in torch's fused kernels.
 
-    One message forward and one backward, each of two numbers per feature. With :math:`\hat x = (x - \mu) / s`, scales
-    :math:`w` and the gradient :math:`g` of the output, the gradient of the input is
+    One message forward and, if the input needs a gradient, one backward, each of two numbers per feature. With
+    :math:`\hat x = (x - \mu) / s`, scales :math:`w` and the gradient :math:`g` of the output, the gradient of the input
+    is
 
     .. math:: \frac{w}{s} \left(g - \frac{\sum g}{N} - \hat x \frac{\sum g \hat x}{N}\right),
 
@@ -204,11 +205,13 @@ class _SharedBatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         x, scale, mean, var = ctx.saved_tensors
+        of_input = ctx.needs_input_grad[0]
         gradient, of_scale, of_shift = torch.ops.aten.native_batch_norm_backward(
-            gradients[0], x, scale, mean, var, None, None, False, ctx.eps, [True, True, True]
+            gradients[0], x, scale, mean, var, None, None, False, ctx.eps, [of_input, True, True]
         )
-        sums = ctx.sum(torch.stack([of_scale, of_shift])) / ctx.count
-        factor = scale * (var + ctx.eps).rsqrt()
-        gradient -= F.batch_norm(x, mean, var, sums[0] * factor, sums[1] * factor, False, 0.0, ctx.eps)
+        if of_input:  # not if the layer begins with the normalization, where gradients stop
+            sums = ctx.sum(torch.stack([of_scale, of_shift])) / ctx.count
+            factor = scale * (var + ctx.eps).rsqrt()
+            gradient -= F.batch_norm(x, mean, var, sums[0] * factor, sums[1] * factor, False, 0.0, ctx.eps)
         has_weight, has_bias = ctx.is_affine
         return gradient, of_scale if has_weight else None, of_shift if has_bias else None, None, None, None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import PositiveFloat, checked
 from forwardforward._utils.plugins import ERRORS, calling, one_line
+from forwardforward._utils.shards import sharded_like
 from forwardforward._utils.snapshots import Snapshot
 from forwardforward.optimizers.parts import (
     OBJECTIVE,
@@ -24,6 +25,7 @@ from forwardforward.optimizers.parts import (
     module_of,
     split,
 )
+from forwardforward.optimizers.sharded import clip, update
 from forwardforward.optimizers.states import checked_state
 
 __all__ = ["HasParameterGroups", "LocalOptimizer", "check_optimizer"]
@@ -227,7 +229,7 @@ class LocalOptimizer:
         """
         self._clip(names)
         for optimizer in self.optimizers(*names):
-            optimizer.step()
+            update(optimizer)
             # in a caller's autocast context, later passes would use copies of the weights from before the update
             torch.clear_autocast_cache()
 
@@ -249,7 +251,7 @@ class LocalOptimizer:
             limit = self.clip_norm_of(name)
             if limit is not None:
                 others = self._parameters.get(name + OTHERS, {})
-                nn.utils.clip_grad_norm_([*self._parameters[name].values(), *others.values()], limit)
+                clip([*self._parameters[name].values(), *others.values()], limit)
 
     def optimizers(self, *names: str | Sequence[str]) -> list[torch.optim.Optimizer]:
         """Return the torch optimizers that :meth:`step` of the same names uses.
@@ -440,7 +442,9 @@ def _converted(state: Mapping[str, Any], parameter: Tensor, counts_on_device: bo
     converted = dict(state)
     for name, value in state.items():
         if isinstance(value, Tensor) and value.dim() and value.is_floating_point():
-            converted[name] = value.to(parameter)
+            converted[name] = value.to(parameter.device, parameter.dtype)
+            if value.shape == parameter.shape:
+                converted[name] = sharded_like(converted[name], parameter)
         elif isinstance(value, Tensor):
             converted[name] = value.to(parameter.device if counts_on_device else "cpu")
     return converted

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forwardforward.optimizers.sharded import update
+
 
 def checked_state(name: str, optimizer: torch.optim.Optimizer, saved: Any) -> dict[str, Any]:
     """Return a state with the structure of an optimizer's, which ``load_state_dict`` does not check.
@@ -56,7 +58,7 @@ def _state_after_step(optimizer: torch.optim.Optimizer) -> dict[int, Any]:
     for group in probe.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
-    probe.step()
+    update(probe)
     state: dict[int, Any] = probe.state_dict()["state"]
     return state
 

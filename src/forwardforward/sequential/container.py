@@ -508,7 +508,7 @@ class FFSequential(Network):
         """
         if self.label_encoder is None or (self.head is None and self.needed_scores is None):
             return None, None
-        with eval_mode(self), torch.no_grad():
+        with eval_mode(self), torch.no_grad(), contextlib.nullcontext() if share is None else share.scoring():
             labels = self.scorer.head_labels(images, generator)
             if share is not None:
                 images, labels = images[share.part], None if labels is None else labels[share.part]

@@ -62,6 +62,10 @@ class Share(Protocol):
         """
         ...
 
+    def scoring(self) -> contextlib.AbstractContextManager[None]:
+        """Context manager in which layers run without an update before the step, such as for hard negatives."""
+        ...
+
     def draws(self) -> contextlib.AbstractContextManager[None]:
         """Context manager in which the global generators draw other numbers in each process."""
         ...

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import checked
+from forwardforward._utils.shards import total_norm
 from forwardforward.layers import FFLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.update_schedules import Group, Groups
@@ -99,8 +100,7 @@ def check_groups(groups: Groups, depth: int) -> list[Group]:
 @checked
 def gradient_norm(module: nn.Module) -> Tensor:
     """Return the norm of a module's gradients, 0 if it has none."""
-    norms = [torch.linalg.vector_norm(p.grad) for p in module.parameters() if p.grad is not None]
-    if not norms:
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    if not gradients:
         return torch.zeros((), device=next((p.device for p in module.parameters()), None))
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return total
+    return total_norm(gradients)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.modes import eval_mode
+from forwardforward._utils.shards import whole
 from forwardforward.batches import LabeledInput
 from forwardforward.data.batching import Source, tensors_of
 from forwardforward.layers import FFLayer
@@ -134,5 +135,5 @@ def _sample(layer: nn.Module) -> Tensor | None:
     parameters = [p for p in layer.parameters() if p.requires_grad and p.numel() and not p.is_meta]
     if not parameters:
         return None
-    weights = max(parameters, key=Tensor.numel).detach().flatten()
+    weights = whole(max(parameters, key=Tensor.numel).detach()).flatten()
     return weights[:: (len(weights) // WEIGHTS) | 1].float().clone()  # odd, to meet different columns of a matrix

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from forwardforward._utils.shards import whole
 from forwardforward.network import Network
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.history import numbers_of
@@ -54,7 +55,8 @@ def check_convergence(model: Network, figures: dict[str, Any], epoch: int) -> No
     for name, value in numbers_of(figures):
         if not math.isfinite(value):
             raise TrainingDiverged(f"training diverged in epoch {epoch}: {name} is {value}; {remedy}")
-    largest = {name: p.detach().abs().max() for name, p in model.named_parameters() if p.numel() and not p.is_meta}
+    weights = {name: p.detach() for name, p in model.named_parameters() if p.numel() and not p.is_meta}
+    largest = {name: whole(value).abs().max() for name, value in weights.items()}
     if not largest:
         return
     sizes = torch.stack([value.float() for value in largest.values()]).tolist()  # one synchronization with the device

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.plugins import calling
+from forwardforward._utils.shards import whole
 from forwardforward.data.augmentation import Augmentation, mixes_targets
 from forwardforward.data.batching import Pair, Source
 from forwardforward.layers import FFLayer
@@ -197,7 +198,7 @@ def figures_of_epoch(meter: EpochMeter, model: Network, optimizer: LocalOptimize
 
 
 def _largest_weight(layer: nn.Module) -> float | None:
-    sizes = [p.detach().abs().max() for p in layer.parameters() if p.numel()]
+    sizes = [whole(p.detach()).abs().max() for p in layer.parameters() if p.numel()]
     return float(torch.stack(sizes).max()) if sizes else None
 
 
@@ -213,7 +214,11 @@ def _thresholds(layer: nn.Module) -> list[float] | None:
     """Return the thresholds of a layer's pair loss for positive and negative samples, None if it has none."""
     thresholds = (part.thresholds for part in layer.modules() if isinstance(part, PairLoss))
     pair = next((pair for pair in thresholds if pair is not None), None)
-    return None if pair is None else [float(value.detach() if isinstance(value, Tensor) else value) for value in pair]
+    return (
+        None
+        if pair is None
+        else [float(whole(value.detach()) if isinstance(value, Tensor) else value) for value in pair]
+    )
 
 
 def _scale(layer: nn.Module) -> float | None:

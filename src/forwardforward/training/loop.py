@@ -237,7 +237,7 @@ def _all_callbacks(
         if callback.needs_all_layers and not parallel.has_all_layers:
             raise ValueError(
                 f"callbacks must not contain {type(callback).__name__} with a {type(parallel).__name__}, of which no "
-                "process has all layers"
+                "process has the weights of all layers"
             )
     all_callbacks = [StopOnDivergence(), *callbacks]
     if checkpoint is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forwardforward._utils.shards import is_sharded
 from forwardforward.data.batching import Data, Pair, Source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -44,7 +45,7 @@ class Parallel:
     Attributes:
         is_main: Whether this process writes files and shows progress.
         reads_inputs: Whether this process computes the first layer.
-        has_all_layers: Whether this process has the weights of all layers.
+        has_all_layers: Whether this process has all weights of all layers.
         device: Device of this process; None for the model's.
         description: The kind of distribution and the number of processes; None for one process.
 
@@ -70,6 +71,8 @@ class Parallel:
         Raises:
             ValueError: If it cannot.
         """
+        if any(map(is_sharded, network.parameters())):
+            raise ValueError("model must have all weights: call collect(model) before it is trained again")
 
     def begin(self, network: Network, optimizer: LocalOptimizer, data: Source) -> None:
         """Distribute a network that is ready to train.
@@ -89,15 +92,16 @@ class Parallel:
         """
         return step
 
-    def layer_runner(self) -> Callable[[Network, Tensor], None] | None:
-        """Return a function that runs the layers of this process once on raw images; None if it has all layers."""
+    def layer_runner(self) -> Callable[[Network, Tensor], object] | None:
+        """Return a function that runs the layers of this process once on raw images; None if it has all weights."""
         return None
 
-    def ahead(self, batches: Iterator[Pair]) -> Iterator[Pair]:
+    def ahead(self, batches: Iterator[Pair], count: int | None = None) -> Iterator[Pair]:
         """Iterate over the batches of an epoch, of which some may be read before they are trained on.
 
         Args:
             batches: The batches.
+            count: Their number; None if it is unknown.
         """
         return batches
 

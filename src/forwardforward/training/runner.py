@@ -66,7 +66,8 @@ class EpochRunner:
         progress.begin_epoch(epoch)
         for callback in state.callbacks:
             callback.on_epoch_begin(state)
-        for batch in self._until_interrupted(state.parallel.ahead(running.batches(data))):
+        remaining = None if data.steps is None else data.steps - running.steps
+        for batch in self._until_interrupted(state.parallel.ahead(running.batches(data), remaining)):
             result = self._step(running, epoch, *batch)
             for callback in state.callbacks:
                 callback.on_step_end(state, result)

@@ -1,0 +1,84 @@
+"""Memory that a training takes in one process, by the kind of distribution."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import forwardforward as ff
+from benchmarks.pipeline.measure import join, network, run_processes, samples
+from benchmarks.speed.stacks import parse
+from forwardforward.distributed import DataParallel, Pipeline, process_group
+from forwardforward.training import Callback, FitState
+
+__all__ = ["KINDS", "STACK", "measure_memory"]
+
+STACK = "784-16x1000@64"
+
+#: The distributions, by their names in the table.
+KINDS: dict[str, Any] = {
+    "one process": None,
+    "data parallel": DataParallel,
+    "data parallel, sharded": lambda ranks: DataParallel(ranks, shard=True),
+    "pipeline": Pipeline,
+}
+
+#: Steps of a training; states of optimizers exist after the first one.
+STEPS = 2
+
+
+class _LargestMemory(Callback):
+    """The largest memory at the end of a step."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def on_step_end(self, state: FitState, result: ff.step.StepResult) -> None:
+        """Read the memory of this process."""
+        self.size = max(self.size, resident())
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory, on Linux."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure_memory(kind: str, ranks: int, stack: str = STACK) -> int:
+    """Return the bytes that a training adds to a process, of several the one with most.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        ranks: Number of processes.
+        stack: Name of the stack, see ``benchmarks.speed``.
+    """
+    count = 1 if KINDS[kind] is None else ranks
+    return max(result["bytes"] for result in run_processes(_rank, count, (stack, kind, count), reports=count))
+
+
+def _rank(rank: int, stack: str, kind: str, count: int, port: int, queue: Any) -> None:
+    torch.set_num_threads(1)
+    join(rank, count, port)
+    with process_group(start_timeout=60) as ranks:
+        make = KINDS[kind] or (lambda ranks: None)
+        _added("784-10-10@64", make(ranks))  # imports and caches, whose size does not depend on the network
+        queue.put({"bytes": _added(stack, make(ranks))})
+
+
+def _added(stack: str, parallel: Any) -> int:
+    """Return the bytes that a training adds."""
+    before, largest = resident(), _LargestMemory()
+    ff.fit(
+        network(stack, "class"),
+        samples(stack, STEPS),
+        epochs=1,
+        batch_size=parse(stack).batch_size,
+        optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=1e-3, fused=True),
+        callbacks=[largest],
+        progress=False,
+        parallel=parallel,
+    )
+    return largest.size - before
