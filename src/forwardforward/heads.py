@@ -68,6 +68,7 @@ class LinearHead(nn.Module):
         self.layers = layers
         self.label = label
         self.pool = pool
+        self.normalize = normalize
         self.normalization = RMSNorm() if normalize else Identity()
         self.linear = None
         self._sizes: dict[int, int] = {}  # number of features of each layer that is read
@@ -180,4 +181,4 @@ class LinearHead(nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         text = f"num_classes={self.num_classes}, layers={self.layers}, label={self.label!r}"
-        return text if isinstance(self.normalization, RMSNorm) else f"{text}, normalize=False"
+        return text if self.normalize else f"{text}, normalize=False"

@@ -57,9 +57,9 @@ MISTAKES = (
         "in the whole step, label codes learn from the last group only",
     ),
     Mistake(
-        "step/stack.py",
-        "total: Tensor = torch.linalg.vector_norm(torch.stack(norms))",
-        "total: Tensor = torch.stack(norms).sum()",
+        "_utils/shards.py",
+        "torch.linalg.vector_norm(torch.stack([whole(torch.linalg.vector_norm(x)) for x in tensors]))",
+        "torch.stack([whole(torch.linalg.vector_norm(x)) for x in tensors]).sum()",
         "the gradient norm is the sum of the parameters' norms",
     ),
     # Objectives

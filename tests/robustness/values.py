@@ -6,6 +6,7 @@ Both are Python expressions, evaluated in the process that makes the call, so th
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -141,7 +142,8 @@ def trained_run() -> ff.runs.Run:
 
 
 def trained_runs() -> list[ff.runs.Run]:
-    runs = [ff.runs.Run.create(name, replace(config(), validation=True)) for name in ("run", "other")]
+    folder = tempfile.mkdtemp(dir=".")  # several of them may be made in one folder
+    runs = [ff.runs.Run.create(f"{folder}/{name}", replace(config(), validation=True)) for name in ("run", "other")]
     for new in runs:
         new.fit(progress=False)
     return runs

@@ -138,6 +138,6 @@ class RunConfig:
             "precision": self.precision,
             "validation": self.validation,
             "train_samples": self.train_samples,
-            "teachers": self.teachers,
+            **({"teachers": list(self.teachers)} if self.teachers else {}),
             **self.table,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,19 +12,40 @@ from torch.nn import functional as F
 
 from forwardforward._utils.files import replacing
 from forwardforward.data import TensorData
+from forwardforward.data.text import TextEncoder
+from forwardforward.network import Network
+from forwardforward.runs.config import RunConfig
 from forwardforward.training import CheckpointError
-
-if TYPE_CHECKING:
-    from forwardforward.runs.run import Run
 
 __all__ = ["read_soft_labels", "soft_labels", "with_soft_labels", "write_soft_labels"]
 
 
-def soft_labels(teachers: Sequence[Run], texts: Sequence[str], data: str, holds_out: bool) -> Tensor:
+#: Texts per batch of a teacher.
+BATCH_SIZE = 1000
+
+
+class Teacher(Protocol):
+    """What is needed of a trained :class:`~forwardforward.runs.Run`."""
+
+    folder: Path
+    config: RunConfig
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether the validation split was held out."""
+
+    def load(self) -> Network:
+        """Return the trained model."""
+
+    def text_encoder(self) -> TextEncoder:
+        """Return the text encoder."""
+
+
+def soft_labels(teachers: Sequence[Teacher], texts: Sequence[str], data: str, holds_out: bool) -> Tensor:
     """Return the class probabilities of texts, those of the teachers' :class:`~forwardforward.runs.Ensemble`.
 
     Args:
-        teachers: Trained runs.
+        teachers: The teachers.
         texts: The texts.
         data: Name of the data set that the teachers must have been trained on.
         holds_out: Whether the validation split is held out, which the teachers must then have held out too.
@@ -32,8 +53,7 @@ def soft_labels(teachers: Sequence[Run], texts: Sequence[str], data: str, holds_
     Raises:
         ValueError: If a teacher was trained on other data, or on a validation split that is held out here.
     """
-    from forwardforward.runs.ensemble import Ensemble
-
+    parts = []
     for teacher in teachers:
         if teacher.config.data != data:
             raise ValueError(f"teachers must be runs on {data}, got {teacher.folder} on {teacher.config.data}")
@@ -42,7 +62,9 @@ def soft_labels(teachers: Sequence[Run], texts: Sequence[str], data: str, holds_
                 "teachers must have held out the validation split, as those of train --validation, got "
                 f"{teacher.folder}, which was trained on all training samples"
             )
-    return Ensemble(teachers).predict_proba(texts)
+        model, inputs = teacher.load(), teacher.text_encoder()(texts, "unlabeled")
+        parts.append(torch.cat([model.scores(batch).log_softmax(1) for batch in inputs.split(BATCH_SIZE)]))
+    return torch.stack(parts).mean(0).softmax(1)
 
 
 def read_soft_labels(path: Path) -> Tensor:
