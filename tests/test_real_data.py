@@ -1,10 +1,11 @@
-"""The command line on real images."""
+"""The command line and the trained networks of the package on real images."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+import forwardforward as ff
 from forwardforward.__main__ import main
 
 pytestmark = pytest.mark.shared_data
@@ -27,3 +28,10 @@ def test_one_epoch_of_a_small_stack(
     summary = json.loads((out / "summary.json").read_text())
     assert summary["test_error"] < limit
     assert len(summary["layer_errors"]) == 2
+
+
+def test_the_trained_network_of_the_package(shared_data_dir: Path) -> None:
+    recorded = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "pretrained.json").read_text())
+    model = ff.pretrained("mnist-small")
+    test = ff.data.load("mnist", shared_data_dir).test
+    assert ff.evaluate(model, test).error == pytest.approx(recorded["mnist-small"]["test_errors"]["float16"], abs=0.03)
