@@ -64,7 +64,7 @@ NEEDS: tuple[tuple[str, str, str], ...] = (
     ("features without labels, dense", "unsupervised", "mnist"),
     ("features without labels, convolutional", "scff", "cifar10"),
     ("convolutions, quick to train, little memory", "mono-conv", "cifar10"),
-    ("convolutions, a small error in half an hour", "whitened", "cifar10"),
+    ("convolutions, strictly local, a small error", "whitened", "cifar10"),
     ("convolutions, the smallest error", "whitened-wide", "cifar10"),
     ("convolutions, at most 0.5 M parameters", "whitened-small", "cifar10"),
     ("convolutions, overlapping updates", "mono-conv-wide", "cifar10"),
