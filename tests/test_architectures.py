@@ -80,7 +80,8 @@ def test_per_class_networks_learn_a_batch_by_heart(name: str) -> None:
         model = classes(layers("cwcomp", (3, 16, 16)))
     else:
         model = classes(
-            layers("deeperforward", (3, 16, 16), widths=(10, 20, 40, 80)), goodness=ff.goodness.MeanActivation()
+            layers("deeperforward", (3, 16, 16), widths=(10, 20, 40, 80), architecture=architectures.DeeperForward()),
+            goodness=ff.goodness.MeanActivation(),
         )
     images, labels = torch.randn(10, 3, 16, 16), torch.arange(10)
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01)

@@ -5,7 +5,10 @@ Both are Python expressions, evaluated in the process that makes the call, so th
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -141,9 +144,11 @@ def trained_run() -> ff.runs.Run:
     return new
 
 
-def trained_runs() -> list[ff.runs.Run]:
-    folder = tempfile.mkdtemp(dir=".")  # several of them may be made in one folder
-    runs = [ff.runs.Run.create(f"{folder}/{name}", replace(config(), validation=True)) for name in ("run", "other")]
+@functools.cache  # they are only read
+def trained_runs() -> tuple[ff.runs.Run, ...]:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    runs = tuple(ff.runs.Run.create(f"{folder}/{name}", replace(config(), validation=True)) for name in ("a", "b"))
     for new in runs:
         new.fit(progress=False)
     return runs
