@@ -20,6 +20,7 @@ class SumOverLayers:
         ValueError: When called, if the slice selects no layer.
 
     Example:
+        >>> import torch
         >>> SumOverLayers(slice(1, None))(torch.tensor([[[9.0, 0.0], [1.0, 2.0], [3.0, 4.0]]]))
         tensor([[4., 6.]])
     """
@@ -60,6 +61,7 @@ class MeanOverLayers(SumOverLayers):
         layers: The layers that count, as for :class:`SumOverLayers`.
 
     Example:
+        >>> import torch
         >>> MeanOverLayers()(torch.tensor([[[1.0], [2.0]]]))
         tensor([[1.5000]])
     """
@@ -82,6 +84,7 @@ class LayerEnsemble(SumOverLayers):
         layers: The layers that count, as for :class:`SumOverLayers`.
 
     Example:
+        >>> import torch
         >>> LayerEnsemble()(torch.tensor([[[0.0, 2.0], [0.0, 200.0]]])).argmax(1)
         tensor([1])
     """
