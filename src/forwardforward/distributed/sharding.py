@@ -189,8 +189,7 @@ class ShardedLayers:
         except Exception as error:
             hint = "; leave fused=True out" if optimizer.options.get("fused") else ""
             raise ValueError(
-                f"optimizer must be one that updates sharded parameters, got {describe(optimizer.factory)}: "
-                f"{one_line(error)}{hint}"
+                f"optimizer must update sharded parameters, got {describe(optimizer.factory)}: {one_line(error)}{hint}"
             ) from error
 
 
