@@ -55,8 +55,9 @@ class Packet(NamedTuple):
 class Stream:
     """Packets between this process and its neighbors, as tensors on the CPU.
 
-    A packet begins with a header, which describes what follows. With ``prefetch``, small packets follow in the same message,
-    which then has the size of the largest packet so far, so that it can be received before its contents are known.
+    A packet begins with a header, which describes what follows. With ``prefetch``, small packets follow in the same
+    message, which then has the size of the largest packet so far, so that it can be received before its contents are
+    known.
 
     Args:
         ranks: The processes.
