@@ -83,6 +83,18 @@ def test_a_student_needs_its_teachers_only_once(root: Path, tmp_path: Path) -> N
         Run.open(tmp_path / "student").training_data()
 
 
+def test_a_changed_byte_of_the_soft_labels_is_noticed(root: Path, tmp_path: Path) -> None:
+    student = run(tmp_path / "student", root, teachers=(str(root / "imdb-bag"),))
+    targets = student.training_data().targets
+    assert targets is not None
+    path = tmp_path / "student" / "soft_labels.pt"
+    content = bytearray(path.read_bytes())
+    content[content.index(targets[-16:].numpy().tobytes()) + 1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="incomplete or corrupted .checksum of .* differs.; delete it to write"):
+        Run.open(tmp_path / "student").training_data()
+
+
 def test_teachers_that_saw_the_validation_split_are_refused(root: Path, tmp_path: Path) -> None:
     run(tmp_path / "teacher", root).fit(progress=False)
     student = run(tmp_path / "student", root, validation=True, teachers=(str(tmp_path / "teacher"),))

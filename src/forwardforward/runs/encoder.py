@@ -8,8 +8,8 @@ import torch
 
 from forwardforward._utils.files import replacing
 from forwardforward.data.text import TextEncoder, text_encoder_from_state
+from forwardforward.runs.saved import read_saved
 from forwardforward.training import CheckpointError
-from forwardforward.training.checkpoints import corrupted_entry
 
 __all__ = ["read_text_encoder", "write_text_encoder"]
 
@@ -32,15 +32,4 @@ def read_text_encoder(path: Path, kind: type) -> TextEncoder:
     """
     if not path.is_file():
         raise CheckpointError(f"there is no text encoder {path}")
-    try:
-        with path.open("rb") as file:
-            if corrupted := corrupted_entry(file):
-                raise ValueError(corrupted)
-            return text_encoder_from_state(torch.load(file, weights_only=True), kind)
-    except MemoryError:
-        raise
-    except Exception as error:  # torch.load raises many kinds of errors, with advice that would run code in a file
-        reason = str(error) if isinstance(error, ValueError) else "not a text encoder"
-        raise CheckpointError(
-            f"cannot read the text encoder {path}: it is incomplete or corrupted ({reason})"
-        ) from error
+    return read_saved(path, "a text encoder", lambda state: text_encoder_from_state(state, kind))

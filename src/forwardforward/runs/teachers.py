@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from forwardforward.data import TensorData
 from forwardforward.data.text import TextEncoder
 from forwardforward.network import Network
 from forwardforward.runs.config import RunConfig
-from forwardforward.training import CheckpointError
+from forwardforward.runs.saved import read_saved
 
 __all__ = ["read_soft_labels", "soft_labels", "with_soft_labels", "write_soft_labels"]
 
@@ -73,16 +73,13 @@ def read_soft_labels(path: Path) -> Tensor:
     Raises:
         CheckpointError: If it is corrupted.
     """
-    try:
-        probabilities = torch.load(path, weights_only=True)
-        if not isinstance(probabilities, Tensor) or probabilities.dim() != 2:
-            raise ValueError
-    except MemoryError:
-        raise
-    except Exception as error:  # torch.load raises many kinds of errors, with advice that would run code in a file
-        raise CheckpointError(
-            f"cannot read {path}: it is incomplete or corrupted; delete it to write it again"
-        ) from error
+    return read_saved(path, "the soft labels", _checked, "; delete it to write it again")
+
+
+def _checked(probabilities: Any) -> Tensor:
+    """Return the content of a file of soft labels."""
+    if not isinstance(probabilities, Tensor) or probabilities.dim() != 2:
+        raise ValueError("not a table of probabilities")
     return probabilities
 
 
