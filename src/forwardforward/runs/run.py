@@ -106,7 +106,7 @@ class Run:
         self._files = RunFolder(self.folder)
         self.config = config
         self._recipe = recipe
-        self._unlabeled: tuple[Tensor, Tensor] | None = None
+        self._taught: TensorData | None = None
         self._splits: dict[str | Path | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
         #: Number of epochs in the checkpoint that was read last, with the file's identity.
@@ -324,11 +324,11 @@ class Run:
             train = split(train, [samples, len(train) - samples], seed=0)[0]
         if not self.config.teachers:
             return train
-        if self._unlabeled is None:
-            self._unlabeled = self._taught(splits)
-        return with_soft_labels(train, *self._unlabeled)
+        if self._taught is None:
+            self._taught = with_soft_labels(train, *self._unlabeled(splits))
+        return self._taught
 
-    def _taught(self, splits: Splits) -> tuple[Tensor, Tensor]:
+    def _unlabeled(self, splits: Splits) -> tuple[Tensor, Tensor]:
         """Return the unlabeled inputs, and the teachers' predictions of them, which are saved in the folder."""
         config, path = self.config, self._files.soft_labels
         texts = list(unlabeled_texts(config.data, config.data_dir, progress=False))
