@@ -24,6 +24,7 @@ from benchmarks.reproduce.order import ORDER, ordered
 from benchmarks.reproduce.papers import PAPERS, Item
 from benchmarks.reproduce.registry import MODULES, load_studies, selected
 from benchmarks.reproduce.speed import Constants, Speed
+from benchmarks.self_supervision.methods import DENSE
 from forwardforward.recipes import get
 
 
@@ -233,6 +234,8 @@ def test_multiply_adds() -> None:
     sizes = [(4, 8, 32), (8, 16, 16), (16, 16, 16), (16, 32, 8), (32, 32, 8), (32, 64, 8)]
     expected = sum(9 * a * b * side**2 for a, b, side in sizes)
     assert multiply_adds(convolutional, (3, 32, 32), 10) == (expected, True)
+    grouped = DENSE["groups"].replace(widths=(300, 200))  # widths are rounded up to multiples of ten
+    assert multiply_adds(grouped, (1, 28, 28), 10) == (784 * 300 + 300 * 200, False)
 
 
 # The command

@@ -34,8 +34,9 @@ SIZES: dict[str, tuple[tuple[int, ...], int, int, int]] = {
     "imdb": ((200,), 2, 20_000, 5_000),
 }
 
-#: Width of the narrowest layer of the smaller network that multiply-adds are extrapolated from.
-PROBED_WIDTH = 4
+#: Width of the narrowest layer of the smaller network that multiply-adds are extrapolated from. Groups of units round
+#: widths up to a multiple of the number of classes, so that the extrapolation needs a multiple of it too.
+PROBED_WIDTH = 20
 
 #: Widest layer, images and trained rows per study of the tiny cells.
 TINY_WIDTH, TINY_IMAGES, TINY_ROWS = 8, 60, 3
