@@ -28,16 +28,21 @@ def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return lambda text: tuple(dict.fromkeys(parse(part) for part in text.split(",")))
 
 
+#: Words in place of folders that differ between machines, by the option that names them.
+PLACES = {"--data-dir": "DIR", "--run": "RUN"}
+
+
 def shell_command(module: str, words: Sequence[str]) -> str:
-    """Return the command of a script with DIR in place of the folder of the data, which differs between machines.
+    """Return the command of a script, with DIR in place of the folder of the data and RUN in place of that of a run.
 
     Args:
         module: Name of the script's module.
         words: Words after the program's name.
     """
-    option = "--data-dir"
-    pairs = zip(["", *words], words, strict=False)
-    shown = ["DIR" if before == option else f"{option}=DIR" if w.startswith(f"{option}=") else w for before, w in pairs]
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, _ = word.partition("=")
+        shown.append(f"{option}={PLACES[option]}" if equals and option in PLACES else PLACES.get(before, word))
     return shlex.join(["python", "-m", module, *shown])
 
 

@@ -54,7 +54,7 @@ class Network:
 
 NETWORKS = {
     "mnist-small": Network("mnist", "mono-conv"),
-    "cifar10-small": Network("cifar10", "mono-conv"),
+    "cifar10-small": Network("cifar10", "whitened-small"),
 }
 
 
@@ -89,7 +89,7 @@ def save(run: Run, folder: Path, name: str, data_dir: str | None, bundled: bool)
     Raises:
         ValueError: If it is too large for the package.
     """
-    model = run.load()
+    model = run.load().for_prediction()
     parameters = sum(p.numel() for p in model.parameters())
     if bundled and parameters > MOST_PARAMETERS:
         raise ValueError(f"network must have at most {MOST_PARAMETERS:,} parameters, got {parameters:,}")

@@ -339,7 +339,8 @@ def _spread(values: list[float | None]) -> str:
 
 def _command(command: str, seeds: int) -> str:
     """Return the command without options that do not change the result, and with S for the seed of several runs."""
-    command = re.sub(r" --(json|no-progress)\b| --device cpu\b| --threads \d+| --seed \d+", "", command)
+    numbers = r" --(threads|seed|checkpoint-minutes) [\d.]+"
+    command = re.sub(rf" --(json|no-progress)\b| --device cpu\b|{numbers}", "", command)
     return f"{command} --seed S" if seeds > 1 else command
 
 

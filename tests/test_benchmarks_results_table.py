@@ -24,7 +24,8 @@ def summary(**changes: Any) -> dict[str, Any]:
         "layer_errors": [2.0, 1.75, 1.625],
         "head_error": 1.25,
         "seconds": 300.0,
-        "command": "python -m forwardforward train mnist --recipe hinton --seed 0 --threads 2 --json",
+        "command": "python -m forwardforward train mnist --recipe hinton --seed 0 --threads 2 "
+        "--checkpoint-minutes 0.5 --json",
         **changes,
     }
 

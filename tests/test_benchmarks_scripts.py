@@ -27,6 +27,12 @@ def script(name: str) -> Any:
     return importlib.import_module(f"benchmarks.{name}")
 
 
+def test_a_commands_folders_are_replaced_by_words_that_suit_every_machine() -> None:
+    words = ["--run", "/here/run", "--data-dir=/here", "--out", "OUT", "--data-dir", "/there/my data"]
+    shown = script("command_line").shell_command("benchmarks.script", words)
+    assert shown == "python -m benchmarks.script --run RUN --data-dir=DIR --out OUT --data-dir DIR"
+
+
 def test_classification(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classification, out = script("classification"), tmp_path / "found.json"
     words = ["--dense", "none", "--rounds", "1", "--threads", "1", "--out", str(out)]

@@ -30,8 +30,9 @@ def test_one_epoch_of_a_small_stack(
     assert len(summary["layer_errors"]) == 2
 
 
-def test_the_trained_network_of_the_package(shared_data_dir: Path) -> None:
+@pytest.mark.parametrize(("name", "data"), [("mnist-small", "mnist"), ("cifar10-small", "cifar10")])
+def test_the_trained_networks_of_the_package(name: str, data: str, shared_data_dir: Path) -> None:
     recorded = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "pretrained.json").read_text())
-    model = ff.pretrained("mnist-small")
-    test = ff.data.load("mnist", shared_data_dir).test
-    assert ff.evaluate(model, test).error == pytest.approx(recorded["mnist-small"]["test_errors"]["float16"], abs=0.03)
+    test = ff.data.load(data, shared_data_dir).test
+    error = ff.evaluate(ff.pretrained(name), test).error
+    assert error == pytest.approx(recorded[name]["test_errors"]["float16"], abs=0.03)

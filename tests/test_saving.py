@@ -217,6 +217,51 @@ def test_a_double_precision_model_stays_one_and_half_precision_halves_the_file(t
 # The user's plug-ins
 
 
+def embedding_weights(model: ff.FFSequential) -> int:
+    """Return the number of weights of losses over embeddings."""
+    losses = [part for part in model.modules() if isinstance(part, ff.objectives.BatchObjective)]
+    return sum(p.numel() for loss in losses for p in loss.parameters())
+
+
+def contrast() -> ff.objectives.Objective:
+    return ff.objectives.BatchObjective(ff.losses.SupervisedContrastive(), ff.objectives.Embedding(4))
+
+
+@pytest.mark.parametrize("order", ["goodness first", "loss over embeddings first", "pooled"])
+def test_weights_that_only_training_reads_are_left_out_for_prediction(order: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classes = ff.objectives.ClassObjective(ff.goodness.LearnedProjection(3), ff.losses.CrossEntropy())
+    total: ff.objectives.Objective = contrast() + classes if order.startswith("loss") else classes + contrast()
+    if order == "pooled":
+        total = ff.objectives.PooledObjective(total, nn.Flatten())
+    model = ff.FFSequential(ff.FFLinear(8, 5), ff.FFLinear(5, 6), objective=total)
+    ff.fit(model, ff.TensorData(X, Y), epochs=1, progress=False)
+    expected = model.eval().scores(X)
+    smaller = model.train().for_prediction()
+    assert not smaller.training
+    assert model.training
+    assert embedding_weights(model) == 2 * (5 + 6) + 4 * (5 + 6) + 2 * 4
+    assert embedding_weights(smaller) == 0
+    total_weights = [sum(p.numel() for p in network.parameters()) for network in (model, smaller)]
+    assert total_weights[0] - total_weights[1] == embedding_weights(model)
+    smaller.save_pretrained(tmp_path)
+    for network in (smaller, ff.FFSequential.from_pretrained(tmp_path)):
+        assert torch.equal(network.scores(X), expected)
+    ff.fit(smaller, ff.TensorData(X, Y), epochs=1, progress=False)
+    assert not torch.equal(smaller.eval().scores(X), expected)
+    assert torch.equal(model.eval().scores(X), expected)  # a copy
+
+
+def test_a_network_without_a_goodness_keeps_its_objectives_for_prediction() -> None:
+    torch.manual_seed(0)
+    model = ff.FFSequential(
+        ff.FFLinear(8, 5), ff.FFLinear(5, 6), objective=contrast(), head=ff.heads.LinearHead(3), input_shape=(8,)
+    ).eval()
+    smaller = model.for_prediction()
+    assert embedding_weights(smaller) == embedding_weights(model) > 0
+    assert torch.equal(smaller.scores(X), model.scores(X))
+
+
 def test_a_users_plug_in_is_refused_unless_it_is_passed(tmp_path: Path) -> None:
     model = pairs(goodness=Shifted(0.5), activation=double)
     model.save_pretrained(tmp_path)

@@ -89,7 +89,8 @@ def variants(pairs: Recipe, per_class: Any, contrast: Contrast) -> dict[str, Rec
         "contrast": pairs.replace(**NO_PAIRS, objective=contrast, overrides=HEAD),
     }
     joint = {f"{name}-joint": recipe.replace(schedule=EndToEnd()) for name, recipe in local.items()}
-    return {**local, **joint, "bp": pairs.replace(**NO_PAIRS, baseline=Backpropagation)}
+    backprop = pairs.replace(**NO_PAIRS, baseline=Backpropagation, optimizer_options={"fused": True})
+    return {**local, **joint, "bp": backprop}
 
 
 #: The paper's network. Its batch size and threshold are not in the part that is available to us.

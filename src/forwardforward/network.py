@@ -382,6 +382,24 @@ class Network(nn.Module):
     # Saving
 
     @checked
+    def for_prediction(self) -> Self:
+        """Return a copy in evaluation mode without the weights that only training reads, for a smaller file.
+
+        Those are the weights of losses over embeddings, such as supervised contrast beside a goodness. The copy's
+        scores are the same; if it is trained further, the remaining objectives are minimized.
+
+        Example:
+            >>> import forwardforward as ff
+            >>> model = ff.recipes.get("whitened-small").model((3, 32, 32), num_classes=10)
+            >>> [sum(p.numel() for p in network.parameters()) for network in (model, model.for_prediction())]
+            [1161104, 495776]
+        """
+        model = copy.deepcopy(self).eval()
+        for layer in model.stack:
+            if layer.objective is not None:
+                layer.objective = layer.objective.for_prediction()
+        return model
+
     def save_pretrained(self, folder: StrPath, *, dtype: torch.dtype | None = None) -> None:
         """Write weights, configuration and model card to a folder that :meth:`from_pretrained` reads.
 

@@ -111,6 +111,10 @@ class Objective(Plugin, nn.Module):
             spec: The layer's place and the shape of its activations.
         """
 
+    def for_prediction(self) -> Objective:
+        """Return the objective without terms that only training reads; by default, the objective itself."""
+        return self
+
     def __add__(self, other: Objective) -> SumObjective:
         """Return the sum of two objectives."""
         return SumObjective(self, other)
@@ -191,6 +195,10 @@ class SumObjective(Objective):
         """Set up every objective."""
         for term in self._terms:
             term.setup(spec)
+
+    def for_prediction(self) -> Objective:
+        """Return the objective that classifies; the whole sum if none does."""
+        return next((term.for_prediction() for term in self._terms if term.has_goodness), self)
 
 
 def unique_name(name: str, taken: Mapping[str, object]) -> str:

@@ -70,3 +70,7 @@ class PooledObjective(Objective):
     def setup(self, spec: LayerSpec) -> None:
         """Set up the objective for the pooled activations."""
         setup_plugin(self.objective, replace(spec, shape=tuple(self.pool(spec.zeros()).shape[1:])))
+
+    def for_prediction(self) -> PooledObjective:
+        """Return the part of the objective that classifies, on the same pooled activations."""
+        return PooledObjective(self.objective.for_prediction(), self.pool)

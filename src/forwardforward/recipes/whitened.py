@@ -123,8 +123,8 @@ WHITENED_SMALL = derive(
     WHITENED,
     name="whitened-small",
     summary="whitened with narrower layers: below 0.5 M parameters in prediction",
-    widths=(48, 64, 96, 96, 128, 144),
-    epochs=40,
+    widths=(48, 64, 96, 96, 128, 136),
+    epochs=15,
 )
 
 WHITENED_WIDE = derive(
