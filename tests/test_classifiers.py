@@ -416,6 +416,18 @@ def test_scores_without_information_get_a_small_weight_and_perfect_ones_a_finite
     assert 1 < float(ff.classifiers.fit_weights(perfect[:, None], labels)) < 100
 
 
+def test_scores_that_decide_nothing_have_the_weight_zero() -> None:
+    labels = torch.arange(300) % 3
+    good = torch.randn(300, 3) + 3.0 * torch.nn.functional.one_hot(labels, 3)
+    alone = ff.classifiers.fit_weights(good[:, None], labels)
+    ulp = torch.finfo(torch.float32).eps
+    for other in (torch.zeros(300, 3), torch.full((300, 3), 5.0), 5.0 + 5.0 * ulp * torch.randint(-2, 3, (300, 3))):
+        weights = ff.classifiers.fit_weights(torch.stack([other, good], dim=1), labels)
+        assert weights[0] == 0
+        torch.testing.assert_close(weights[1:], alone)
+        assert ff.classifiers.fit_weights(other[:, None], labels).tolist() == [1.0]
+
+
 def test_fit_weights_the_layers_by_the_validation_data_and_state_dicts_keep_it() -> None:
     def model() -> ff.FFSequential:
         torch.manual_seed(0)

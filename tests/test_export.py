@@ -70,6 +70,86 @@ def test_the_module_returns_the_networks_answers(kind: str, output: Any) -> None
     assert_close(module(IMAGES), expected)
 
 
+def shifted(images: torch.Tensor) -> list[torch.Tensor]:
+    """Views of a user: the images, and the images moved by a pixel."""
+    return [images, images.roll(1, 3)]
+
+
+def other_kind(kind: str) -> Any:
+    """A trained network whose answers are not the classes of one image's goodness."""
+    torch.manual_seed(0)
+    losses: dict[str, Any] = {
+        "several labels": ff.losses.BinaryCrossEntropy(theta=0.5, temperature=2.0),
+        "bins": ff.losses.OrdinalCrossEntropy(),
+        "one value": ff.losses.SquaredError(),
+        "two values": ff.losses.SquaredError(),
+    }
+    outputs = {"one value": 1, "two values": 2}.get(kind, 10)
+    targets: dict[str, Any] = {
+        "several labels": torch.rand(64, 10) > 0.5,
+        "bins": 10 * torch.rand(64) + 5,
+        "one value": 10 * torch.rand(64) + 5,
+        "two values": torch.rand(64, 2),
+    }
+    head = ff.heads.LinearHead(10) if "head" in kind else None
+    classifier: Any = {"head under views": "head", "with head under views": ff.classifiers.WithHead()}.get(kind)
+    model = ff.FFSequential(
+        ff.FFLinear(64, 12),
+        ff.FFLinear(12, 12),
+        goodness=ff.goodness.LearnedProjection(outputs),
+        loss=losses.get(kind, ff.losses.CrossEntropy()),
+        head=head,
+        classifier=classifier,
+        views=shifted if "views" in kind else None,
+        input_shape=(1, 8, 8),
+    )
+    ff.fit(model, (IMAGES, targets.get(kind, torch.arange(64) % 10)), epochs=2, progress=False)
+    return model.eval()
+
+
+@pytest.mark.parametrize("output", ["predict", "predict_proba"])
+@pytest.mark.parametrize(
+    "kind",
+    ["views", "head under views", "with head under views", "several labels", "bins", "one value", "two values"],
+)
+def test_views_heads_and_targets_of_every_kind_have_the_networks_answers(kind: str, output: Any) -> None:
+    model = other_kind(kind)
+    if output == "predict_proba" and "value" in kind:
+        with pytest.raises(ValueError, match="^predict_proba needs bins"):
+            export.Inference(model, output)
+        return
+    expected = answers(model, output, IMAGES)
+    module = export.Inference(model, output)
+    assert module(IMAGES).dtype == expected.dtype
+    assert_close(module(IMAGES), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["views", "with head under views", "several labels", "bins", "one value"])
+def test_views_heads_and_targets_of_every_kind_are_exported(kind: str) -> None:
+    model = other_kind(kind)
+    program = export.to_program(model, "predict").module()
+    for size in BATCHES:
+        assert_close(program(IMAGES[:size]), answers(model, "predict", IMAGES[:size]))
+
+
+def test_mirrored_images_are_exported() -> None:
+    model = ff.recipes.get("whitened").replace(widths=(6, 8), views=ff.views.Mirror(shift=1)).model((1, 8, 8), 10)
+    model.preprocessing.fit(IMAGES)
+    program = export.to_program(model.eval()).module()
+    for size in BATCHES:
+        assert_close(program(IMAGES[:size]), answers(model, "predict_proba", IMAGES[:size]))
+
+
+def test_the_scores_of_a_baselines_loss_are_exported() -> None:
+    torch.manual_seed(0)
+    loss = ff.losses.BinaryCrossEntropy(theta=0.5, temperature=2.0)
+    layers = [ff.FFLinear(64, 12), ff.FFLinear(12, 12)]
+    model = ff.baselines.Backpropagation(*layers, num_classes=10, loss=loss, input_shape=(1, 8, 8))
+    for output in ("predict", "predict_proba"):
+        assert_close(export.Inference(model.eval(), output)(IMAGES), answers(model, output, IMAGES))
+
+
 def test_candidates_have_the_same_answers() -> None:
     model = candidates()
     assert_close(export.Inference(model, "predict_proba")(IMAGES), answers(model, "predict_proba", IMAGES))

@@ -315,3 +315,11 @@ def test_gradients_of_a_layers_local_loss_per_sample_equal_plain_autograd(goodne
         expected = torch.autograd.grad(Local()(pair), list(layer.parameters()))
         for (name, _), value in zip(layer.named_parameters(), expected, strict=True):
             torch.testing.assert_close(per_sample[name][index], value)
+
+
+def test_an_embedding_that_normalizes_over_the_batch_refuses_one_sample_in_training() -> None:
+    embedding = ff.objectives.Embedding(4)
+    layer = ff.FFLinear(8, 6, objective=ff.objectives.BatchObjective(ff.losses.SupervisedContrastive(), embedding))
+    with pytest.raises(ValueError, match="^images must be at least two per batch for an embedding, .* got 1$"):
+        layer.local_loss(torch.rand(1, 8), ff.Batch(torch.rand(1, 8), torch.tensor([0])))
+    assert embedding.eval()(torch.rand(1, 8)).shape == (1, 4)

@@ -214,6 +214,53 @@ def test_a_double_precision_model_stays_one_and_half_precision_halves_the_file(t
         wide.save_pretrained(tmp_path / "half", dtype=torch.float16)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64, torch.float8_e5m2])
+def test_a_type_in_which_weights_cannot_be_stored_is_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    model = network()
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=rf"^dtype must be one of torch.float64, .*, got {dtype}$"):
+        model.save_pretrained(tmp_path, dtype=dtype)
+    assert_same(ff.FFSequential.from_pretrained(tmp_path), model)
+    with pytest.raises(TypeError, match="^dtype must be"):
+        model.save_pretrained(tmp_path, dtype="float16")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="^folder must be"):
+        model.save_pretrained(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("uses_model", ["fit", "predict", "setup"])
+def test_a_network_that_was_set_up_with_rows_is_saved_after_it_was_used_with_images(
+    uses_model: str, tmp_path: Path
+) -> None:
+    model = network()
+    images = X.view(20, 1, 2, 4)
+    if uses_model == "fit":
+        ff.fit(model, (images, Y), epochs=1, progress=False)
+    elif uses_model == "predict":
+        model.predict(images)
+    else:
+        model.setup((1, 2, 4))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(ff.FFSequential.from_pretrained(tmp_path).scores(images), model.eval().scores(images))
+
+
+def test_what_differs_after_building_again_is_named(tmp_path: Path) -> None:
+    model = network(input_shape=(8,))
+    model[0].input_shape = (2, 4)
+    message = r"has another configuration\.[\w.]*input_shape[\w.]*: .* in place of "
+    with pytest.raises(ValueError, match=f"^model cannot be saved, since a model built .* {message}"):
+        model.save_pretrained(tmp_path)
+
+
+def test_replicas_are_saved_one_by_one(tmp_path: Path) -> None:
+    replicas = ff.replicate(lambda: network(input_shape=(8,)), seeds=[0, 1])
+    with pytest.raises(TypeError, match=r"^replicas are saved one by one: replicas.member\(0\)"):
+        replicas.save_pretrained(tmp_path / "all")
+    with pytest.raises(TypeError, match=r"^replicas have no such copy: replicas.member\(0\)"):
+        replicas.for_prediction()
+    replicas.member(1).save_pretrained(tmp_path)
+    assert torch.equal(ff.FFSequential.from_pretrained(tmp_path).predict(X), replicas.predict(X)[1])
+
+
 # The user's plug-ins
 
 

@@ -131,3 +131,11 @@ def test_shapes_of_other_types_are_refused() -> None:
     for preprocessing in (PatchWhitening(), ff.preprocessing.Preprocessing()):
         with pytest.raises(TypeError, match="^input_shape must be a sequence of whole numbers, got 5$"):
             preprocessing.output_shape(5)  # type: ignore[arg-type]
+
+
+def test_the_shape_of_an_image_that_is_too_small_is_that_of_the_raw_image() -> None:
+    model = ff.recipes.get("whitened").replace(widths=(6, 8), views=None).model((3, 16, 16), 10)
+    model.preprocessing.fit(torch.rand(20, 3, 16, 16))
+    message = r"^images must have shape \(3, 16, 16\), as those of the setup, got \(3, 2, 2\)$"
+    with pytest.raises(ValueError, match=message):
+        model.predict(torch.rand(2, 3, 2, 2))

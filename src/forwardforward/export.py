@@ -21,7 +21,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,7 @@ from forwardforward._utils.extras import import_extra
 from forwardforward._utils.files import replacing
 from forwardforward._utils.plugins import one_line
 from forwardforward.baselines import Baseline
+from forwardforward.classifiers import WithHead
 from forwardforward.layers.chain import layer_outputs
 from forwardforward.network import Network
 from forwardforward.preprocessing import to_float
@@ -54,14 +55,15 @@ class Inference(nn.Module):
 
     Args:
         model: A network whose input shape is known; the module has a copy of it, in evaluation mode.
-        output: ``"predict"`` for class indices ``(batch,)``; ``"predict_proba"`` for probabilities
-            ``(batch, classes)``; ``"features"`` for the last layer's output ``(batch, ...)``, under the neutral label
-            if labels are part of the input.
+        output: ``"predict"`` for the answers of the model's ``predict``, such as class indices ``(batch,)``;
+            ``"predict_proba"`` for probabilities ``(batch, classes)``; ``"features"`` for the last layer's output
+            ``(batch, ...)``, under the neutral label if labels are part of the input. Views are averaged as in the
+            model, except for features.
 
     Raises:
         TypeError: If the model is neither an ``FFSequential`` nor a baseline.
-        ValueError: If its input shape is not known, its preprocessing is not fitted, or it classifies by a head that
-            reads features under random labels.
+        ValueError: If its input shape is not known, its preprocessing is not fitted, it classifies by a head that
+            reads features under random labels, or it has no probabilities and they are asked for.
 
     Example:
         >>> import forwardforward as ff
@@ -80,7 +82,10 @@ class Inference(nn.Module):
             raise ValueError("the input's shape must be known to export a model: call model.setup(shape), or fit it")
         if model.preprocessing.needs_fit:
             raise ValueError("preprocessing must be fitted before the export, as fit does, got no statistics")
-        head = model.head if output != "features" and model.classifier == "head" else None
+        if output == "predict_proba":
+            model.target_kind.probabilities(torch.zeros(1, 1))  # refuses real values without bins
+        uses_head = output != "features" and (model.classifier == "head" or isinstance(model.classifier, WithHead))
+        head = model.head if uses_head else None
         if head is not None and head.label == "random":
             raise ValueError("head must read features under the neutral label to be exported, got label='random'")
         self.model: Network = copy.deepcopy(model).eval().requires_grad_(False)
@@ -92,37 +97,57 @@ class Inference(nn.Module):
         Args:
             inputs: Raw inputs, ``(batch, ...)``.
         """
-        model = self.model
-        x = inputs
-        if model.num_embeddings is None:
-            x = model.preprocessing(to_float(inputs).to(model.dtype))
         if self.output == "features":
-            return self._features(x)
-        scores = self._scores(x)
-        return scores.argmax(1) if self.output == "predict" else scores.softmax(1)
+            return self._features(inputs)
+        scores = self._scores(inputs)
+        if self.output == "predict":
+            return self.model.predictions(scores)
+        return self.model.target_kind.probabilities(scores)
 
-    def _features(self, x: Tensor) -> Tensor:
+    def _prepared(self, inputs: Tensor) -> Tensor:
         model = self.model
+        return inputs if model.num_embeddings is not None else model.preprocessing(to_float(inputs).to(model.dtype))
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        model, x = self.model, self._prepared(inputs)
         encoder = model.label_encoder if isinstance(model, FFSequential) else None
         outputs = list(layer_outputs(model.stack, x if encoder is None else encoder.neutral(x)))
         return outputs[-1]
 
-    def _scores(self, x: Tensor) -> Tensor:
+    def _scores(self, inputs: Tensor) -> Tensor:
         model = self.model
+        if isinstance(model, Baseline) or model.classifier == "head":
+            return self._mean_over_views(self._logits, inputs)
+        assert callable(model.classifier)
+        goodness = self._mean_over_views(self._goodness, inputs)
+        if isinstance(model.classifier, WithHead):
+            return model.classifier(goodness, self._mean_over_views(self._logits, inputs))
+        return model.classifier(goodness)
+
+    def _mean_over_views(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """Return the mean of a function of raw inputs over their views."""
+        if self.model.views is None:
+            return function(inputs)
+        return torch.stack([function(view) for view in self.model.views(inputs)]).mean(0)
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """Return the scores of a baseline or of the one-pass head."""
+        model, x = self.model, self._prepared(inputs)
         if isinstance(model, Baseline):
-            return model.logits(x)
+            return model.loss.scores(model.logits(x))
+        assert isinstance(model, FFSequential)
+        assert model.head is not None
+        logits: Tensor = model.head(HeadFeatures(tuple(model.stack), model.head, model.label_encoder)(x))
+        return logits
+
+    def _goodness(self, inputs: Tensor) -> Tensor:
+        """Return the goodness of each layer, ``(batch, layers, classes)``."""
+        model, x = self.model, self._prepared(inputs)
         assert isinstance(model, FFSequential)
         layers, encoder = tuple(model.stack), model.label_encoder
-        if model.classifier == "head":
-            assert model.head is not None
-            logits: Tensor = model.head(HeadFeatures(layers, model.head, encoder)(x))
-            return logits
         if encoder is None:
-            goodness = ClassGoodness(layers)(x)
-        else:
-            goodness = LabelGoodness(layers, encoder, encoder.num_classes)(x)
-        assert callable(model.classifier)
-        return model.classifier(goodness)
+            return ClassGoodness(layers)(x)
+        return LabelGoodness(layers, encoder, encoder.num_classes)(x)
 
 
 @checked

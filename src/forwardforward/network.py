@@ -329,8 +329,8 @@ class Network(nn.Module):
             self.setup(tuple(raw.shape[1:]))
 
     @contextlib.contextmanager
-    def naming_shape(self, images: Tensor) -> Iterator[None]:
-        """Context manager that names the shape of images in the error of a block that does not accept them."""
+    def naming_shape(self, images: Array) -> Iterator[None]:
+        """Context manager that names the shape of raw images in the error of a block that does not accept them."""
         try:
             yield
         except (RuntimeError, IndexError) as error:
@@ -381,7 +381,6 @@ class Network(nn.Module):
 
     # Saving
 
-    @checked
     def for_prediction(self) -> Self:
         """Return a copy in evaluation mode without the weights that only training reads, for a smaller file.
 
@@ -400,6 +399,7 @@ class Network(nn.Module):
                 layer.objective = layer.objective.for_prediction()
         return model
 
+    @checked
     def save_pretrained(self, folder: StrPath, *, dtype: torch.dtype | None = None) -> None:
         """Write weights, configuration and model card to a folder that :meth:`from_pretrained` reads.
 
@@ -415,8 +415,8 @@ class Network(nn.Module):
 
         Raises:
             FileExistsError: If the folder contains files of these names that are not of a saved model.
-            ValueError: If the shapes are not known yet, a plug-in cannot be described, such as a lambda, or a weight
-                exceeds the range of ``dtype``.
+            ValueError: If the shapes are not known yet, a plug-in cannot be described, such as a lambda, ``dtype`` is
+                not a floating type of saved models, or a weight exceeds its range.
         """
         if not self.is_set_up:
             raise ValueError("the input's shape must be known to save a model: call model.setup(shape), or fit it")
@@ -516,6 +516,16 @@ class Network(nn.Module):
         decisions = self.target_kind.decide(scores)
         return decisions if self.target_scaling is None else self.target_scaling.inverse(decisions)
 
+    def predictions(self, scores: Tensor) -> Tensor:
+        """Return the predictions of scores as :meth:`predict` does: a single real value per sample is one number.
+
+        Args:
+            scores: ``(..., classes)``.
+        """
+        decisions = self.decide(scores)
+        is_single_value = self.target_scaling is not None and decisions.shape == (*scores.shape[:-1], 1)
+        return decisions.squeeze(-1) if is_single_value else decisions
+
     @checked
     def batches(self, inputs: Data, batch_size: PositiveInt = 1000) -> Source:
         """Return the batches of inputs of any supported kind, in order, on the network's device.
@@ -541,8 +551,7 @@ class Network(nn.Module):
         Raises:
             ValueError: If a score is NaN or infinite.
         """
-        decisions = torch.cat([self.decide(scores) for scores in self._all_scores(inputs, batch_size)])
-        return decisions.squeeze(1) if self.target_scaling is not None and decisions.shape[1:] == (1,) else decisions
+        return torch.cat([self.predictions(scores) for scores in self._all_scores(inputs, batch_size)])
 
     @checked
     def predict_proba(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:

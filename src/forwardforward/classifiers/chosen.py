@@ -11,6 +11,9 @@ from forwardforward.classifiers.checks import check_fit
 #: Factor on the squared logarithms of fitted weights.
 PENALTY = 1e-4
 
+#: Differences between classes of at most this many units in the last place are rounding.
+ROUNDING = 8
+
 
 class BestInterval(nn.Module):
     """The goodness summed over the run of layers with the smallest error on validation data.
@@ -147,7 +150,8 @@ def fit_weights(scores: Tensor, labels: Tensor, steps: PositiveInt = 100) -> Ten
 
     with the root mean square :math:`\sigma_m` of the scores over the classes, less their mean: the unit of a score has
     no effect on the sum. The second term keeps the weights finite if all samples are classified correctly. The minimum
-    is found by L-BFGS over the logarithms of the weights, in double precision.
+    is found by L-BFGS over the logarithms of the weights, in double precision. A score that is the same for all classes
+    of every sample, within rounding, decides nothing and has the weight 0; if all are, the weights are 1.
 
     Args:
         scores: Scores of several classifiers, such as layers or networks, ``(batch, parts, classes)``.
@@ -164,19 +168,30 @@ def fit_weights(scores: Tensor, labels: Tensor, steps: PositiveInt = 100) -> Ten
         True
     """
     check_fit("scores", scores, labels)
-    centered = (scores - scores.mean(2, keepdim=True)).double()
-    unit = centered.square().mean((0, 2)).sqrt().clamp(min=1e-12)
-    centered = centered / unit[:, None]
+    values = scores.double()
+    centered = values - values.mean(2, keepdim=True)
+    unit = centered.square().mean((0, 2)).sqrt()
+    decides = unit > ROUNDING * torch.finfo(scores.dtype).eps * values.square().mean((0, 2)).sqrt()
+    if not decides.any():
+        return torch.ones_like(scores[0, :, 0])
+    unit = unit[decides]
+    weights = values.new_zeros(scores.shape[1])
+    weights[decides] = _best_weights(centered[:, decides] / unit[:, None], labels, steps) / unit
+    return weights.to(scores.dtype)
+
+
+def _best_weights(scores: Tensor, labels: Tensor, steps: int) -> Tensor:
+    """Return the weights of scores with a root mean square of 1, see :func:`fit_weights`."""
     with torch.enable_grad():
         logarithms = torch.zeros(scores.shape[1], dtype=torch.float64, device=scores.device, requires_grad=True)
         optimizer = torch.optim.LBFGS([logarithms], max_iter=steps, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(weighted_sum(centered, logarithms.exp()), labels.long())
+            loss = nn.functional.cross_entropy(weighted_sum(scores, logarithms.exp()), labels.long())
             loss = loss + PENALTY * logarithms.square().sum()
             loss.backward()
             return loss
 
         optimizer.step(closure)
-    return (logarithms.detach().exp() / unit).to(scores.dtype)
+    return logarithms.detach().exp()

@@ -64,7 +64,7 @@ def grad_cam(model: FFSequential, images: Array, labels: Array) -> dict[int, Ten
             outputs = layer.outputs(value, skip)
         return outputs.output, _map(layer, outputs.goodness_input, classes)
 
-    with eval_mode(model), model.naming_shape(x), torch.inference_mode(False):
+    with eval_mode(model), model.naming_shape(images), torch.inference_mode(False):
         inputs: Tensor | LabeledInput = x if model.label_encoder is None else model.label_encoder(x, classes)
         maps = enumerate(run_layers(model.stack, inputs, map_of))
         return {index: value for index, value in maps if value is not None}

@@ -69,6 +69,7 @@ class Embedding(nn.Module):
             before = self.normalize == "input"
             self.normalization = nn.BatchNorm1d(features if before else self.dimensions)
             self.linear = nn.Linear(features, self.dimensions, bias=before)
+            self.train(self.training)
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return embeddings ``(batch, dimensions)``."""
@@ -78,6 +79,8 @@ class Embedding(nn.Module):
         assert self.linear is not None
         assert self.normalization is not None
         rows = self.pool(activations)
+        if self.training and len(rows) < 2:
+            raise ValueError("images must be at least two per batch for an embedding, which normalizes over it, got 1")
         if rows.shape[1] != self.linear.in_features:
             raise ValueError(
                 f"activations must have {self.linear.in_features} values per sample for the embedding, "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.arguments import PositiveInt, StrPath, checked
 from forwardforward._utils.checks import check_finite
 from forwardforward._utils.training_progress import set_progress
 from forwardforward.data.batching import Data
@@ -452,6 +452,26 @@ class Replicas(Network):
         losses = self._stacked.local_losses(rows.expand(count, *rows.shape), targets, generators)
         return Measurement(values, outputs, [loss.accuracy for loss in losses])
 
+    def for_prediction(self) -> NoReturn:
+        """Refuse the copy, which members have.
+
+        Raises:
+            TypeError: In every call.
+        """
+        raise TypeError("replicas have no such copy: replicas.member(0).for_prediction() is that of the first")
+
+    def save_pretrained(self, folder: StrPath, *, dtype: torch.dtype | None = None) -> NoReturn:
+        """Refuse to save all members as one model.
+
+        Args:
+            folder: A folder.
+            dtype: Precision of stored weights.
+
+        Raises:
+            TypeError: In every call.
+        """
+        raise TypeError("replicas are saved one by one: replicas.member(0).save_pretrained(folder) saves the first")
+
     def predict(self, inputs: Data, batch_size: PositiveInt = 1000) -> Tensor:
         """Return the prediction of each input by every member, such as its class, ``(members, samples)``.
 
@@ -459,8 +479,7 @@ class Replicas(Network):
             inputs: Raw inputs, as for :meth:`~forwardforward.network.Network.predict`.
             batch_size: Samples per batch.
         """
-        decisions = torch.cat([self.decide(scores) for scores in self._all_scores(inputs, batch_size)], dim=1)
-        return decisions.squeeze(2) if self.target_scaling is not None and decisions.shape[2:] == (1,) else decisions
+        return torch.cat([self.predictions(scores) for scores in self._all_scores(inputs, batch_size)], dim=1)
 
     def decide(self, scores: Tensor) -> Tensor:
         """Return the predictions of scores of every member.

@@ -71,6 +71,8 @@ def write(model: nn.Module, folder: Path, saved: Saved, dtype: torch.dtype | Non
         FileExistsError: If the folder contains files of the same names that are not of a saved model.
         ValueError: If a part of the model cannot be saved, or a weight exceeds the range of ``dtype``.
     """
+    if dtype is not None and dtype not in DTYPES.values():
+        raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES.values()))}, got {dtype}")
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file")
     if (taken := [name for name in (CONFIG, WEIGHTS) if (folder / name).exists()]) and not is_model_folder(folder):
@@ -259,9 +261,22 @@ def _check_rebuilt(model: nn.Module, content: Mapping[str, Any], plugins: Sequen
                 f"model cannot be saved, since its configuration would build another {name or 'model'}: "
                 f"{describe(other)} in place of {describe(module)}"
             )
-    if json.dumps(encoded(rebuilt)[0]) != json.dumps(content["model"]):
-        raise ValueError("model cannot be saved, since a model built from its configuration has another configuration")
+    if difference := _difference(content["model"], encoded(rebuilt)[0]):
+        raise ValueError(f"model cannot be saved, since a model built from its configuration has another {difference}")
     _check_outputs(model, rebuilt)
+
+
+def _difference(before: Any, after: Any, place: str = "configuration") -> str:
+    """Return the place of the first difference of two values of JSON with both values, "" if they are equal."""
+    pairs: list[tuple[Any, Any, Any]] = []
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        pairs = [(name, before[name], after[name]) for name in before]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = [(index, *values) for index, values in enumerate(zip(before, after, strict=True))]
+    elif json.dumps(before) != json.dumps(after):  # as text, in which NaN equals NaN
+        return f"{place}: {describe(after)} in place of {describe(before)}"
+    inner = (_difference(first, second, f"{place}.{name}") for name, first, second in pairs)
+    return next(filter(None, inner), "")
 
 
 def _answers(model: nn.Module, x: Tensor) -> list[Tensor]:

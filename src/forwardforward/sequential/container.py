@@ -218,6 +218,7 @@ class FFSequential(Network):
             shape = self.label_encoder.joined_shape(shape)
         if self.is_set_up:
             self.stack[0].check_input(self._zeros(shape))  # a wrong shape must not become the network's
+            self.stack[0].input_shape = shape  # as in a network that is built from this one's configuration
         else:
             self._setup_layers(shape)
         super().setup(input_shape)
@@ -543,7 +544,7 @@ class FFSequential(Network):
             images: Raw images, ``(batch, ...)``.
         """
         x = self.prepare(images)
-        with self.naming_shape(x):
+        with self.naming_shape(images):
             [output] = deque(layer_outputs(self.stack, self._input(x)), maxlen=1)
         return output
 
@@ -555,7 +556,7 @@ class FFSequential(Network):
             labels: Class indices to join to the images; default: the neutral label.
         """
         x = self.prepare(images)
-        with self.naming_shape(x):
+        with self.naming_shape(images):
             return dict(enumerate(layer_outputs(self.stack, self._input(x, labels))))
 
     def _input(self, images: Tensor, labels: Array | None = None) -> Tensor | LabeledInput:
@@ -585,7 +586,7 @@ class FFSequential(Network):
 
         def goodness_of(images: Array) -> Tensor:
             x = self.prepare(images)
-            with eval_mode(self), self.naming_shape(x):
+            with eval_mode(self), self.naming_shape(images):
                 return check_finite(self._scorer.goodness(x, indices))
 
         return self._mean_over_views(images, goodness_of)
@@ -607,7 +608,7 @@ class FFSequential(Network):
         def goodness_of(images: Array) -> Tensor:
             x = self.prepare(images)
             self._check_goodness()
-            with eval_mode(self), self.naming_shape(x):
+            with eval_mode(self), self.naming_shape(images):
                 return check_finite(self._scorer.layer_goodness(x))
 
         return self._mean_over_views(images, goodness_of)
@@ -679,7 +680,7 @@ class FFSequential(Network):
             draws = generator
             if generator is None and head.label == "random":
                 draws = torch.Generator(x.device).manual_seed(0)
-            with eval_mode(self), self.naming_shape(x):
+            with eval_mode(self), self.naming_shape(images):
                 scorer = self._scorer
                 return check_finite(head(scorer.head_features(x, scorer.head_labels(x, draws))))
 
@@ -708,7 +709,7 @@ class FFSequential(Network):
             return self.classify(self.layer_goodness(images))
         x = self.prepare(images)
         self._check_goodness()
-        with eval_mode(self), self.naming_shape(x):
+        with eval_mode(self), self.naming_shape(images):
             return self.classify(self._scorer.candidate_goodness(x, self.classifier))
 
     def _check_goodness(self) -> None:
