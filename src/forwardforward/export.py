@@ -120,9 +120,8 @@ class Inference(nn.Module):
             return self._mean_over_views(self._logits, inputs)
         assert callable(model.classifier)
         goodness = self._mean_over_views(self._goodness, inputs)
-        if isinstance(model.classifier, WithHead):
-            return model.classifier(goodness, self._mean_over_views(self._logits, inputs))
-        return model.classifier(goodness)
+        logits = (self._mean_over_views(self._logits, inputs),) if isinstance(model.classifier, WithHead) else ()
+        return model.classifier(goodness, *logits)
 
     def _mean_over_views(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Return the mean of a function of raw inputs over their views."""

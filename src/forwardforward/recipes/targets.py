@@ -9,7 +9,8 @@ from forwardforward.data import Mixup
 from forwardforward.goodness import LearnedProjection
 from forwardforward.losses import BinaryCrossEntropy, OrdinalCrossEntropy
 from forwardforward.lr_schedules import Cooldown
-from forwardforward.normalization import RMSNorm
+from forwardforward.normalization import BatchNorm, RMSNorm
+from forwardforward.recipes.architectures import Dense
 from forwardforward.recipes.per_class import MONO
 from forwardforward.recipes.recipe import Recipe, derive
 
@@ -28,7 +29,10 @@ MULTI_LABEL = derive(
     name="multi-label",
     summary="dense network for any number of labels per sample, each label's goodness against a threshold",
     source="the projection of Mono-Forward, arXiv 2501.09238, with Hinton's threshold for each label",
+    architecture=Dense(input_dropout=0.2, dropout=0.1),
     loss=BinaryCrossEntropy(),
+    normalization=BatchNorm(affine=True),
+    lr=1e-2,
     epochs=40,
     batch_size=50,
     data_settings={"digit-pairs": {"widths": (300, 300, 300)}},
