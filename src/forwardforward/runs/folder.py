@@ -69,9 +69,9 @@ class RunFolder:
             existing = next((path for path in (self.path, *self.path.parents) if _exists(path)), Path())
         except OSError as error:  # such as a name that is too long
             raise type(error)(f"{self.path} cannot be a run folder: {error.strerror}") from error
-        if existing == self.path and not existing.is_dir():
-            raise FileExistsError(f"{self.path} is a file")
         if not existing.is_dir():
+            if existing == self.path:
+                raise FileExistsError(f"{self.path} is a file")
             raise NotADirectoryError(f"{self.path} cannot be a run folder: {existing} is not a folder")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError(f"{self.path} cannot be a run folder: {existing} cannot be written to")
