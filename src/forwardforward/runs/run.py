@@ -212,6 +212,7 @@ class Run:
         Nothing is checked if their predictions are saved in the folder already.
 
         Raises:
+            CheckpointError: If the checkpoint of a teacher is corrupted.
             FileNotFoundError: If the folder of a teacher contains no run.
             ValueError: If the data set has no unlabeled texts, or a teacher has no completed epoch, was trained on
                 other data, or was trained on a validation split that is held out here.
