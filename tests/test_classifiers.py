@@ -14,6 +14,7 @@ from forwardforward.classifiers import GoodnessReadout, LayerEnsemble, SumOverLa
 from forwardforward.heads import LinearHead
 from forwardforward.layers import FFLayer
 from forwardforward.pooling import SequencePool, SpatialPool
+from forwardforward.training.evaluation import chooses_layers
 
 
 def read(model, images):
@@ -455,6 +456,8 @@ def test_weights_beside_a_head_and_over_candidates() -> None:
     goodness, labels = torch.tensor([[[5.0, 0.0], [0.0, 1.0]]]), torch.tensor([1])
     for kind in (ff.classifiers.WithHead, lambda classifier: ff.classifiers.Candidates(classifier=classifier)):
         chosen = kind(ff.classifiers.WeightedSum(2))
+        assert chooses_layers(chosen)
+        assert not chooses_layers(kind(ff.classifiers.SumOverLayers()))
         chosen.choose(goodness, labels)
         torch.testing.assert_close(chosen.classifier.weights, ff.classifiers.fit_weights(goodness, labels))
 

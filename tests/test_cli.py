@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -26,6 +27,7 @@ import forwardforward as ff
 from forwardforward import __version__
 from forwardforward.__main__ import main
 from forwardforward._utils.files import sole_process
+from forwardforward.cli import train
 from forwardforward.data import load
 from forwardforward.recipes import RECIPES
 from forwardforward.training import load_checkpoint
@@ -351,7 +353,7 @@ def test_predict_images(
 
     image.new("L", (20, 10)).save("wide.png")
     line = fails("predict", str(digits_run), "images", "wide.png")
-    assert "wide.png has 20 x 10 pixels, the run's images have 8 x 8; --resize resizes it" in line
+    assert "wide.png has 20 x 10 pixels, the model's images have 8 x 8; --resize resizes it" in line
     assert main(["predict", str(digits_run), "wide.png", "--resize"]) == 0
     assert len(table(capsys.readouterr().out)) == 1
     image.fromarray(np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)).save("noise.png")
@@ -386,9 +388,6 @@ def test_predict_refuses_what_does_not_fit(digits_run: Path, fails: Callable[...
     }.items():
         assert message in fails("predict", run, word)
     np.save("good.npy", np.zeros((3, 1, 8, 8)))
-    error = fails("predict", run, "good.npy", "--out", "gone/labels.csv")
-    assert "'gone/labels.csv'" in error
-    assert ".part" not in error
 
 
 def test_class_names_are_the_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,7 +409,7 @@ def test_predict_rows_of_numbers(tmp_path: Path, fails: Callable[..., str], caps
     assert list(table(capsys.readouterr().out)[0]) == ["input", "label", "probability", "0", "1", "2"]
     if image := pytest.importorskip("PIL.Image"):
         image.new("L", (6, 6)).save("image.png")
-    assert "the run's inputs have shape (6,)" in fails("predict", "run", "image.png")
+    assert "the model's inputs have shape (6,)" in fails("predict", "run", "image.png")
 
 
 def test_too_little_memory_and_errors_of_the_library(
@@ -454,12 +453,18 @@ def test_resume_refuses_contradicting_options_and_accepts_equal_ones(
     contradictions = {
         "--batch-size": "7", "--widths": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
         "--out": "other", "--threads": "7", "--validation": None, "--compile": None,
-        "--vectors": "some.txt",
+        "--vectors": "some.txt", "--teacher": "other", "--data-dir": "other", "--set": "lr=0.5",
     }  # fmt: skip
     for option, value in contradictions.items():
         line = fails("train", "--resume", "run", option, *([value] if value else []))
         assert f"{option} " in line
         assert "contradicts" in line
+    assert "which has none: leave it out" in fails("train", "--resume", "run", "--teacher", "other")
+    commands = argparse.ArgumentParser().add_subparsers()
+    train.add_command(commands)
+    others = {"--epochs", "--device", "--checkpoint-minutes", "--parallel", "--shard"}  # differ between resumptions
+    others |= {"-h", "--help", "--config", "--resume", "--json", "--no-progress"}
+    assert set(commands.choices["train"]._option_string_actions) == others | contradictions.keys()
     assert "data mnist contradicts" in fails("train", "mnist", "--resume", "run")
     assert main(["train", "digits", "--resume", "run", "--out", "run", *QUICK]) == 0
 
@@ -674,11 +679,81 @@ def test_predictions_replace_regular_files_only(trained: str, fails: Callable[..
     Path("folder").mkdir()
     Path("target").write_text("mine")
     Path("link").symlink_to("target")
-    for name in ("folder", "link", os.devnull):
+    for name in ("folder", "link", os.devnull, ""):
         assert "--out must be the name of a new or a regular file" in fails(
             "predict", trained, str(Path(trained).with_name("own.npz")), "--out", name
         )
     assert Path("target").read_text() == "mine"
+
+
+def test_predictions_that_cannot_be_written_are_refused_before_the_model_is_read(
+    trained: str, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("forwardforward.runs.Run.load", lambda *_: pytest.fail("the model was read"))
+    Path("target").write_text("mine")
+    for name, reason in {
+        "no/such/labels.csv": "No such file or directory",
+        "target/labels.csv": "Not a directory",
+        "n" * 250: "File name too long",  # with that of the temporary file
+    }.items():
+        line = fails("predict", trained, str(Path(trained).with_name("own.npz")), "--out", name)
+        expected = f"--out must be a file in a folder that can be written to, got {name}: {reason}"
+        assert line == f"forwardforward: {expected}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_data_are_read(
+    fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forwardforward.runs.Run.splits", lambda *_, **__: pytest.fail("the data were read"))
+    Path("file").write_text("mine")
+    for name in ("file/run", "file/a/run"):
+        line = fails("train", "--out", name)
+        assert f"--out {name} cannot be a run folder: file is not a folder; choose another --out" in line
+    Path("closed").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "closed")
+    line = fails("train", "--out", "closed/a/run")
+    assert "--out closed/a/run cannot be a run folder: closed cannot be written to; choose another --out" in line
+    line = fails("train", "--out", "n" * 300)
+    assert "--out: folder must be a path of names of at most 255 characters" in line
+    line = fails("train", "--out", "/".join(["n" * 250] * 20))
+    assert line.endswith("cannot be a run folder: File name too long; choose another --out\n")
+
+
+def test_a_saved_model_predicts_as_its_run(
+    digits_run: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("safetensors")
+    ff.load(digits_run).save_pretrained("saved")
+    images = load("digits").test.inputs[:20]
+    np.savez("x.npz", x=images.numpy())
+    np.save("x.npy", images.numpy())
+    outputs = []
+    for folder in (str(digits_run), "saved"):
+        assert main(["predict", folder, "x.npz", "x.npy", "--device", "cpu"]) == 0
+        outputs.append(capsys.readouterr())
+        assert outputs[-1].err == ""
+    assert outputs[0] == outputs[1]
+    assert list(table(outputs[1].out)[0])[3:] == list(map(str, range(10)))
+    for name in ("model.safetensors", "config.json"):
+        line = fails("predict", "saved", "x.npy", "--out", f"saved/{name}")
+        assert f"--out must not be a file of a run or a saved model, got saved/{name}" in line
+    for words in (["evaluate", "saved"], ["ensemble", "saved", str(digits_run)], ["doctor", "saved"],
+                  ["train", "--resume", "saved"]):  # fmt: skip
+        line = fails(*words)
+        assert "there is no run in 'saved': it contains a saved model, which ff.load and forwardforward" in line
+    assert "--out saved already contains a saved model; choose another" in fails("train", "--out", "saved")
+
+
+def test_a_saved_network_of_words_needs_its_run(fails: Callable[..., str]) -> None:
+    pytest.importorskip("safetensors")
+    model = ff.FFSequential(
+        ff.layers.FFEmbeddingBag(20, 6), ff.FFLinear(6, 6), goodness=ff.goodness.LearnedProjection(2),
+        loss=ff.losses.CrossEntropy(), input_shape=(5,),
+    )  # fmt: skip
+    model.save_pretrained("saved")
+    line = fails("predict", "saved", "A wonderful film.")
+    assert "RUN must be a run folder for a network of texts, whose text encoder is part of the run, got the" in line
 
 
 def test_recipes_and_data_that_do_not_fit_are_refused_before_the_data_are_read(

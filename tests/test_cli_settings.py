@@ -162,6 +162,20 @@ def test_results_name_unfinished_runs_and_runs_with_validation(capsys: pytest.Ca
     assert (summary["epochs"], summary["planned_epochs"]) == (1, 1)
 
 
+def test_a_classifier_that_chooses_by_the_validation_split_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", npz(), "--recipe", "mono", *QUICK, "--set"]
+    note = "the validation split is held out of the training, since classifier WeightedSum(depth=2) chooses by it\n"
+    for choice, options, expected in (
+        ("classifier=WeightedSum(2)", [], note),
+        ("classifier=WeightedSum(2)", ["--validation"], ""),
+        ("classifier=Candidates(2)", [], ""),
+    ):
+        assert main([*words, choice, *options]) == 0
+        assert capsys.readouterr().err == expected
+    summary = json.loads(Path("runs/own-mono-0-3/summary.json").read_text())
+    assert summary["trained_on"] == "all training images"
+
+
 def test_more_epochs_are_written_only_when_the_checkpoint_was_accepted(fails: Callable[..., str]) -> None:
     assert main(["train", npz(), "--recipe", "mono", *QUICK, "--out", "run"]) == 0
     before = Path("run/config.json").read_bytes()

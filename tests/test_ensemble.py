@@ -157,6 +157,10 @@ def test_runs_that_do_not_belong_together_are_refused(runs: dict[str, str], tmp_
         Ensemble([runs["pair"], runs["all"]]).fit_weights()
     with pytest.raises(FileNotFoundError, match="there is no run in"):
         Ensemble([runs["pair"], str(tmp_path)])
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "config.json").write_text('{"format": "forwardforward-model-1"}')
+    with pytest.raises(ValueError, match="^there is no run in '.*saved': it contains a saved model, which ff.load and"):
+        Ensemble([runs["pair"], str(tmp_path / "saved")])
     with pytest.raises(TypeError, match="^runs must be a sequence of instances of Run, a string or a path, got"):
         Ensemble(runs["pair"])
     config = RunConfig.from_recipe(get("mono").for_dataset("digits"), "digits")
@@ -296,4 +300,7 @@ def test_wrong_words_on_the_command_line(
         error = message(pair, classes, f"--weights={weights}")
         assert "must be numbers of at least 0 such as 0.7,0.3, or 'fit'" in error
     assert "--out must not be a file of a run" in message(pair, classes, "--out", f"{pair}/summary.json")
+    monkeypatch.setattr(Ensemble, "evaluate", lambda *_: pytest.fail("the runs were evaluated"))
+    line = message(pair, classes, "--out", "no/such/errors.json")
+    assert "--out must be a file in a folder that can be written to, got no/such/errors.json: No such file" in line
     assert "--out must be the name of a new or a regular file" in message(pair, classes, "--out", str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,9 +98,9 @@ def test_a_changed_byte_of_the_soft_labels_is_noticed(root: Path, tmp_path: Path
 
 def test_teachers_that_saw_the_validation_split_are_refused(root: Path, tmp_path: Path) -> None:
     run(tmp_path / "teacher", root).fit(progress=False)
-    student = run(tmp_path / "student", root, validation=True, teachers=(str(tmp_path / "teacher"),))
     with pytest.raises(ValueError, match="^teachers must have held out the validation split, as those of train --val"):
-        student.training_data()
+        run(tmp_path / "student", root, validation=True, teachers=(str(tmp_path / "teacher"),))
+    assert not (tmp_path / "student").exists()
     other = run(tmp_path / "other", root, teachers=(str(tmp_path / "teacher"),))
     assert len(other.training_data()) == 48 + 16
 
@@ -110,10 +111,39 @@ def test_data_without_unlabeled_texts_are_refused(tmp_path: Path, one_line: Call
     with pytest.raises(FileNotFoundError):
         unlabeled_texts("imdb", tmp_path)
     words = ["train", "digits", "--teacher", str(root / "imdb-bag"), "--out", str(tmp_path / "run")]
-    assert "--teacher needs a data set with unlabeled texts, imdb, got digits" in one_line(main, words)
+    line = one_line(main, words)
+    assert "--teacher: teachers need a data set with unlabeled texts, imdb, got digits" in line
 
 
-def test_the_command_line(root: Path, tmp_path: Path) -> None:
+def test_teachers_that_do_not_fit_are_refused_before_the_data_are_read(
+    root: Path, tmp_path: Path, one_line: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits, unfinished, everything = (tmp_path / name for name in ("digits", "unfinished", "everything"))
+    recipe = get("mono").for_dataset("digits").replace(widths=(4, 4), epochs=1, batch_size=500)
+    Run.create(digits, RunConfig.from_recipe(recipe, "digits", threads=1)).fit(progress=False)
+    run(unfinished, root)
+    run(everything, root).fit(progress=False)
+    student = run(tmp_path / "student", root, teachers=(str(everything),))
+    shutil.rmtree(everything)
+    run(everything, root)  # no longer trained
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "splits", lambda *_, **__: pytest.fail("the data were read"))
+        for folder, message in {
+            digits: f"teachers must be runs on imdb, got {digits} on digits",
+            unfinished: f"teachers must be trained runs, got {unfinished} without a finished epoch",
+            tmp_path / "gone": "teachers must be trained runs: there is no run in",
+        }.items():
+            with pytest.raises((ValueError, FileNotFoundError), match=f"^{message}"):
+                run(tmp_path / "new", root, teachers=(str(folder),))
+            words = ["train", "imdb", "--teacher", str(folder), "--out", str(tmp_path / "new")]
+            assert f"forwardforward: --teacher: {message}" in one_line(main, words)
+        words = ["train", "imdb", "--teacher", str(everything), "--validation", "--out", str(tmp_path / "new")]
+        assert "--teacher: teachers must have held out the validation split" in one_line(main, words)
+        with pytest.raises(ValueError, match="^teachers must be trained runs, got .*everything without a finished"):
+            Run.open(student.folder).fit(progress=False)
+
+
+def test_the_command_line(root: Path, tmp_path: Path, one_line: Callable[..., str]) -> None:
     words = [
         "train",
         "imdb",
@@ -132,3 +162,9 @@ def test_the_command_line(root: Path, tmp_path: Path) -> None:
     assert summary["train_samples"] == 48 + 16
     assert summary["command"].endswith("--teacher RUN")
     assert str(root) not in summary["command"]
+    resume = ["train", "--resume", str(tmp_path / "run"), "--no-progress", "--teacher"]
+    line = one_line(main, [*resume, str(root / "imdb-sequence")])
+    assert f"--teacher {root / 'imdb-sequence'} contradicts the run in" in line
+    assert f"which has {root / 'imdb-bag'}: leave it out" in line
+    assert "contradicts" in one_line(main, [*resume, str(root / "imdb-bag"), "--teacher", str(root / "imdb-bag")])
+    assert main([*resume, os.path.relpath(root / "imdb-bag")]) == 0

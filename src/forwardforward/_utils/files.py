@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-__all__ = ["parse_json", "replacing", "sole_process"]
+__all__ = ["check_replaceable", "parse_json", "replacing", "sole_process"]
 
 # Not defined on every system: O_BINARY on Windows only, the others on POSIX only.
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
@@ -62,6 +62,20 @@ def replacing(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]
         if part != path:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that :func:`replacing` can write a file, by making its temporary file and removing it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: If the folder does not exist or cannot be written to, or the name is too long.
+    """
+    part, descriptor = _new_part(path)
+    os.close(descriptor)
+    part.unlink()
 
 
 def _new_part(path: Path) -> tuple[Path, int]:

@@ -51,7 +51,7 @@ class Images:
 
     def __init__(self, paths: Sequence[Path], shape: tuple[int, ...], resize: bool = False) -> None:
         if len(shape) != 3 or shape[0] not in MODES:
-            raise ValueError(f"{paths[0]} cannot be read as an image: the run's inputs have shape {shape}")
+            raise ValueError(f"{paths[0]} cannot be read as an image: the model's inputs have shape {shape}")
         self.names: Sequence[str] = [str(path) for path in paths]
         self._mode = MODES[shape[0]]
         self._size = (shape[2], shape[1])  # Pillow's order
@@ -61,7 +61,7 @@ class Images:
             if size != self._size and not resize:
                 width, height = self._size
                 raise ValueError(
-                    f"{path} has {size[0]} x {size[1]} pixels, the run's images have {width} x {height}; "
+                    f"{path} has {size[0]} x {size[1]} pixels, the model's images have {width} x {height}; "
                     "--resize resizes it"
                 )
 
@@ -140,7 +140,7 @@ class Texts:
 
 
 def image_inputs(words: Iterable[str], shape: tuple[int, ...], resize: bool = False) -> list[Inputs]:
-    """Return the inputs of a run on images or rows of numbers.
+    """Return the inputs of a model for images or rows of numbers.
 
     Args:
         words: Image files, folders of them, ``.npz`` and ``.npy`` files.
@@ -149,7 +149,7 @@ def image_inputs(words: Iterable[str], shape: tuple[int, ...], resize: bool = Fa
 
     Raises:
         FileNotFoundError: If a file does not exist, or a folder contains no images.
-        ValueError: If a file does not fit the run.
+        ValueError: If a file does not fit the model.
     """
     inputs: list[Inputs] = []
     images: list[Path] = []  # adjacent image files, to be predicted in batches

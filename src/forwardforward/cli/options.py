@@ -12,10 +12,12 @@ from typing import Any, NoReturn
 import torch
 
 from forwardforward._utils.checks import check_device
+from forwardforward._utils.files import check_replaceable
 from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.recipes.expressions import canonical
 from forwardforward.runs import Run
 from forwardforward.runs.folder import FILES
+from forwardforward.saving.folder import CONFIG, WEIGHTS
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,18 +97,26 @@ def choose_device(name: str | None, run: Run | None = None) -> str:
 
 
 def check_out(path: str) -> None:
-    """Check that ``--out`` may be written.
+    """Check, before anything is computed, that ``--out`` can and may be written.
 
     Args:
         path: The option.
 
     Raises:
-        ValueError: If it is a file of a run, or neither a new nor a regular file.
+        ValueError: If it is a file of a run or of a saved model, or neither a new nor a regular file.
+        OSError: If its folder does not exist or cannot be written to.
     """
-    if os.path.lexists(path) and not (os.path.isfile(path) and not os.path.islink(path)):
-        raise ValueError(f"--out must be the name of a new or a regular file, got {path}")
-    if Path(path).name in FILES and Path(path).with_name("config.json").exists():
-        raise ValueError(f"--out must not be a file of a run, got {path}")
+    file = Path(path)
+    if not path or (os.path.lexists(path) and not (file.is_file() and not file.is_symlink())):
+        raise ValueError(f"--out must be the name of a new or a regular file, got {path or repr(path)}")
+    if file.name in (*FILES, WEIGHTS) and file.with_name(CONFIG).exists():
+        raise ValueError(f"--out must not be a file of a run or a saved model, got {path}")
+    try:
+        check_replaceable(file)
+    except OSError as error:
+        raise type(error)(
+            f"--out must be a file in a folder that can be written to, got {path}: {error.strerror}"
+        ) from error
 
 
 def assignments(words: Sequence[str] | None) -> dict[str, str]:

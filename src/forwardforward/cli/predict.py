@@ -1,4 +1,4 @@
-"""``forwardforward predict``: predict the classes, labels or values of images, arrays or texts with a run."""
+"""``forwardforward predict``: predict the classes, labels or values of inputs with a run or a saved model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import csv
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 from forwardforward._utils.files import replacing
@@ -15,6 +16,7 @@ from forwardforward.cli.inputs import Inputs, image_inputs, text_inputs
 from forwardforward.cli.options import bounded, check_out, choose_device
 from forwardforward.network import Network
 from forwardforward.runs import Run
+from forwardforward.saving.folder import is_model_folder
 from forwardforward.targets import MultiLabel
 
 
@@ -22,13 +24,13 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
         "predict",
-        help="classify images, arrays or texts with a run",
-        description="Classify inputs with a trained run. Writes CSV: input, label, probability of the label, and the "
-        "probability of each class; of several labels per input the labels and the probability of each; of real values "
-        "the value.",
+        help="classify images, arrays or texts with a run or a saved model",
+        description="Classify inputs with a trained run or a saved model. Writes CSV: input, label, probability of the "
+        "label, and the probability of each class; of several labels per input the labels and the probability of each; "
+        "of real values the value.",
     )
     parser.set_defaults(action=_predict, reduce="--batch-size")
-    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument("folder", metavar="RUN", help="run folder, or a folder that save_pretrained wrote")
     parser.add_argument(
         "inputs",
         metavar="INPUT",
@@ -37,24 +39,23 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
         "for runs on texts: a text, a .txt file with one text, or a folder of .txt files",
     )
     parser.add_argument("--out", metavar="FILE", help="CSV file to write (default: standard output)")
-    parser.add_argument("--resize", action="store_true", help="resize images to the size of the run's images")
+    parser.add_argument("--resize", action="store_true", help="resize images to the size of the model's images")
     parser.add_argument("--batch-size", type=bounded(int, 1), default=1000, help="samples per batch (default: 1000)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
 
 
 def _predict(options: argparse.Namespace) -> None:
-    run = Run.open(options.folder)
-    model = run.load(choose_device(options.device))
-    warn_unfinished(run.epochs_done, run.config.epochs)
-    if run.config.validation:
-        print("trained with --validation, without the validation split", file=sys.stderr)
-    if run.reads_text:
-        inputs = text_inputs(options.inputs, run.text_encoder())
+    if options.out is not None:
+        check_out(options.out)
+    device = choose_device(options.device)
+    if is_model_folder(Path(options.folder)):
+        model = Network.from_pretrained(options.folder, device=device)
+        inputs = _inputs_of_saved(model, options)
     else:
-        shape = run.config.input_shape
-        assert shape is not None  # set when the run began
-        inputs = image_inputs(options.inputs, shape, options.resize)
-    names = run.config.class_names or tuple(map(str, range(run.config.num_classes or 0)))
+        run = Run.open(options.folder)
+        model = run.load(device)
+        inputs = _inputs_of_run(run, options)
+    names = model.class_names or tuple(map(str, range(model.num_classes or 0)))
     with _output(options.out) as file:
         writer = csv.writer(file, lineterminator="\n")
         if model.target_kind.has_one_class:
@@ -66,6 +67,30 @@ def _predict(options: argparse.Namespace) -> None:
         writer.writerow(header)
         for source in inputs:
             writer.writerows(rows(model, source, names, options.batch_size))
+
+
+def _inputs_of_run(run: Run, options: argparse.Namespace) -> list[Inputs]:
+    """Return the inputs for a run's model, after notes on the run on standard error."""
+    warn_unfinished(run.epochs_done, run.config.epochs)
+    if run.config.validation:
+        print("trained with --validation, without the validation split", file=sys.stderr)
+    if run.reads_text:
+        return text_inputs(options.inputs, run.text_encoder())
+    shape = run.config.input_shape
+    assert shape is not None  # set when the run began
+    return image_inputs(options.inputs, shape, options.resize)
+
+
+def _inputs_of_saved(model: Network, options: argparse.Namespace) -> list[Inputs]:
+    """Return the inputs for a saved model."""
+    if model.num_embeddings is not None:
+        raise ValueError(
+            "RUN must be a run folder for a network of texts, whose text encoder is part of the run, got the saved "
+            f"model {options.folder}"
+        )
+    if model.input_shape is None:
+        raise ValueError(f"the shape of one input must be part of a saved model, got none in {options.folder}")
+    return image_inputs(options.inputs, model.input_shape, options.resize)
 
 
 def _rows_of_labels(model: Network, inputs: Inputs, names: tuple[str, ...], batch_size: int) -> Iterator[list[str]]:
@@ -102,6 +127,5 @@ def _output(path: str | None) -> Iterator[IO[str]]:
     if path is None:
         yield sys.stdout
     else:
-        check_out(path)
         with replacing(path) as file:
             yield file

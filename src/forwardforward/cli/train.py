@@ -22,7 +22,7 @@ from forwardforward.cli.distributed import parallel_training
 from forwardforward.cli.options import Parser, assignments, bounded, choose_device, widths
 from forwardforward.cli.report import headline, print_errors
 from forwardforward.data import available
-from forwardforward.data.sources import TEXT_SOURCES, UNLABELED_SOURCES
+from forwardforward.data.sources import TEXT_SOURCES
 from forwardforward.recipes import RECIPES, Recipe, get, set_fields
 from forwardforward.recipes.architectures import Dense
 from forwardforward.runs import Run, RunConfig, differences
@@ -37,7 +37,7 @@ SIZES = ("widths", "epochs", "batch_size")
 #: Options that must match the configuration of a resumed run.
 FIXED = (
     "data", "recipe", "widths", "batch_size", "seed", "data_dir", "precision", "threads", "validation", "compile",
-    "vectors",
+    "vectors", "teachers",
 )  # fmt: skip
 
 
@@ -239,7 +239,8 @@ def _check_options(options: argparse.Namespace, run: Run) -> None:
     """Check that the options match the configuration of a resumed run."""
     if options.out is not None and Path(options.out).absolute() != run.folder.absolute():
         raise ValueError(f"--out contradicts --resume, which resumes the run in {run.folder}")
-    settings = {name: value for name, value in vars(options).items() if name in FIXED and value is not None}
+    given = {**vars(options), "teachers": _teachers(options) or None}
+    settings = {name: value for name, value in given.items() if name in FIXED and value is not None}
     for name in settings.keys() & {"data", "data_dir", "vectors"}:
         settings[name] = _absolute(settings[name])
     saved = {name: value for name, value in vars(run.config).items() if name in settings}
@@ -296,20 +297,30 @@ def _new_run(options: argparse.Namespace) -> Run:
         compile=bool(options.compile),
         vectors=vectors,
         validation=bool(options.validation),
-        teachers=tuple(os.path.abspath(folder) for folder in options.teacher or ()),
+        teachers=_teachers(options),
         # the folders are specific to the user
         command=f"python -m forwardforward {shlex.join(_command(options))}",
     )
-    run = Run(options.out or _free_folder(Path("runs") / f"{Path(data).stem}-{name}-{seed}"), config)
     try:
+        run = Run(options.out or _free_folder(Path("runs") / f"{Path(data).stem}-{name}-{seed}"), config)
         run.check_free()
-    except FileExistsError as error:
-        raise FileExistsError(f"--out {error}; choose another --out") from None
-    _check_teachers(config)
+    except ValueError as error:
+        raise ValueError(f"--out: {error}") from error
+    except OSError as error:
+        raise type(error)(f"--out {error}; choose another --out") from None
+    try:
+        run.check_teachers()
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"--teacher: {error}") from error
     # Read the data and make the model before the folder, so that an error in data or widths leaves no folder behind.
     run.splits(progress=not options.no_progress)
     _check_model(run, "" if options.widths or "widths" in changes else " (the default)")
     run.begin()
+    if "classifier" in changes and run.holds_out and not config.validation:
+        print(
+            f"the validation split is held out of the training, since classifier {recipe.classifier} chooses by it",
+            file=sys.stderr,
+        )
     return run
 
 
@@ -356,16 +367,6 @@ def _check_model(run: Run, origin: str) -> None:
         ) from error
 
 
-def _check_teachers(config: RunConfig) -> None:
-    """Check, before the data are read, that teachers are trained runs on texts with unlabeled ones among them."""
-    if config.teachers and config.data not in UNLABELED_SOURCES:
-        names = ", ".join(UNLABELED_SOURCES)
-        raise ValueError(f"--teacher needs a data set with unlabeled texts, {names}, got {Path(config.data).name}")
-    for folder in config.teachers:
-        if not Run.open(folder).epochs_done:
-            raise ValueError(f"--teacher must be a trained run, got {folder} without a finished epoch")
-
-
 def _threads(recipe: Recipe) -> int:
     """Return 1 for dense layers with few activations per step, where more threads cost more than they save."""
     small = isinstance(recipe.architecture, Dense) and recipe.batch_size * max(recipe.widths) < 2**15
@@ -379,10 +380,17 @@ def _absolute(path: str) -> str:
 
 def _option(name: str) -> str:
     """Return the option of a setting."""
-    return "data" if name == "data" else "--" + name.replace("_", "-")
+    return {"data": "data", "teachers": "--teacher"}.get(name, "--" + name.replace("_", "-"))
+
+
+def _teachers(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the absolute paths of the teachers' folders."""
+    return tuple(os.path.abspath(folder) for folder in options.teacher or ())
 
 
 def _text(value: Any) -> str:
+    if value is None or value == ():
+        return "none"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

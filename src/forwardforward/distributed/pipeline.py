@@ -30,7 +30,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
 from forwardforward.training import Evaluation
-from forwardforward.training.evaluation import ChoosesLayers, Counts
+from forwardforward.training.evaluation import Counts, chooses_layers
 from forwardforward.training.parallel import Parallel
 from forwardforward.update_schedules import Groups, Joint
 
@@ -143,7 +143,7 @@ class Pipeline(Parallel):
         super().check(network, settings, data)
         self.ranks.check_equal({**data_settings(data), **settings})
         network = check_kind(network, settings, "pipelined")
-        if isinstance(network.classifier, ChoosesLayers):
+        if chooses_layers(network.classifier):
             raise ValueError(
                 f"classifier must not choose layers in pipelined training, got {type(network.classifier).__name__}"
             )

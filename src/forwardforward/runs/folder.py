@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from forwardforward._utils.files import replacing, sole_process
+from forwardforward.saving.folder import is_model_folder
 
 __all__ = ["FILES", "RunFolder"]
 
@@ -57,15 +59,26 @@ class RunFolder:
                 self._is_locked = False
 
     def check_free(self) -> None:
-        """Check that a run would overwrite nothing in the folder.
+        """Check that a run would overwrite nothing in the folder, and that the folder can be made and written to.
 
         Raises:
             FileExistsError: If the folder contains a run or a file with a name that runs use, or is a file.
+            OSError: If the folder cannot be made or written to.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise FileExistsError(f"{self.path} is a file")
+        try:
+            existing = next((path for path in (self.path, *self.path.parents) if _exists(path)), Path())
+        except OSError as error:  # such as a name that is too long
+            raise type(error)(f"{self.path} cannot be a run folder: {error.strerror}") from error
+        if not existing.is_dir():
+            if existing == self.path:
+                raise FileExistsError(f"{self.path} is a file")
+            raise NotADirectoryError(f"{self.path} cannot be a run folder: {existing} is not a folder")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(f"{self.path} cannot be a run folder: {existing} cannot be written to")
         taken = [name for name in FILES if (self.path / name).exists()]
         if "config.json" in taken:
+            if is_model_folder(self.path):
+                raise FileExistsError(f"{self.path} already contains a saved model")
             raise FileExistsError(f"{self.path} already contains a run (resume with: {self.resume_command})")
         if taken:
             raise FileExistsError(f"{self.path} already contains {', '.join(taken)}")
@@ -90,6 +103,15 @@ class RunFolder:
                     path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other files are in it
             self.path.rmdir()
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a file or folder exists; of a path that cannot exist, raise the reason."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -30,7 +30,13 @@ from forwardforward.runs.folder import RunFolder, write_json
 from forwardforward.runs.log import RunLog
 from forwardforward.runs.records import naming_history, read_failure, read_history, read_text
 from forwardforward.runs.summary import errors_on_test_set, facts_of, read_held_out, summary_of, total_seconds
-from forwardforward.runs.teachers import read_soft_labels, soft_labels, with_soft_labels, write_soft_labels
+from forwardforward.runs.teachers import (
+    check_teachers,
+    read_soft_labels,
+    soft_labels,
+    with_soft_labels,
+    write_soft_labels,
+)
 from forwardforward.saving.folder import is_model_folder
 from forwardforward.training import (
     Callback,
@@ -44,7 +50,7 @@ from forwardforward.training import (
     load_checkpoint,
 )
 from forwardforward.training.checkpoints import require, restore_weights
-from forwardforward.training.evaluation import ChoosesLayers
+from forwardforward.training.evaluation import chooses_layers
 
 __all__ = ["Run", "load"]
 
@@ -144,7 +150,7 @@ class Run:
 
         Raises:
             FileNotFoundError: If the folder contains no run.
-            ValueError: If the configuration cannot be read.
+            ValueError: If the configuration cannot be read, or the folder contains a saved model.
         """
         path = Path(folder) / "config.json"
         try:
@@ -156,6 +162,11 @@ class Run:
         try:
             config = RunConfig.from_json(read_text(path))
         except (ValueError, TypeError) as error:
+            if is_model_folder(path.parent):
+                raise ValueError(
+                    f"there is no run in {str(folder)!r}: it contains a saved model, which ff.load and forwardforward "
+                    "predict read"
+                ) from error
             raise ValueError(f"{path} is not the configuration of a run: {error}") from error
         return cls(folder, config, recipe=recipe, splits=splits)
 
@@ -168,7 +179,8 @@ class Run:
 
         Raises:
             FileExistsError: If the folder already contains a run and ``resume`` is False.
-            ValueError: If it contains a run with other settings.
+            ValueError: If it contains a run with other settings, or the teachers do not fit.
+            OSError: If the folder cannot be made or written to.
             BlockingIOError: If another process begins a run in this folder.
         """
         if resume and self._files.config.exists():
@@ -178,6 +190,7 @@ class Run:
             self.config = replace(self.config, **{name: getattr(saved, name) for name in DATA_FIELDS})
             return
         self.check_free()
+        self.check_teachers()
         self.splits()
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._files.locked():
@@ -185,12 +198,36 @@ class Run:
             write_json(self._files.config, asdict(self.config))
 
     def check_free(self) -> None:
-        """Check that the run would overwrite nothing in its folder.
+        """Check that the run would overwrite nothing in its folder, and that the folder can be made and written to.
 
         Raises:
             FileExistsError: If the folder contains a run or a file with a name that runs use, or is a file.
+            OSError: If the folder cannot be made or written to.
         """
         self._files.check_free()
+
+    def check_teachers(self) -> None:
+        """Check, without reading the data, that the teachers can predict the unlabeled texts of the run.
+
+        Nothing is checked if their predictions are saved in the folder already.
+
+        Raises:
+            CheckpointError: If the checkpoint of a teacher is corrupted.
+            FileNotFoundError: If the folder of a teacher contains no run.
+            ValueError: If the data set has no unlabeled texts, or a teacher has no completed epoch, was trained on
+                other data, or was trained on a validation split that is held out here.
+        """
+        if not self._files.soft_labels.exists():
+            self._teachers()
+
+    def _teachers(self) -> list[Run]:
+        """Return the teachers, after their check."""
+        try:
+            teachers = [Run.open(folder) for folder in self.config.teachers]
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(f"teachers must be trained runs: {error}") from error
+        check_teachers(teachers, self.config.data, self.holds_out)
+        return teachers
 
     def discard(self) -> None:
         """Remove a run without a checkpoint that no other process trains; other files in its folder are kept."""
@@ -335,8 +372,7 @@ class Run:
         if path.exists():
             probabilities = read_soft_labels(path)
         else:
-            teachers = [Run.open(folder) for folder in config.teachers]
-            probabilities = soft_labels(teachers, texts, config.data, self.holds_out)
+            probabilities = soft_labels(self._teachers(), texts)
             write_soft_labels(path, probabilities)
         assert splits.text_encoder is not None  # only texts can be without labels
         return splits.text_encoder(texts, "unlabeled"), probabilities
@@ -344,7 +380,7 @@ class Run:
     @property
     def holds_out(self) -> bool:
         """Whether the validation split is held out: on request, or because the classifier selects layers with it."""
-        return self.config.validation or isinstance(self.recipe.classifier, ChoosesLayers)
+        return self.config.validation or chooses_layers(self.recipe.classifier)
 
     def model(self) -> Network:
         """Return the untrained model; its weights are determined by the run's seed.
@@ -438,6 +474,7 @@ class Run:
     ) -> tuple[Network, History]:
         self.check_recipe()
         self._files.check_regular()
+        self.check_teachers()
         config = self.config
         splits = self.splits(progress=progress)
         model = self.model()

@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from forwardforward._utils.files import replacing
 from forwardforward.data import TensorData
+from forwardforward.data.sources import UNLABELED_SOURCES
 from forwardforward.data.text import TextEncoder
 from forwardforward.network import Network
 from forwardforward.runs.config import RunConfig
 from forwardforward.runs.saved import read_saved
 
-__all__ = ["read_soft_labels", "soft_labels", "with_soft_labels", "write_soft_labels"]
+__all__ = ["check_teachers", "read_soft_labels", "soft_labels", "with_soft_labels", "write_soft_labels"]
 
 
 #: Texts per batch of a teacher.
@@ -31,6 +32,10 @@ class Teacher(Protocol):
     config: RunConfig
 
     @property
+    def epochs_done(self) -> int:
+        """Number of completed epochs."""
+
+    @property
     def holds_out(self) -> bool:
         """Whether the validation split was held out."""
 
@@ -41,19 +46,21 @@ class Teacher(Protocol):
         """Return the text encoder."""
 
 
-def soft_labels(teachers: Sequence[Teacher], texts: Sequence[str], data: str, holds_out: bool) -> Tensor:
-    """Return the class probabilities of texts, those of the teachers' :class:`~forwardforward.runs.Ensemble`.
+def check_teachers(teachers: Sequence[Teacher], data: str, holds_out: bool) -> None:
+    """Check, without reading the data, that runs can predict the unlabeled texts of a data set.
 
     Args:
-        teachers: The teachers.
-        texts: The texts.
+        teachers: The runs; none are always accepted.
         data: Name of the data set that the teachers must have been trained on.
         holds_out: Whether the validation split is held out, which the teachers must then have held out too.
 
     Raises:
-        ValueError: If a teacher was trained on other data, or on a validation split that is held out here.
+        ValueError: If the data set has no unlabeled texts, or a teacher has no completed epoch, was trained on other
+            data, or was trained on a validation split that is held out here.
     """
-    parts = []
+    if teachers and data not in UNLABELED_SOURCES:
+        names = ", ".join(UNLABELED_SOURCES)
+        raise ValueError(f"teachers need a data set with unlabeled texts, {names}, got {Path(data).name}")
     for teacher in teachers:
         if teacher.config.data != data:
             raise ValueError(f"teachers must be runs on {data}, got {teacher.folder} on {teacher.config.data}")
@@ -62,6 +69,19 @@ def soft_labels(teachers: Sequence[Teacher], texts: Sequence[str], data: str, ho
                 "teachers must have held out the validation split, as those of train --validation, got "
                 f"{teacher.folder}, which was trained on all training samples"
             )
+        if not teacher.epochs_done:
+            raise ValueError(f"teachers must be trained runs, got {teacher.folder} without a finished epoch")
+
+
+def soft_labels(teachers: Sequence[Teacher], texts: Sequence[str]) -> Tensor:
+    """Return the class probabilities of texts, those of the teachers' :class:`~forwardforward.runs.Ensemble`.
+
+    Args:
+        teachers: The teachers, see :func:`check_teachers`.
+        texts: The texts.
+    """
+    parts = []
+    for teacher in teachers:
         model, inputs = teacher.load(), teacher.text_encoder()(texts, "unlabeled")
         parts.append(torch.cat([model.scores(batch).log_softmax(1) for batch in inputs.split(BATCH_SIZE)]))
     return torch.stack(parts).mean(0).softmax(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ class Saved(NamedTuple):
 
 def is_model_folder(folder: Path) -> bool:
     """Return whether a folder contains a saved model, also a corrupted one."""
-    if not (folder / CONFIG).is_file():
+    if not os.path.isfile(folder / CONFIG):  # also for a name that is too long, unlike Path.is_file
         return False
     try:
         config = _parsed(folder)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
+from forwardforward.classifiers import Candidates, WithHead
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
@@ -179,6 +180,14 @@ class ChoosesLayers(Protocol):
         ...
 
 
+def chooses_layers(classifier: object) -> TypeGuard[ChoosesLayers]:
+    """Return whether a classifier, or the one inside it, chooses layers by validation data."""
+    part = classifier
+    while isinstance(part, Candidates | WithHead):  # their method only calls that of the classifier inside
+        part = part.classifier
+    return isinstance(part, ChoosesLayers)
+
+
 @checked
 @torch.no_grad()
 def choose_layers(model: nn.Module, data: Data, *, batch_size: PositiveInt = 1000) -> None:
@@ -198,7 +207,7 @@ def choose_layers(model: nn.Module, data: Data, *, batch_size: PositiveInt = 100
         for member in network.members:
             choose_layers(member, data, batch_size=batch_size)
         return
-    if isinstance(network.classifier, ChoosesLayers):
+    if chooses_layers(network.classifier):
         kind = network.target_kind
         if not kind.has_one_class:
             raise ValueError(f"data must have one class per sample to choose layers by, got {kind!r}")

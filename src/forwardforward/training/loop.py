@@ -86,7 +86,8 @@ def fit(
             set, or a ``DataLoader`` (which keeps its own batches and order). Tensors are moved to the device once. If
             the model's preprocessing standardizes and is not fitted yet, it is fitted on these data.
         validation: Labeled data of the same kinds, evaluated after each epoch; not the test set, if anything is chosen
-            by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers.
+            by it, as :class:`~forwardforward.classifiers.BestInterval` chooses layers; without it, such a classifier
+            keeps its choice, at first all layers alike, until :func:`~forwardforward.training.choose_layers` is called.
         epochs: Passes over the training data.
         batch_size: Samples per step. A last batch of one sample joins the batch before it, since some negatives and
             batch statistics need two.
