@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from forwardforward.__main__ import main
 from forwardforward.data import unlabeled_texts
 from forwardforward.recipes import get, set_fields
 from forwardforward.runs import Ensemble, Run, RunConfig
+from forwardforward.runs.teachers import soft_labels
 from forwardforward.training import CheckpointError
 
 #: Representations and architectures of few words, by recipe.
@@ -68,6 +71,15 @@ def test_the_targets_of_unlabeled_texts_are_the_mean_predictions_of_the_teachers
     assert torch.equal(train.inputs[-16:], encoder(texts))
     summary = student.train(progress=False)
     assert (summary["teachers"], summary["train_samples"]) == (2, len(train))
+
+
+def test_teachers_that_exclude_each_others_classes_have_a_mean() -> None:
+    def teacher(scores: list[list[float]]) -> Any:
+        network = SimpleNamespace(scores=lambda batch: torch.tensor(scores))
+        return SimpleNamespace(load=lambda: network, text_encoder=lambda: lambda texts, name: torch.zeros(1, 2))
+
+    excluding = [teacher([[0.0, -math.inf, -math.inf]]), teacher([[-math.inf, 0.0, -math.inf]])]
+    torch.testing.assert_close(soft_labels(excluding, ["a text"]), torch.tensor([[0.5, 0.5, 0.0]]))
 
 
 def test_a_student_needs_its_teachers_only_once(root: Path, tmp_path: Path) -> None:

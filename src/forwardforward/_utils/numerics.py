@@ -1,11 +1,13 @@
-"""Precision of sums and of products that must not be computed in a lower precision."""
+"""Precision of sums, of products and of logarithms."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
-__all__ = ["accumulator", "full_precision", "saturated"]
+__all__ = ["accumulator", "full_precision", "log_probabilities", "saturated"]
 
 #: Argument of a softplus below which its slope, under 2e-22, changes no weight.
 SATURATION = -50.0
@@ -28,3 +30,14 @@ def saturated(x: Tensor) -> Tensor:
     CPUs multiply matrices that contain subnormal numbers much more slowly.
     """
     return x.clamp(min=SATURATION)
+
+
+def log_probabilities(scores: Tensor) -> Tensor:
+    """Return the log-probabilities of scores of classes, ``(batch, classes)``; that of a probability of 0 is finite.
+
+    So the average of several classifiers is defined where each excludes what another predicts.
+
+    Args:
+        scores: The scores.
+    """
+    return scores.log_softmax(1).clamp(min=math.log(torch.finfo(scores.dtype).tiny))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, StrPath, checked
 from forwardforward._utils.checks import check_device
+from forwardforward._utils.numerics import log_probabilities
 from forwardforward.classifiers import fit_weights
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
@@ -281,10 +281,8 @@ class Ensemble:
             yield model.scores(images), model.check_targets(images, labels)
 
     def _log_probabilities(self, scores: Tensor) -> Tensor:
-        """Return log-probabilities, that of a probability of 0 finite; of several labels the log-odds: the scores."""
-        if not self._kind.has_one_class:
-            return scores
-        return scores.log_softmax(1).clamp(min=math.log(torch.finfo(scores.dtype).tiny))
+        """Return log-probabilities; of several labels the log-odds: the scores."""
+        return log_probabilities(scores) if self._kind.has_one_class else scores
 
     def _combined(self, parts: Sequence[Tensor]) -> Tensor:
         weighted = [weight * part for weight, part in zip(self.weights, parts, strict=True)]

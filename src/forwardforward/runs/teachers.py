@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from forwardforward._utils.files import replacing
+from forwardforward._utils.numerics import log_probabilities
 from forwardforward.data import TensorData
 from forwardforward.data.sources import UNLABELED_SOURCES
 from forwardforward.data.text import TextEncoder
@@ -83,7 +84,7 @@ def soft_labels(teachers: Sequence[Teacher], texts: Sequence[str]) -> Tensor:
     parts = []
     for teacher in teachers:
         model, inputs = teacher.load(), teacher.text_encoder()(texts, "unlabeled")
-        parts.append(torch.cat([model.scores(batch).log_softmax(1) for batch in inputs.split(BATCH_SIZE)]))
+        parts.append(torch.cat([log_probabilities(model.scores(batch)) for batch in inputs.split(BATCH_SIZE)]))
     return torch.stack(parts).mean(0).softmax(1)
 
 
