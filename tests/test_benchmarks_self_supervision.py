@@ -58,7 +58,8 @@ def test_methods_differ_in_loss_or_in_locality_only() -> None:
         assert differing(local, f"{local}-joint") == {"schedule"}
     assert differing("ff", "class") == {"goodness", "loss", "label_encoder"}
     assert differing("class", "contrast") == {"goodness", "loss", "objective", "overrides"}
-    assert differing("class", "bp") == {"goodness", "loss", "baseline", "schedule"}
+    assert differing("class", "bp") == {"goodness", "loss", "baseline", "schedule", "optimizer_options"}
+    assert methods.DENSE["bp"].optimizer_options == {"fused": True}  # the same rule in one kernel
     assert tables["ff"]["widths"] == "(2000, 2000, 2000, 2000)"
     assert tables["ff"]["lr"] == "0.0001"
 
@@ -163,6 +164,7 @@ def test_claims_are_judged_by_their_criteria() -> None:
         "**confirmed** (1 of 1)",
         "**refuted** (0 of 1)",
         "**confirmed** (1 of 1)",
+        "not run",
     ]
     cells = cells_of({"flip-bp": [90.0], "flip-ff": [80.0], "flip-ff-joint": [85.1], "hybrid": [81.1]})
     cells |= cells_of({"flip-bp": [80.9], "flip-ff": [80.0], "flip-ff-joint": [70.0]}, "cifar10")
@@ -172,9 +174,20 @@ def test_claims_are_judged_by_their_criteria() -> None:
         "**refuted** (0 of 1)",  # where there is no gap, nothing can be closed
         "**confirmed** (1 of 1)",
         "**confirmed** (2 of 2)",
+        "not run",
     ]
     assert "flip on MNIST +10.0; flip on CIFAR-10 +0.9" in text
-    assert verdicts(claims.pretext_claims({}, ["flip"])) == ["not run"] * 4
+    assert verdicts(claims.pretext_claims({}, ["flip"])) == ["not run"] * 5
+
+
+@pytest.mark.parametrize(("untrained", "verdict"), [(88.9, "**confirmed** (1 of 1)"), (89.1, "**refuted** (0 of 1)")])
+def test_a_control_compares_training_on_a_pretext_with_an_untrained_network(untrained: float, verdict: str) -> None:
+    cells = cells_of({"flip-bp": [90.0], "flip-ff": [80.0], "hybrid": [80.9]})
+    [hybrid] = cells["hybrid-60", "mnist"]
+    hybrid["result"]["untrained"] = [95.0, untrained]
+    text = claims.pretext_claims(cells, ["flip"])
+    assert verdicts(text)[-1] == verdict
+    assert f"flip on MNIST {90 - untrained:+.1f}" in text.splitlines()[-1]
 
 
 def test_a_difference_must_exceed_the_spread_over_the_seeds() -> None:
