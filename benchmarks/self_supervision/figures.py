@@ -74,7 +74,7 @@ def transfer_panel(cells: Cells, data: str, title: str, lines: Mapping[str, str]
                 axis.plot(range(depth), values[:-1], markersize=4, label=words, **style)
                 axis.plot([depth], values[-1:], markersize=6, linestyle="", **style)
         axis.set_xticks(range(depth + 1), [*map(str, range(depth)), "all"])
-        axis.set(xlabel="layer", title=title)
+        axis.set(xlabel="layer", ylabel="test accuracy, %", title=title)
         axis.grid(alpha=0.3)
 
     return paint
@@ -113,8 +113,11 @@ def map_panel(name: str, title: str) -> Panel:
 
     def paint(axis: Any, cells: Seed) -> None:
         result = cells[name]["result"]
-        x, y = zip(*result["map"], strict=True)
-        axis.scatter(x, y, c=result["map_classes"], cmap="tab10", s=6)
+        for label in sorted(set(result["map_classes"])):
+            points = [
+                point for point, other in zip(result["map"], result["map_classes"], strict=True) if other == label
+            ]
+            axis.scatter(*zip(*points, strict=True), color=f"C{label % 10}", s=6, label=f"class {label}")
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set(title=title)
