@@ -214,6 +214,7 @@ def test_images_keep_their_shape_and_single_precision() -> None:
         ({"random_state": "head"}, "^random_state must be None, a whole number .* got 'head'$"),
         ({"widths": (5, 0)}, r"widths\[1\] must be at least 1, got 0"),
         ({"validation_fraction": 1.0}, r"validation_fraction must be in \[0, 1\), got 1.0"),
+        ({"validation_fraction": 1e-3}, "^validation_fraction must leave samples of every class .*, got 0.001 of"),
         ({"class_weight": "even"}, "class_weight must be 'balanced'"),
         ({"class_weight": {"ant": -1.0}}, "class_weight must contain weights of at least 0"),
         ({"recipe": "monoo"}, "did you mean 'mono'"),

@@ -94,6 +94,12 @@ def test_file_order_defaults_to_train_then_validation():
     assert numbers(Splits("mine", a, b, a, 2, (1,)).train_and_validation) == [0, 1, 0]
 
 
+@pytest.mark.parametrize("order", [torch.tensor([0, 1, 1]), torch.zeros(3, dtype=torch.complex64), torch.arange(2)])
+def test_a_file_order_that_is_none_is_refused(order):
+    with pytest.raises(ValueError, match=r"^file_order must contain each of 0..2 once, got "):
+        Splits("mine", numbered([0, 1]), numbered([1]), numbered([0]), 2, (1,), order)
+
+
 def test_to_moves_all_parts():
     moved = stratified("mine", numbered([0, 1] * 5), (6, 2, 2), seed=0).to("meta")
     assert {part.inputs.device.type for part in (moved.train, moved.validation, moved.test)} == {"meta"}

@@ -271,7 +271,7 @@ LEFT_OUT_METHODS = {
     "observe",
     "load_state_dict", "place", "encode", "check_available", "classify",
     "gradients", "logits", "attach", "augment",
-    "prepare", "check_labels", "check_targets", "decide", "naming_shape", "signal",
+    "prepare", "check_labels", "check_targets", "decide", "predictions", "naming_shape", "signal",
 }  # fmt: skip
 
 PLUGIN_METHODS = {

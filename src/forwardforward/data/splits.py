@@ -71,7 +71,8 @@ class Splits:
         count = len(self.train) + len(self.validation)
         indices = torch.arange(count, device="cpu")
         order = self.file_order
-        if order is not None and (order.is_meta or not torch.equal(order.cpu().sort().values, indices)):
+        is_sortable = order is not None and not order.is_meta and not order.is_complex()
+        if order is not None and not (is_sortable and torch.equal(order.cpu().sort().values, indices)):
             raise ValueError(f"file_order must contain each of 0..{count - 1} once, got {describe(self.file_order)}")
         self._share_class_names()
 

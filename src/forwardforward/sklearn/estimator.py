@@ -190,9 +190,15 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
             return (inputs, labels), None
         if targets is None or labels is None:
             raise ValueError(f"validation_fraction must be 0 without labels, got {self.validation_fraction}")
-        train, held_out = train_test_split(
-            np.arange(len(inputs)), test_size=self.validation_fraction, stratify=targets, random_state=seed
-        )
+        try:
+            train, held_out = train_test_split(
+                np.arange(len(inputs)), test_size=self.validation_fraction, stratify=targets, random_state=seed
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"validation_fraction must leave samples of every class on both sides, got {self.validation_fraction} "
+                f"of {len(inputs)} samples: {error}"
+            ) from error
         return (inputs[train], labels[train]), (inputs[held_out], labels[held_out])
 
     def _weighted(
