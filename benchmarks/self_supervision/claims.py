@@ -93,7 +93,7 @@ def pretext_claims(cells: Cells, pretexts: Sequence[str]) -> str:
             ),
             (
                 "control: training on a pretext improves the features at all",
-                f"backpropagation is ahead of an untrained network by {margin}; elsewhere the other differences say "
+                f"backpropagation is ahead of an untrained network by {margin}; elsewhere the other differences mean "
                 "little",
                 gains,
                 verdict([difference.is_more for difference in gains]),
