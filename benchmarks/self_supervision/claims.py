@@ -10,6 +10,7 @@ from benchmarks.self_supervision.results import (
     Difference,
     accuracies,
     by_layer,
+    compared,
     data_sets,
     differences,
     transfers,
@@ -104,25 +105,22 @@ def pretext_claims(cells: Cells, pretexts: Sequence[str]) -> str:
 
 def gain_by_training(cells: Cells, pretexts: Sequence[str]) -> list[Difference]:
     """Return the difference in transfer between backpropagation and an untrained network, by task."""
-    gains = []
-    for pretext in pretexts:
-        for data in data_sets(cells):
-            trained = transfers(cells, f"{pretext}-bp", data)
-            untrained = [layers[-1] for layers in by_layer(cells, "hybrid", data, "untrained")]
-            if trained and untrained:
-                gains.append(Difference.of(f"{pretext} on {DATA.get(data, data)}", trained, untrained))
-    return gains
+    return compared(
+        cells,
+        pretexts,
+        lambda pretext, data: transfers(cells, f"{pretext}-bp", data),
+        lambda pretext, data: [layers[-1] for layers in by_layer(cells, "hybrid", data, "untrained")],
+    )
 
 
 def fall_with_depth(cells: Cells, pretexts: Sequence[str]) -> list[Difference]:
     """Return the difference in transfer between Forward-Forward's first and last layer, by task."""
-    found = []
-    for pretext in pretexts:
-        for data in data_sets(cells):
-            first, last = (transfers(cells, f"{pretext}-ff", data, layer) for layer in (0, -2))
-            if first:
-                found.append(Difference.of(f"{pretext} on {DATA.get(data, data)}", first, last))
-    return found
+    return compared(
+        cells,
+        pretexts,
+        lambda pretext, data: transfers(cells, f"{pretext}-ff", data, 0),
+        lambda pretext, data: transfers(cells, f"{pretext}-ff", data, -2),
+    )
 
 
 def supervised_claim(cells: Cells) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.cells import Content
 from benchmarks.tables import DATA, Cells
 
-__all__ = ["Difference", "accuracies", "by_layer", "data_sets", "differences", "transfers"]
+__all__ = ["Difference", "accuracies", "by_layer", "compared", "data_sets", "differences", "transfers"]
 
 #: Smallest difference in points that counts; most cells have one seed, and 10,000 images are a sample.
 LEAST = 1.0
+
+#: From a pretext and a data set to a figure of each seed.
+Figures = Callable[[str, str], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,24 @@ def differences(cells: Cells, pretexts: Iterable[str], first: str, second: str) 
         first: Line of the first method, with ``{}`` for the pretext if it has one.
         second: Line of the second method.
     """
-    found = []
-    for pretext in pretexts:
-        for data in data_sets(cells):
-            pair = [transfers(cells, line.format(pretext), data) for line in (first, second)]
-            if all(pair):
-                found.append(Difference.of(f"{pretext} on {DATA.get(data, data)}", *pair))
-    return found
+
+    def of_line(line: str) -> Figures:
+        return lambda pretext, data: transfers(cells, line.format(pretext), data)
+
+    return compared(cells, pretexts, of_line(first), of_line(second))
+
+
+def compared(cells: Cells, pretexts: Iterable[str], first: Figures, second: Figures) -> list[Difference]:
+    """Return the differences of two figures on all pretexts and data sets that have both.
+
+    Args:
+        cells: The cells.
+        pretexts: Beginnings of the rows' lines.
+        first: The first figure.
+        second: The second figure.
+    """
+    tasks = [(pretext, data) for pretext in pretexts for data in data_sets(cells)]
+    pairs = {
+        f"{pretext} on {DATA.get(data, data)}": (first(pretext, data), second(pretext, data)) for pretext, data in tasks
+    }
+    return [Difference.of(task, *pair) for task, pair in pairs.items() if all(pair)]

@@ -125,6 +125,7 @@ class Inference(nn.Module):
 
     def _mean_over_views(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Return the mean of a function of raw inputs over their views."""
+        # not by mean_over_views, whose checks the tracer cannot follow
         if self.model.views is None:
             return function(inputs)
         return torch.stack([function(view) for view in self.model.views(inputs)]).mean(0)

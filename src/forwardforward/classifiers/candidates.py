@@ -36,7 +36,7 @@ class Candidates(nn.Module):
             the first. A classifier that compares a label with all others, such as :class:`LayerEnsemble`, is refused.
 
     Raises:
-        TypeError: If ``classifier`` is of another type.
+        TypeError: If ``classifier`` has the wrong type.
         ValueError: If a number is out of range or, when called, no layer is left after the first ``after``.
 
     Example:

@@ -18,7 +18,7 @@ class WithHead(nn.Module):
         classifier: Function of the goodness; default: a :class:`BestInterval`.
 
     Raises:
-        TypeError: If ``classifier`` is of another type.
+        TypeError: If ``classifier`` has the wrong type.
 
     Source: the ensemble of HCL-FF's program (CVPR 2026), arXiv 2605.24797.
 
