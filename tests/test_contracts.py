@@ -309,6 +309,7 @@ def test_a_method_of_an_object_without_tensors_classifies() -> None:
         lambda: ff.label_encoders.LearnedChannel(10**9, 100),
         lambda: ff.FFLinear(8, 6, goodness=ff.goodness.LearnedProjection(10**13), loss=ff.losses.CrossEntropy()),
         lambda: ff.FFLinear(8, 6, goodness=ff.goodness.Prototypes(10**13), loss=ff.losses.CrossEntropy()),
+        lambda: ff.FFLinear(8, 6, goodness=ff.goodness.HiddenProjection(3, 10**13), loss=ff.losses.CrossEntropy()),
         lambda: ff.FFLinear(8, 6, goodness=ff.goodness.RandomProjection(10**13), loss=ff.losses.CrossEntropy()),
         lambda: ff.heads.LinearHead(10**13).setup([(8,)]),
         lambda: ff.baselines.Backpropagation(ff.FFLinear(8, 6), num_classes=10**13),

@@ -10,6 +10,7 @@ import forwardforward as ff
 from forwardforward.goodness import (
     L1,
     ClassGroups,
+    HiddenProjection,
     LearnedProjection,
     Logits,
     Lp,
@@ -304,6 +305,55 @@ def test_a_projection_of_an_image_layer_may_span_its_whole_map():
     assert model.layer_goodness(torch.ones(2, 1, 4, 4)).shape == (2, 1, 3)
 
 
+def test_a_hidden_projection_equals_a_plain_loop():
+    activations = torch.randn(6, 2, 3, dtype=torch.float64)
+    goodness = HiddenProjection(3, hidden=4)
+    goodness.setup(LayerSpec(0, (2, 3)))
+    goodness.double()
+    with torch.no_grad():
+        goodness.normalization.weight.uniform_(0.5, 1.5)
+        goodness.normalization.bias.uniform_(-0.5, 0.5)
+    values = goodness(activations)
+    rows, weight = activations.flatten(1), goodness.linear.weight
+    hidden = [[sum(weight[j] * row).item() for row in rows] for j in range(4)]
+    for j, column in enumerate(hidden):
+        mean = sum(column) / len(column)
+        spread = math.sqrt(sum((value - mean) ** 2 for value in column) / len(column) + 1e-5)
+        scale, shift = goodness.normalization.weight[j].item(), goodness.normalization.bias[j].item()
+        hidden[j] = [max(0.0, scale * (value - mean) / spread + shift) for value in column]
+    for i in range(6):
+        for k in range(3):
+            expected = sum(goodness.projection.weight[k, j].item() * hidden[j][i] for j in range(4))
+            assert values[i, k].item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_a_hidden_projection_classifies_what_a_linear_one_cannot():
+    inputs = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).repeat(25, 1)
+    classes = (inputs.sum(1) == 1).long()  # exclusive or
+    errors = []
+    for goodness in (LearnedProjection(2), HiddenProjection(2, hidden=16)):
+        torch.manual_seed(0)
+        layer = ff.FFLayer(torch.nn.Identity(), goodness=goodness, loss=ff.losses.CrossEntropy(), input_shape=(2,))
+        model = ff.FFSequential(layer)
+        optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.02)
+        ff.fit(model, (inputs, classes), epochs=30, batch_size=20, optimizer=optimizer, progress=False)
+        errors.append(ff.evaluate(model, (inputs, classes)).error)
+    assert errors[0] >= 25
+    assert errors[1] == 0
+
+
+def test_a_hidden_projection_takes_its_features_from_the_first_input():
+    goodness = HiddenProjection(3, hidden=5)
+    assert goodness(torch.rand(2, 12)).shape == (2, 3)
+    with pytest.raises(ValueError, match="must have 12 values per sample, got 8; pool="):
+        goodness(torch.rand(2, 8, 1))
+    linear = goodness.linear
+    goodness.setup(LayerSpec(1, (12,)))
+    assert goodness.linear is linear
+    pooled = HiddenProjection(3, hidden=5, pool=ff.pooling.SpatialPool(1))
+    assert pooled(torch.rand(2, 4, 6, 6)).shape == pooled(torch.rand(2, 4, 3, 5)).shape == (2, 3)
+
+
 def test_prototypes_are_scaled_cosines():
     goodness = Prototypes(3, scale=5.0)
     goodness.setup(LayerSpec(0, (6,)))
@@ -321,7 +371,9 @@ def test_prototypes_are_scaled_cosines():
     assert goodness(activations)[0, 0].item() == pytest.approx(5)
 
 
-@pytest.mark.parametrize("goodness", [ClassGroups, LearnedProjection, Logits, RandomProjection, Prototypes])
+@pytest.mark.parametrize(
+    "goodness", [ClassGroups, HiddenProjection, LearnedProjection, Logits, RandomProjection, Prototypes]
+)
 def test_per_class_goodness_of_classes_needs_two(goodness):
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         goodness(0)

@@ -14,6 +14,7 @@ import forwardforward as ff
 from forwardforward.batches import Batch
 from forwardforward.goodness import (
     ClassGroups,
+    HiddenProjection,
     LearnedProjection,
     MeanOfSquares,
     Prototypes,
@@ -172,10 +173,10 @@ def test_losses_of_products_in_bfloat16_are_float32(loss: nn.Module) -> None:
     torch.testing.assert_close(result, loss(x, y))
 
 
-def test_an_embedding_of_products_in_bfloat16_is_float32() -> None:
-    embedding = Embedding(4)
+@pytest.mark.parametrize("plugin", [Embedding(4), HiddenProjection(3)], ids=lambda plugin: type(plugin).__name__)
+def test_a_learned_layer_of_products_in_bfloat16_has_outputs_in_float32(plugin: nn.Module) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert embedding(torch.randn(5, 8).bfloat16()).dtype == torch.float32
+        assert plugin(torch.randn(5, 8).bfloat16()).dtype == torch.float32
 
 
 # Transforms of torch.func
@@ -323,3 +324,16 @@ def test_an_embedding_that_normalizes_over_the_batch_refuses_one_sample_in_train
     with pytest.raises(ValueError, match="^images must be at least two per batch for an embedding, .* got 1$"):
         layer.local_loss(torch.rand(1, 8), ff.Batch(torch.rand(1, 8), torch.tensor([0])))
     assert embedding.eval()(torch.rand(1, 8)).shape == (1, 4)
+
+
+def test_a_batch_loss_of_several_labels_trains_beside_a_class_objective() -> None:
+    def similarity(embeddings: Tensor, labels: Tensor) -> Tensor:
+        return (embeddings @ embeddings.T - labels.float() @ labels.float().T).square().mean()
+
+    kind = ff.targets.MultiLabel()
+    objective = ClassObjective(LearnedProjection(3), ff.losses.BinaryCrossEntropy()) + BatchObjective(
+        similarity, Embedding(4), target_kind=kind
+    )
+    model = ff.FFSequential(ff.FFLinear(8, 6), ff.FFLinear(6, 5), objective=objective)
+    history = ff.fit(model, (torch.rand(12, 8), torch.rand(12, 3) > 0.5), epochs=1, batch_size=6, progress=False)
+    assert all(layer["parts"]["similarity"] > 0 for layer in history[-1]["layers"])

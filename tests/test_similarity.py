@@ -31,6 +31,21 @@ def test_the_loss_is_the_distance_of_the_similarity_matrices() -> None:
     assert float(actual) == pytest.approx(expected, rel=1e-5)
 
 
+def test_several_labels_are_compared_as_rows() -> None:
+    rows = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).tolist()
+    labels = [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
+    expected = 0.0
+    for i in range(4):
+        for j in range(4):
+            expected += (cosine(rows[i], rows[j]) - cosine(labels[i], labels[j])) ** 2 / 16
+    loss = SimilarityMatching(3)
+    for targets in (torch.tensor(labels), torch.tensor(labels) > 0.5):
+        assert float(loss(torch.tensor(rows), targets)) == pytest.approx(expected, rel=1e-5)
+    assert bool(loss(torch.tensor(rows), torch.ones(4, 3)).isfinite())  # labels without variance
+    with pytest.raises(ValueError, match="^targets must have 3 labels per sample, got 2$"):
+        loss(torch.tensor(rows), torch.ones(4, 2))
+
+
 def test_rows_without_variance_have_a_finite_gradient() -> None:
     rows = torch.ones(3, 4, requires_grad=True)
     SimilarityMatching(2)(rows, torch.tensor([0, 1, 0])).backward()

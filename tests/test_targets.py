@@ -422,6 +422,7 @@ def test_recipes(name: str) -> None:
     model = recipe.model((6,), classes)
     recipe.fit(model, (X, targets), epochs=1, progress=False)
     assert ff.evaluate(model, (X, targets)).samples == 40
+    assert model.target_kind == recipe.target_kind
     wrong = 3 if classes is None else None
     with pytest.raises(ValueError, match=f"^num_classes must be (None|given) for the recipe {name}"):
         recipe.model((6,), wrong)

@@ -11,6 +11,7 @@ one of these signatures serves too. A goodness with parameters that depend on th
 """
 
 from forwardforward.goodness.by_position import GoodnessByPosition, MeanOfSquaresByPosition
+from forwardforward.goodness.hidden import HiddenProjection
 from forwardforward.goodness.per_class import (
     ClassGroups,
     LearnedProjection,
@@ -38,6 +39,7 @@ __all__ = [
     "EntmaxEnergy",
     "Goodness",
     "GoodnessByPosition",
+    "HiddenProjection",
     "LearnedProjection",
     "Logits",
     "Lp",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
@@ -16,7 +15,7 @@ from forwardforward.batches import Batch
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.objectives.base import LocalLoss, Objective, check_loss, kind_of, loss_name
 from forwardforward.specs import LayerSpec, setup_plugin
-from forwardforward.targets import TargetKind
+from forwardforward.targets import ClassIndices, TargetKind
 
 
 @checked
@@ -158,8 +157,9 @@ class BatchObjective(Objective):
                 f"embedding must return rows of shape (batch, dimensions), got {tuple(rows.shape)} for one row"
             )
         setup_plugin(self.loss, spec, "loss")
-        if not isinstance(self.loss, BatchLoss):
-            targets = torch.tensor([0, 1], device=rows.device)
+        if not isinstance(self.loss, BatchLoss) and isinstance(self.target_kind, ClassIndices):
+            # of labels or values, the number per sample is not known here
+            targets = self.target_kind.example(rows)
             check_loss(self.loss, "(embeddings, targets) -> loss", rows.repeat(2, 1), targets)
 
     def extra_repr(self) -> str:

@@ -32,11 +32,13 @@ from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.fields import plugin_names, set_fields
 from forwardforward.recipes.predsim import PredSim
 from forwardforward.recipes.recipe import Recipe
+from forwardforward.recipes.targets import LabelPredSim
 from forwardforward.recipes.whitened import PooledContrast
 
 __all__ = [
     "RECIPES",
     "ContrastiveObjective",
+    "LabelPredSim",
     "PooledContrast",
     "PredSim",
     "Recipe",

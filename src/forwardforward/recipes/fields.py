@@ -38,6 +38,7 @@ from forwardforward.recipes.contrastive import ContrastiveObjective
 from forwardforward.recipes.expressions import canonical, evaluate
 from forwardforward.recipes.predsim import PredSim
 from forwardforward.recipes.recipe import FIELDS, Recipe
+from forwardforward.recipes.targets import LabelPredSim
 from forwardforward.recipes.whitened import PooledContrast
 from forwardforward.training import WeightAverage
 
@@ -158,7 +159,7 @@ def _plugins() -> dict[str, dict[str, Any]]:
         "architecture": _classes(architectures),
         "goodness": _classes(goodness),
         "loss": _classes(losses, losses.PairLoss, losses.ClassLoss, losses.BatchLoss),
-        "objective": {kind.__name__: kind for kind in (ContrastiveObjective, PooledContrast, PredSim)},
+        "objective": {kind.__name__: kind for kind in (ContrastiveObjective, LabelPredSim, PooledContrast, PredSim)},
         "normalization": _classes(normalization, normalization.Normalization),
         "peer": {"PeerNormalization": normalization.PeerNormalization},
         "label_encoder": _classes(label_encoders, label_encoders.LabelEncoder),

@@ -72,7 +72,7 @@ class Recipe:
         goodness: Scalar goodness, or ``num_classes -> per-class goodness``.
         loss: Loss over the goodness.
         objective: ``(num_classes, layer index) -> objective`` in place of ``goodness`` and ``loss``, for objectives
-            that are sums or differ by layer.
+            that are sums or differ by layer. An attribute ``target_kind`` states targets other than classes.
         normalization: Normalization of every layer that the architecture gives none.
         peer: Peer normalization.
         label_encoder: ``num_classes -> label encoder``, also called with the images' ``size`` if it has a parameter of
@@ -249,7 +249,9 @@ class Recipe:
     @property
     def target_kind(self) -> TargetKind:
         """The targets that a model of the recipe accepts, see :mod:`forwardforward.targets`."""
-        return self.loss.target_kind if isinstance(self.loss, ClassLoss) else ClassProbabilities()
+        source = self.loss if isinstance(self.loss, ClassLoss) else self.objective
+        kind: TargetKind | None = getattr(source, "target_kind", None)
+        return ClassProbabilities() if kind is None else kind
 
     def _outputs(self, num_classes: int | None) -> int:
         """Return the number of outputs of each layer: that of the classes, or that of the bins of real values."""
