@@ -111,8 +111,11 @@ def backpropagation(recipe: Recipe, data: Splits, loss: ClassLoss, outputs: int 
     """
     count = data.num_classes if outputs is None else outputs
     assert count is not None
+    layers = recipe.layers(data.input_shape, data.num_classes)
+    for layer in layers:
+        layer.objective = None  # of a recipe with an objective of its own: its parameters are not used
     return ff.baselines.Backpropagation(
-        *recipe.layers(data.input_shape, data.num_classes),
+        *layers,
         num_classes=count,
         loss=loss,
         normalization=recipe.normalization,

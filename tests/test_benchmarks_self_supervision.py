@@ -158,7 +158,9 @@ def verdicts(text: str) -> list[str]:
 
 
 def test_claims_are_judged_by_their_criteria() -> None:
-    cells = cells_of({"flip-bp": [90.0], "flip-ff": [80.0], "flip-ff-joint": [84.9], "hybrid": [80.9]})
+    cells = cells_of(
+        {"flip-bp": [90.0, 90.0], "flip-ff": [80.0, 80.0], "flip-ff-joint": [84.9, 84.9], "hybrid": [80.9, 80.9]}
+    )
     assert verdicts(claims.pretext_claims(cells, ["flip"])) == [
         "**confirmed** (1 of 1)",
         "**confirmed** (1 of 1)",
@@ -166,8 +168,10 @@ def test_claims_are_judged_by_their_criteria() -> None:
         "**confirmed** (1 of 1)",
         "not run",
     ]
-    cells = cells_of({"flip-bp": [90.0], "flip-ff": [80.0], "flip-ff-joint": [85.1], "hybrid": [81.1]})
-    cells |= cells_of({"flip-bp": [80.9], "flip-ff": [80.0], "flip-ff-joint": [70.0]}, "cifar10")
+    cells = cells_of(
+        {"flip-bp": [90.0, 90.0], "flip-ff": [80.0, 80.0], "flip-ff-joint": [85.1, 85.1], "hybrid": [81.1, 81.1]}
+    )
+    cells |= cells_of({"flip-bp": [80.9, 80.9], "flip-ff": [80.0, 80.0], "flip-ff-joint": [70.0, 70.0]}, "cifar10")
     text = claims.pretext_claims(cells, ["flip", "jigsaw"])
     assert verdicts(text) == [
         "**undecided** (1 of 2)",
@@ -178,13 +182,24 @@ def test_claims_are_judged_by_their_criteria() -> None:
     ]
     assert "flip on MNIST +10.0; flip on CIFAR-10 +0.9" in text
     assert verdicts(claims.pretext_claims({}, ["flip"])) == ["not run"] * 5
+    equal = cells_of({"flip-bp": [80.0, 80.0], "flip-ff": [80.0, 80.0], "flip-ff-joint": [80.0, 80.0]})
+    assert verdicts(claims.pretext_claims(equal, ["flip"]))[1] == "does not apply: no gap to close"
+
+
+def test_a_task_with_one_seed_is_listed_and_does_not_count() -> None:
+    cells = cells_of({"flip-bp": [90.0], "flip-ff": [80.0, 80.0]})
+    text = claims.pretext_claims(cells, ["flip"])
+    assert verdicts(text)[0] == "undecided: one seed"
+    assert "flip on MNIST +10.0 (one seed)" in text
+    cells |= cells_of({"flip-bp": [80.0, 80.0], "flip-ff": [80.0, 80.0]}, "cifar10")
+    assert verdicts(claims.pretext_claims(cells, ["flip"]))[0] == "**refuted** (0 of 1)"
 
 
 @pytest.mark.parametrize(("untrained", "verdict"), [(88.9, "**confirmed** (1 of 1)"), (89.1, "**refuted** (0 of 1)")])
 def test_a_control_compares_training_on_a_pretext_with_an_untrained_network(untrained: float, verdict: str) -> None:
-    cells = cells_of({"flip-bp": [90.0], "flip-ff": [80.0], "hybrid": [80.9]})
-    [hybrid] = cells["hybrid-60", "mnist"]
-    hybrid["result"]["untrained"] = [95.0, untrained]
+    cells = cells_of({"flip-bp": [90.0, 90.0], "flip-ff": [80.0, 80.0], "hybrid": [80.9, 80.9]})
+    for hybrid in cells["hybrid-60", "mnist"]:
+        hybrid["result"]["untrained"] = [95.0, untrained]
     text = claims.pretext_claims(cells, ["flip"])
     assert verdicts(text)[-1] == verdict
     assert f"flip on MNIST {90 - untrained:+.1f}" in text.splitlines()[-1]
@@ -202,23 +217,28 @@ def test_a_difference_must_exceed_the_spread_over_the_seeds() -> None:
 @pytest.mark.parametrize(
     ("square", "expected"),
     [
-        ((80, 81, 90, 91), "**the loss** (loss +10.0, locality +1.0 points over 1 tasks)"),
-        ((80, 90, 81, 91), "**the locality** (loss +1.0, locality +10.0 points over 1 tasks)"),
-        ((80, 85, 86, 91), "**both** (loss +6.0, locality +5.0 points over 1 tasks)"),
-        ((80, 83, 87, 90), "**the loss** (loss +7.0, locality +3.0 points over 1 tasks)"),
-        ((80, 80, 79, 81), "**neither** (loss +0.0, locality +1.0 points over 1 tasks)"),
+        ((80, 81, 90, 91), "**the loss** (loss +10.0, locality +1.0 points over 1 task)"),
+        ((80, 90, 81, 91), "**the locality** (loss +1.0, locality +10.0 points over 1 task)"),
+        ((80, 85, 86, 91), "**both** (loss +6.0, locality +5.0 points over 1 task)"),
+        ((80, 83, 87, 90), "**the loss** (loss +7.0, locality +3.0 points over 1 task)"),
+        ((80, 80, 79, 81), "**neither** (loss +0.0, locality +1.0 points over 1 task)"),
     ],
 )
 def test_the_loss_or_the_locality(square: tuple[float, ...], expected: str) -> None:
     lines = ("ff", "ff-joint", "class", "class-joint")
-    cells = cells_of({f"flip-{line}": [float(value)] for line, value in zip(lines, square, strict=True)})
+    cells = cells_of({f"flip-{line}": 2 * [float(value)] for line, value in zip(lines, square, strict=True)})
     text = claims.loss_or_locality(cells, ["flip", "rotation"])
     assert f"What harms transfer: against the per-class loss, {expected}." in text
 
 
+def test_one_seed_does_not_tell_loss_from_locality() -> None:
+    cells = cells_of({f"flip-{line}": [80.0] for line in ("ff", "ff-joint", "class", "class-joint")})
+    assert "against the per-class loss, undecided: one seed." in claims.loss_or_locality(cells, ["flip"])
+
+
 def test_supervised_training_is_comparable_within_two_points() -> None:
-    cells = cells_of({"supervised-bp": [98.0], "supervised-ff": [96.0]})
-    cells |= cells_of({"supervised-bp": [55.0], "supervised-ff": [52.9]}, "cifar10")
+    cells = cells_of({"supervised-bp": [98.0, 98.0], "supervised-ff": [96.0, 96.0]})
+    cells |= cells_of({"supervised-bp": [55.0, 55.0], "supervised-ff": [52.9, 52.9]}, "cifar10")
     text = claims.supervised_claim(cells)
     assert verdicts(text) == ["**undecided** (1 of 2)"]
     assert "MNIST +2.0; CIFAR-10 +2.1" in text

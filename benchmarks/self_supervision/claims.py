@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.self_supervision.results import (
     LEAST,
@@ -31,10 +31,18 @@ NOT_RUN = "not run"
 OTHER_LOSSES = {"class": "per-class", "contrast": "contrastive"}
 
 
-def verdict(answers: Sequence[bool]) -> str:
-    """Return the verdict on a claim from its answers on all tasks."""
+def verdict(
+    differences: Sequence[Difference], holds: Callable[[Difference], bool] = lambda difference: difference.is_more
+) -> str:
+    """Return the verdict on a claim.
+
+    Args:
+        differences: The differences on all tasks; those of one seed do not count.
+        holds: Whether the claim's criterion holds for a difference.
+    """
+    answers = [holds(difference) for difference in differences if difference.counts]
     if not answers:
-        return NOT_RUN
+        return "undecided: one seed" if differences else NOT_RUN
     if all(answers):
         return f"**confirmed** ({len(answers)} of {len(answers)})"
     kind = "refuted" if not any(answers) else "undecided"
@@ -61,7 +69,8 @@ def pretext_claims(cells: Cells, pretexts: Sequence[str]) -> str:
     behind = differences(cells, pretexts, "{}-bp", "{}-ff")
     closed = differences(cells, pretexts, "{}-ff-joint", "{}-ff")
     gaps = {difference.task: difference for difference in behind if difference.is_more}
-    shared = [difference for difference in closed if difference.task in gaps]
+    shared = [difference for difference in closed if difference.task in gaps and gaps[difference.task].counts]
+    no_gap = "does not apply: no gap to close" if closed else NOT_RUN
     ahead = differences(cells, pretexts, "hybrid", "{}-ff")
     falls = fall_with_depth(cells, pretexts)
     gains = gain_by_training(cells, pretexts)
@@ -72,32 +81,32 @@ def pretext_claims(cells: Cells, pretexts: Sequence[str]) -> str:
                 "Forward-Forward transfers worse than backpropagation",
                 f"backpropagation is ahead by {margin}",
                 behind,
-                verdict([difference.is_more for difference in behind]),
+                verdict(behind),
             ),
             (
                 "backpropagation of the goodness losses transfers as badly",
                 f"it closes less than {CLOSED:.0%} of Forward-Forward's gap",
                 [f"{closed} of {gaps[closed.task].points:.1f}" for closed in shared],
-                verdict([closed.points < CLOSED * gaps[closed.task].points for closed in shared]),
+                verdict(shared, lambda closed: closed.points < CLOSED * gaps[closed.task].points) if shared else no_gap,
             ),
             (
                 "unsupervised Forward-Forward transfers better",
                 f"hybrid masks are ahead by {margin}",
                 ahead,
-                verdict([difference.is_more for difference in ahead]),
+                verdict(ahead),
             ),
             (
                 "layers drop what their task does not need",
                 f"the first layer transfers better than the last one of Forward-Forward, by {margin}",
                 falls,
-                verdict([difference.is_more for difference in falls]),
+                verdict(falls),
             ),
             (
                 "control: training on a pretext improves the features at all",
                 f"backpropagation is ahead of an untrained network by {margin}; elsewhere the other differences mean "
                 "little",
                 gains,
-                verdict([difference.is_more for difference in gains]),
+                verdict(gains),
             ),
         ]
     )
@@ -136,7 +145,7 @@ def supervised_claim(cells: Cells) -> str:
                 "Forward-Forward is comparable with backpropagation in supervised training",
                 f"backpropagation is ahead by at most {COMPARABLE:g} points",
                 found,
-                verdict([difference.points <= COMPARABLE for difference in found]),
+                verdict(found, lambda difference: difference.points <= COMPARABLE),
             )
         ]
     )
@@ -170,7 +179,9 @@ def loss_or_locality(cells: Cells, pretexts: Sequence[str]) -> str:
                     continue
                 a, b, c, d = map(statistics.mean, square)
                 loss, locality = (c + d - a - b) / 2, (b + d - a - c) / 2
-                effects.setdefault(words, []).append((loss, locality))
+                counted = effects.setdefault(words, [])
+                if min(map(len, square)) > 1:
+                    counted.append((loss, locality))
                 means = " | ".join(f"{value:.1f}" for value in (a, b, c, d))
                 task = f"{pretext} on {DATA.get(data, data)}"
                 lines.append(f"| {task} | {words} | {means} | {loss:+.1f} | {locality:+.1f} |")
@@ -184,8 +195,10 @@ def answer(effects: Sequence[tuple[float, float]]) -> str:
     """Return which of loss and locality harms transfer, by their mean effects over the tasks.
 
     One of them does if its effect is above the least difference and at least twice the other's; both do if both are
-    above it.
+    above it. Effects of one seed do not count.
     """
+    if not effects:
+        return "undecided: one seed"
     loss, locality = (statistics.mean(values) for values in zip(*effects, strict=True))
     harmful = [effect > LEAST for effect in (loss, locality)]
     if all(harmful) and max(loss, locality) < 2 * min(loss, locality):
@@ -194,4 +207,4 @@ def answer(effects: Sequence[tuple[float, float]]) -> str:
         words = "the loss" if loss > locality else "the locality"
     else:
         words = "neither"
-    return f"**{words}** (loss {loss:+.1f}, locality {locality:+.1f} points over {len(effects)} tasks)"
+    return f"**{words}** (loss {loss:+.1f}, locality {locality:+.1f} points over {len(effects)} task{'s' if effects[1:] else ''})"

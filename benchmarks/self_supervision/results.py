@@ -12,7 +12,7 @@ from benchmarks.tables import DATA, Cells
 
 __all__ = ["Difference", "accuracies", "by_layer", "compared", "data_sets", "differences", "transfers"]
 
-#: Smallest difference in points that counts; most cells have one seed, and 10,000 images are a sample.
+#: Smallest difference in points that counts, since the 10,000 images of a test set are a sample.
 LEAST = 1.0
 
 #: From a pretext and a data set to a figure of each seed.
@@ -27,11 +27,18 @@ class Difference:
         task: Pretext and data set.
         points: The difference.
         margin: Its margin: one point, or twice its standard error over the seeds if that is larger.
+        seeds: Number of seeds of the method with fewer.
     """
 
     task: str
     points: float
     margin: float
+    seeds: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether the seeds suffice for a standard error."""
+        return self.seeds > 1
 
     @property
     def is_more(self) -> bool:
@@ -39,14 +46,15 @@ class Difference:
         return self.points > self.margin
 
     def __str__(self) -> str:
-        """Return the task and the difference."""
-        return f"{self.task} {self.points:+.1f}"
+        """Return the task and the difference, which does not count with one seed."""
+        return f"{self.task} {self.points:+.1f}{'' if self.counts else ' (one seed)'}"
 
     @classmethod
     def of(cls, task: str, first: Sequence[float], second: Sequence[float]) -> Difference:
         """Return the difference of the means of two methods' seeds."""
         error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (first, second) if values[1:]))
-        return cls(task, statistics.mean(first) - statistics.mean(second), max(LEAST, 2 * error))
+        points, seeds = statistics.mean(first) - statistics.mean(second), min(len(first), len(second))
+        return cls(task, points, max(LEAST, 2 * error), seeds)
 
 
 def data_sets(cells: Cells) -> list[str]:
