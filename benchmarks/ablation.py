@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.ablation", description=__doc__)
     parser.add_argument("--epochs", type=bounded(int, 1), default=6, help="passes over the training split (default: 6)")
     parser.add_argument("--data", default="cifar10", help="data set (default: cifar10)")
-    parser.add_argument("--data-dir", help="folder of the data set's files")
+    parser.add_data_dir()
     parser.add_argument("--only", nargs="+", choices=sorted(VARIANTS), metavar="NAME", help="variants to measure")
     parser.add_argument(
         "--runs", type=Path, default=Path(tempfile.gettempdir()) / "ablation", help="folder of the runs"

@@ -19,7 +19,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,15 @@ import torch
 
 import forwardforward as ff
 from benchmarks.cells import Cell, Measure, Options, Row, Setting, read_cell
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several
+from benchmarks.command_line import (
+    Parser,
+    bounded,
+    check_names,
+    choose_device,
+    folder,
+    one_line_errors,
+    several,
+)
 from benchmarks.pages import ROOT, filled, relative, write
 from benchmarks.reproduce.bench_jobs import bench_jobs
 from benchmarks.reproduce.interface import Job, Place
@@ -141,9 +149,9 @@ class Bench:
         parser.add_argument("--minutes", type=bounded(float, 0), default=math.inf, help="stop after this many minutes")
         parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
         parser.add_argument("--threads", type=bounded(int, 1, 4096), help="CPU threads (default: torch's number)")
-        parser.add_argument("--data-dir", help="folder of the data sets' files (default: downloaded to a cache)")
-        parser.add_argument("--out", type=Path, help=f"folder of finished cells (default: {relative(self.folder)})")
-        parser.add_argument("--work", type=Path, help=f"folder of run folders (default: runs/{self.name})")
+        parser.add_data_dir()
+        parser.add_argument("--out", type=folder, help=f"folder of finished cells (default: {relative(self.folder)})")
+        parser.add_argument("--work", type=folder, help=f"folder of run folders (default: runs/{self.name})")
         parser.add_argument("--render", action="store_true", help="train nothing, show the finished cells")
         return parser
 
@@ -151,10 +159,10 @@ class Bench:
         """Return the selected cells, each with a study that contains it, stages of one training in order."""
         rows = [row for study in studies for row in study.rows if row.recipe is not None]
         names = list(dict.fromkeys(row.name for row in rows))
-        _check_names("--rows", options.rows, {*names, *(row.line for row in rows)}, names)
+        check_names("--rows", options.rows or (), [*names, *(row.line for row in rows)], names)
         of_studies = {data for study in studies for data in study.data}
         known = [data for data in ff.data.available() if data in of_studies or data not in OTHERS]
-        _check_names("--data", options.data, known, known)
+        check_names("--data", options.data or (), known)
         cells = {
             cell.name: (study, cell)
             for study in studies
@@ -234,9 +242,3 @@ class Bench:
 def _is_quick(options: argparse.Namespace) -> bool:
     """Return whether the quick setting is selected; benches without one do not have the option."""
     return getattr(options, "quick", False)
-
-
-def _check_names(option: str, names: Iterable[str] | None, known: Iterable[str], shown: Iterable[str]) -> None:
-    unknown = [name for name in names or () if name not in set(known)]
-    if unknown:
-        raise ValueError(f"{option} must be of {', '.join(shown)}, got {', '.join(map(repr, unknown))}")

@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="python -m benchmarks.export", description=__doc__)
     parser.add_argument("--data", default="mnist", help="name of the data set (default: mnist)")
-    parser.add_argument("--data-dir", help="folder of the data set's files (default: downloaded to a cache)")
+    parser.add_data_dir()
     parser.add_argument("--epochs", type=bounded(int, 1), help="epochs in place of the settings'")
     parser.add_argument("--out", type=Path, help="file of the results; the page is not written then")
     parser.add_argument("--render", action="store_true", help="write the page's table from the results")

@@ -30,7 +30,14 @@ import torch
 from torch import Tensor, nn
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, one_line_errors, several, shell_command
+from benchmarks.command_line import (
+    Parser,
+    bounded,
+    check_names,
+    one_line_errors,
+    several,
+    shell_command,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.markdown import table
 from benchmarks.memory.meters import activation_peak
@@ -262,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = Parser(prog="python -m benchmarks.from_module", description=__doc__)
     parser.add_argument("rows", nargs="?", type=several(str), default=ROWS, metavar="ROW,...", help=", ".join(ROWS))
-    parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
+    parser.add_data_dir()
     parser.add_argument("--epochs", type=bounded(int, 1))
     parser.add_argument("--batch-size", type=bounded(int, 2))
     parser.add_argument("--lr", type=bounded(float, 0))
@@ -278,12 +285,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--render", action="store_true", help="train nothing, write the page's table")
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(words)
-    if unknown := set(options.rows) - set(ROWS):
-        parser.error(f"argument ROW: must be of {', '.join(ROWS)}, got {', '.join(sorted(unknown))}")
     torch.set_num_threads(options.threads)
     with one_line_errors(
         parser.prog, "--batch-size", resume=shlex.join(["python", "-m", "benchmarks.from_module", *words])
     ):
+        check_names("ROW", options.rows, ROWS)
         for name in () if options.render else options.rows:
             rows = _read(options.out)
             if name in rows and not options.again and not options.validation:

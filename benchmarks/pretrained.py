@@ -25,7 +25,14 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, shell_command, widths
+from benchmarks.command_line import (
+    Parser,
+    bounded,
+    choose_device,
+    one_line_errors,
+    shell_command,
+    widths,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT, write
 from forwardforward.runs import Run, RunConfig
@@ -123,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=bounded(int, 0), default=0)
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32", help="compute precision")
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
-    parser.add_argument("--data-dir", help="folder of the data set's files (default: downloaded to a cache)")
+    parser.add_data_dir()
     parser.add_argument("--out", type=Path, help="folder of the saved model (default: the package)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the errors")
     parser.add_argument("--quiet", action="store_true", help="do not show the progress")

@@ -135,7 +135,7 @@ def settings_until(number: int) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the missing cells, then write the page's table."""
     parser = Parser(prog="python -m benchmarks.seven_percent", description=__doc__)
-    parser.add_argument("--data-dir", help="folder of the data set's files (default: downloaded to a cache)")
+    parser.add_data_dir()
     parser.add_argument("--epochs", type=bounded(int, 1), default=EPOCHS)
     parser.add_argument("--widths", type=widths, default=WIDTHS, metavar="W,W,...")
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of the results; the page shows the default one")

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, one_line_errors, several
+from benchmarks.command_line import Parser, bounded, check_names, one_line_errors, several
 from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT, filled, write
 from forwardforward.data import Splits, load
@@ -239,8 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--render", action="store_true", help="train nothing, write the page's table")
     options = parser.parse_args(arguments)
     with one_line_errors(parser.prog, "--epochs"):
-        if unknown := [name for name in options.tasks if name not in TASKS]:
-            raise ValueError(f"--tasks must be of {', '.join(TASKS)}, got {', '.join(unknown)}")
+        check_names("--tasks", options.tasks, TASKS)
         if not options.render:
             torch.set_num_threads(1)
             tasks = {name: compare(TASKS[name], options) for name in options.tasks}

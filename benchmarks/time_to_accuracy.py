@@ -27,7 +27,15 @@ from typing import Any
 import torch
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors, several, shell_command, widths
+from benchmarks.command_line import (
+    Parser,
+    bounded,
+    choose_device,
+    one_line_errors,
+    several,
+    shell_command,
+    widths,
+)
 from benchmarks.machine import describe_machine, empty_compiler_cache, start_compiler
 from benchmarks.pages import ROOT, write
 from forwardforward.recipes import Recipe, get
@@ -118,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m benchmarks.time_to_accuracy", description=__doc__)
     parser.add_argument("objective", choices=RECIPES, help="kind of objective")
     parser.add_argument("--data", default="mnist", help="name of the data set (default: mnist)")
-    parser.add_argument("--data-dir", help="folder of the data set's files (default: downloaded to a cache)")
+    parser.add_data_dir()
     parser.add_argument("--seeds", type=several(bounded(int, 0)), default=(0, 1, 2), help="seeds (default: 0,1,2)")
     parser.add_argument("--validation", action="store_true", help="evaluate on the validation split after each epoch")
     recipe = parser.add_argument_group("settings that replace the recipe's")

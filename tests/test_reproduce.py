@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 import types
@@ -341,7 +342,10 @@ def test_lists(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str], m
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        (["nothing"], "STUDY must be of mine, mine/one, mine/two, got 'nothing'"),
+        (["nothing"], "STUDY must be of mine, got 'nothing'"),
+        (["mine/tow"], "STUDY must be of mine, got 'mine/tow': did you mean 'mine/two'?"),
+        (["--data-dir", "missing"], "argument --data-dir: must be an existing folder, got missing"),
+        (["--out", f"{__file__}/cells"], f"argument --out: must be a folder, got {__file__}/cells: {__file__} is"),
         (["--device", "abacus"], "--device 'abacus' is not available"),
         (["--minutes", "soon"], "--minutes: must be a number from 0"),
         (["--list", "--render"], "not allowed with argument"),
@@ -460,3 +464,16 @@ def test_the_pages_show_the_finished_cells(tmp_path: Path) -> None:
     for page in (listing.COMMANDS, listing.INDEX):
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         assert (tmp_path / page).read_text(encoding="utf-8") == text, "run python -m benchmarks reproduce --render"
+
+
+def test_a_reader_that_closes_its_end_gives_no_message() -> None:
+    result = subprocess.run(
+        f"{sys.executable} -m benchmarks reproduce --list | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""

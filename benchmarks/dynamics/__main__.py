@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors
+from benchmarks.command_line import Parser, bounded, choose_device, folder, one_line_errors
 from benchmarks.dynamics.cells import FOLDER, Cell, plan, read, tiny_plan
 from benchmarks.dynamics.choose import choose
 from benchmarks.dynamics.estimates import minutes_of
@@ -47,9 +47,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--no-compile", action="store_true", help="compile nothing")
     result.add_argument("--device", help="cpu, cuda, ... (default: a GPU if available)")
     result.add_argument("--threads", type=bounded(int, 1, 4096), help="CPU threads (default: torch's number)")
-    result.add_argument("--data-dir", help="folder of the data sets' files (default: downloaded to a cache)")
-    result.add_argument("--out", type=Path, help=f"folder of finished cells (default: {relative(FOLDER)})")
-    result.add_argument("--work", type=Path, default=Path("runs") / "dynamics", help="folder of checkpoints")
+    result.add_data_dir()
+    result.add_argument("--out", type=folder, help=f"folder of finished cells (default: {relative(FOLDER)})")
+    result.add_argument("--work", type=folder, default=Path("runs") / "dynamics", help="folder of checkpoints")
     return result
 
 

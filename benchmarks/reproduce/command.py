@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import results_table
-from benchmarks.command_line import Parser, bounded, choose_device, one_line_errors
+from benchmarks.command_line import Parser, bounded, choose_device, folder, one_line_errors
 from benchmarks.pages import ROOT
 from benchmarks.reproduce.available import is_available
 from benchmarks.reproduce.interface import Place, Studies
@@ -83,9 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         "--precision", choices=("float32", "bf16"), help="of the papers' settings (default: float32, on a GPU bf16)"
     )
     parser.add_argument("--threads", type=bounded(int, 1, 4096), help="CPU threads (default: torch's number)")
-    parser.add_argument("--data-dir", help="folder of the data sets' files (default: downloaded to a cache)")
-    parser.add_argument("--out", type=Path, help="folder of finished cells; pages are then not changed")
-    parser.add_argument("--work", type=Path, default=Path("runs"), help="folder of checkpoints (default: runs)")
+    parser.add_data_dir()
+    parser.add_argument("--out", type=folder, help="folder of finished cells; pages are then not changed")
+    parser.add_argument("--work", type=folder, default=Path("runs"), help="folder of checkpoints (default: runs)")
     parser.add_argument(
         "--tiny",
         action="store_true",

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Iterable, Sequence
 
+from benchmarks.command_line import check_names
 from benchmarks.reproduce.interface import Job, Studies
 
 __all__ = ["MODULES", "load_studies", "names", "selected", "shown_by"]
@@ -62,8 +63,7 @@ def selected(studies: Iterable[Studies], words: Sequence[str]) -> list[tuple[Stu
     """
     every = list(studies)
     known = [name for entry in every for name in names(entry)]
-    if unknown := [word for word in words if word not in known]:
-        raise ValueError(f"STUDY must be of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
+    check_names("STUDY", words, known, [entry.name for entry in every])
     result = []
     for entry in every:
         of_entry = [study for study in entry.titles if not words or {entry.name, f"{entry.name}/{study}"} & set(words)]

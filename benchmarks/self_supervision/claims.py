@@ -207,4 +207,5 @@ def answer(effects: Sequence[tuple[float, float]]) -> str:
         words = "the loss" if loss > locality else "the locality"
     else:
         words = "neither"
-    return f"**{words}** (loss {loss:+.1f}, locality {locality:+.1f} points over {len(effects)} task{'s' if effects[1:] else ''})"
+    tasks = "1 task" if len(effects) == 1 else f"{len(effects)} tasks"
+    return f"**{words}** (loss {loss:+.1f}, locality {locality:+.1f} points over {tasks})"
