@@ -51,8 +51,10 @@ def arguments_of(value: Any) -> dict[str, Any]:
     kind = type(value)
     if isinstance(value, fx.GraphModule):
         raise ValueError(
-            "a module traced by ff.from_module has no constructor's arguments: save model.state_dict(), and call "
-            "from_module again before load_state_dict"
+            "a module traced by ff.from_module has no constructor's arguments; save its weights by "
+            "`torch.save((model.state_dict(), model.class_names), FILE)`, and load them into a network that the same "
+            "call of ff.from_module, with input_shape=, makes of such a module: `weights, model.class_names = "
+            "torch.load(FILE, weights_only=True)` and `model.load_state_dict(weights)`"
         )
     if (get_config := _config_method(kind)) is not None:
         config: dict[str, Any] = get_config(value)

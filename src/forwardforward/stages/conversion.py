@@ -47,7 +47,8 @@ def from_module(
     :class:`torch.nn.Sequential`. What the forward pass does between its submodules, such as flattening, adding a
     position embedding or prepending a class token, becomes part of the layer after or before it. The result is an
     ordinary :class:`~forwardforward.FFSequential`: training, evaluation, checkpoints, schedules and diagnostics work as
-    for any other, and computing all layers one after the other gives what the module computes.
+    for any other, and computing all layers one after the other gives what the module computes. Its weights are saved by
+    ``state_dict()``; ``save_pretrained``, which describes a network by constructor calls, refuses it.
 
     The layers are the module's own submodules, with their present weights, running statistics, hooks and frozen
     parameters: training the network trains the module, whose ``state_dict()`` can be saved under its own names. Batch
