@@ -134,7 +134,7 @@ def _split(module: nn.Module, stages: Sequence[str] | None) -> Split:
     except UntraceableError as error:
         raise ValueError(
             f"module must have a forward pass that torch.fx can record, got {type(module).__name__}: {error}; instead, "
-            f"pass its blocks to FFSequential(*blocks), of {listed_submodules(module)}"
+            f"call FFSequential(*blocks) with the module as one block, or with some of {listed_submodules(module)}"
         ) from error
 
 
