@@ -214,6 +214,29 @@ def test_torchs_decoders_are_blocks() -> None:
     torch.testing.assert_close(run(model, x), module(x))
 
 
+class Masked(Tokens):
+    """An encoder with torch's default, nested tensors, and a mask of the padding."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(encoder_layer(), 2)
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(self.embedding(x), src_key_padding_mask=x == self.padding).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("padding", [0, 1, 19])
+@pytest.mark.parametrize("length", [5, 19])
+def test_a_mask_of_the_padding_does_not_hide_the_whole_sample_of_the_dry_run(padding: int, length: int) -> None:
+    model = ff.from_module(Masked(padding), CLASSES, input_shape=(length,))
+    x = torch.arange(2, 2 + SAMPLES * length).reshape(SAMPLES, length) % 16 + 2
+    x[::2, -2:] = padding
+    ff.fit(model, (x, targets()), epochs=1, progress=False)
+    assert model.predict(x).shape == (SAMPLES,)
+
+
 @each_module
 @pytest.mark.parametrize("training", [False, True])
 def test_layers_and_classifier_compute_what_the_module_computes(name: str, training: bool) -> None:

@@ -42,6 +42,7 @@ from forwardforward.network import Network
 from forwardforward.preprocessing import to_float
 from forwardforward.scoring.functions import ClassGoodness, HeadFeatures, LabelGoodness
 from forwardforward.sequential import FFSequential
+from forwardforward.specs import example_inputs
 
 __all__ = ["Inference", "quantize", "to_executorch", "to_onnx", "to_program"]
 
@@ -160,7 +161,7 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
         model: The network, see :class:`Inference`.
         output: What it computes.
         inputs: Two raw inputs or more, whose shape and type the program's inputs have; default: zeros of float32, of
-            the shape that the network was set up with, or of int64 for a network on indices.
+            the shape that the network was set up with, or indices for a network that looks them up.
 
     Raises:
         ValueError: If torch cannot trace the network, such as a block that depends on values.
@@ -311,8 +312,7 @@ class _Dequantize(nn.Module):
 def _example(model: Network) -> Tensor:
     shape = model.input_shape or model.stack[0].input_shape
     assert shape is not None
-    dtype = torch.float32 if model.num_embeddings is None else torch.int64
-    return torch.zeros(2, *shape, dtype=dtype, device=model.device)
+    return example_inputs(2, shape, model.num_embeddings, torch.float32, model.device)
 
 
 @contextmanager
