@@ -214,7 +214,7 @@ def test_torchs_decoders_are_blocks() -> None:
     torch.testing.assert_close(run(model, x), module(x))
 
 
-class Masked(Tokens):
+class Padded(Tokens):
     """An encoder with torch's default, nested tensors, and a mask of the padding."""
 
     def __init__(self, padding: int) -> None:
@@ -230,7 +230,7 @@ class Masked(Tokens):
 @pytest.mark.parametrize("padding", [0, 1, 19])
 @pytest.mark.parametrize("length", [5, 19])
 def test_a_mask_of_the_padding_does_not_hide_the_whole_sample_of_the_dry_run(padding: int, length: int) -> None:
-    model = ff.from_module(Masked(padding), CLASSES, input_shape=(length,))
+    model = ff.from_module(Padded(padding), CLASSES, input_shape=(length,))
     x = torch.arange(2, 2 + SAMPLES * length).reshape(SAMPLES, length) % 16 + 2
     x[::2, -2:] = padding
     ff.fit(model, (x, targets()), epochs=1, progress=False)
