@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from functools import cache
 from pathlib import Path
@@ -219,6 +220,22 @@ def test_quantized_weights_have_255_steps_per_row(kind: str) -> None:
     difference = (small.predict_proba(IMAGES) - model.predict_proba(IMAGES)).abs().max()
     assert 0 < float(difference) < 0.2
     assert model.layers[1].block.weight is kernel  # the original is not changed
+
+
+def test_a_quantized_copy_is_neither_trained_nor_saved(tmp_path: Path) -> None:
+    small = export.quantize(network("class"))
+    with pytest.raises(ValueError, match=r"^model must have parameters .* those of ff\.export\.quantize, train"):
+        ff.fit(small, (IMAGES, torch.arange(len(IMAGES)) % 10), progress=False)
+    with pytest.raises(ValueError, match=r"parametrized .* ff\.export\.quantize, save the network from before"):
+        small.save_pretrained(tmp_path / "model")
+
+
+def test_members_of_replicas_are_exported_one_by_one() -> None:
+    replicas = ff.replicate(lambda: copy.deepcopy(network("class")), seeds=(0, 1))
+    for function in (export.quantize, export.Inference, export.to_program):
+        with pytest.raises(TypeError, match=r"model must be a member, such as replicas\.member\(0\)$"):
+            function(replicas)
+    export.Inference(replicas.member(1))
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

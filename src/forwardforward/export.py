@@ -40,6 +40,7 @@ from forwardforward.classifiers import WithHead
 from forwardforward.layers.chain import layer_outputs
 from forwardforward.network import Network
 from forwardforward.preprocessing import to_float
+from forwardforward.replicas import Replicas
 from forwardforward.scoring.functions import ClassGoodness, HeadFeatures, LabelGoodness
 from forwardforward.sequential import FFSequential
 from forwardforward.specs import example_inputs
@@ -77,8 +78,7 @@ class Inference(nn.Module):
 
     def __init__(self, model: nn.Module, output: Output = "predict_proba") -> None:
         super().__init__()
-        if not isinstance(model, FFSequential | Baseline):
-            raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+        model = _checked(model)
         if not model.is_set_up:
             raise ValueError("the input's shape must be known to export a model: call model.setup(shape), or fit it")
         if model.preprocessing.needs_fit:
@@ -260,8 +260,8 @@ def quantize(model: nn.Module) -> Network:
 
     Each row of a matrix, and each kernel of a convolution, has a scale,
     :math:`q = \operatorname{round}(127 \, w / \max |w|)`, and is multiplied by it before each product; activations,
-    biases and statistics keep their precision. The weights take a quarter of the memory. The copy
-    is for prediction and export; it cannot be trained or saved by ``save_pretrained``.
+    biases and statistics keep their precision. The weights take a quarter of the memory. The copy is for prediction and
+    export: ``fit`` and ``save_pretrained`` refuse it; save the network from before, and quantize it when it is loaded.
 
     The weights are those of :func:`torch.fake_quantize_per_channel_affine`, and the mechanism is
     :mod:`torch.nn.utils.parametrize`: torch's own quantized tensors are deprecated, and its successor torchao stores
@@ -282,14 +282,21 @@ def quantize(model: nn.Module) -> Network:
         >>> small[0].block.parametrizations.weight.original0.dtype
         torch.int8
     """
-    if not isinstance(model, FFSequential | Baseline):
-        raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+    model = _checked(model)
     copied: Network = copy.deepcopy(model).eval().requires_grad_(False)
     for module in list(copied.modules()):
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.dim() > 1 and parameter.is_floating_point():
                 parametrize.register_parametrization(module, name, _Dequantize(parameter.dtype), unsafe=True)
     return copied
+
+
+def _checked(model: nn.Module) -> FFSequential | Baseline:
+    if isinstance(model, Replicas):
+        raise TypeError("replicas are exported one by one: model must be a member, such as replicas.member(0)")
+    if not isinstance(model, FFSequential | Baseline):
+        raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+    return model
 
 
 class _Dequantize(nn.Module):
