@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import sys
 from functools import cache
 from pathlib import Path
@@ -178,6 +179,18 @@ def test_onnxruntime_has_the_same_answers(kind: str, output: Any, tmp_path: Path
     for batch in BATCHES:
         (result,) = session.run(["outputs"], {"inputs": IMAGES[:batch].numpy()})
         assert_close(torch.from_numpy(np.asarray(result)), answers(model, output, IMAGES[:batch]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pair", "bag"])
+def test_the_exporters_notes_on_their_own_code_are_not_shown(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript")
+    model = network(kind) if kind == "pair" else ff.recipes.get("imdb-bag").model((9,), 2)
+    export.to_onnx(model, tmp_path / "model.onnx")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow

@@ -50,6 +50,9 @@ __all__ = ["Inference", "quantize", "to_executorch", "to_onnx", "to_program"]
 #: What a program computes.
 Output = Literal["predict", "predict_proba", "features"]
 
+#: The loggers of the exporters and of the libraries that they use.
+EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
 
 @checked
 class Inference(nn.Module):
@@ -324,13 +327,14 @@ def _example(model: Network) -> Tensor:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Context manager without the warnings of torch's exporters, which concern their own code."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Context manager without the warnings of the exporters, which concern their own code."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, EXPORTERS)}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
