@@ -200,3 +200,16 @@ def test_subclasses_of_a_checked_class_are_checked_where_they_call_it() -> None:
 )
 def test_descriptions_are_short_and_on_one_line(value: Any, text: str) -> None:
     assert describe(value) == text
+
+
+def test_a_misspelt_name_of_an_argument_is_corrected() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+    for call, message in (
+        (lambda: ff.from_module(module, 3, normalisation=None), r"FFSequential\(\) .* 'normalisation': did you mean"),
+        (lambda: ff.fit(module, epoch=3), r"^fit\(\) .* 'epoch': did you mean 'epochs'\?$"),
+        (lambda: ff.fit(module, colour=3), r"^fit\(\) got an unexpected keyword argument 'colour'$"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    with pytest.raises(ValueError, match=r"^name must be .*, got 'mnst-small': did you mean 'mnist-small'\?$"):
+        ff.pretrained("mnst-small")

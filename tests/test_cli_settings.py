@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,16 @@ def test_a_file_sets_options_and_fields_below_those_of_the_command_line(fails: C
         Path("bad.toml").write_text(text)
         assert message in fails("train", "--config", "bad.toml"), text
     assert "--config: there is no file 'gone.toml'" in fails("train", "--config", "gone.toml")
+    assert "--config: there is no file '.'" in fails("train", "--config", ".")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_file_of_settings_may_be_a_pipe(fails: Callable[..., str]) -> None:
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_text, args=("recipe = 'symbaa'",), daemon=True)
+    writer.start()
+    assert "did you mean 'symba'?" in fails("train", "--config", "pipe")
+    writer.join(timeout=10)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import sys
 from functools import cache
 from pathlib import Path
@@ -180,6 +182,18 @@ def test_onnxruntime_has_the_same_answers(kind: str, output: Any, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pair", "bag"])
+def test_the_exporters_notes_on_their_own_code_are_not_shown(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript")
+    model = network(kind) if kind == "pair" else ff.recipes.get("imdb-bag").model((9,), 2)
+    export.to_onnx(model, tmp_path / "model.onnx")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pair", "class", "conv"])
 def test_executorch_has_the_same_answers(kind: str, tmp_path: Path) -> None:
     runtime = pytest.importorskip("executorch.runtime")
@@ -219,6 +233,22 @@ def test_quantized_weights_have_255_steps_per_row(kind: str) -> None:
     difference = (small.predict_proba(IMAGES) - model.predict_proba(IMAGES)).abs().max()
     assert 0 < float(difference) < 0.2
     assert model.layers[1].block.weight is kernel  # the original is not changed
+
+
+def test_a_quantized_copy_is_neither_trained_nor_saved(tmp_path: Path) -> None:
+    small = export.quantize(network("class"))
+    with pytest.raises(ValueError, match=r"^model must have parameters .* those of ff\.export\.quantize, train"):
+        ff.fit(small, (IMAGES, torch.arange(len(IMAGES)) % 10), progress=False)
+    with pytest.raises(ValueError, match=r"parametrized .* ff\.export\.quantize, save the network from before"):
+        small.save_pretrained(tmp_path / "model")
+
+
+def test_members_of_replicas_are_exported_one_by_one() -> None:
+    replicas = ff.replicate(lambda: copy.deepcopy(network("class")), seeds=(0, 1))
+    for function in (export.quantize, export.Inference, export.to_program):
+        with pytest.raises(TypeError, match=r"model must be a member, such as replicas\.member\(0\)$"):
+            function(replicas)
+    export.Inference(replicas.member(1))
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

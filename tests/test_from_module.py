@@ -162,6 +162,81 @@ def run(model: ff.FFSequential, x: Tensor) -> Tensor:
     return x
 
 
+def encoder_layer() -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True)
+
+
+def test_torchs_encoder_is_divided_also_if_it_is_the_module_itself() -> None:
+    x = torch.rand(SAMPLES, 5, 8)
+    encoder = nn.TransformerEncoder(encoder_layer(), 2, nn.LayerNorm(8))
+    for model in (ff.from_module(encoder, CLASSES), ff.from_module(encoder, CLASSES, stages=["layers.0", "norm"])):
+        assert len(model) == 2
+        assert model[1].block.get_submodule("layers.1") is encoder.layers[1]
+        torch.testing.assert_close(run(model, x), encoder(x))
+    ff.fit(model, (x, targets()), epochs=1, progress=False)
+
+
+class Shifted(nn.TransformerEncoder):
+    """An encoder with another forward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x + 1)
+
+
+def test_the_forward_pass_of_an_encoders_subclass_is_kept() -> None:
+    x = torch.rand(SAMPLES, 5, 8)
+    module = nn.Sequential(Shifted(encoder_layer(), 2), Shifted(encoder_layer(), 2))
+    model = ff.from_module(module, CLASSES)
+    assert len(model) == 2
+    torch.testing.assert_close(run(model, x), module(x))
+    with pytest.raises(ValueError, match="got Shifted: TraceError"):
+        ff.from_module(Shifted(encoder_layer(), 2), CLASSES)
+
+
+class Decoders(nn.Module):
+    """torch's decoders, each of which attends to its own input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerDecoderLayer(8, 2, 12, dropout=0.0, batch_first=True)
+        self.parts = nn.ModuleList([layer, nn.TransformerDecoder(layer, 2)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            x = part(x, x)
+        return x
+
+
+def test_torchs_decoders_are_blocks() -> None:
+    x, module = torch.rand(SAMPLES, 5, 8), Decoders()
+    model = ff.from_module(module, CLASSES)
+    assert len(model) == 2
+    torch.testing.assert_close(run(model, x), module(x))
+
+
+class Padded(Tokens):
+    """An encoder with torch's default, nested tensors, and a mask of the padding."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(encoder_layer(), 2)
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(self.embedding(x), src_key_padding_mask=x == self.padding).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("padding", [0, 1, 19])
+@pytest.mark.parametrize("length", [5, 19])
+def test_a_mask_of_the_padding_does_not_hide_the_whole_sample_of_the_dry_run(padding: int, length: int) -> None:
+    model = ff.from_module(Padded(padding), CLASSES, input_shape=(length,))
+    x = torch.arange(2, 2 + SAMPLES * length).reshape(SAMPLES, length) % 16 + 2
+    x[::2, -2:] = padding
+    ff.fit(model, (x, targets()), epochs=1, progress=False)
+    assert model.predict(x).shape == (SAMPLES,)
+
+
 @each_module
 @pytest.mark.parametrize("training", [False, True])
 def test_layers_and_classifier_compute_what_the_module_computes(name: str, training: bool) -> None:
@@ -416,7 +491,7 @@ class Branching(nn.Module):
         (Crossing(), {"stages": ["unused"]}, "'unused' is called 0 times"),
         (Crossing(), {"stages": []}, "stages must contain at least one name"),
         (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), {}, "stages were not found in Sequential.*, of 0, 1$"),
-        (Branching(), {}, "can record, got Branching: TraceError: .* FFSequential.*, of inner, inner.0, inner.1$"),
+        (Branching(), {}, "can record, got Branching: TraceError: .* FFSequential.* some of inner, inner.0, inner.1$"),
         (nn.Bilinear(4, 4, 4), {}, "must take one input, got input1, input2"),
         (ResNet(), {"num_classes": None}, "num_classes must be given for the default objective"),
         (ResNet(), {"num_classes": 4, "keep_classifier": True, "input_shape": IMAGE}, "got 4 classes for outputs"),

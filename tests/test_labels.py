@@ -163,7 +163,7 @@ def lists(rows: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("collate", "message"),
     [
-        (words, r"^labels must be integers, got 'a' in a batch of the loader; names.index\(label\) numbers them"),
+        (words, r"^labels of a data set or loader must be integers, got 'a'; names.index\(label\) numbers them"),
         (nothing, r"^labels must be integers, got \[None, None"),
         (lists, "^images must be a tensor or a numpy array, got list$"),
     ],

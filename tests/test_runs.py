@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import subprocess
@@ -18,8 +19,10 @@ import torch
 import forwardforward as ff
 from forwardforward.data import Splits, TensorData
 from forwardforward.data.text import TextEncoder
-from forwardforward.recipes import get
-from forwardforward.runs import Run, RunConfig, differences
+from forwardforward.recipes import Recipe, get, set_fields
+from forwardforward.recipes.fields import SETTABLE
+from forwardforward.recipes.recipe import USED_IN_TRAINING
+from forwardforward.runs import Ensemble, Run, RunConfig, differences
 from forwardforward.training import Callback, CheckpointError, FitState, load_checkpoint
 
 pytest.importorskip("sklearn")
@@ -174,6 +177,41 @@ def test_a_run_whose_recipe_has_changed_is_not_resumed(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", config(table={**RECIPE.table(), "lr": "0.5"}))
     with pytest.raises(ValueError, match=r"has changed since the run began: lr \(was 0\.5, is 0\.\d+\)"):
         Run.open(run.folder).train(progress=False)
+
+
+def test_a_run_whose_recipe_makes_another_model_now_is_not_used(tmp_path: Path) -> None:
+    changes = {"goodness": "SumOfSquares()"}
+    recipe = set_fields(RECIPE, changes)
+    run = Run.create(tmp_path / "run", RunConfig.from_recipe(recipe, "digits", changes=changes, threads=1))
+    error = run.train(progress=False)["test_error"]
+    assert Run.open(run.folder).evaluate().error == error
+    path = run.folder / "config.json"
+    saved = json.loads(path.read_text())
+    # as after a change of the recipe's source that the shapes of the weights do not tell
+    path.write_text(json.dumps({**saved, "table": {**saved["table"], "normalization": "BatchNorm()"}}))
+    changed = Run.open(run.folder)
+    for use in (changed.load, changed.evaluate, changed.text_encoder, lambda: Ensemble([changed])):
+        with pytest.raises(ValueError, match=r"changed since the run began: normalization \(was BatchNorm\(\), is \w"):
+            use()
+
+
+def test_a_run_is_used_after_changes_that_concern_its_training_alone(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", config())
+    error = run.train(progress=False)["test_error"]
+    path = run.folder / "config.json"
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps({**saved, "table": {**saved["table"], "lr": "0.5", "clip_norm": "1.0"}}))
+    assert Run.open(run.folder).evaluate().error == error
+    with pytest.raises(ValueError, match=r"lr \(was 0\.5, is 0\.\d+\), clip_norm \(was 1\.0, is None\)"):
+        Run.open(run.folder).check_recipe()
+
+
+def test_every_field_of_a_recipe_determines_the_model_or_is_used_in_training_alone() -> None:
+    methods = [inspect.unwrap(vars(Recipe)[name]) for name in ("model", "_outputs", "_layers", "_preprocessing")]
+    methods += [inspect.unwrap(Recipe._label_encoder), Recipe.target_kind.fget]  # type: ignore[attr-defined]
+    read = {name for method in methods for name in method.__code__.co_names}
+    assert not read & set(USED_IN_TRAINING)
+    assert set(SETTABLE) - read - set(USED_IN_TRAINING) == {"representation"}  # which determines the inputs
 
 
 def test_a_checkpoint_cut_short(tmp_path: Path) -> None:

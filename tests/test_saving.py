@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -362,6 +363,27 @@ def test_what_would_be_lost_is_refused(change: Any, message: str, tmp_path: Path
         model.save_pretrained(tmp_path / "model")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_network_of_a_module_is_saved_by_the_lines_in_the_message(tmp_path: Path) -> None:
+    def make() -> ff.FFSequential:
+        module = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU())
+        preprocessing = ff.preprocessing.Preprocessing(standardize=True)
+        return ff.from_module(module, num_classes=2, input_shape=(8,), preprocessing=preprocessing)
+
+    data, model = ff.TensorData(torch.rand(20, 8), torch.arange(20) % 2, class_names=("cat", "dog")), make()
+    ff.fit(model, data, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="cannot be saved") as error:
+        model.save_pretrained(tmp_path / "model")
+    save, *load = re.findall("`(.+?)`", str(error.value))
+    names = {"torch": torch, "FILE": tmp_path / "weights.pt"}
+    exec(save, {**names, "model": model})
+    loaded = make().eval()
+    names["model"] = loaded
+    for line in load:
+        exec(line, names)
+    assert loaded.class_names == ("cat", "dog")
+    assert torch.equal(loaded.predict_proba(data.inputs), model.predict_proba(data.inputs))
 
 
 def test_a_traced_module_and_an_argument_of_itself_are_refused(tmp_path: Path) -> None:

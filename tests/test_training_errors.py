@@ -57,6 +57,24 @@ def refused(error: type[Exception], message: str, train: Any = (X, Y), **options
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_network_without_a_trainable_parameter_is_refused_and_one_with_frozen_layers_is_not() -> None:
+    model = mk().requires_grad_(False)
+    with pytest.raises(ValueError, match=r"^model must have .* got FFSequential: all are frozen, model"):
+        fit(model)
+    replicas = ff.replicate(lambda: mk(input_shape=(64,)), seeds=(0, 1))
+    fit(replicas)
+    for member in replicas.members:
+        member.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"got Replicas: all are frozen"):
+        fit(replicas)
+    model[1].requires_grad_(True)
+    before = copy.deepcopy(model.state_dict())
+    fit(model)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("layers.1.") for name in changed)
+
+
 def test_a_torch_optimizer_is_refused() -> None:
     model = mk()
     expected = (

@@ -40,13 +40,18 @@ from forwardforward.classifiers import WithHead
 from forwardforward.layers.chain import layer_outputs
 from forwardforward.network import Network
 from forwardforward.preprocessing import to_float
+from forwardforward.replicas import Replicas
 from forwardforward.scoring.functions import ClassGoodness, HeadFeatures, LabelGoodness
 from forwardforward.sequential import FFSequential
+from forwardforward.specs import example_inputs
 
 __all__ = ["Inference", "quantize", "to_executorch", "to_onnx", "to_program"]
 
 #: What a program computes.
 Output = Literal["predict", "predict_proba", "features"]
+
+#: The loggers of the exporters and of the libraries that they use.
+EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
 @checked
@@ -76,8 +81,7 @@ class Inference(nn.Module):
 
     def __init__(self, model: nn.Module, output: Output = "predict_proba") -> None:
         super().__init__()
-        if not isinstance(model, FFSequential | Baseline):
-            raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+        model = _checked(model)
         if not model.is_set_up:
             raise ValueError("the input's shape must be known to export a model: call model.setup(shape), or fit it")
         if model.preprocessing.needs_fit:
@@ -160,7 +164,7 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
         model: The network, see :class:`Inference`.
         output: What it computes.
         inputs: Two raw inputs or more, whose shape and type the program's inputs have; default: zeros of float32, of
-            the shape that the network was set up with, or of int64 for a network on indices.
+            the shape that the network was set up with, or indices for a network that looks them up.
 
     Raises:
         ValueError: If torch cannot trace the network, such as a block that depends on values.
@@ -259,8 +263,8 @@ def quantize(model: nn.Module) -> Network:
 
     Each row of a matrix, and each kernel of a convolution, has a scale,
     :math:`q = \operatorname{round}(127 \, w / \max |w|)`, and is multiplied by it before each product; activations,
-    biases and statistics keep their precision. The weights take a quarter of the memory. The copy
-    is for prediction and export; it cannot be trained or saved by ``save_pretrained``.
+    biases and statistics keep their precision. The weights take a quarter of the memory. The copy is for prediction and
+    export: ``fit`` and ``save_pretrained`` refuse it; save the network from before, and quantize it when it is loaded.
 
     The weights are those of :func:`torch.fake_quantize_per_channel_affine`, and the mechanism is
     :mod:`torch.nn.utils.parametrize`: torch's own quantized tensors are deprecated, and its successor torchao stores
@@ -281,14 +285,21 @@ def quantize(model: nn.Module) -> Network:
         >>> small[0].block.parametrizations.weight.original0.dtype
         torch.int8
     """
-    if not isinstance(model, FFSequential | Baseline):
-        raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+    model = _checked(model)
     copied: Network = copy.deepcopy(model).eval().requires_grad_(False)
     for module in list(copied.modules()):
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.dim() > 1 and parameter.is_floating_point():
                 parametrize.register_parametrization(module, name, _Dequantize(parameter.dtype), unsafe=True)
     return copied
+
+
+def _checked(model: nn.Module) -> FFSequential | Baseline:
+    if isinstance(model, Replicas):
+        raise TypeError("replicas are exported one by one: model must be a member, such as replicas.member(0)")
+    if not isinstance(model, FFSequential | Baseline):
+        raise TypeError(f"model must be an FFSequential or a baseline, got {type(model).__name__}")
+    return model
 
 
 class _Dequantize(nn.Module):
@@ -311,19 +322,19 @@ class _Dequantize(nn.Module):
 def _example(model: Network) -> Tensor:
     shape = model.input_shape or model.stack[0].input_shape
     assert shape is not None
-    dtype = torch.float32 if model.num_embeddings is None else torch.int64
-    return torch.zeros(2, *shape, dtype=dtype, device=model.device)
+    return example_inputs(2, shape, model.num_embeddings, torch.float32, model.device)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Context manager without the warnings of torch's exporters, which concern their own code."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Context manager without the warnings of the exporters, which concern their own code."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, EXPORTERS)}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -23,7 +23,6 @@ from forwardforward.classifiers import WithHead
 from forwardforward.data.batching import Data, Source, source
 from forwardforward.heads import LinearHead
 from forwardforward.layers import FFLayer
-from forwardforward.layers.embedding import IndexLayer
 from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array, Preprocessing, to_float, to_tensor
@@ -129,8 +128,7 @@ class Network(nn.Module):
     @property
     def num_embeddings(self) -> int | None:
         """Size of the table in which the first layer looks up its input, None if the input is floating."""
-        first = self.stack[0]
-        return first.num_embeddings if isinstance(first, IndexLayer) else None
+        return self.stack[0].num_embeddings
 
     @property
     def is_set_up(self) -> bool:
@@ -150,7 +148,7 @@ class Network(nn.Module):
     def _check_preprocessing(self) -> None:
         """Refuse to standardize indices, which `prepare` passes on unchanged."""
         first = self.stack[0]
-        if self.preprocessing.fitted is not None and first.takes_indices:
+        if self.preprocessing.fitted is not None and self.num_embeddings is not None:
             verb = "standardize" if self.preprocessing.standardize else "change"
             raise ValueError(
                 f"preprocessing must not {verb} the inputs of a first layer that looks up indices "

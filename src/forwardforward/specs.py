@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +15,26 @@ from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, checked
 from forwardforward._utils.plugins import one_line
 
-__all__ = ["LayerSpec", "NeedsSetup", "Plugin", "setup_plugin"]
+__all__ = ["LayerSpec", "NeedsSetup", "Plugin", "example_inputs", "setup_plugin"]
+
+
+def example_inputs(
+    rows: int, shape: Sequence[int], num_embeddings: int | None, dtype: torch.dtype, device: torch.device | str
+) -> Tensor:
+    """Return inputs on which a network can be tried, ``(rows, ...)``: zeros, or indices of a table.
+
+    Args:
+        rows: Number of inputs.
+        shape: Shape of one input.
+        num_embeddings: Size of the table; None for floating-point inputs.
+        dtype: Type of floating-point inputs.
+        device: Device.
+    """
+    if num_embeddings is None:
+        return torch.zeros(rows, *shape, dtype=dtype, device=device)
+    # different ones, since torch's encoder refuses a sample of padding alone, which is usually index 0
+    indices = (1 + torch.arange(math.prod(shape), device=device) % max(num_embeddings - 1, 1)) % num_embeddings
+    return indices.reshape(1, *shape).repeat(rows, *[1] * len(shape))
 
 
 @checked

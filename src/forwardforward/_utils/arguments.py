@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from forwardforward._utils.annotations import Check, Range, checks_of
+from forwardforward._utils.suggestions import did_you_mean
 
 __all__ = [
     "Fraction",
@@ -73,6 +74,7 @@ def checked(target: F) -> F:
 
 def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function)
+    takes_others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     checks: dict[str, Check] = {}
 
     @functools.wraps(function)
@@ -80,6 +82,12 @@ def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError:
+            unknown = [] if takes_others else [name for name in kwargs if name not in signature.parameters]
+            if unknown:
+                raise TypeError(
+                    f"{function.__qualname__.removesuffix('.__init__')}() got an unexpected keyword argument "
+                    f"{unknown[0]!r}{did_you_mean(unknown[0], signature.parameters)}"
+                ) from None
             return function(*args, **kwargs)  # Python's error names the argument
         if not checks:  # at the first call, since annotations may name classes that are defined below
             checks.update(checks_of(function, signature))

@@ -36,7 +36,7 @@ def words_of_file(path: str, parser: argparse.ArgumentParser) -> list[str]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not TOML, or a key is unknown or of a wrong type.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists() or Path(path).is_dir():  # a pipe is read too
         raise FileNotFoundError(f"--config: there is no file {path!r}")
     try:
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))

@@ -234,8 +234,8 @@ class _Loader:
         if isinstance(batch, list | tuple):
             if odd := next((label for label in batch if isinstance(label, str)), None):
                 raise TypeError(
-                    f"labels must be integers, got {odd!r} in a batch of the loader; "
-                    "names.index(label) numbers them, with names = sorted(set(labels)) of all samples"
+                    f"labels of a data set or loader must be integers, got {odd!r}; names.index(label) numbers them, "
+                    "with names = sorted(set(labels)) of all samples; TensorData(inputs, labels) takes strings"
                 )
             try:
                 batch = torch.as_tensor(batch, device="cpu")

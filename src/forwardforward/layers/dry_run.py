@@ -1,4 +1,4 @@
-"""The run of a layer on one sample of zeros, in which its plug-ins are set up and checked."""
+"""The run of a layer on one sample, in which its plug-ins are set up and checked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DryRun:
 
     Args:
         index: Index of the layer.
-        zeros: The sample, ``(1, ...)``.
+        sample: The sample, ``(1, ...)``.
         weight: A tensor of the layer's device and dtype.
         plugins: The plug-ins to set up, by the operation before which that happens.
 
@@ -38,13 +38,13 @@ class DryRun:
         sizes: Numbers of values per sample that the operations and the parts of the block compute.
     """
 
-    def __init__(self, index: int, zeros: Tensor, weight: Tensor, plugins: Mapping[str, object]) -> None:
-        self.sizes: list[int] = [zeros[0].numel()]
+    def __init__(self, index: int, sample: Tensor, weight: Tensor, plugins: Mapping[str, object]) -> None:
+        self.sizes: list[int] = [sample[0].numel()]
         self._index = index
         self._weight = weight
         self._plugins = plugins
         self._operation = "input"
-        self._value = zeros
+        self._value = sample
 
     def before(self, operation: str, value: Tensor) -> None:
         """Check the result of the operation before, and set up the plug-in of the next.

@@ -21,8 +21,6 @@ __all__ = ["FFEmbedding", "FFEmbeddingBag"]
 class IndexLayer(FFLayer):
     """A layer whose input consists of indices, some of which are left out in training."""
 
-    takes_indices = True
-
     def __init__(self, block: nn.Module, num_embeddings: int, dropout: float, **plugins: Any) -> None:
         self.num_embeddings = num_embeddings
         self.dropout = dropout

@@ -23,6 +23,7 @@ from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.objectives.base import unique_name
 from forwardforward.objectives.make import make_objective
+from forwardforward.specs import example_inputs
 
 __all__ = ["NORMALIZE_FIRST", "TRANSFORM_FIRST", "FFLayer", "LayerOutput"]
 
@@ -60,7 +61,7 @@ class FFLayer(nn.Module):
 
     A layer is complete by itself: :meth:`local_loss` returns its output and its local loss. In an
     :class:`~forwardforward.FFSequential` it takes the plug-ins that it lacks from the network. Plug-ins are set up in a
-    dry run on one sample of zeros: at construction if ``input_shape`` is given, else when the layer becomes part of a
+    dry run on one sample: at construction if ``input_shape`` is given, else when the layer becomes part of a
     network with an input shape, else at the first batch. A layer with a skip connection is not set up at construction.
     Each layer has its own copies of plug-ins, so that one object serves several layers.
 
@@ -108,8 +109,8 @@ class FFLayer(nn.Module):
         (torch.Size([5, 32]), torch.Size([]))
     """
 
-    #: Whether the input consists of indices into a table, such as words, and not of floating-point values.
-    takes_indices: bool = False
+    #: Size of the table of which the input consists of indices, such as words; None for floating-point inputs.
+    num_embeddings: int | None = None
 
     def __init__(
         self,
@@ -249,7 +250,7 @@ class FFLayer(nn.Module):
     def setup(
         self, shape: Sequence[PositiveInt], index: NonNegativeInt = 0, skip_shape: Sequence[PositiveInt] | None = None
     ) -> tuple[int, ...]:
-        """Set up every plug-in in a dry run on one sample of zeros, and return the shape of one output sample.
+        """Set up every plug-in in a dry run on one sample, and return the shape of one output sample.
 
         Args:
             shape: Shape of one input sample, with the label's features.
@@ -264,13 +265,13 @@ class FFLayer(nn.Module):
             raise ValueError("input_shape must have at least one dimension, got ()")
         check_memory("input_shape", *shape)
         weight = next((p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)), torch.zeros(()))
-        zeros = torch.zeros(1, *shape, device=weight.device, dtype=torch.int64 if self.takes_indices else weight.dtype)
-        skip = None if skip_shape is None else zeros.new_zeros(1, *skip_shape, dtype=weight.dtype)
+        sample = example_inputs(1, shape, self.num_embeddings, weight.dtype, weight.device)
+        skip = None if skip_shape is None else sample.new_zeros(1, *skip_shape, dtype=weight.dtype)
         plugins = {"normalize": self.normalization, "activate": self.peer, "goodness": self.objective}
-        dry_run = DryRun(index, zeros, weight, plugins)
+        dry_run = DryRun(index, sample, weight, plugins)
         record: dict[str, Tensor] = {}
         with eval_mode(self), dry_run.recording_sizes(self.block), dry_run.naming_plugins():
-            output = self._run(self.check_input(zeros), skip, record, dry_run.before)
+            output = self._run(self.check_input(sample), skip, record, dry_run.before)
             dry_run.after(output)
             if self.objective is not None:
                 goodness = self.objective.goodness_of(record["goodness_input"])

@@ -20,7 +20,7 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import to_tensor
 from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult, check_groups
-from forwardforward.training.arguments import checked_class_names, checked_model
+from forwardforward.training.arguments import check_trainable, checked_class_names, checked_model
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import choose_layers, counts_of
@@ -124,6 +124,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
             with restored_global_generators(self.model.device):
                 data = source(self._loader, 1, self.model.device, self.model.dtype, self.model.num_embeddings)
                 prepare_network(self.model, data, self.seed)
+        check_trainable(self.model)
 
     @property
     def _loader(self) -> DataLoader[Any]:

@@ -53,6 +53,12 @@ UNUSED_BY_BASELINES = (
     *("overrides", "schedule"),
 )
 
+#: Fields that only training uses: a trained model does not depend on them otherwise.
+USED_IN_TRAINING = (
+    *("optimizer", "lr", "optimizer_options", "overrides", "lr_schedule", "clip_norm", "average", "schedule"),
+    *("augment", "epochs", "batch_size"),
+)
+
 
 @checked
 @dataclass(frozen=True)

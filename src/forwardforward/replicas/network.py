@@ -22,6 +22,7 @@ from forwardforward.replicas.optimizer import ReplicaOptimizer
 from forwardforward.replicas.sampling import Generators
 from forwardforward.replicas.stacked import StackedMembers
 from forwardforward.sequential import FFSequential
+from forwardforward.specs import example_inputs
 from forwardforward.step import StepResult, WholeStep, check_groups
 from forwardforward.update_schedules import Groups, Joint
 
@@ -175,8 +176,7 @@ class Replicas(Network):
         if shape is None:
             return
         count = len(self.seeds)
-        dtype = self.dtype if self.num_embeddings is None else torch.int64
-        images = torch.zeros(count, 2, *shape, dtype=dtype, device=self.device)
+        images = example_inputs(count, (2, *shape), self.num_embeddings, self.dtype, self.device)
         targets = self.target_kind.example(torch.zeros(2, self.num_classes or 2, dtype=self.dtype, device=self.device))
         labels = targets.expand(count, *targets.shape)
         generators = [torch.Generator(self.device).manual_seed(0) for _ in self.seeds]

@@ -20,7 +20,7 @@ def check_runs(runs: Sequence[Run]) -> None:
 
     Raises:
         CheckpointError: If one has no checkpoint yet.
-        ValueError: If they cannot.
+        ValueError: If they cannot, or the recipe of one has changed.
     """
     if not runs:
         raise ValueError("runs must be at least one, got none")
@@ -31,6 +31,7 @@ def check_runs(runs: Sequence[Run]) -> None:
     for run in runs:
         if not (run.folder / "checkpoint.pt").exists():
             raise CheckpointError(f"there is no checkpoint {run.folder / 'checkpoint.pt'}")
+        run.check_recipe(training=False)  # before kinds of targets are compared
         if run.config.num_classes is None:
             raise ValueError(f"runs must predict classes or labels, got real values in {run.folder}")
     first = runs[0]

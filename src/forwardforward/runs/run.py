@@ -23,6 +23,7 @@ from forwardforward.data.text import TextEncoder
 from forwardforward.diagnostics import Finding
 from forwardforward.network import Network
 from forwardforward.recipes import Recipe, get, set_fields
+from forwardforward.recipes.recipe import USED_IN_TRAINING
 from forwardforward.runs.card import card
 from forwardforward.runs.config import RunConfig, differences
 from forwardforward.runs.encoder import read_text_encoder, write_text_encoder
@@ -73,7 +74,8 @@ def load(folder: StrPath, device: torch.device | str = "cpu", *, recipe: Recipe 
 
     Raises:
         FileNotFoundError: If the folder contains no run.
-        ValueError: If the run's recipe is not registered and ``recipe`` is not given.
+        ValueError: If the run's recipe is not registered and ``recipe`` is not given, or the recipe's model has changed
+            since the run began.
         CheckpointError: If the run has no checkpoint yet, or it is corrupted.
     """
     if recipe is None and is_model_folder(Path(folder)):
@@ -260,13 +262,21 @@ class Run:
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
             raise kind(f"{path} cannot be used: {error}") from error
 
-    def check_recipe(self) -> None:
+    @checked
+    def check_recipe(self, training: bool = True) -> None:
         """Check that the recipe is still the one that the run began with.
+
+        Args:
+            training: Whether to compare all fields; otherwise only those on which a trained model depends, so that a
+                run can be used after a change of the learning rate, for example.
 
         Raises:
             ValueError: If one of its fields has changed.
         """
-        if changed := differences(self.config.table, self.recipe.table()):
+        changed = differences(self.config.table, self.recipe.table())
+        if not training:
+            changed = {name: pair for name, pair in changed.items() if name not in USED_IN_TRAINING}
+        if changed:
             raise ValueError(f"recipe {self.config.recipe} has changed since the run began: {_listed(changed)}")
 
     @property
@@ -407,8 +417,10 @@ class Run:
 
         Raises:
             CheckpointError: If there is no checkpoint, or it is corrupted.
+            ValueError: If the recipe's model has changed since the run began, see :meth:`check_recipe`.
         """
         check_device(device)
+        self.check_recipe(training=False)
         model, content = self.model(), self._read_checkpoint()
         try:
             restore_weights(content, self._files.checkpoint, model)
@@ -431,9 +443,10 @@ class Run:
         ``run.load().predict(run.text_encoder()(["A wonderful film."]))`` classifies a text.
 
         Raises:
-            ValueError: If the run's inputs are not texts.
+            ValueError: If the run's inputs are not texts, or the recipe's model has changed since the run began.
             CheckpointError: If ``text_encoder.pt`` is missing or corrupted.
         """
+        self.check_recipe(training=False)
         representation = self.recipe.representation
         if representation is None:
             raise ValueError(
@@ -574,7 +587,7 @@ class Run:
 
         Raises:
             CheckpointError: If there is no checkpoint, or it is corrupted.
-            ValueError: If the data have changed since the run began.
+            ValueError: If the data or the recipe's model have changed since the run began.
         """
         model = self.load(device or self.config.device)
         return evaluate(model, self.splits(data_dir).test, batch_size=batch_size)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 #: Arguments of ``torch.nn``'s modules that are not attributes of the same name; ``bias`` is treated for all of them.
 TORCH_ARGUMENTS: dict[type[nn.Module], dict[str, Callable[[Any], Any]]] = {
@@ -46,13 +47,20 @@ def arguments_of(value: Any) -> dict[str, Any]:
         value: The object.
 
     Raises:
-        ValueError: If an argument is no attribute.
+        ValueError: If an argument is no attribute, or a module has another form than its constructor gives it.
     """
     kind = type(value)
     if isinstance(value, fx.GraphModule):
         raise ValueError(
-            "a module traced by ff.from_module has no constructor's arguments: save model.state_dict(), and call "
-            "from_module again before load_state_dict"
+            "a module traced by ff.from_module has no constructor's arguments; save its weights by "
+            "`torch.save((model.state_dict(), model.class_names), FILE)`, and load them into a network that the same "
+            "call of ff.from_module, with input_shape=, makes of such a module: `weights, model.class_names = "
+            "torch.load(FILE, weights_only=True)` and `model.load_state_dict(weights)`"
+        )
+    if parametrize.is_parametrized(value):
+        raise ValueError(
+            f"a parametrized {type(value).__bases__[0].__name__} has no constructor's arguments; of a copy by "
+            "ff.export.quantize, save the network from before, and quantize it again when it is loaded"
         )
     if (get_config := _config_method(kind)) is not None:
         config: dict[str, Any] = get_config(value)

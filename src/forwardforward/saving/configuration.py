@@ -149,8 +149,8 @@ class _Encoder:
                 return {"function": self._named(name_of_function(value), value)}
             if any(item is value for item in self._open):
                 raise ValueError(f"{describe(value)} is an argument of itself")
-            name = self._named(name_of_class(type(value)), type(value))
             arguments = arguments_of(value)
+            name = self._named(name_of_class(type(value)), type(value))
         except ValueError as error:
             raise ValueError(f"{place} cannot be saved: {error}") from error
         self._open.append(value)

@@ -18,6 +18,7 @@ from forwardforward._utils.files import parse_json, replacing
 from forwardforward._utils.plugins import one_line
 from forwardforward.saving.card import MARK, model_card
 from forwardforward.saving.configuration import encoded, from_config
+from forwardforward.specs import example_inputs
 
 __all__ = ["CONFIG", "WEIGHTS", "is_model_folder", "read", "write"]
 
@@ -296,10 +297,12 @@ def _check_outputs(model: nn.Module, rebuilt: nn.Module) -> None:
     needs_fit = getattr(getattr(model, "preprocessing", None), "needs_fit", False)
     if shape is None or needs_fit:
         return
-    indices = getattr(model, "num_embeddings", None) is not None
+    num_embeddings = getattr(model, "num_embeddings", None)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    x = torch.zeros(2, *shape, dtype=torch.int64) if indices else torch.rand(2, *shape, generator=generator)
+    x = torch.rand(2, *shape, generator=generator)
+    if num_embeddings is not None:
+        x = example_inputs(2, shape, num_embeddings, x.dtype, x.device)
     training = [module.training for module in model.modules()]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

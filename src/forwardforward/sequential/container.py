@@ -44,6 +44,7 @@ from forwardforward.sequential.parts import (
     default_classifier,
 )
 from forwardforward.sequential.sampler import Sampler, checked_sampler, draw_samples
+from forwardforward.specs import example_inputs
 from forwardforward.step import LayerwiseStep, MicroBatches, Share, Stack, StepResult, WholeStep
 from forwardforward.step.arguments import check_step
 from forwardforward.update_schedules import Groups, Joint
@@ -205,7 +206,7 @@ class FFSequential(Network):
 
     @checked
     def setup(self, input_shape: Sequence[PositiveInt]) -> None:
-        """Set up every plug-in in a dry run on one input of zeros; called at the first batch if not at construction.
+        """Set up every plug-in in a dry run on one input; called at the first batch if not at construction.
 
         Args:
             input_shape: Shape of one raw input.
@@ -217,15 +218,12 @@ class FFSequential(Network):
         if self.label_encoder is not None:
             shape = self.label_encoder.joined_shape(shape)
         if self.is_set_up:
-            self.stack[0].check_input(self._zeros(shape))  # a wrong shape must not become the network's
+            example = example_inputs(1, shape, self.num_embeddings, self.dtype, self.device)
+            self.stack[0].check_input(example)  # a wrong shape must not become the network's
             self.stack[0].input_shape = shape  # as in a network that is built from this one's configuration
         else:
             self._setup_layers(shape)
         super().setup(input_shape)
-
-    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
-        dtype = self.dtype if self.num_embeddings is None else torch.int64
-        return torch.zeros(1, *shape, device=self.device, dtype=dtype)
 
     def _setup_layers(self, shape: tuple[int, ...]) -> None:
         shapes = setup_layers(self.stack, shape)

@@ -47,7 +47,8 @@ def from_module(
     :class:`torch.nn.Sequential`. What the forward pass does between its submodules, such as flattening, adding a
     position embedding or prepending a class token, becomes part of the layer after or before it. The result is an
     ordinary :class:`~forwardforward.FFSequential`: training, evaluation, checkpoints, schedules and diagnostics work as
-    for any other, and computing all layers one after the other gives what the module computes.
+    for any other, and computing all layers one after the other gives what the module computes. Its weights are saved by
+    ``state_dict()``; ``save_pretrained``, which describes a network by constructor calls, refuses it.
 
     The layers are the module's own submodules, with their present weights, running statistics, hooks and frozen
     parameters: training the network trains the module, whose ``state_dict()`` can be saved under its own names. Batch
@@ -133,7 +134,7 @@ def _split(module: nn.Module, stages: Sequence[str] | None) -> Split:
     except UntraceableError as error:
         raise ValueError(
             f"module must have a forward pass that torch.fx can record, got {type(module).__name__}: {error}; instead, "
-            f"pass its blocks to FFSequential(*blocks), of {listed_submodules(module)}"
+            f"call FFSequential(*blocks) with the module as one block, or with some of {listed_submodules(module)}"
         ) from error
 
 

@@ -32,7 +32,10 @@ TRAILING = {*ACTIVATIONS, "dropout", "max_pool1d", "max_pool2d", "avg_pool1d", "
 TRAILING_MODULES = {"activation", "batchnorm", "dropout", "instancenorm", "normalization", "pooling"}
 
 #: torch's own modules of several operations.
-TORCH_BLOCKS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.RNNBase)
+TORCH_BLOCKS = (
+    *(nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer),
+    nn.RNNBase,
+)
 
 
 class Split(NamedTuple):

@@ -57,19 +57,30 @@ class Tracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Record a call; torch's encoder of a transformer, which cannot be traced, is the chain of its layers."""
-        if not isinstance(m, nn.TransformerEncoder) or self.path_of_module(m) not in self.opened:
+        if not _is_encoder(m) or self.path_of_module(m) not in self.opened:
             return super().call_module(m, forward, args, kwargs)
         if len(args) != 1 or any(value is not None and value is not False for value in kwargs.values()):
             return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)  # with a mask: one layer
-        [x] = args
-        for layer in m.layers:
+        return _Encoder.forward(m, *args)
+
+
+class _Encoder(nn.Module):
+    """The chain of an encoder's layers, without the branches on values and masks of its own forward pass."""
+
+    def forward(self: Any, x: Any) -> Any:
+        for layer in self.layers:
             x = layer(x)
-        return x if m.norm is None else m.norm(x)
+        return x if self.norm is None else self.norm(x)
+
+
+def _is_encoder(module: nn.Module) -> bool:
+    """Return whether a module is torch's encoder, and no subclass with a forward pass of its own."""
+    return isinstance(module, nn.TransformerEncoder) and type(module).forward is nn.TransformerEncoder.forward
 
 
 def is_chain(module: nn.Module) -> bool:
     """Return whether a module calls its submodules one after the other."""
-    if isinstance(module, nn.TransformerEncoder):
+    if _is_encoder(module):
         return True
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and len(module) > 0
 
@@ -87,6 +98,10 @@ def trace(module: nn.Module, opened: Set[str] = frozenset()) -> fx.Graph:
     Raises:
         UntraceableError: If the forward pass cannot be recorded.
     """
+    if _is_encoder(module):
+        chain = _Encoder.__new__(_Encoder)
+        chain.__dict__ = module.__dict__  # one module of two classes
+        module = chain
     parameters = list(inspect.signature(module.forward).parameters.values())
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     others = [parameter for parameter in parameters[1:] if parameter.kind not in variable]

@@ -21,6 +21,19 @@ def checked_model(model: Any) -> Network:
     return original
 
 
+def check_trainable(model: Network) -> None:
+    """Refuse a network that no step would change; its shapes must be known."""
+    parameters = list(model.parameters())
+    if any(parameter.requires_grad for parameter in parameters):
+        return
+    reason = "it has none"
+    if not all(parameter.is_floating_point() for parameter in parameters):
+        reason = "its weights are those of ff.export.quantize, train the network from before"
+    elif parameters:
+        reason = "all are frozen, model.requires_grad_(True) unfreezes them"
+    raise ValueError(f"model must have parameters to train, got {type(model).__name__}: {reason}")
+
+
 def check_checkpoint(path: StrPath | None, resume: bool, minutes: float | None = None) -> None:
     """Refuse a path at which no checkpoint can be written, or where one would be lost."""
     if path is None:

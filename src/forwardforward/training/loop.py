@@ -19,7 +19,13 @@ from forwardforward.optimizers import LocalOptimizer
 from forwardforward.replicas import Replicas
 from forwardforward.sequential import FFSequential
 from forwardforward.step import MicroBatches, StepResult
-from forwardforward.training.arguments import check_checkpoint, checked_class_names, checked_model, move_to
+from forwardforward.training.arguments import (
+    check_checkpoint,
+    check_trainable,
+    checked_class_names,
+    checked_model,
+    move_to,
+)
 from forwardforward.training.callbacks import Callback, FitState
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.divergence import StopOnDivergence
@@ -130,9 +136,9 @@ def fit(
 
     Raises:
         TypeError: If an argument has the wrong kind.
-        ValueError: If an argument is out of range, the checkpoint exists and ``resume`` is not given, or it belongs to
-            a run with another seed, batch size, schedule, optimizer, precision, compilation, number of samples or
-            model. More epochs than before are accepted.
+        ValueError: If an argument is out of range, all parameters are frozen, the checkpoint exists and ``resume`` is
+            not given, or it belongs to a run with another seed, batch size, schedule, optimizer, precision,
+            compilation, number of samples or model. More epochs than before are accepted.
         CheckpointError: If a checkpoint cannot be read or written.
         TrainingDiverged: If a loss is no longer finite or a weight exceeds 2**24; the last checkpoint is from before.
 
@@ -192,6 +198,7 @@ def fit(
     # A context of autocast around this call must not change the precision that `precision` names.
     with restored_global_generators(target), torch.autocast(target.type, enabled=False), products_in(precision, target):
         prepare_network(network, data, seed)
+        check_trainable(network)
         check_mixing(augment, network)
         optimizer.attach(network)
         if validation is not None:

@@ -11,6 +11,7 @@ import torch
 
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.checks import check_device
+from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.network import Network
 from forwardforward.saving.folder import is_model_folder
 
@@ -44,7 +45,8 @@ def pretrained(name: str, device: torch.device | str = "cpu") -> Network:
     check_device(device)
     names = available()
     if name not in names:
-        raise ValueError(f"name must be one of {', '.join(names) or 'no names, in this build'}, got {name!r}")
+        known = ", ".join(names) or "no names, in this build"
+        raise ValueError(f"name must be one of {known}, got {name!r}{did_you_mean(name, names)}")
     return Network.from_pretrained(FOLDER / name, device=device)
 
 
