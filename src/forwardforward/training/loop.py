@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.generators import restored_global_generators
 from forwardforward.data.batching import Data, source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -32,7 +33,7 @@ from forwardforward.training.parallel import Parallel
 from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.preparation import prepare_network
 from forwardforward.training.progress import Progress
-from forwardforward.training.randomness import restored_global_generators, seed_global_generators
+from forwardforward.training.randomness import seed_global_generators
 from forwardforward.training.resuming import Checkpoint, is_resumed_from, restore, save_checkpoints
 from forwardforward.training.runner import EpochRunner
 from forwardforward.training.settings import described, model_settings
