@@ -67,7 +67,8 @@ class DataParallel(Parallel):
     Raises:
         ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, a loss that is not a
             mean over the samples (such as :class:`~forwardforward.losses.SupervisedContrastive`), batch normalization
-            of torch, micro-batches, fewer samples in a batch than processes, or arguments that differ between
+            of torch, another part of a layer whose output or buffers depend on the other samples of the batch,
+            micro-batches, fewer samples in a batch than processes, or arguments that differ between
             processes. With ``shard`` also an old torch such as 2.6, callbacks that need all weights (``EarlyStopping``,
             ``GrowNetwork``, ``WeightAverage``, ``TensorBoardLog``), and optimizers that torch does not support for
             sharded parameters, such as ``torch.optim.SGD`` with ``fused=True``.
