@@ -94,6 +94,8 @@ class Failing(torch.utils.data.Dataset[Any]):
         return self.images[index], self.labels[index]
 
 
+CHOICE = "rank 0 fits the weights of the layers"
+
 #: Callbacks by case; of ``state.stop`` in one process.
 CALLBACKS: dict[str, Any] = {
     "rank 0 stops after an epoch": lambda: MainOnly(0, "on_epoch_end", "stop"),
@@ -108,6 +110,16 @@ CALLBACKS: dict[str, Any] = {
 }
 
 
+def classifying() -> ff.FFSequential:
+    """A network whose classifier weights the layers by validation data."""
+    return pair(
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+        label_encoder=None,
+        classifier=ff.classifiers.WeightedSum(depth=4),
+    )
+
+
 def train(case: str, kind: str, folder: Path, rank: int) -> None:
     """Train in one process, and write what happened to a file."""
     torch.set_num_threads(1)
@@ -120,16 +132,20 @@ def train(case: str, kind: str, folder: Path, rank: int) -> None:
         options["callbacks"] = [CALLBACKS[case]()]
     elif case == "rank 0 writes within an epoch":
         options["callbacks"] = [count]
+    if case == CHOICE:
+        options["validation"] = data("pair")
     if "validation" in case or "evaluation" in case:
         failing = case == f"rank {rank} cannot read the validation data"
         options["validation"] = torch.utils.data.DataLoader(Failing(failing), batch_size=12)
     try:
         with process_group(start_timeout=60, timeout=20) as ranks:
             parallel = KINDS[kind](ranks)
+            model = classifying() if case == CHOICE else pair()
             history = ff.fit(
-                pair(), data("pair"), epochs=EPOCHS, batch_size=8, progress=False, parallel=parallel, **options
+                model, data("pair"), epochs=EPOCHS, batch_size=8, progress=False, parallel=parallel, **options
             )
-            record |= {"history": history.epochs, "writes": count.writes}
+            chosen = {name: value.tolist() for name, value in model.state_dict().items() if "classifier" in name}
+            record |= {"history": history.epochs, "writes": count.writes, "chosen": chosen}
     except (Exception, KeyboardInterrupt) as error:
         record["error"] = f"{type(error).__name__}: {error}"
     record["saved"] = load_checkpoint(checkpoint)["epoch"] if checkpoint.exists() else None
@@ -144,11 +160,12 @@ CASES = [
 ]
 QUICK = [
     ("rank 0 stops after an epoch", "data"),
+    (CHOICE, "data"),
     ("rank 1 stops in a step", "pipeline"),
     ("rank 0 cannot read the validation data", "pipeline"),
     *([("rank 0 writes within an epoch", "sharded")] if "sharded" in KINDS else []),
 ]
-ALL = [(case, kind) for case in CASES for kind in KINDS]
+ALL = [(case, kind) for case in CASES for kind in KINDS] + [(CHOICE, kind) for kind in KINDS if kind != "pipeline"]
 
 
 def main(quick: bool) -> None:

@@ -21,6 +21,7 @@ ENDS = {
     "rank 1 stops in a step": 1,
     "rank 1 stops before the first epoch": 0,
     "rank 0 writes within an epoch": decisions.EPOCHS,
+    decisions.CHOICE: decisions.EPOCHS,
 }
 
 #: The error of the process that has it, and the epochs that are in the checkpoint at least.
@@ -44,6 +45,8 @@ def check(*words: str) -> set[tuple[str, str]]:
             assert [result["error"] for result in results] == [None, None], record
             assert results[0]["history"] == results[1]["history"], record  # also the times
             assert {len(result["history"]) for result in results} == {ENDS[case]}, record
+            assert results[0]["chosen"] == results[1]["chosen"], record
+            assert bool(results[0]["chosen"]) == (case == decisions.CHOICE), record
             assert results[0]["saved"] == ENDS[case], record
             assert results[0]["writes"] >= ("writes" in case), record
             continue

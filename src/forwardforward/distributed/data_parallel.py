@@ -205,12 +205,14 @@ class DataParallel(Parallel):
         Args:
             network: The network.
             data: Labeled data.
-            choose: Whether the classifier of rank 0 chooses its layers by these data first.
+            choose: Whether the classifier of rank 0 chooses its layers by these data first, for all processes.
         """
         evaluation = super().evaluate(network, data, choose) if self.is_main or self._sharded is not None else None
         if self._sharded is not None:
             self._sharded.free()
         result: Evaluation = self.ranks.broadcast_object(evaluation)
+        if choose and isinstance(network.classifier, nn.Module):
+            self.ranks.broadcast([value for _, value in sorted(network.classifier.state_dict().items())])
         return result
 
     def layer_runner(self) -> Callable[[Network, Tensor], object] | None:
