@@ -91,7 +91,7 @@ class LabeledInput:
         """
         return replace(self, codebook=codebook)
 
-    def part(self, images: slice) -> LabeledInput:
+    def part(self, images: slice | list[int]) -> LabeledInput:
         """Return some of the images with their codes.
 
         Args:

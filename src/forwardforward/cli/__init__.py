@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from forwardforward import __version__
 from forwardforward.cli import doctor, ensemble, evaluate, predict, recipes, train
+from forwardforward.cli.distributed import check_one_process
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, short_warnings, user_message
 from forwardforward.cli.options import Parser
 from forwardforward.cli.streams import safe_streams
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     options = _parser().parse_args(words, argparse.Namespace(words=words))
     with short_warnings("forwardforward"), memory_errors(options.reduce), stop_on_signals() as options.signals:
+        if options.command != "train":
+            check_one_process(f"{options.command} runs in one process, start it without torchrun")
         options.action(options)
     sys.stdout.flush()
     return 0
@@ -79,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train Forward-Forward networks, in which each layer is trained with its own objective.",
     )
     parser.add_argument("--version", action="version", version=f"forwardforward {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for command in (train, predict, evaluate, ensemble, doctor, recipes):
         command.add_command(commands)
     return parser

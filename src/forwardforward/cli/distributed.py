@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,6 +14,29 @@ from forwardforward.training.parallel import InterruptedElsewhere
 
 if TYPE_CHECKING:
     from forwardforward.distributed import Ranks
+
+#: Seconds for which the other processes wait until torchrun ends them, after rank 0 has shown an error.
+WAIT_SECONDS = 10.0
+
+
+def check_one_process(remedy: str) -> None:
+    """Check that torchrun has not started several processes, which would all do the same.
+
+    Args:
+        remedy: What to do instead, for the message.
+
+    Raises:
+        ValueError: If it has, in rank 0.
+        SystemExit: If it has, in the other processes, with the same exit status.
+    """
+    size = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" not in os.environ or size == "1":  # other launchers, such as Slurm's, may set the size too
+        return
+    if os.environ.get("RANK") == "0":
+        raise ValueError(f"torchrun started {size} processes: {remedy}")
+    with contextlib.suppress(KeyboardInterrupt):  # torchrun's signal
+        time.sleep(WAIT_SECONDS)  # the first process that fails ends the others: not before rank 0 shows its message
+    raise SystemExit(2)
 
 
 @contextlib.contextmanager

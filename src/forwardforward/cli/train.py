@@ -18,7 +18,7 @@ from forwardforward._utils.checks import InputShapeError, TargetKindError
 from forwardforward._utils.plugins import one_line
 from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.cli.config_file import words_of_file
-from forwardforward.cli.distributed import parallel_training
+from forwardforward.cli.distributed import check_one_process, parallel_training
 from forwardforward.cli.options import Parser, assignments, bounded, choose_device, widths
 from forwardforward.cli.report import headline, print_errors
 from forwardforward.data import available
@@ -130,6 +130,7 @@ def _train(options: argparse.Namespace) -> None:
         got = "no --parallel" if options.parallel is None else f"--parallel {options.parallel}"
         raise ValueError(f"--shard needs --parallel data, got {got}")
     if options.parallel is None:
+        check_one_process("pass --parallel data or pipeline to train with them")
         run = _run(options)
         _report(options, run, _summary(options, run))
         return

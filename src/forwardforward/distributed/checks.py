@@ -14,6 +14,7 @@ from forwardforward.data.batching import Source, tensors_of
 from forwardforward.network import Network
 from forwardforward.sequential import FFSequential
 from forwardforward.step import StepResult
+from forwardforward.step.independence import check_independence
 from forwardforward.step.reductions import loss_reductions, two_targets
 from forwardforward.training import TrainingDiverged
 
@@ -77,6 +78,8 @@ def check_kind(network: Network, settings: Mapping[str, Any], kind: str) -> FFSe
 def check_divisible(network: FFSequential, data: Source) -> None:
     """Check that the gradient of a batch is the mean of the gradients of its parts.
 
+    Layers and their goodness are tried before the losses.
+
     Args:
         network: The network.
         data: The training data, of which two samples are tried.
@@ -98,6 +101,7 @@ def check_divisible(network: FFSequential, data: Source) -> None:
         samples, _, _ = network.samples(
             (images, None if targets is None else targets[: len(images)]), generator, validate=False
         )
+    check_independence(network.stack, samples, "processes")
     reductions = loss_reductions(network.stack, samples)
     for index, layer in enumerate(network.stack):
         assert layer.objective is not None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DataParallel"]
 
 #: Flags of the processes that are sent with the gradients of each layer.
-FLAGS = ("stop",)
+FLAGS = ("stop", "checkpoint")
 
 #: Steps between checks of the figures, which wait for the device.
 CHECK_EVERY = 16
@@ -67,7 +67,8 @@ class DataParallel(Parallel):
     Raises:
         ValueError: In ``fit``, if the training cannot be divided: ``compile=True``, a baseline, a loss that is not a
             mean over the samples (such as :class:`~forwardforward.losses.SupervisedContrastive`), batch normalization
-            of torch, micro-batches, fewer samples in a batch than processes, or arguments that differ between
+            of torch, another part of a layer whose output or buffers depend on the other samples of the batch,
+            micro-batches, fewer samples in a batch than processes, or arguments that differ between
             processes. With ``shard`` also an old torch such as 2.6, callbacks that need all weights (``EarlyStopping``,
             ``GrowNetwork``, ``WeightAverage``, ``TensorBoardLog``), and optimizers that torch does not support for
             sharded parameters, such as ``torch.optim.SGD`` with ``fused=True``.
@@ -130,6 +131,7 @@ class DataParallel(Parallel):
             optimizer: Its local optimizers.
             data: The training data.
         """
+        self._answers = None  # those of an earlier training, which may have been interrupted
         self.ranks.broadcast([value for _, value in sorted(network.state_dict().items())])
         if self.shard:
             from forwardforward.distributed.sharding import ShardedLayers
@@ -165,22 +167,37 @@ class DataParallel(Parallel):
             check_loss_finite(result)
         return result
 
-    def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
-        """Return whether a flag is set in any process; only rank 0 writes checkpoints, whenever it wants.
+    def any_process(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process, which all wait for.
+
+        Args:
+            flag: The flag of this process.
+        """
+        return self.ranks.any(flag)
+
+    def any_process_before(self, name: str, flag: bool) -> bool:
+        """Return whether a flag was set in any process before the last step.
+
+        Rank 0 writes a checkpoint of layers that are not sharded alone, whenever it wants.
 
         Args:
             name: Name of the flag.
             flag: The flag of this process.
-            now: Whether to wait for the flags.
         """
-        if name not in FLAGS:
+        if name == "checkpoint" and self._sharded is None:
             return flag
         answer = self._answers is not None and bool(self._answers[FLAGS.index(name)])
-        if now:
-            flags = torch.tensor([float(flag or answer)], device=self.device)
-            return bool(self.ranks.sum(flags, "flags"))
-        self._flags[name] = flag
+        self._flags[name] = flag and not answer
         return answer
+
+    def record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of rank 0; those of other processes differ in their times.
+
+        Args:
+            record: The record of this process.
+        """
+        result: dict[str, Any] = self.ranks.broadcast_object(record)
+        return result
 
     def evaluate(self, network: Network, data: Data, choose: bool = False) -> Evaluation:
         """Return the errors, which rank 0 measures, in all processes; of sharded layers, all measure them.
@@ -188,12 +205,14 @@ class DataParallel(Parallel):
         Args:
             network: The network.
             data: Labeled data.
-            choose: Whether the classifier of rank 0 chooses its layers by these data first.
+            choose: Whether the classifier of rank 0 chooses its layers by these data first, for all processes.
         """
         evaluation = super().evaluate(network, data, choose) if self.is_main or self._sharded is not None else None
         if self._sharded is not None:
             self._sharded.free()
         result: Evaluation = self.ranks.broadcast_object(evaluation)
+        if choose and isinstance(network.classifier, nn.Module):
+            self.ranks.broadcast([value for _, value in sorted(network.classifier.state_dict().items())])
         return result
 
     def layer_runner(self) -> Callable[[Network, Tensor], object] | None:

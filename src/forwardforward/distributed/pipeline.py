@@ -371,20 +371,25 @@ class Pipeline(Parallel):
         while self._ahead:
             yield self._ahead.popleft()
 
-    def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
-        """Return whether a flag is set; without ``now``, that of rank 0, which is sent with the next batch.
+    def any_process(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process, which all wait for.
+
+        Args:
+            flag: The flag of this process.
+        """
+        return self.ranks.any(flag)
+
+    def any_process_before(self, name: str, flag: bool) -> bool:
+        """Return whether a flag was set in rank 0 before the last step; it is sent with the batch.
 
         Args:
             name: Name of the flag.
             flag: The flag of this process.
-            now: Whether to wait for the flags of all processes.
         """
-        if self.lookahead and not now:  # scores that are computed and not used are not part of a checkpoint
+        if self.lookahead:  # scores that are computed and not used are not part of a checkpoint
             return False
         answer = bool(self._received & FLAGS[name])
         self._received &= ~FLAGS[name]
-        if now:
-            return bool(self.ranks.sum(torch.tensor([float(flag or answer)], device=self.device), "flags"))
         self._flags[name] = flag and not answer
         return answer
 

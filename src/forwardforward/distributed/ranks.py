@@ -96,6 +96,14 @@ class Ranks:
         with self.naming_failures():
             return self._started(dist.all_reduce(x, async_op=True))
 
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process.
+
+        Args:
+            flag: The flag of this process.
+        """
+        return bool(self.sum(torch.tensor([float(flag)], device=self.device), "flags"))
+
     def send(self, x: Tensor, rank: int, kind: str = "activations", tag: int = 0, header_bytes: int = 0) -> Message:
         """Begin to send a tensor, which must not change until the message is received.
 

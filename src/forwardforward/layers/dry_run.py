@@ -13,7 +13,7 @@ from forwardforward._utils.annotations import describe
 from forwardforward._utils.plugins import ERRORS, one_line
 from forwardforward.specs import LayerSpec, setup_plugin
 
-__all__ = ["DryRun"]
+__all__ = ["PLUGINS", "DryRun"]
 
 #: The plug-ins that are applied in the operations, by the name of their argument.
 PLUGINS = {

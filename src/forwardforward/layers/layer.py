@@ -16,7 +16,7 @@ from forwardforward._utils.modes import eval_mode
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.layers.block import check_batch_first, run_block
 from forwardforward.layers.defaults import Defaults
-from forwardforward.layers.dry_run import DryRun
+from forwardforward.layers.dry_run import PLUGINS, DryRun
 from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
 from forwardforward.normalization import Identity, PeerNormalization
@@ -319,6 +319,29 @@ class FFLayer(nn.Module):
         """
         values = self.outputs(x, skip)
         return values.output, None if self.objective is None else self.objective.goodness_of(values.goodness_input)
+
+    def part_results(self, x: Tensor | LabeledInput, skip: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what each part of the layer computes, by the name of its argument, and the output; for checks.
+
+        What a layer computes as one with its input counts as the normalization.
+
+        Args:
+            x: Plain rows ``(rows, ...)`` or a labeled input.
+            skip: Output of the earlier layer that a skip connection reads.
+        """
+        results: dict[str, Tensor] = {}
+        record: dict[str, Tensor] = {}
+        name = "normalization"
+
+        def before(operation: str, value: Tensor) -> None:
+            nonlocal name
+            results[name] = value
+            name = PLUGINS.get(operation, "block")
+
+        output = self._run(self.check_input(x), skip, record, before)
+        results[name] = output
+        goodness = None if self.objective is None else self.objective.goodness_of(record["goodness_input"])
+        return results if goodness is None else {**results, "goodness": goodness}, output
 
     def local_loss(
         self, x: Tensor | LabeledInput, batch: Batch, skip: Tensor | None = None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, checked
+from forwardforward._utils.generators import restored_global_generators
 from forwardforward._utils.plugins import calling
 from forwardforward._utils.training_progress import set_progress
 from forwardforward.data.batching import Pair, class_names_of, pair_of, source
@@ -25,7 +26,6 @@ from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import choose_layers, counts_of
 from forwardforward.training.preparation import prepare_network
-from forwardforward.training.randomness import restored_global_generators
 from forwardforward.training.trackers import scalars_of
 from forwardforward.update_schedules import Joint, Schedule
 

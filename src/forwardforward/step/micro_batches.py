@@ -14,6 +14,7 @@ from forwardforward.data.tensors import batch_slices
 from forwardforward.layers import FFLayer
 from forwardforward.objectives import LocalLoss, Objective
 from forwardforward.optimizers import LocalOptimizer
+from forwardforward.step.independence import check_independence
 from forwardforward.step.layerwise import LayerwiseStep
 from forwardforward.step.reductions import LossReduction, loss_reductions
 from forwardforward.step.stack import Stack, StepResult
@@ -39,7 +40,8 @@ class MicroBatches:
 
     Raises:
         ValueError: In a step, if the loss of a batch is neither the mean nor the sum over its samples, as that of a
-            contrastive loss, or both kinds occur in one network.
+            contrastive loss, both kinds occur in one network, or another part than batch and peer normalization
+            depends on the other samples of the batch.
 
     Example:
         >>> import forwardforward as ff
@@ -97,9 +99,10 @@ class MicroBatches:
         return StepResult(layers, gradient_norms=norms), outputs
 
     def _reduction(self, layers: Sequence[FFLayer], batch: Batch, autocast: torch.dtype | None) -> LossReduction:
-        """Return whether the layers' losses are means or sums over samples."""
+        """Return whether the layers' losses are means or sums over samples, which their goodness must not compare."""
         objectives = [layer.objective for layer in layers if layer.objective is not None]
         if any(objective not in self._measured for objective in objectives):
+            check_independence(layers, batch, "micro-batches", autocast)
             measured = loss_reductions(layers, batch, autocast, known=self._measured)
             for index, objective in enumerate(objectives):
                 reduction = measured.get(objective, self._measured.get(objective))

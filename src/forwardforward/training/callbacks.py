@@ -37,14 +37,15 @@ class FitState:
         epochs: Total number of epochs.
         batch_size: Samples per batch.
         seed: The run's seed.
-        stop: Set it to end the training after this epoch.
+        stop: Set it to end the training after this epoch, in any of several processes.
         validates: Whether there are validation data.
         settings: Other settings that determine the result, as text: optimizer, precision, number of samples.
         callbacks: All callbacks, in the order in which they are called.
         first_epoch: Number of epochs that the model was trained for by earlier calls of ``fit``.
         unfinished: The state of an epoch whose steps are not completed, None between epochs.
         running: Whether steps or callbacks are running, and not an evaluation or the preparation.
-        interruption: Set it to end the training after this step: checkpoints are written, and it is raised.
+        interruption: Set it to end the training after this step, in any of several processes: checkpoints are
+            written, and it is raised.
         parallel: How the training is distributed over processes.
 
     Example:
@@ -82,7 +83,8 @@ class Callback:
 
     Attributes:
         main_only: Whether the callback is called in the main process only, if several processes train together, such
-            as one that writes a file. Others must do the same in every process.
+            as one that writes a file. Others must do the same in every process, but ``stop`` and ``interruption`` of
+            one process end the training of all.
         needs_all_layers: Whether the callback reads or changes the weights of all layers, which no process of a
             pipeline has.
 

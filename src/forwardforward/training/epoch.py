@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
+from forwardforward._utils.generators import global_state, set_global_state
 from forwardforward._utils.plugins import calling
 from forwardforward._utils.shards import whole
 from forwardforward.data.augmentation import Augmentation, mixes_targets
@@ -21,7 +22,7 @@ from forwardforward.network import Network
 from forwardforward.objectives import PairObjective
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.training.meters import EpochMeter
-from forwardforward.training.randomness import derive_generator, global_state, seed_global_generators, set_global_state
+from forwardforward.training.randomness import derive_generator, seed_global_generators
 
 
 class EpochState:

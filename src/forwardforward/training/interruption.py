@@ -14,7 +14,7 @@ __all__ = ["interruptible", "interruption", "raise_interruption"]
 
 def raise_interruption(state: FitState) -> None:
     """Write all checkpoints and end the training, if it was interrupted, in any process."""
-    if state.parallel.any_process("stop", state.interruption is not None):
+    if state.parallel.any_process(state.interruption is not None):
         save_checkpoints(state)
         raise interruption(state)
 
@@ -28,7 +28,13 @@ def interruption(state: FitState) -> BaseException:
 
 @contextlib.contextmanager
 def interruptible(state: FitState) -> Iterator[None]:
-    """Context manager that a signal ends at once, also one that arrived shortly before."""
+    """Context manager that a signal ends at once, also one that arrived shortly before.
+
+    If no process has all layers, all are needed for a checkpoint: a signal then waits until the end of the context.
+    """
+    if not state.parallel.has_all_layers:
+        yield
+        return
     state.running = False
     try:
         if state.interruption is not None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, PositiveInt, StrPath, checked
+from forwardforward._utils.generators import restored_global_generators
 from forwardforward.data.batching import Data, source
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -38,7 +39,7 @@ from forwardforward.training.parallel import Parallel
 from forwardforward.training.precision import AUTOCAST, products_in
 from forwardforward.training.preparation import prepare_network
 from forwardforward.training.progress import Progress
-from forwardforward.training.randomness import restored_global_generators, seed_global_generators
+from forwardforward.training.randomness import seed_global_generators
 from forwardforward.training.resuming import Checkpoint, is_resumed_from, restore, save_checkpoints
 from forwardforward.training.runner import EpochRunner
 from forwardforward.training.settings import described, model_settings
@@ -121,7 +122,8 @@ def fit(
         progress: Whether to show the progress on standard error: a bar in a terminal or notebook, else one line per
             epoch.
         checkpoint: File to write after each epoch, in an existing folder. It is also written if the evaluation of the
-            validation data fails; a resumed run repeats that evaluation first, and then calls the callbacks.
+            validation data fails, except in a pipeline or with sharded layers, where that needs all processes; a
+            resumed run repeats that evaluation first, and then calls the callbacks.
         checkpoint_minutes: Minutes after which ``checkpoint`` is also written within an epoch; default: only after
             epochs. A run that resumes within an epoch draws the batches before from a ``DataLoader`` again, without
             training on them.
@@ -227,7 +229,7 @@ def fit(
             try:
                 if unevaluated is not None:
                     _finish(state, unevaluated, validation, shown)
-                while len(state.history) < epochs and not state.stop:
+                while len(state.history) < epochs and not _is_stopped(state):
                     _finish(state, epoch.run(data, shown), validation, shown)
             finally:
                 state.running = False
@@ -268,7 +270,8 @@ def _finish(state: FitState, record: dict[str, Any], validation: Data | None, pr
             with interruptible(state):
                 _evaluate(state, record, validation)
         except BaseException:  # also an interruption, since the epoch is not saved yet
-            save_checkpoints(state, finished=False)
+            if state.parallel.has_all_layers:  # other processes do not know of the error, and cannot send theirs
+                save_checkpoints(state, finished=False)
             raise
     # Callbacks may draw random numbers, such as the weights of a new layer.
     seed_global_generators(state.seed, state.first_epoch + record["epoch"], "callbacks")
@@ -277,6 +280,12 @@ def _finish(state: FitState, record: dict[str, Any], validation: Data | None, pr
     state.model.epochs_trained = state.first_epoch + len(state.history)
     progress.end_epoch(record)
     raise_interruption(state)
+
+
+def _is_stopped(state: FitState) -> bool:
+    """Return whether a callback of any process has ended the training."""
+    state.stop = state.parallel.any_process(state.stop)
+    return state.stop
 
 
 def _settings(state: FitState, resumes: bool) -> dict[str, Any]:

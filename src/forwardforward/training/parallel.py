@@ -105,19 +105,29 @@ class Parallel:
         """
         return batches
 
-    def any_process(self, name: str, flag: bool, now: bool = True) -> bool:
-        """Return whether a flag is set in any process, with the same answer in all of them.
+    def any_process(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process, with the same answer in all of them, which wait for each other.
+
+        Args:
+            flag: The flag of this process.
+        """
+        return flag
+
+    def any_process_before(self, name: str, flag: bool) -> bool:
+        """Return whether a flag was set in any process before the last step, with the same answer in all of them.
+
+        Flags are sent with the next step, so that no process waits for them.
 
         Args:
             name: Name of the flag, ``"stop"`` or ``"checkpoint"``.
             flag: The flag of this process.
-            now: Whether to wait for the flags; otherwise they are sent with the next step, and the answer is that of
-                the step before.
         """
         return flag
 
     def record(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return the record of an epoch with the figures of all layers.
+
+        It is the same in all processes, also its times, so that decisions by the history are.
 
         Args:
             record: The record of this process.

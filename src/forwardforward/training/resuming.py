@@ -81,7 +81,7 @@ class Checkpoint(Callback):
         """Write, if the time has come."""
         if self.minutes is not None:
             is_due = time.monotonic() - self._last_time >= 60 * self.minutes
-            if state.parallel.any_process("checkpoint", is_due and state.parallel.is_main, now=False):
+            if state.parallel.any_process_before("checkpoint", is_due and state.parallel.is_main):
                 self.write(state)
 
     def on_epoch_end(self, state: FitState) -> None:

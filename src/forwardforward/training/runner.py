@@ -90,7 +90,7 @@ class EpochRunner:
 
     def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
         state = self.state
-        while not state.parallel.any_process("stop", state.interruption is not None, now=False):
+        while not state.parallel.any_process_before("stop", state.interruption is not None):
             try:
                 batch = next(batches)
             except StopIteration:
