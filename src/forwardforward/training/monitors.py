@@ -31,6 +31,11 @@ class Monitor:
     name: str
     mode: Mode = "min"
 
+    @property
+    def needs_validation(self) -> bool:
+        """Whether the figure is one of validation data."""
+        return self.name.split(".")[0] == "validation"
+
     def check(self, validates: bool, user: str) -> None:
         """Check that the figure will exist.
 
@@ -41,7 +46,7 @@ class Monitor:
         Raises:
             ValueError: If the figure is one of validation data and there are none.
         """
-        if self.name.split(".")[0] == "validation" and not validates:
+        if self.needs_validation and not validates:
             raise ValueError(f"validation must be given to fit for {user}: choices must not use the test set")
 
     def best_epoch(self, history: History) -> int:
