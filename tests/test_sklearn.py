@@ -160,6 +160,55 @@ def test_partial_fit_continues_a_fit_and_checks_the_classes(table: Any) -> None:
         model.partial_fit(X, y, classes=["ant", "bird"])
 
 
+def attributes(estimator: Any) -> dict[str, Any]:
+    """All attributes of an estimator that no argument sets, with the weights of its network."""
+    found = {name: value for name, value in vars(estimator).items() if name not in estimator.get_params()}
+    if "model_" in found:
+        found["weights"] = {name: value.clone() for name, value in found.pop("model_").state_dict().items()}
+    return found
+
+
+FAILURES: dict[str, tuple[dict[str, Any], type[Exception]]] = {
+    "a refused argument": ({"lr": -1.0}, ValueError),
+    "a divergence": ({"lr": 1e30}, ff.training.TrainingDiverged),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("make", [classifier, features])
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(failure: str, make: Any, table: Any) -> None:
+    X, y = table
+    changes, error = FAILURES[failure]
+    untouched, fitted = make(**changes), make().fit(X, y)
+    before = attributes(fitted)
+    for estimator in (untouched, fitted):
+        with pytest.raises(error):
+            estimator.set_params(**changes).fit(X[:, :3], [f"new {label}" for label in y])
+    assert attributes(untouched) == {}
+    assert str(attributes(fitted)) == str(before)
+
+
+def test_a_partial_fit_that_fails_leaves_the_estimator_as_it_was(table: Any) -> None:
+    X, y = table
+    model = classifier()
+    with pytest.raises(ValueError, match="y must contain the classes"):
+        model.partial_fit(X, y, classes=["ant", "bird"])
+    assert attributes(model) == {}
+    model.partial_fit(X, y, classes=["ant", "bird", "cat"])
+    expected = pickle.loads(pickle.dumps(model)).partial_fit(X, y).predict_proba(X)
+
+    class Fails(ff.training.Callback):
+        def on_epoch_end(self, state: Any) -> None:
+            raise RuntimeError("disk full")
+
+    with pytest.raises(ValueError, match="y must contain the classes"):
+        model.partial_fit(X[:2], ["dog", "cat"])
+    with pytest.raises(RuntimeError, match="disk full"):  # after the steps
+        model.set_params(callbacks=[Fails()]).partial_fit(X, y)
+    model.set_params(callbacks=()).partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
 def test_samples_are_drawn_by_their_weights() -> None:
     targets = torch.arange(300) % 3
     loader = weighted_loader(torch.arange(300.0)[:, None], targets, torch.tensor([1.0, 3.0, 0.0])[targets], 32)
@@ -195,6 +244,30 @@ def test_a_function_makes_a_network_of_the_users_own(table: Any) -> None:
         ff.sklearn.FFClassifier(lambda shape, classes: torch.nn.Linear(2, 2)).fit(*table)
 
 
+def test_a_function_must_make_a_network_of_the_classes_of_the_labels(table: Any) -> None:
+    def network(outputs: int, loss: Any = None) -> Any:
+        def make(input_shape: tuple[int, ...], num_classes: int) -> ff.FFSequential:
+            goodness = ff.goodness.LearnedProjection(outputs)
+            return ff.FFSequential(ff.FFLinear(6, 7), goodness=goodness, loss=loss or ff.losses.CrossEntropy())
+
+        return make
+
+    def unnamed(input_shape: tuple[int, ...], num_classes: int) -> ff.FFSequential:
+        objective = ff.objectives.ClassObjective(lambda h: h[:, :7], torch.nn.functional.cross_entropy)
+        return ff.FFSequential(ff.FFLinear(6, 7), objective=objective)
+
+    def late(input_shape: tuple[int, ...], num_classes: int) -> ff.FFSequential:
+        objective = ff.objectives.ClassObjective(lambda h: h[:, :7], torch.nn.functional.cross_entropy)
+        return ff.FFSequential(torch.nn.LazyLinear(7), objective=objective)
+
+    for recipe in (network(7), network(2), unnamed, late):
+        with pytest.raises(ValueError, match=r"^recipe must return a network of num_classes=3 classes, got one of"):
+            ff.sklearn.FFClassifier(recipe, epochs=1).fit(*table)
+    for loss in (ff.losses.BinaryCrossEntropy(), ff.losses.SquaredError(), ff.losses.OrdinalCrossEntropy()):
+        with pytest.raises(ValueError, match=r"^recipe must be one for one class per sample, got a network of targets"):
+            ff.sklearn.FFClassifier(network(3, loss), epochs=1).fit(*table)
+
+
 def test_images_keep_their_shape_and_single_precision() -> None:
     X = np.random.default_rng(0).random((30, 64), dtype=np.float32)
     model = ff.sklearn.FFClassifier("mono-conv", widths=(10, 10), epochs=1, input_shape=(1, 8, 8))
@@ -219,11 +292,23 @@ def test_images_keep_their_shape_and_single_precision() -> None:
         ({"class_weight": {"ant": -1.0}}, "class_weight must contain weights of at least 0"),
         ({"recipe": "monoo"}, "did you mean 'mono'"),
         ({"recipe": "imdb-mono"}, "recipe must be one for arrays"),
+        ({"recipe": "multi-label"}, r"^recipe must be one for one class per sample, got multi-label of targets MultiL"),
+        ({"recipe": "ordinal"}, r"^recipe must be one for one class per sample, got ordinal of targets RealValues"),
+        (
+            {"callbacks": [ff.training.EarlyStopping(5)]},
+            r"^validation_fraction must be above 0 for EarlyStopping of 'validation.error', got 0.0$",
+        ),
     ],
 )
 def test_settings_are_checked_by_fit(options: dict[str, Any], message: str, table: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         classifier(**options).fit(*table)
+
+
+def test_partial_fit_has_no_validation_data(table: Any) -> None:
+    model = classifier(callbacks=[ff.training.EarlyStopping(5)], validation_fraction=0.2)
+    with pytest.raises(ValueError, match=r"^callbacks must not monitor validation data, which partial_fit has not"):
+        model.partial_fit(*table, classes=["ant", "bird", "cat"])
 
 
 def test_layers_of_the_features_are_checked(table: Any) -> None:

@@ -97,6 +97,54 @@ def test_binary_cross_entropy() -> None:
     assert float(loss(goodness, LABELS.float())) == pytest.approx(total / 120, rel=1e-5)
 
 
+class AboveOne(ff.goodness.PerClassGoodness):
+    lowest = 1.0
+
+    def forward(self, activations: Tensor) -> Tensor:
+        return 1 + activations[:, :3].square()
+
+
+class Signed(ff.goodness.Goodness):
+    def forward(self, activations: Tensor) -> Tensor:
+        return activations.mean(1) - 1
+
+
+@pytest.mark.parametrize(
+    ("goodness", "theta", "lowest"),
+    [
+        (ff.goodness.ClassGroups(3), 0.0, 0),
+        (ff.goodness.ClassGroups(3), -1.0, 0),
+        (ff.goodness.ClassGroups(3, ff.goodness.SumOfSquares()), 0.0, 0),
+        (ff.goodness.ClassGroups(3, ff.goodness.L1()), 0.0, 0),
+        (ff.goodness.ClassGroups(3, ff.goodness.TopK(1)), 0.0, 0),
+        (ff.goodness.ClassGroups(3, ff.goodness.EntmaxEnergy()), 0.0, 0),
+        (ff.goodness.ClassGroups(3, ff.goodness.WithoutLabel(1, ff.goodness.L1())), 0.0, 0),
+        (AboveOne(3), 1.0, 1),
+    ],
+)
+def test_a_threshold_that_no_label_is_below_is_refused(goodness: Any, theta: float, lowest: int) -> None:
+    with pytest.raises(
+        ValueError, match=rf"theta must be above {lowest}, the lowest goodness of any label, got {theta}"
+    ):
+        ff.FFLinear(6, 9, goodness=goodness, loss=ff.losses.BinaryCrossEntropy(theta))
+    ff.FFLinear(6, 9, goodness=goodness, loss=ff.losses.BinaryCrossEntropy(lowest + 0.5))
+
+
+@pytest.mark.parametrize(
+    "goodness",
+    [
+        ff.goodness.ClassGroups(3, Signed()),
+        ff.goodness.ClassGroups(3, ff.goodness.Negated(ff.goodness.SumOfSquares())),
+        ff.goodness.ClassGroups(3, lambda h: h.mean(1)),
+        ff.goodness.LearnedProjection(3, init="zeros"),
+        lambda h: h[:, :3],
+    ],
+)
+def test_a_goodness_that_may_be_negative_has_any_threshold(goodness: Any) -> None:
+    objective = ff.objectives.ClassObjective(goodness, ff.losses.BinaryCrossEntropy())
+    ff.FFLinear(6, 9, objective=objective)
+
+
 def test_ordinal_cross_entropy() -> None:
     goodness, targets = torch.randn(4, 5), torch.tensor([-1.0, 0.3, 2.0, 9.0])
     centers, width, total = [-2.0, -1.0, 0.0, 1.0, 2.0], 0.8, 0.0

@@ -13,7 +13,8 @@ from torch import Tensor
 
 import forwardforward as ff
 from forwardforward.training import Checkpoint, EarlyStopping, FitState, History, TensorBoardLog, Tracker, WandbLog
-from forwardforward.training.monitors import Monitor
+from forwardforward.training.history import numbers_of
+from forwardforward.training.monitors import Monitor, best_of
 
 GENERATOR = torch.Generator().manual_seed(0)
 DATA = torch.rand(30, 8, generator=GENERATOR), torch.arange(30) % 3
@@ -231,9 +232,9 @@ def test_a_checkpoint_with_a_monitor_keeps_the_best_epoch(tmp_path: Path) -> Non
     assert_weights(ff.training.load_weights(file, network()), weights.epochs[1])
 
 
-def test_the_highest_value_may_be_the_best_one(tmp_path: Path) -> None:
+def test_the_highest_accuracy_is_the_best_one(tmp_path: Path) -> None:
     file = tmp_path / "best.pt"
-    history = fit(network(), Checkpoint(file, monitor="layers.1.accuracy", mode="max"), epochs=5)
+    history = fit(network(), Checkpoint(file, monitor="layers.1.accuracy"), epochs=5)
     accuracies = history.layer(1, "accuracy")
     assert ff.training.load_checkpoint(file)["epoch"] == 1 + accuracies.index(max(accuracies))
 
@@ -267,7 +268,7 @@ def test_early_stopping_monitors_any_figure_and_restores_its_best_weights() -> N
         def on_epoch_end(self, state: FitState) -> None:
             state.history[-1]["layers"][0]["accuracy"] = [0.5, 0.9, 0.8, 0.7, 0.6][len(state.history) - 1]
 
-    weights, stop = Weights(), EarlyStopping(2, monitor="layers.0.accuracy", mode="max")
+    weights, stop = Weights(), EarlyStopping(2, monitor="layers.0.accuracy")
     model = network()
     assert len(fit(model, Losses(), weights, stop, epochs=5)) == 4
     assert stop.best_epoch == 2
@@ -284,7 +285,26 @@ def test_a_layer_that_was_not_updated_has_no_value() -> None:
 @pytest.mark.parametrize("name", ["layers.2.loss", "layers.0.los", "layers.0", "loss", "layers.first.loss"])
 def test_a_figure_that_does_not_exist_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"monitor must be a figure of the history, .*layers.0.loss.* got '{name}'"):
-        fit(network(), Checkpoint(tmp_path / "best.pt", monitor=name))
+        fit(network(), Checkpoint(tmp_path / "best.pt", monitor=name, mode="min"))
+
+
+def test_the_best_value_of_every_figure_of_a_history_is_known_or_must_be_stated() -> None:
+    head = ff.heads.LinearHead(3)
+    objective = ff.objectives.ClassObjective(ff.goodness.LearnedProjection(3), ff.losses.CrossEntropy()) + (
+        ff.objectives.BatchObjective(ff.losses.SupervisedContrastive())
+    )
+    model = ff.FFSequential(ff.FFLinear(8, 6, objective=objective), head=head)
+    best: dict[str, list[str]] = {"min": [], "max": [], "None": []}
+    for name, _ in numbers_of(fit(model, validation=DATA, epochs=1)[0]):
+        best[str(best_of(name))].append(name)
+    assert best["min"] == [
+        "layers.0.loss", "layers.0.parts.CrossEntropy", "layers.0.parts.SupervisedContrastive", "head.loss",
+        "validation.error", "validation.layer_errors.0", "validation.head_error",
+    ]  # fmt: skip
+    assert best["max"] == ["layers.0.accuracy", "layers.0.separation", "head.accuracy", "validation.layer_accuracies.0"]
+    assert {"layers.0.positive", "layers.0.weight_change", "validation.largest_goodness.0"} < set(best["None"])
+    with pytest.raises(ValueError, match=r"^mode must be 'min' or 'max' for monitor='layers.0.positive', got None"):
+        EarlyStopping(2, monitor="layers.0.positive")
 
 
 def test_arguments_without_effect_are_refused(tmp_path: Path) -> None:
@@ -292,5 +312,5 @@ def test_arguments_without_effect_are_refused(tmp_path: Path) -> None:
         Checkpoint(tmp_path / "best.pt", every=2, monitor="head.loss")
     with pytest.raises(ValueError, match="validation must be given to fit for Checkpoint"):
         fit(network(), Checkpoint(tmp_path / "best.pt", monitor="validation.error"))
-    with pytest.raises(ValueError, match="mode must be 'min' or 'max', got 'lowest'"):
+    with pytest.raises(ValueError, match="mode must be 'min' or 'max' or None, got 'lowest'"):
         EarlyStopping(1, mode="lowest")  # type: ignore[arg-type]

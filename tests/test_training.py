@@ -216,7 +216,7 @@ def test_the_history_records_every_layer() -> None:
             *("thresholds", "scale", "chance", "dead_units", "weight_change"),
         }
         assert layer["separation"] == pytest.approx(layer["positive"] - layer["negative"])
-    assert set(record["head"]) == {"loss", "accuracy"}
+    assert set(record["head"]) == {"loss", "accuracy", "learning_rate"}
     assert len(record["validation"]["layer_errors"]) == 2
     assert history.layer(0, "learning_rate") == pytest.approx([3e-3, 3e-3, 1e-3])
 

@@ -1,6 +1,6 @@
 """Whether the diagnosis names the cause of runs that were spoiled on purpose, and is silent about healthy ones.
 
-    python -m benchmarks.doctor                   trains 29 runs on the digits, a few minutes on one core
+    python -m benchmarks.doctor                   trains 45 runs on small data, a few minutes on one core
     python -m benchmarks.doctor --only FIRST      one of the lists in benchmarks/doctor/spoilings.py
     python -m benchmarks.doctor --folder FOLDER   keeps the run folders, and does not train those that exist again
 
@@ -25,7 +25,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.pages import ROOT, filled, write
 from forwardforward.runs import Run
 
-LISTS = ("FIRST", "HEALTHY_FIRST", "SECOND", "HEALTHY_SECOND")
+LISTS = ("FIRST", "HEALTHY_FIRST", "SECOND", "HEALTHY_SECOND", "THIRD", "HEALTHY_THIRD")
 RESULTS = ROOT / "benchmarks" / "results" / "doctor.json"
 PAGE = ROOT / "docs" / "diagnosing.md"
 
@@ -56,18 +56,25 @@ def result(spoiled: Spoiled, folder: Path) -> dict[str, Any]:
 def table(content: dict[str, Any]) -> str:
     """Return the results in Markdown."""
     lines = ["| list | run | recipe | spoiled by | named first | also named |", "|---|---|---|---|---|---|"]
-    titles = {"FIRST": "first", "HEALTHY_FIRST": "first", "SECOND": "second", "HEALTHY_SECOND": "second"}
     for name, rows in content["lists"].items():
         for row in rows:
             first, *others = row["found"] or ["nothing"]
             mark = "" if row["right"] else " ✗"
-            cells = (titles[name], row["name"], f"`{row['recipe']}`", row["expected"] or "healthy", first + mark)
+            cells = (
+                name.removeprefix("HEALTHY_").lower(),
+                row["name"],
+                f"`{row['recipe']}`",
+                row["expected"] or "healthy",
+                first + mark,
+            )
             lines.append("| " + " | ".join([*cells, ", ".join(others)]) + " |")
     counts = {name: (sum(row["right"] for row in rows), len(rows)) for name, rows in content["lists"].items()}
+    named = ("FIRST", "SECOND", "THIRD", "HEALTHY_FIRST", "HEALTHY_SECOND", "HEALTHY_THIRD")
     summary = (
         "The right cause is named first in {} of {} runs of the first list, by which the limits of the rules were "
-        "chosen, and in {} of {} of the second; nothing is named in {} of {} and {} of {} healthy runs."
-    ).format(*(number for name in ("FIRST", "SECOND", "HEALTHY_FIRST", "HEALTHY_SECOND") for number in counts[name]))
+        "chosen, in {} of {} of the second and in {} of {} of the third; nothing is named in {} of {}, {} of {} and "
+        "{} of {} healthy runs."
+    ).format(*(number for name in named for number in counts[name]))
     return "\n".join([summary, "", *lines])
 
 

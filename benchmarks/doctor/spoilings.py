@@ -1,7 +1,8 @@
 """Runs that were spoiled on purpose, each by one known cause, and healthy runs.
 
-The lists were written before the rules of the diagnosis. `FIRST` served to choose the rules' limits; `SECOND` did not:
-it has other recipes, other magnitudes and, in nine of ten runs, no validation data.
+`FIRST` and `SECOND` were written before the rules of the diagnosis. `FIRST` served to choose the rules' limits;
+`SECOND` did not: it has other recipes, other magnitudes and, in nine of ten runs, no validation data. `THIRD` is of
+real values, of several labels per sample and of a baseline, and was written with their rules.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from forwardforward.negatives import Negatives
 from forwardforward.normalization import Identity
 from forwardforward.recipes.architectures import Dense
 
-__all__ = ["FIRST", "HEALTHY_FIRST", "HEALTHY_SECOND", "SECOND", "Spoiled"]
+__all__ = ["FIRST", "HEALTHY_FIRST", "HEALTHY_SECOND", "HEALTHY_THIRD", "SECOND", "THIRD", "Spoiled"]
 
 #: Changes the data set of a run.
 ChangeOfData = Callable[[Splits, torch.Generator], Splits]
@@ -30,7 +31,7 @@ ChangeOfData = Callable[[Splits, torch.Generator], Splits]
 
 @dataclass(frozen=True)
 class Spoiled:
-    """A run on the digits.
+    """A run on a small data set.
 
     Args:
         name: Name of the run.
@@ -40,6 +41,7 @@ class Spoiled:
         changes: Fields of the recipe that differ.
         data: Changes the data set; default: unchanged.
         validation: Whether the run holds out the validation split.
+        dataset: Name of the data set.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Spoiled:
     changes: Mapping[str, Any] = field(default_factory=dict)
     data: ChangeOfData | None = None
     validation: bool = True
+    dataset: str = "digits"
 
 
 @dataclass(frozen=True)
@@ -135,15 +138,15 @@ def label_among_inputs(splits: Splits, generator: torch.Generator) -> Splits:
 
 def _each(splits: Splits, change: Callable[[TensorData], TensorData]) -> Splits:
     parts = {name: change(getattr(splits, name)) for name in ("train", "validation", "test")}
-    return Splits("digits", **parts, num_classes=splits.num_classes, input_shape=splits.input_shape)
+    return Splits(splits.name, **parts, num_classes=splits.num_classes, input_shape=splits.input_shape)
 
 
 SMALL = (100, 100, 100)
 
 
 def _spoiled(name: str, recipe: str, cause: str | None, **changes: Any) -> Spoiled:
-    data, validation = changes.pop("data", None), changes.pop("validation", True)
-    return Spoiled(name, recipe, cause, {"widths": SMALL, **changes}, data, validation)
+    others = {field: changes.pop(field) for field in ("data", "validation", "dataset") if field in changes}
+    return Spoiled(name, recipe, cause, {"widths": SMALL, **changes}, **others)
 
 
 def _without_validation(name: str, recipe: str, cause: str | None, **changes: Any) -> Spoiled:
@@ -193,4 +196,37 @@ HEALTHY_SECOND = (
     _without_validation("backpropagation as it is", "backprop", None),
     _spoiled("class groups as they are", "class-groups", None, widths=(20, 40), epochs=8),
     _spoiled("mono with other widths and rates", "mono", None, widths=(200, 60), lr=3e-3),
+)
+
+
+def _values(name: str, cause: str | None, **changes: Any) -> Spoiled:
+    return _spoiled(name, "ordinal", cause, dataset="diabetes", **changes)
+
+
+def _labels(name: str, cause: str | None, **changes: Any) -> Spoiled:
+    return _spoiled(name, "multi-label", cause, dataset="digit-pairs", **{"widths": (50, 50), "epochs": 6, **changes})
+
+
+#: Real values, several labels per sample and a baseline.
+THIRD = (
+    _values("values, a learning rate of 1e-7", "learning rate too low", lr=1e-7, validation=False),
+    _values("values, a learning rate of 50", "learning rate too high", lr=50.0, validation=False),
+    _values("values, one epoch", "too few epochs", epochs=1, validation=False),
+    _values("values, a last layer that is not updated", "stalled layer", overrides={"2": {"lr": 0.0}}),
+    _values("values, all shuffled", "unrelated labels", data=shuffled(1.0)),
+    _labels("labels, a learning rate of 1e-7", "learning rate too low", lr=1e-7, validation=False),
+    _labels("labels, a learning rate of 10", "learning rate too high", lr=10.0, validation=False),
+    _labels("labels, one epoch", "too few epochs", epochs=1),
+    _labels("labels, a last layer that is not updated", "stalled layer", overrides={"1": {"lr": 0.0}}),
+    _labels("labels, all shuffled", "unrelated labels", data=shuffled(1.0)),
+    _without_validation("baseline, a learning rate of 1e-7", "backprop", "learning rate too low", lr=1e-7),
+    _without_validation("baseline, a learning rate of 100", "backprop", "learning rate too high", lr=100.0),
+    _without_validation("baseline, all labels shuffled", "backprop", "unrelated labels", data=shuffled(1.0)),
+)
+
+#: Healthy runs beside `THIRD`.
+HEALTHY_THIRD = (
+    _values("ordinal as it is", None, validation=False),
+    _values("ordinal as it is, with validation", None),
+    _labels("multi-label with two layers", None, epochs=20),
 )

@@ -23,11 +23,11 @@ def train(spoiled: Spoiled, folder: Path) -> None:
         spoiled: The run.
         folder: Its folder.
     """
-    splits = load("digits")
+    splits = load(spoiled.dataset)
     if spoiled.data is not None:
         splits = spoiled.data(splits, torch.Generator().manual_seed(0))
-    recipe = get(spoiled.recipe).for_dataset("digits").replace(**spoiled.changes)
-    config = RunConfig.from_recipe(recipe, "digits", threads=1, validation=spoiled.validation)
+    recipe = get(spoiled.recipe).for_dataset(spoiled.dataset).replace(**spoiled.changes)
+    config = RunConfig.from_recipe(recipe, spoiled.dataset, threads=1, validation=spoiled.validation)
     run = Run.create(folder, config, recipe=recipe, splits=splits)
     with contextlib.suppress(TrainingDiverged):
         run.train(progress=False)

@@ -49,6 +49,7 @@ class LayerSpec:
             no scale.
         device: Device of the layer.
         dtype: Dtype of the layer.
+        lowest: For losses: the lowest goodness that a sample can have; None if it has no bound, or none is known.
 
     Example:
         >>> LayerSpec(index=0, shape=(8, 4, 4)).size
@@ -60,6 +61,7 @@ class LayerSpec:
     scale: float | None = None
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
+    lowest: float | None = None
 
     @classmethod
     def of(cls, x: Tensor) -> LayerSpec:

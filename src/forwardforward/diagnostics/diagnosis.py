@@ -7,7 +7,7 @@ from typing import Any
 
 from forwardforward._utils.arguments import NonNegativeInt, NumClasses, PositiveInt, checked
 from forwardforward.diagnostics.findings import Finding
-from forwardforward.diagnostics.rules import RULES
+from forwardforward.diagnostics.rules import RULES, unexplained
 from forwardforward.diagnostics.symptoms import Symptoms
 from forwardforward.training import Evaluation, History
 
@@ -41,6 +41,9 @@ def diagnose(
 ) -> list[Finding]:
     """Return the probable causes of a bad result, the most basic first; an empty list if nothing stands out.
 
+    A result that is bad without a known cause, or cannot be judged by the history, is the only finding, ``"not
+    explained"``.
+
     The rules read the history only: no data and no weights. They are rules of thumb; ``benchmarks/doctor`` counts how
     often they name the cause of runs that were spoiled on purpose, and :doc:`/diagnosing` describes each of them.
 
@@ -70,4 +73,5 @@ def diagnose(
     symptoms = Symptoms.of(history, figures, class_counts, num_classes, epochs, failure)
     findings = [finding for rule in RULES if (finding := rule(symptoms)) is not None]
     explained = {cause for finding in findings for cause in EXPLAINED.get(finding.cause, ())}
-    return [finding for finding in findings if finding.cause not in explained]
+    named = [finding for finding in findings if finding.cause not in explained]
+    return named or [finding for finding in [unexplained(symptoms)] if finding is not None]

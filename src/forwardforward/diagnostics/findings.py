@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from forwardforward._utils.arguments import checked
 
-__all__ = ["CAUSES", "Finding", "epochs_of", "listed", "percent"]
+__all__ = ["CAUSES", "UNEXPLAINED", "Finding", "epochs_of", "listed", "percent"]
 
 #: The causes that a diagnosis can name, those that explain others first.
 CAUSES = (
@@ -23,6 +23,9 @@ CAUSES = (
     "unrelated labels",
 )
 
+#: What a diagnosis says in place of a cause if a result is bad, or cannot be judged, and nothing explains it.
+UNEXPLAINED = "not explained"
+
 
 @checked
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Finding:
     """A probable cause of a bad result.
 
     Args:
-        cause: One of the causes that :doc:`/diagnosing` describes.
+        cause: One of the causes that :doc:`/diagnosing` describes, or ``"not explained"``.
         layers: Indices of the layers concerned; empty for the whole network.
         text: What in the history speaks for it, with the numbers.
         remedy: What to change.

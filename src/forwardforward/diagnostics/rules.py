@@ -8,10 +8,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
-from forwardforward.diagnostics.findings import Finding, epochs_of, listed, percent
+from forwardforward.diagnostics.findings import UNEXPLAINED, Finding, epochs_of, listed, percent
 from forwardforward.diagnostics.symptoms import LayerSymptoms, Symptoms, is_finite, relative_improvements
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "unexplained"]
 
 #: A class of a larger share of the samples makes the error look small.
 LARGEST_SHARE = 0.8
@@ -67,7 +67,7 @@ def threshold(run: Symptoms) -> Finding | None:
     """The goodness stays on one side of the threshold, or the threshold is far from the goodness's scale."""
     layers, parts = [], []
     for layer in run.layers:
-        if layer.thresholds is None or not layer.positive or layer.skill >= 0.8:
+        if layer.thresholds is None or not layer.positive or not layer.skills or layer.skill >= 0.8:
             continue
         theta, positive, negative = max(layer.thresholds), layer.positive[-1], layer.negative[-1]
         units = theta / layer.scale if layer.scale else 1.0
@@ -97,16 +97,22 @@ def learning_rate_too_high(run: Symptoms) -> Finding | None:
     """The weights are replaced in an epoch rather than improved, and the layers do not learn."""
     if run.has_learned:
         return None
-    layers = [layer for layer in run.layers if max(layer.change, default=0.0) >= LARGE_CHANGE and layer.skill < 0.8]
+    layers = [
+        layer
+        for layer in run.judged
+        if max(layer.change, default=0.0) >= LARGE_CHANGE
+        and layer.skill < 0.8
+        and (run.skill_of(layer.error) or 0.0) < 0.5  # the accuracy of an epoch is that of its middle
+    ]
     if not layers:
         return None
     worst = max(layers, key=lambda layer: max(layer.change))
     epoch = worst.change.index(max(worst.change))
     dead = f" {100 * worst.dead[-1]:.0f} % of its units are dead since." if worst.dead and worst.dead[-1] > 0.5 else ""
     text = (
-        f"the weights of layer {worst.index} changed by {percent(worst.change[epoch])} in epoch {epoch + 1} at the "
+        f"the weights of {worst.name} changed by {percent(worst.change[epoch])} in epoch {epoch + 1} at the "
         f"learning rate {_at(worst.rate, epoch)}, which leaves nothing of what they were (10 % is usual in the first "
-        f"epoch); its accuracy ends at {100 * worst.accuracy[-1]:.0f} %, chance is {100 * worst.chance:.0f} %.{dead}"
+        f"epoch); it ends at an {worst.result()}, {worst.guess}.{dead}"
     )
     return Finding("learning rate too high", _indices(layers), text, "divide the learning rate by 10 (--set lr=...).")
 
@@ -134,9 +140,9 @@ def dead_units(run: Symptoms) -> Finding | None:
 def label_leak(run: Symptoms) -> Finding | None:
     """The layers are perfect in training and fail on held-out data, from the first epochs on."""
     layers, parts = [], []
-    for layer in run.layers:
+    for layer in run.judged:
         early = layer.skills[min(len(layer.skills) - 1, max(2, len(layer.skills) // 5))]
-        if layer.error is None or early < 0.75 or layer.skill < 0.85:
+        if layer.error is None or not layer.accuracy or early < 0.75 or layer.skill < 0.85:
             continue
         if layer.uses_pairs:
             accuracy = layer.accuracy[-1] if layer.pair_accuracy is None else layer.pair_accuracy
@@ -149,7 +155,7 @@ def label_leak(run: Symptoms) -> Finding | None:
         layers.append(layer)
         kind = "of the pairs are in order" if layer.uses_pairs else "of the training samples are right"
         parts.append(
-            f"layer {layer.index}: {100 * accuracy:.1f} % {kind}, {layer.error:.1f} % of the held-out samples are "
+            f"{layer.name}: {100 * accuracy:.1f} % {kind}, {layer.error:.1f} % of the held-out samples are "
             "classified wrongly"
         )
     if not layers:
@@ -172,13 +178,15 @@ def learning_rate_too_low(run: Symptoms) -> Finding | None:
     """The weights are nearly the initial ones."""
     moving = [layer for layer in run.layers if layer.change]
     layers = [
-        layer for layer in moving if sum(layer.change) < SMALL_CHANGE and layer.skill < 0.5 and not _is_dead(layer)
+        layer
+        for layer in moving
+        if sum(layer.change) < SMALL_CHANGE and not (layer.skills and layer.skill >= 0.5) and not _is_dead(layer)
     ]
     if not layers or len(layers) < len([layer for layer in moving if not _is_dead(layer)]) or run.epochs < 2:
         return None
     first = layers[0]
     text = (
-        f"the weights of layer {first.index} changed by {percent(sum(first.change))} in {epochs_of(run.epochs)} at the "
+        f"the weights of {first.name} changed by {percent(sum(first.change))} in {epochs_of(run.epochs)} at the "
         f"learning rate {_at(first.rate, 0)} (10 % is usual in the first epoch alone), and its loss went from "
         f"{first.loss[0]:.4g} to {first.loss[-1]:.4g}."
     )
@@ -187,13 +195,13 @@ def learning_rate_too_low(run: Symptoms) -> Finding | None:
 
 def stalled_layer(run: Symptoms) -> Finding | None:
     """A layer does not learn while others do, or has become worse."""
-    best = max((layer.skill for layer in run.layers), default=0.0)
+    best = max((layer.skill for layer in run.judged), default=0.0)
     layers, parts = [], []
-    for number, layer in enumerate(run.layers):
-        if len(run.layers) < 2 or best < 0.5 or _is_dead(layer):
+    for number, layer in enumerate(run.judged):
+        if len(run.judged) < 2 or best < 0.5 or _is_dead(layer):
             continue
         # The first layers of a deep network are worse than later ones without being at fault.
-        earlier = max((other.skill for other in run.layers[:number]), default=0.0)
+        earlier = max((other.skill for other in run.judged[:number]), default=0.0)
         behind = layer.skill < 0.05 or layer.skill < 0.4 * earlier
         worse = max(layer.skills) - layer.skill > 0.2
         if not behind and not worse:
@@ -201,16 +209,13 @@ def stalled_layer(run: Symptoms) -> Finding | None:
         layers.append(layer)
         moved = f", its weights changed by {percent(sum(layer.change))} in all" if layer.change else ""
         rate = f" at the learning rate {_at(layer.rate, 0)}" if layer.rate else ""
-        top = layer.accuracy.index(max(layer.accuracy)) + 1
-        peak = f" after {100 * max(layer.accuracy):.0f} % in epoch {top}" if worse else ""
-        parts.append(
-            f"layer {layer.index} ends at an accuracy of {100 * layer.accuracy[-1]:.0f} %{peak} (chance is "
-            f"{100 * layer.chance:.0f} %){moved}{rate}"
-        )
+        top = layer.skills.index(max(layer.skills))
+        peak = f" after an {layer.result(top)} in epoch {top + 1}" if worse else ""
+        parts.append(f"{layer.name} ends at an {layer.result()}{peak} ({layer.guess}){moved}{rate}")
     if not layers:
         return None
-    leader = max(run.layers, key=lambda layer: layer.skill)
-    text = f"{'; '.join(parts)}, while layer {leader.index} reaches {100 * leader.accuracy[-1]:.0f} %."
+    leader = max(run.judged, key=lambda layer: layer.skill)
+    text = f"{'; '.join(parts)}, while {leader.name} reaches an {leader.result()}."
     remedy = (
         "check the layer's learning rate (overrides), update schedule and width; leave the layer out if it does not "
         "improve on the one before it."
@@ -223,15 +228,17 @@ def too_few_epochs(run: Symptoms) -> Finding | None:
     if not run.layers or run.skill >= 0.9:
         return None
     if run.epochs <= 2:
-        error = "" if run.error is None else f" with an error of {run.error:.1f} %"
+        error = "" if run.error is None else f" with an error of {run.measured(run.error)}"
         text = f"the training ended after {epochs_of(run.epochs)}{error}, too early to tell what it would become."
     else:
-        errors = run.errors or [statistics.mean(1 - skill for skill in epoch) for epoch in _by_epoch(run.layers)]
+        errors = run.errors or [statistics.mean(1 - skill for skill in epoch) for epoch in _by_epoch(run.judged)]
+        if len(errors) < 2:
+            return None
         last = relative_improvements(errors)[-max(1, len(errors) // 5) :]
         still = statistics.mean(last)
         if still < STILL_IMPROVING:
             return None
-        unit = "% (validation)" if run.errors else "of the way from perfect to chance (training)"
+        unit = f"{run.unit} (validation)".strip() if run.errors else "of the way from perfect to chance (training)"
         values = (errors[-1 - len(last)], errors[-1])
         text = (
             f"the error still fell by {100 * still:.0f} % per epoch at the end, from {values[0]:.3g} to "
@@ -243,22 +250,44 @@ def too_few_epochs(run: Symptoms) -> Finding | None:
 def unrelated_labels(run: Symptoms) -> Finding | None:
     """The weights move as usual, and the labels of held-out data are still not predicted."""
     held_out = run.held_out_skill
-    if held_out is None or held_out >= 0.5 or run.epochs < 3 or not run.layers:
+    if held_out is None or held_out >= _expected(run) or run.epochs < 3 or not run.judged:
         return None
-    if any(layer.change and sum(layer.change) < SMALL_CHANGE for layer in run.layers):
+    if any(layer.change and sum(layer.change) < SMALL_CHANGE for layer in run.judged):
         return None
-    best = max(run.layers, key=lambda layer: layer.skill)
+    best = max(run.judged, key=lambda layer: layer.skill)
+    if not best.change and best.skill < 0.1:  # nothing speaks for it that anything was learned
+        return None
     change = f"the weights changed by {percent(sum(best.change))} in all, " if best.change else ""
     flat = ""
     if len(run.errors) > 2:
-        flat = f", {min(run.errors):.1f} % at best,"
+        flat = f", {run.measured(min(run.errors))} at best,"
+    if best.accuracy:
+        training = f"accuracy in training went from {100 * best.accuracy[0]:.0f} to {100 * best.accuracy[-1]:.0f} %"
+    else:
+        training = f"loss in training went from {best.loss[0]:.4g} to {best.loss[-1]:.4g}"
+    assert run.error is not None
+    assert run.chance_error is not None
     text = (
-        f"the layers learn what they are shown ({change}the accuracy in training went from "
-        f"{100 * best.accuracy[0]:.0f} to {100 * best.accuracy[-1]:.0f} % in layer {best.index}), but it does not "
-        f"carry over: the held-out error is {run.error:.1f} %{flat} with chance at {run.chance_error:.1f} %."
+        f"the layers learn what they are shown ({change}the {training} in {best.name}), but it does not carry over: "
+        f"the held-out error is {run.measured(run.error)}{flat} with chance at {run.measured(run.chance_error)}."
     )
     remedy = "check that inputs and labels are in the same order and that the labels are right: look at a few samples."
     return Finding("unrelated labels", (), text, remedy)
+
+
+def unexplained(run: Symptoms) -> Finding | None:
+    """The result is bad for no cause that the history shows, or it is not known whether it is bad."""
+    if not run.is_judged:
+        text = "the history has neither an accuracy nor an error of which it is known what a guess would reach."
+        remedy = "train with held-out data (train --validation, fit(validation=...)), by which every layer is measured."
+        return Finding(UNEXPLAINED, (), text, remedy)
+    if run.skill >= (0.1 if run.held_out_skill is None else _expected(run)):
+        return None
+    result = "the accuracy in training is that of a guess"
+    if run.error is not None and run.chance_error is not None:
+        result = f"the held-out error is {run.measured(run.error)}, that of a guess {run.measured(run.chance_error)}"
+    remedy = "look at samples and their labels, and try a recipe and widths that are known to learn similar data."
+    return Finding(UNEXPLAINED, (), f"{result}, and the history shows none of the known causes.", remedy)
 
 
 #: In the order of the causes.
@@ -276,14 +305,19 @@ RULES: tuple[Callable[[Symptoms], Finding | None], ...] = (
 )
 
 
+def _expected(run: Symptoms) -> float:
+    """Return the skill below which the result needs an explanation; real values may contain much noise."""
+    return 0.5 if run.unit else 0.1
+
+
 def _is_dead(layer: LayerSymptoms) -> bool:
     return bool(layer.dead) and layer.dead[-1] >= DEAD
 
 
 def _by_epoch(layers: Sequence[LayerSymptoms]) -> list[tuple[float, ...]]:
     """Return the skills of all layers, by epoch; layers that were added later count from their first epoch."""
-    length = min(len(layer.accuracy) for layer in layers)
-    return list(zip(*(layer.skills[-length:] for layer in layers), strict=True))
+    length = min((len(layer.skills) for layer in layers), default=0)
+    return list(zip(*(layer.skills[-length:] for layer in layers if length), strict=True))
 
 
 def _indices(layers: Sequence[LayerSymptoms]) -> tuple[int, ...]:

@@ -19,8 +19,8 @@ class LayerSymptoms:
 
     Attributes:
         index: Index of the layer; -1 for a whole network without local objectives.
-        chance: Accuracy of a guess.
-        accuracy: Accuracy in training, by epoch, from 0 to 1.
+        chance: Accuracy of a guess, None if unknown.
+        accuracy: Accuracy in training, by epoch, from 0 to 1; empty if there is none.
         positive: Goodness of positive samples, or of the true class.
         negative: Goodness of negative samples, or of the other classes.
         change: Relative change of the weights in each epoch.
@@ -32,11 +32,13 @@ class LayerSymptoms:
         thresholds: Thresholds for positive and negative samples after the last epoch, None if the loss has none.
         scale: Goodness of a sample whose activations all have magnitude one, None if unknown.
         error: Error on held-out data in percent, None if unknown.
+        deviations: Of real values, root mean squared error on held-out data relative to the standard deviation of the
+            targets, by epoch; empty if unknown.
         pair_accuracy: Accuracy on pairs of held-out data from 0 to 1, None if unknown or for other objectives.
     """
 
     index: int
-    chance: float
+    chance: float | None
     accuracy: tuple[float, ...]
     positive: tuple[float, ...] = ()
     negative: tuple[float, ...] = ()
@@ -49,7 +51,13 @@ class LayerSymptoms:
     thresholds: tuple[float, float] | None = None
     scale: float | None = None
     error: float | None = None
+    deviations: tuple[float, ...] = ()
     pair_accuracy: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What the figures are of, in words."""
+        return "the network" if self.index < 0 else f"layer {self.index}"
 
     @property
     def skill(self) -> float:
@@ -58,8 +66,21 @@ class LayerSymptoms:
 
     @property
     def skills(self) -> tuple[float, ...]:
-        """The skill in every epoch."""
+        """The skill in every epoch; empty if it is unknown."""
+        if self.chance is None or self.chance >= 1:
+            return tuple(map(skill_of_values, self.deviations))
         return tuple((value - self.chance) / (1 - self.chance) for value in self.accuracy)
+
+    def result(self, epoch: int = -1) -> str:
+        """Return how well the layer did in an epoch, in words."""
+        if self.chance is None:
+            return f"RMSE of {self.deviations[epoch]:.2f} standard deviations"
+        return f"accuracy of {100 * self.accuracy[epoch]:.0f} %"
+
+    @property
+    def guess(self) -> str:
+        """How well a guess does, in words."""
+        return "that of the mean is 1" if self.chance is None else f"chance is {100 * self.chance:.0f} %"
 
     @property
     def uses_pairs(self) -> bool:
@@ -72,13 +93,15 @@ class Symptoms:
     """The figures of a training.
 
     Attributes:
-        layers: The layers that were trained and whose accuracy is known.
+        layers: The layers that were trained.
         epochs: Number of completed epochs.
         planned: Number of epochs that were planned.
         num_classes: Number of classes, None if unknown.
         class_counts: Number of training samples of each class, None if unknown.
         errors: Error of the model on validation data after each epoch, in percent; empty without validation.
         error: Error of the model on held-out data at the end, in percent, None if unknown.
+        unit: Unit of the errors: percent, or empty for real values.
+        guess_error: Error of the best answer that is the same for every sample, in this unit; None if unknown.
         failure: Message of the error that ended the training, None if none did.
     """
 
@@ -89,14 +112,23 @@ class Symptoms:
     class_counts: tuple[int, ...] | None = None
     errors: tuple[float, ...] = ()
     error: float | None = None
+    unit: str = "%"
+    guess_error: float | None = None
     failure: str | None = None
 
     @property
+    def judged(self) -> tuple[LayerSymptoms, ...]:
+        """The layers whose skill is known."""
+        return tuple(layer for layer in self.layers if layer.skills)
+
+    @property
     def chance_error(self) -> float | None:
-        """Error of the most frequent class in percent, None if the number of classes is unknown."""
+        """Error of the most frequent class, or of another answer that is the same for every sample; None if unknown."""
         samples = 0 if self.class_counts is None else sum(self.class_counts)
         if self.class_counts is not None and samples:
             return 100 * (1 - max(self.class_counts) / samples)
+        if self.guess_error is not None:
+            return self.guess_error
         return None if self.num_classes is None else 100 * (1 - 1 / self.num_classes)
 
     @property
@@ -105,21 +137,32 @@ class Symptoms:
         return self.skill_of(self.error)
 
     def skill_of(self, error: float | None) -> float | None:
-        """Return the skill of an error in percent, None if it or the number of classes is unknown."""
+        """Return the skill of an error, None if it or that of a guess is unknown."""
         chance = self.chance_error
-        return None if error is None or not chance else 1 - error / chance
+        if error is None or not chance:
+            return None
+        return 1 - error / chance if self.unit else skill_of_values(error / chance)
 
     @property
     def skill(self) -> float:
         """Skill of the model on held-out data; if unknown, the best of a layer in training."""
         if self.held_out_skill is not None:
             return self.held_out_skill
-        return max((layer.skill for layer in self.layers), default=0.0)
+        return max((layer.skill for layer in self.judged), default=0.0)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is known how well the model or a layer does."""
+        return self.held_out_skill is not None or bool(self.judged)
+
+    def measured(self, error: float) -> str:
+        """Return an error as text."""
+        return f"{error:.1f} %" if self.unit else f"{error:.4g}"
 
     @property
     def has_learned(self) -> bool:
         """Whether the result needs no explanation."""
-        return self.skill >= 0.8 and all(layer.skill >= 0.5 for layer in self.layers)
+        return self.skill >= 0.8 and all(layer.skill >= 0.5 for layer in self.judged)
 
     @classmethod
     def of(
@@ -138,12 +181,17 @@ class Symptoms:
         held_out = dict(evaluation or (validations[-1] if validations else None) or {})
         if num_classes is None and class_counts is not None:
             num_classes = len(class_counts)
-        layers = [_layer(records, index, held_out) for index in range(depth)]
+        errors = [value for value in validations if value is not None] or [held_out] * bool(held_out)
+        guess = None if not records else records[-1].get("chance_error")
+        unit = held_out.get("unit", "%")
+        layers = [_layer(records, index, held_out, errors, guess, unit) for index in range(depth)]
         known = [layer for layer in layers if layer is not None]
-        if not known and (network := _network(records, num_classes, held_out)) is not None:
-            known = [network]
+        if not any(layer.skills for layer in known):
+            chance = guess if guess is not None else 100 * (1 - 1 / num_classes) if num_classes else None
+            known += _network(records, held_out, chance, unit)
         if num_classes is None:
-            num_classes = next((round(1 / layer.chance) for layer in known if not layer.uses_pairs), None)
+            chances = (layer.chance for layer in known if layer.chance and not layer.uses_pairs)
+            num_classes = next((round(1 / chance) for chance in chances if chance <= 0.5), None)
         return cls(
             layers=tuple(known),
             epochs=len(records),
@@ -152,53 +200,87 @@ class Symptoms:
             class_counts=None if class_counts is None else tuple(class_counts),
             errors=tuple(value["error"] for value in validations if value is not None),
             error=held_out.get("error"),
+            unit=unit,
+            guess_error=guess,
             failure=failure,
         )
 
 
-def _layer(records: Sequence[Mapping[str, Any]], index: int, held_out: Mapping[str, Any]) -> LayerSymptoms | None:
-    """Return the symptoms of one layer, None if it was not trained or its accuracy is unknown."""
+def _layer(
+    records: Sequence[Mapping[str, Any]],
+    index: int,
+    held_out: Mapping[str, Any],
+    errors: Sequence[Mapping[str, Any]],
+    guess: float | None,
+    unit: str,
+) -> LayerSymptoms | None:
+    """Return the symptoms of one layer, None if it was not trained."""
     rows = [record["layers"][index] for record in records if index < len(record["layers"])]
     rows = [row for row in rows if row is not None]
-    if not rows or rows[-1].get("chance") is None:
+    if not rows:
         return None
-
-    def figures(key: str) -> tuple[float, ...]:
-        return tuple(row[key] for row in rows if row.get(key) is not None)
-
-    accuracy, last = figures("accuracy"), rows[-1]
-    if not accuracy:
-        return None
+    accuracy, last = _figures(rows, "accuracy"), rows[-1]
+    chance = last.get("chance")
+    if chance is None and accuracy and guess is not None and unit:
+        chance = 1 - guess / 100
+    deviations = [_at(value.get("layer_errors"), index) for value in errors] if not unit and guess else []
     pair_accuracy = _at(held_out.get("layer_accuracies"), index)
     return LayerSymptoms(
         index=index,
-        chance=last["chance"],
+        chance=chance if accuracy else None,
         accuracy=accuracy,
-        positive=figures("positive"),
-        negative=figures("negative"),
-        change=figures("weight_change"),
-        gradient=figures("gradient_norm"),
-        dead=figures("dead_units"),
-        rate=figures("learning_rate"),
-        loss=figures("loss"),
-        largest_weight=figures("largest_weight"),
+        positive=_figures(rows, "positive"),
+        negative=_figures(rows, "negative"),
+        change=_figures(rows, "weight_change"),
+        gradient=_figures(rows, "gradient_norm"),
+        dead=_figures(rows, "dead_units"),
+        rate=_figures(rows, "learning_rate"),
+        loss=_figures(rows, "loss"),
+        largest_weight=_figures(rows, "largest_weight"),
         thresholds=None if last.get("thresholds") is None else tuple(last["thresholds"]),
         scale=last.get("scale"),
         error=_at(held_out.get("layer_errors"), index),
-        pair_accuracy=None if pair_accuracy is None or last["chance"] != 0.5 else pair_accuracy / 100,
+        deviations=tuple(value / guess for value in deviations if value is not None and guess),
+        pair_accuracy=None if pair_accuracy is None or chance != 0.5 else pair_accuracy / 100,
     )
 
 
 def _network(
-    records: Sequence[Mapping[str, Any]], num_classes: int | None, held_out: Mapping[str, Any]
-) -> LayerSymptoms | None:
+    records: Sequence[Mapping[str, Any]], held_out: Mapping[str, Any], guess: float | None, unit: str
+) -> list[LayerSymptoms]:
     """Return the symptoms of a baseline, whose figures are in place of a head's."""
-    heads = [record["head"] for record in records if record.get("head") is not None]
-    if not heads or num_classes is None:
-        return None
-    accuracy = tuple(head["accuracy"] for head in heads)
-    loss = tuple(head["loss"] for head in heads)
-    return LayerSymptoms(-1, 1 / num_classes, accuracy, loss=loss, error=held_out.get("error"))
+    rows = [record["head"] for record in records if record.get("head") is not None]
+    if not rows:
+        return []
+    error = held_out.get("error")
+    accuracy = _figures(rows, "accuracy")
+    return [
+        LayerSymptoms(
+            index=-1,
+            chance=1 - guess / 100 if guess is not None and accuracy else None,
+            accuracy=accuracy,
+            change=_figures(rows, "weight_change"),
+            rate=_figures(rows, "learning_rate"),
+            loss=_figures(rows, "loss"),
+            error=error,
+            deviations=(error / guess,) if not unit and error is not None and guess else (),
+        )
+    ]
+
+
+def skill_of_values(deviation: float) -> float:
+    """Return the skill for an error of real values: the share of the variance that is explained, at most a half of it.
+
+    Half of the variance counts as perfect, since real values contain noise.
+
+    Args:
+        deviation: Root mean squared error, relative to the standard deviation of the targets.
+    """
+    return min(1.0, 2 * (1 - deviation**2))
+
+
+def _figures(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[float, ...]:
+    return tuple(row[key] for row in rows if row.get(key) is not None)
 
 
 def _at(values: Sequence[float | None] | None, index: int) -> float | None:

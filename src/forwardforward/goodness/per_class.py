@@ -16,7 +16,7 @@ from forwardforward._utils.arguments import PositiveFloat, PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.numerics import accumulator, full_precision
 from forwardforward.goodness.by_position import GoodnessByPosition
-from forwardforward.goodness.scalar import MeanActivation, MeanOfSquares, squared_norm
+from forwardforward.goodness.scalar import Goodness, MeanActivation, MeanOfSquares, squared_norm
 from forwardforward.specs import LayerSpec, Plugin, setup_plugin
 
 
@@ -26,6 +26,10 @@ class PerClassGoodness(Plugin, nn.Module):
 
     Args:
         num_classes: Number of classes; of labels, bins or values for other targets. Only values may be a single one.
+
+    Attributes:
+        lowest: Lowest value for any activations, for losses whose threshold must be above it; None if there is none, or
+            it is not known.
 
     Raises:
         ValueError: If ``num_classes`` is below 1.
@@ -37,6 +41,8 @@ class PerClassGoodness(Plugin, nn.Module):
         >>> FirstFeatures(3)(torch.zeros(2, 8)).shape
         torch.Size([2, 3])
     """
+
+    lowest: float | None = None
 
     def __init__(self, num_classes: PositiveInt) -> None:
         super().__init__()
@@ -88,6 +94,11 @@ class ClassGroups(PerClassGoodness):
                 f"goodness must be one number per group, such as MeanOfSquares(), got {describe(goodness)}"
             )
         self.goodness = MeanOfSquares() if goodness is None else goodness
+
+    @property
+    def lowest(self) -> float | None:  # type: ignore[override]
+        """Lowest goodness of a group."""
+        return self.goodness.lowest if isinstance(self.goodness, Goodness) else None
 
     def setup(self, spec: LayerSpec) -> None:
         """Check that the features divide into equal groups, and set up the goodness of a group.

@@ -53,6 +53,10 @@ class Goodness(Plugin, nn.Module):
 
     A subclass implements :meth:`forward`, and :meth:`scale` for thresholds that depend on the layer's width.
 
+    Attributes:
+        lowest: Lowest value for any activations, for losses whose threshold must be above it; None if there is none, or
+            it is not known.
+
     Example:
         >>> class Largest(Goodness):
         ...     def forward(self, activations):
@@ -60,6 +64,8 @@ class Goodness(Plugin, nn.Module):
         >>> Largest()(torch.tensor([[1.0, 3.0], [2.0, 0.0]]))
         tensor([3., 2.])
     """
+
+    lowest: float | None = None
 
     @abstractmethod
     def forward(self, activations: Tensor) -> Tensor:
@@ -94,6 +100,8 @@ class SumOfSquares(Goodness):
         tensor([5.])
     """
 
+    lowest = 0.0
+
     def forward(self, activations: Tensor) -> Tensor:
         """Return the sum of squared activations of each sample, ``(batch,)``."""
         return squared_norm(activations)
@@ -112,6 +120,8 @@ class MeanOfSquares(Goodness):
         >>> MeanOfSquares()(torch.tensor([[1.0, 2.0]]))
         tensor([2.5000])
     """
+
+    lowest = 0.0
 
     def forward(self, activations: Tensor) -> Tensor:
         """Return the mean of squared activations of each sample, ``(batch,)``."""
@@ -158,6 +168,8 @@ class Lp(Goodness):
         >>> Lp(2)(torch.tensor([[3.0, 4.0]]))
         tensor([5.])
     """
+
+    lowest = 0.0
 
     def __init__(self, p: Annotated[float, Range(1, finite=False)]) -> None:
         super().__init__()
@@ -211,6 +223,8 @@ class TopK(Goodness):
         >>> TopK(1)(torch.tensor([[3.0, 4.0]]))
         tensor([16.])
     """
+
+    lowest = 0.0
 
     def __init__(self, k: PositiveFloat = 0.02) -> None:
         super().__init__()

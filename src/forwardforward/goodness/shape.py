@@ -28,6 +28,8 @@ class EntmaxEnergy(Goodness):
         tensor([16.,  1.])
     """
 
+    lowest = 0.0
+
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each sample, ``(batch,)``."""
         rows = activations.flatten(1).to(accumulator(activations))
@@ -124,6 +126,11 @@ class WithoutLabel(Goodness):
     def forward(self, activations: Tensor) -> Tensor:
         """Return the goodness of each sample, ``(batch,)``."""
         return self.goodness(activations[:, : -self.num_classes])
+
+    @property
+    def lowest(self) -> float | None:  # type: ignore[override]
+        """Lowest goodness of the other features."""
+        return self.goodness.lowest if isinstance(self.goodness, Goodness) else None
 
     def scale(self, features: int) -> float:
         """Return the scale of the goodness of the other features."""

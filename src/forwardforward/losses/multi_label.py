@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from forwardforward._utils.arguments import PositiveFloat, Range, checked
 from forwardforward._utils.numerics import accumulator
 from forwardforward.losses.base import ClassLoss
+from forwardforward.specs import LayerSpec
 from forwardforward.targets import MultiLabel
 
 __all__ = ["BinaryCrossEntropy"]
@@ -28,11 +29,12 @@ class BinaryCrossEntropy(ClassLoss):
 
     Args:
         theta: The threshold :math:`\theta`; 0 for projections, a positive number for goodness that is not negative,
-            such as the mean of squares.
+            such as the mean of squares, since every label would apply to every sample otherwise.
         temperature: :math:`T`, in units of goodness.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range or, in a layer, ``theta`` is not above the lowest value of the
+            layer's goodness.
 
     Source: the loss of Hinton (2022), arXiv 2212.13345, with the labels' goodness in place of positive and negative
     samples.
@@ -49,6 +51,15 @@ class BinaryCrossEntropy(ClassLoss):
         super().__init__()
         self.theta = theta
         self.temperature = temperature
+
+    def setup(self, spec: LayerSpec) -> None:
+        """Refuse a threshold that no goodness is below.
+
+        Args:
+            spec: The lowest goodness.
+        """
+        if spec.lowest is not None and self.theta <= spec.lowest:
+            raise ValueError(f"theta must be above {spec.lowest:g}, the lowest goodness of any label, got {self.theta}")
 
     def forward(self, goodness: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of goodness ``(batch, labels)`` against labels ``(batch, labels)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -120,4 +121,5 @@ class ClassObjective(Objective):
     def setup(self, spec: LayerSpec) -> None:
         """Set up goodness and loss."""
         setup_plugin(self.goodness, spec, "goodness")
-        setup_plugin(self.loss, spec, "loss")
+        lowest = self.goodness.lowest if isinstance(self.goodness, PerClassGoodness) else None
+        setup_plugin(self.loss, replace(spec, lowest=lowest), "loss")

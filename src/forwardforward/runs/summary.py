@@ -128,7 +128,7 @@ def read_held_out(path: Path, epochs: int) -> dict[str, Any] | None:
         errors, layer_errors = (summary["test_error"], summary["validation_error"]), summary["layer_errors"]
         error = next((float(value) for value in errors if value is not None), None)
         layers = None if layer_errors is None else [float(value) for value in layer_errors]
-        return None if error is None else {"error": error, "layer_errors": layers}
+        return None if error is None else {"error": error, "layer_errors": layers, "unit": summary.get("unit", "%")}
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(f"{path} is not the summary of a run: {error}") from error
 

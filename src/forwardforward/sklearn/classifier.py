@@ -52,8 +52,9 @@ class FFClassifier(ClassifierMixin, FFEstimator):  # type: ignore[misc]
 
     Raises:
         TypeError: In :meth:`fit`, if an argument has the wrong kind.
-        ValueError: In :meth:`fit`, if an argument is out of range, the data are refused by scikit-learn, or there are
-            fewer than two classes.
+        ValueError: In :meth:`fit`, if an argument is out of range, the data are refused by scikit-learn, there are
+            fewer than two classes, or ``recipe`` is one for other targets or another number of classes. A call that
+            fails leaves all attributes as they were.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -72,10 +73,11 @@ class FFClassifier(ClassifierMixin, FFEstimator):  # type: ignore[misc]
             X: Samples, ``(samples, features)``.
             y: Labels of any type, ``(samples,)``.
         """
-        X, y = self._validated(X, y)
-        check_classification_targets(y)
-        self.classes_, targets = _numbered(y)
-        self._train(X, targets, self.classes_)
+        with self._all_or_nothing():
+            X, y = self._validated(X, y)
+            check_classification_targets(y)
+            self.classes_, targets = _numbered(y)
+            self._train(X, targets, self.classes_)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FFClassifier:
@@ -93,6 +95,19 @@ class FFClassifier(ClassifierMixin, FFEstimator):  # type: ignore[misc]
             ValueError: If classes are missing in the first call, differ in a later one, or do not contain a label.
         """
         first = not hasattr(self, "model_")
+        with self._all_or_nothing(trains_further=not first):
+            self._train_further(X, y, classes, first)
+        return self
+
+    def _train_further(self, X: Any, y: Any, classes: Any, first: bool) -> None:
+        """Train for one epoch.
+
+        Args:
+            X: Samples.
+            y: Labels.
+            classes: All labels of all calls; None in later calls.
+            first: Whether there is no network yet.
+        """
         X, y = self._validated(X, y, reset=first)
         check_classification_targets(y)
         if classes is not None:
@@ -102,6 +117,8 @@ class FFClassifier(ClassifierMixin, FFEstimator):  # type: ignore[misc]
         if not first and classes is not None and not np.array_equal(classes, self.classes_):
             raise ValueError(f"classes must be those of the first call, {self.classes_}, got {classes}")
         recipe = self._settings().replace(lr_schedule=None, epochs=1)
+        if (monitor := self._validation_monitor) is not None:
+            raise ValueError(f"callbacks must not monitor validation data, which partial_fit has not, got {monitor}")
         inputs = self._inputs(X)
         if first:
             self.classes_ = _numbered(classes)[0]
@@ -124,7 +141,6 @@ class FFClassifier(ClassifierMixin, FFEstimator):  # type: ignore[misc]
         )
         self.n_iter_ = self.model_.epochs_trained
         self.model_.eval()
-        return self
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the label of each sample, ``(samples,)``.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +25,9 @@ from forwardforward.preprocessing import to_tensor
 from forwardforward.recipes import Recipe, get
 from forwardforward.recipes.recipe import USER_DATA
 from forwardforward.sklearn.weights import weighted_loader
+from forwardforward.targets import TargetKind
 from forwardforward.training import Callback, History
+from forwardforward.training.monitors import Monitor
 
 try:
     from sklearn.utils.validation import validate_data
@@ -66,6 +70,7 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
     model_: Network
     history_: History
     n_iter_: int
+    _optimizer: LocalOptimizer | None
 
     def __init__(
         self,
@@ -96,6 +101,23 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
+    @contextlib.contextmanager
+    def _all_or_nothing(self, trains_further: bool = False) -> Iterator[None]:
+        """Context manager that restores all attributes if a training is refused or fails.
+
+        Args:
+            trains_further: Whether the training changes the network that the estimator has.
+        """
+        before = dict(self.__dict__)
+        if trains_further:
+            before["model_"], before["_optimizer"] = copy.deepcopy((self.model_, self._optimizer))
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
     def _settings(self) -> Recipe:
         """Return the recipe with the estimator's settings."""
         settings = self.get_params(deep=False)
@@ -114,6 +136,7 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
             recipe = get(self.recipe).for_dataset(USER_DATA)
         if recipe.representation is not None:
             raise ValueError(f"recipe must be one for arrays, got {recipe.name}, which reads texts")
+        _check_kind(recipe.target_kind, recipe.name)
         return recipe.replace(**changes)
 
     @property
@@ -146,7 +169,24 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
                     model = self._architecture(shape, num_classes)
                 if not isinstance(model, Network):
                     raise TypeError(f"recipe must return a network, such as an FFSequential, got {describe(model)}")
+                if not model.is_set_up:
+                    model.setup(shape)
+                _check_kind(model.target_kind, "a network")
+                if model.num_classes not in (None, num_classes):
+                    raise ValueError(
+                        f"recipe must return a network of num_classes={num_classes} classes, got one of "
+                        f"{model.num_classes}"
+                    )
             return model.to(dtype=inputs.dtype)
+
+    @property
+    def _validation_monitor(self) -> str | None:
+        """The first callback that monitors validation data, in words; None if there is none."""
+        for callback in self.callbacks:
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, Monitor) and monitor.needs_validation:
+                return f"{type(callback).__name__} of {monitor.name!r}"
+        return None
 
     def _train(self, X: NDArray[Any], targets: NDArray[Any] | None, classes: NDArray[Any]) -> None:
         """Train a new network.
@@ -157,6 +197,8 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
             classes: The classes.
         """
         recipe = self._settings()
+        if not self.validation_fraction and (monitor := self._validation_monitor) is not None:
+            raise ValueError(f"validation_fraction must be above 0 for {monitor}, got {self.validation_fraction}")
         self._seed = seed = self._new_seed()
         train, held_out = self._divided(self._inputs(X), targets, seed)
         self.model_ = self._new_model(recipe, train[0], max(2, len(classes)), seed)
@@ -171,7 +213,7 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
         )
         self.n_iter_ = len(self.history_)
         self.model_.eval()
-        self._optimizer: LocalOptimizer | None = None
+        self._optimizer = None
 
     def _new_seed(self) -> int:
         try:
@@ -214,3 +256,9 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
         if not (weights >= 0).all() or not weights.any():
             raise ValueError(f"class_weight must contain weights of at least 0, not all 0, got {self.class_weight}")
         return weighted_loader(inputs, targets, torch.from_numpy(weights)[targets], batch_size)
+
+
+def _check_kind(kind: TargetKind, owner: str) -> None:
+    """Refuse targets other than one class per sample."""
+    if not kind.has_one_class:
+        raise ValueError(f"recipe must be one for one class per sample, got {owner} of targets {kind!r}")

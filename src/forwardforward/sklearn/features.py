@@ -101,14 +101,15 @@ class FFFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FFEstimator)
         """
         check_layers(self.layers)
         targets, classes = None, np.arange(2)
-        if y is None and not self._needs_labels:
-            X = self._validated(X)
-        else:
-            X, y = self._validated(X, y)
-            check_classification_targets(y)
-            classes, targets = np.unique(y, return_inverse=True)
-        self._train(X, targets, classes)
-        self._n_features_out = self._features(self._inputs(X[:1])).shape[1]
+        with self._all_or_nothing():
+            if y is None and not self._needs_labels:
+                X = self._validated(X)
+            else:
+                X, y = self._validated(X, y)
+                check_classification_targets(y)
+                classes, targets = np.unique(y, return_inverse=True)
+            self._train(X, targets, classes)
+            self._n_features_out = self._features(self._inputs(X[:1])).shape[1]
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What layers do beside learning, measured once per epoch: units that are always the same, and weights that move."""
+"""What the diagnosis reads, measured once per epoch: units that are always the same, weights that move, and chance."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from forwardforward.layers import FFLayer
 from forwardforward.layers.chain import run_layers
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
+from forwardforward.targets import MultiLabel, RealValues
 
-__all__ = ["dead_units", "weight_changes", "weight_samples"]
+__all__ = ["chance_error", "dead_units", "weight_changes", "weight_samples"]
 
 #: Enough that a unit of one sample in 30 is rarely taken for a dead one, and few enough to cost little.
 SAMPLES = 128
@@ -28,6 +29,30 @@ WEIGHTS = 1024
 
 #: Range of a dead unit's activations, relative to the largest.
 TOLERANCE = 1e-6
+
+
+@torch.no_grad()
+def chance_error(model: Network, data: Source) -> float | None:
+    """Return the error of the best answer that is the same for every sample, in the unit of the validation's error.
+
+    Of classes, that of a random one: one minus one over their number, in percent. Of several labels, that of the more
+    frequent answer for each label of the training data; None if they are not tensors. Of real values, the standard
+    deviation of the training data.
+
+    Args:
+        model: The network.
+        data: The training data.
+    """
+    kind, tensors = model.target_kind, tensors_of(data)
+    if isinstance(kind, RealValues):
+        scaling = model.target_scaling
+        return None if scaling is None else float(scaling.std.square().mean().sqrt())
+    if isinstance(kind, MultiLabel):
+        if tensors is None or tensors.targets is None:
+            return None
+        shares = (tensors.targets > 0.5).double().mean(0)
+        return 100 * float(torch.minimum(shares, 1 - shares).mean())
+    return 100 * (1 - 1 / model.num_classes) if kind.has_one_class and model.num_classes else None
 
 
 @torch.no_grad()

@@ -161,14 +161,16 @@ class EarlyStopping(Callback):
         patience: Number of epochs without a new best after which training ends.
         monitor: Name of the figure in the :class:`History`, with dots, such as ``"layers.0.loss"``; default: the error
             on the validation data.
-        mode: Whether the lowest or the highest value is the best.
+        mode: Whether the lowest, ``"min"``, or the highest value, ``"max"``, is the best; default: the lowest of losses
+            and errors, the highest of accuracies and separations.
 
     Attributes:
         best_epoch: The epoch whose weights were restored, from 1; None before the first epoch.
 
     Raises:
-        ValueError: If ``patience`` is below 1 or, in ``fit``, if there are no validation data for a figure of them, or
-            no figure of the name.
+        ValueError: If ``patience`` is below 1, if ``mode`` is None for another figure than those, such as
+            ``"layers.0.positive"``, or, in ``fit``, if there are no validation data for a figure of them, or no figure
+            of the name.
 
     Example:
         >>> stop = EarlyStopping(patience=5)  # fit(..., validation=..., callbacks=[stop])
@@ -176,7 +178,7 @@ class EarlyStopping(Callback):
 
     needs_all_layers = True
 
-    def __init__(self, patience: PositiveInt, monitor: str = "validation.error", mode: Mode = "min") -> None:
+    def __init__(self, patience: PositiveInt, monitor: str = "validation.error", mode: Mode | None = None) -> None:
         self.patience = patience
         self.monitor = Monitor(monitor, mode)
         self.best_epoch: int | None = None

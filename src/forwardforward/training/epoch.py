@@ -195,7 +195,10 @@ def figures_of_epoch(meter: EpochMeter, model: Network, optimizer: LocalOptimize
             record["thresholds"] = _thresholds(model.stack[index])
             record["scale"] = _scale(model.stack[index])
             record["chance"] = _chance(model.stack[index])
-    return {"layers": layers, "head": meter.head()}
+    head = meter.head()
+    if head is not None:
+        head["learning_rate"] = rates.get("head", rates.get("network"))
+    return {"layers": layers, "head": head}
 
 
 def _largest_weight(layer: nn.Module) -> float | None:
@@ -208,7 +211,9 @@ def _chance(layer: FFLayer) -> float | None:
     objective = layer.objective
     if objective is None or objective.uses_negatives:
         return None if objective is None else 0.5
-    return None if objective.num_classes is None else 1 / objective.num_classes
+    kind = objective.target_kind
+    has_classes = objective.num_classes is not None and (kind is None or kind.has_one_class)
+    return 1 / objective.num_classes if has_classes and objective.num_classes else None
 
 
 def _thresholds(layer: nn.Module) -> list[float] | None:

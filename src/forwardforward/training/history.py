@@ -21,8 +21,10 @@ class History:
     ``learning_rate``, ``parts``, the terms of a summed loss by name, ``thresholds`` of the loss for positive and
     negative samples, ``scale`` of the goodness, ``chance``, the accuracy of a guess, ``dead_units``, the share of units
     with the same activation for 128 training samples, and ``weight_change``, that of the weights in the epoch relative
-    to their size), ``head`` (``loss`` and ``accuracy`` of the one-pass head, of a baseline those of the network, or
-    None; no accuracy for real values) and ``validation`` (see :class:`~forwardforward.training.Evaluation`, or None).
+    to their size), ``head`` (``loss``, ``accuracy`` and ``learning_rate`` of the one-pass head, of a baseline those of
+    the network, with the largest ``weight_change`` of a layer, or None; no accuracy for real values), ``chance_error``
+    (the error of the best answer that is the same for every sample, in the unit of the validation's; None if unknown)
+    and ``validation`` (see :class:`~forwardforward.training.Evaluation`, or None).
     ``positive``, ``negative``, ``separation``, ``thresholds`` and ``scale`` are in units of goodness. Accuracies of the
     training are shares from 0 to 1, those of the validation percent; the validation's ``metric`` and ``unit`` name its
     error. Figures of :class:`~forwardforward.Replicas` are means over the members, whose own are in ``members``.
@@ -55,7 +57,8 @@ class History:
     def members(self) -> list[History]:
         """The history of each member of :class:`~forwardforward.Replicas`; empty for a network."""
         count = max((len(record.get("members", ())) for record in self), default=0)
-        shared = [{name: record[name] for name in ("epoch", "seconds", "steps")} for record in self]
+        names = ("epoch", "seconds", "steps", "chance_error")
+        shared = [{name: record[name] for name in names if name in record} for record in self]
         return [
             History([{**figures, **record["members"][i]} for figures, record in zip(shared, self, strict=True)])
             for i in range(count)

@@ -9,9 +9,13 @@ from typing import Any, Literal
 
 from forwardforward.training.history import History
 
-__all__ = ["Mode", "Monitor"]
+__all__ = ["Mode", "Monitor", "best_of"]
 
 Mode = Literal["min", "max"]
+
+#: Figures whose highest value is the best, and those whose lowest is, beside the terms of a loss.
+HIGHEST = ("accuracy", "layer_accuracies", "separation")
+LOWEST = ("loss", "error", "layer_errors", "head_error")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,10 @@ class Monitor:
 
     Attributes:
         name: Name of the figure, with dots, as the columns of :class:`~forwardforward.training.CSVLog`.
-        mode: Whether the lowest or the highest value is the best.
+        mode: Whether the lowest or the highest value is the best; None for the one that the name states.
+
+    Raises:
+        ValueError: If the mode is None, and the name does not state which value is the best.
 
     Example:
         >>> history = History([{"head": {"loss": 0.5}}, {"head": {"loss": 0.2}}, {"head": {"loss": 0.3}}])
@@ -29,7 +36,19 @@ class Monitor:
     """
 
     name: str
-    mode: Mode = "min"
+    mode: Mode | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode is None and best_of(self.name) is None:
+            raise ValueError(
+                f"mode must be 'min' or 'max' for monitor={self.name!r}, got None, which is for losses and the figures "
+                f"{', '.join((*LOWEST[1:], *HIGHEST))}"
+            )
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether the figure is one of validation data."""
+        return self.name.split(".")[0] == "validation"
 
     def check(self, validates: bool, user: str) -> None:
         """Check that the figure will exist.
@@ -41,7 +60,7 @@ class Monitor:
         Raises:
             ValueError: If the figure is one of validation data and there are none.
         """
-        if self.name.split(".")[0] == "validation" and not validates:
+        if self.needs_validation and not validates:
             raise ValueError(f"validation must be given to fit for {user}: choices must not use the test set")
 
     def best_epoch(self, history: History) -> int:
@@ -70,11 +89,23 @@ class Monitor:
             return math.inf
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._error(record)
-        return -value if self.mode == "max" else value
+        return -value if (self.mode or best_of(self.name)) == "max" else value
 
     def _error(self, record: Mapping[str, Any]) -> ValueError:
         names = (name for key in ("validation", "head", "layers") for name in _names(record.get(key), key))
         return ValueError(f"monitor must be a figure of the history, such as {', '.join(names)}, got {self.name!r}")
+
+
+def best_of(name: str) -> Mode | None:
+    """Return whether the lowest or the highest value of a figure is the best, None if its name does not state it.
+
+    Args:
+        name: Its name, with dots.
+    """
+    parts = [part for part in name.split(".") if not part.isdigit()]
+    if parts and parts[-1] in HIGHEST:
+        return "max"
+    return "min" if parts and (parts[-1] in LOWEST or "parts" in parts) else None
 
 
 def _names(value: Any, prefix: str) -> list[str]:

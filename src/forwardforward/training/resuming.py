@@ -44,11 +44,13 @@ class Checkpoint(Callback):
         minutes: Minutes after which a checkpoint is written within an epoch; default: only between epochs.
         monitor: Name of a figure in the :class:`History`, with dots, such as ``"validation.error"``: write only after
             epochs with a new best value. Default: see ``every``.
-        mode: Whether the lowest or the highest value is the best.
+        mode: Whether the lowest, ``"min"``, or the highest value, ``"max"``, is the best; default: the lowest of losses
+            and errors, the highest of accuracies and separations.
 
     Raises:
-        ValueError: If ``every`` is below 1 or ``minutes`` not positive, if one of them is given with ``monitor`` or, in
-            ``fit``, if there are no validation data for a figure of them, or no figure of the name.
+        ValueError: If ``every`` is below 1 or ``minutes`` not positive, if one of them is given with ``monitor``, if
+            ``mode`` is None for another figure than those, or, in ``fit``, if there are no validation data for a figure
+            of them, or no figure of the name.
 
     Example:
         >>> checkpoint = Checkpoint("run.pt", every=5)  # fit(..., callbacks=[checkpoint])
@@ -61,7 +63,7 @@ class Checkpoint(Callback):
         every: PositiveInt = 1,
         minutes: PositiveFloat | None = None,
         monitor: str | None = None,
-        mode: Mode = "min",
+        mode: Mode | None = None,
     ) -> None:
         if monitor is not None and (every != 1 or minutes is not None):
             raise ValueError(f"every and minutes must be left out with monitor, got every={every}, minutes={minutes}")

@@ -14,7 +14,7 @@ from forwardforward.data.augmentation import mixes_targets
 from forwardforward.data.batching import Pair, Source
 from forwardforward.preprocessing import to_float
 from forwardforward.step import StepResult, check_groups
-from forwardforward.training.activity import dead_units, weight_changes, weight_samples
+from forwardforward.training.activity import chance_error, dead_units, weight_changes, weight_samples
 from forwardforward.training.callbacks import FitState
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.interruption import interruption, raise_interruption
@@ -78,6 +78,7 @@ class EpochRunner:
             "epoch": epoch + 1,
             "seconds": running.seconds,
             "steps": running.steps,
+            "chance_error": chance_error(state.model, data),
             **running.record(state.model, state.optimizer),
         }
         dead = dead_units(state.model, data, state.parallel.layer_runner())
@@ -86,6 +87,8 @@ class EpochRunner:
             if layer is not None:
                 layer["dead_units"] = None if dead is None else dead.get(index)
                 layer["weight_change"] = changes.get(index)
+        if record["head"] is not None and state.model.head is None:  # of a baseline
+            record["head"]["weight_change"] = max(changes.values(), default=None)
         return state.parallel.record({**record, "validation": None})
 
     def _until_interrupted(self, batches: Iterator[Pair]) -> Iterator[Pair]:
