@@ -48,9 +48,9 @@ def squared(**options: Any) -> ff.FFSequential:
     return network(ff.losses.SquaredError(), 2, **options)
 
 
-def baseline() -> ff.baselines.Backpropagation:
+def baseline(**options: Any) -> ff.baselines.Backpropagation:
     torch.manual_seed(0)
-    return ff.baselines.Backpropagation(ff.FFLinear(6, 8), num_classes=1, loss=ff.losses.SquaredError())
+    return ff.baselines.Backpropagation(ff.FFLinear(6, 8), num_classes=1, loss=ff.losses.SquaredError(), **options)
 
 
 NETWORKS: dict[str, tuple[Callable[..., Any], Tensor]] = {
@@ -346,6 +346,64 @@ def test_real_values_are_scaled_on_the_training_data_and_predicted_in_their_unit
     again.load_state_dict(several.state_dict())
     assert torch.equal(again.predict(X), several.predict(X))
     assert TargetScaling().fit([torch.ones(3)])(torch.tensor([2.0])).tolist() == [1.0]  # constant: shifted only
+
+
+def first_two(activations: Tensor) -> Tensor:
+    """A goodness whose number of values is known only after the setup."""
+    return activations[:, :2]
+
+
+@pytest.mark.parametrize(
+    ("make", "targets"),
+    [
+        (ordinal, VALUES),
+        (ordinal, VALUES[:, None]),
+        (lambda **options: network(ff.losses.SquaredError(), 1, **options), VALUES),
+        (lambda **options: network(ff.losses.SquaredError(), 1, **options), VALUES[:, None]),
+        (squared, SEVERAL),
+        (lambda **options: network(ff.losses.SquaredError(), 3, **options), X[:, :3] * 7 + 5),
+        (baseline, VALUES),
+        (
+            lambda **options: ff.FFSequential(
+                ff.FFLinear(6, 8), objective=ff.objectives.ClassObjective(
+                    first_two, nn.functional.smooth_l1_loss, ff.targets.RealValues()), **options
+            ),
+            SEVERAL,
+        ),
+    ],
+)  # fmt: skip
+def test_a_network_of_real_values_is_saved_and_loaded(make: Callable[..., Any], targets: Tensor, tmp_path: Any) -> None:
+    pytest.importorskip("safetensors")
+    model, path = make(), tmp_path / "checkpoint.pt"
+    ff.fit(model, (X, targets), epochs=1, checkpoint=path, **FIT)
+    expected = model.predict(X)
+    if targets.dim() == 2:  # scaled each by itself
+        torch.testing.assert_close(model.target_scaling.mean.expand(targets.shape[1]), targets.mean(0))
+    assert torch.equal(ff.training.load_weights(path, make(input_shape=(6,))).predict(X), expected)
+    loaded = make(input_shape=(6,))
+    loaded.load_state_dict(model.state_dict())
+    assert torch.equal(loaded.predict(X), expected)
+    model.save_pretrained(tmp_path / "folder")
+    loaded = type(model).from_pretrained(tmp_path / "folder", plugins=[first_two, nn.functional.smooth_l1_loss])
+    assert torch.equal(loaded.predict(X), expected)
+    ff.fit(loaded, (X, targets), epochs=1, **FIT)  # fitted once
+    assert torch.equal(loaded.target_scaling.mean, model.target_scaling.mean)
+
+
+def test_statistics_of_targets_that_do_not_fit_are_refused() -> None:
+    model = squared(input_shape=(6,))
+    model.target_scaling.fit(torch.tensor([-1.0, 1.0]))  # of each value: the unit of the targets
+    assert torch.equal(model.target_scaling(SEVERAL), SEVERAL)
+    for targets, message in (
+        (X[:, :3], r"^targets must have the shape \(2,\) of one sample, got \(3,\)"),
+        (torch.tensor([[1.0, math.nan]]), "^targets must be finite"),
+        ([], "^targets must contain at least one sample, got none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.target_scaling.fit(targets)
+    assert torch.equal(model.target_scaling(SEVERAL), SEVERAL)
+    by_batches = TargetScaling().fit([SEVERAL[:7].numpy(), SEVERAL[7:].numpy()])
+    torch.testing.assert_close(by_batches.mean, SEVERAL.mean(0))
 
 
 def test_targets_beyond_the_outer_bins_are_reported() -> None:

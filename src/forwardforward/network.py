@@ -377,6 +377,11 @@ class Network(nn.Module):
         self.target_kind = kind
         self.target_scaling = TargetScaling() if isinstance(kind, RealValues) else None
 
+    def _setup_scaling(self) -> None:
+        """Give the scaling the shape of one target, when the number of values is known."""
+        if self.target_scaling is not None and self.num_classes is not None:
+            self.target_scaling.setup(self.target_kind.example(torch.zeros(1, self.num_classes)).shape[1:])
+
     # Saving
 
     def for_prediction(self) -> Self:

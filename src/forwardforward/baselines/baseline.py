@@ -154,6 +154,7 @@ class Baseline(Network):
         shapes = setup_layers(self.stack, self.preprocessing.output_shape(input_shape))
         self.output_shapes = shapes[1:]
         assert self.num_classes is not None
+        self._setup_scaling()
         check_memory("num_classes", self.num_classes, math.prod(shapes[-1]))
         self.output = nn.Linear(math.prod(shapes[-1]), self.num_classes).to(self.device, self.dtype)
         self._setup_feedback()

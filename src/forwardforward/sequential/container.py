@@ -233,6 +233,7 @@ class FFSequential(Network):
         self.num_classes = common_num_classes(
             self._given_num_classes, self._objectives(), self.label_encoder, self.head
         )
+        self._setup_scaling()
         if self.head is not None:
             self.head.setup(shapes[1:], self.device, self.dtype)
         self._shapes = shapes

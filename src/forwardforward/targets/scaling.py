@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from forwardforward._utils.checks import all_finite
 
 __all__ = ["TargetScaling"]
 
@@ -16,10 +20,10 @@ class TargetScaling(nn.Module):
 
     Objectives of a network see scaled targets, so that bins and learning rates do not depend on their unit.
     :func:`~forwardforward.fit` fits the statistics on its training data, of each value by itself; they are buffers.
-    Before, targets are unchanged.
+    For a step of your own, :meth:`fit` fits them. Targets of -1 and 1 keep the unit of the targets.
 
     Example:
-        >>> scaling = TargetScaling().fit([torch.tensor([10.0, 30.0])])
+        >>> scaling = TargetScaling().fit(torch.tensor([10.0, 30.0]))
         >>> scaling(torch.tensor([30.0])), scaling.inverse(torch.tensor([0.0]))
         (tensor([1.]), tensor([20.]))
     """
@@ -39,22 +43,46 @@ class TargetScaling(nn.Module):
         """Whether the statistics are not fitted yet."""
         return not bool(self.fitted)
 
+    def setup(self, shape: Sequence[int]) -> None:
+        """Give the statistics the shape of one target; statistics of a single number are those of each value.
+
+        Args:
+            shape: ``()`` for one number, ``(values,)`` for several.
+
+        Raises:
+            ValueError: If the statistics are of another number of values.
+        """
+        self._set(self.mean, self.std, tuple(shape))
+
     @torch.no_grad()
-    def fit(self, targets: Iterable[Tensor]) -> TargetScaling:
+    def fit(self, targets: Tensor | NDArray[Any] | Iterable[Tensor | NDArray[Any]]) -> TargetScaling:
         """Fit the statistics on all targets, and return the module; a value that is constant is shifted only.
 
         Args:
-            targets: Batches of checked targets, ``(batch,)`` or ``(batch, values)``.
+            targets: The training targets, ``(samples,)`` or ``(samples, values)``, or batches of them.
+
+        Raises:
+            ValueError: If there are none, one is not finite, or they have another number of values than the network.
         """
-        values = torch.cat([batch.detach().cpu().double() for batch in targets])
+        batches = [targets] if isinstance(targets, Tensor | np.ndarray) else targets
+        parts = [torch.as_tensor(batch).detach().cpu().double() for batch in batches]
+        if not sum(map(len, parts)):
+            raise ValueError("targets must contain at least one sample, got none")
+        values = torch.cat(parts)
+        if not all_finite(values):
+            raise ValueError("targets must be finite, got NaN or infinity")
         std = values.std(0, correction=0)
-        self._set(values.mean(0), torch.where(std > 0, std, 1.0))
+        self._set(values.mean(0), torch.where(std > 0, std, 1.0), tuple(self.mean.shape or values.shape[1:]))
         self.fitted.fill_(True)
         return self
 
-    def _set(self, mean: Tensor, std: Tensor) -> None:
-        self.mean = mean.to(self.mean)
-        self.std = std.to(self.std)
+    def _set(self, mean: Tensor, std: Tensor, shape: tuple[int, ...]) -> None:
+        if mean.numel() == 1:
+            mean, std = mean.reshape(()).expand(shape), std.reshape(()).expand(shape)
+        if mean.shape != shape:
+            raise ValueError(f"targets must have the shape {shape} of one sample, got {tuple(mean.shape)}")
+        self.mean = mean.to(self.mean).clone()
+        self.std = std.to(self.std).clone()
 
     def forward(self, targets: Tensor) -> Tensor:
         """Return scaled targets."""
@@ -63,9 +91,3 @@ class TargetScaling(nn.Module):
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return predictions in the units of the targets."""
         return predictions * self.std.to(predictions.dtype) + self.mean.to(predictions.dtype)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        saved = state_dict.get(f"{prefix}mean")
-        if isinstance(saved, Tensor) and saved.shape != self.mean.shape and saved.dim() < 2:
-            self._set(torch.zeros(saved.shape), torch.ones(saved.shape))  # of several values
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
