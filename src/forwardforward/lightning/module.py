@@ -48,7 +48,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
     The Trainer's loaders yield ``(images, labels)``. After each epoch, the figures of the
     :class:`~forwardforward.training.History` are logged by names with slashes: ``layers/0/loss``,
     ``layers/0/separation``, ``head/accuracy`` and, of validation and test data, ``validation/error``,
-    ``validation/layer_errors/0``, ``test/error``. ``trainer.predict`` returns the classes of each batch.
+    ``validation/layer_errors/0``, ``test/error``. ``trainer.predict`` returns the predictions of each batch.
 
     Args:
         model: The network. If its preprocessing standardizes and is not fitted yet, or its shapes are not known, they
@@ -244,14 +244,14 @@ class FFModule(LightningModule):  # type: ignore[misc]
         self.log_dict(scalars_of({"test": self._counts.result().to_dict()}))
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the class of each sample of a batch.
+        """Return the prediction of each sample of a batch, as the network's ``predict``.
 
         Args:
             batch: Images, or ``(images, labels)``, whose labels are ignored.
             batch_idx: Number of the batch.
         """
         with torch.autocast(self.device.type, enabled=False):
-            return self.model.scores(_batch(batch)[0]).argmax(1)
+            return self.model.predictions(self.model.scores(_batch(batch)[0]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the network's features, ``model(images)``."""
