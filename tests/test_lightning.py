@@ -108,6 +108,48 @@ def test_a_network_is_trained_saved_and_reloaded(tmp_path: Path) -> None:
     assert torch.equal(loaded(DATA.tensors[0]), module.model(DATA.tensors[0]))
 
 
+X = DATA.tensors[0]
+
+#: A loss, the number of outputs and targets of every kind.
+KINDS: dict[str, tuple[Any, int, torch.Tensor]] = {
+    "classes": (ff.losses.CrossEntropy(), 3, DATA.tensors[1]),
+    "probabilities": (ff.losses.CrossEntropy(), 3, X[:, :3].softmax(1)),
+    "labels": (ff.losses.BinaryCrossEntropy(), 3, X[:, :3] > 0.5),
+    "ordinal": (ff.losses.OrdinalCrossEntropy(), 9, 20 + 5 * X[:, 0]),
+    "value": (ff.losses.SquaredError(), 1, 20 + 5 * X[:, 0]),
+    "values": (ff.losses.SquaredError(), 2, 20 + 5 * X[:, :2]),
+}
+
+
+def network_of(kind: str, **options: Any) -> ff.FFSequential:
+    loss, outputs, _ = KINDS[kind]
+    torch.manual_seed(0)
+    goodness = ff.goodness.LearnedProjection(outputs)
+    return ff.FFSequential(ff.FFLinear(8, 6), goodness=goodness, loss=loss, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_targets_of_every_kind_are_learned_and_predicted_as_by_fit(tmp_path: Path, kind: str) -> None:
+    targets = KINDS[kind][2]
+    loader = DataLoader(TensorDataset(X, targets), batch_size=20)
+    module = ff.lightning.FFModule(network_of(kind), adam())
+    run = trainer(tmp_path, max_epochs=2)
+    run.fit(module, loader, loader)
+    reference = network_of(kind)
+    history = ff.fit(reference, loader, epochs=2, optimizer=adam(), validation=loader, progress=False)
+    assert_equal(module.model, reference)  # with the scaling of real values
+    assert float(run.callback_metrics["validation/error"]) == pytest.approx(history.validation()[-1], rel=1e-5)
+    predicted = torch.cat(run.predict(module, DataLoader(X, batch_size=20)))
+    assert predicted.dtype == reference.predict(X).dtype
+    torch.testing.assert_close(predicted, reference.predict(X))
+    run.save_checkpoint(tmp_path / "model.ckpt")
+    loaded = network_of(kind)
+    ff.lightning.FFModule.load_from_checkpoint(tmp_path / "model.ckpt", model=loaded, weights_only=True)
+    torch.testing.assert_close(loaded.predict(X), predicted)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:

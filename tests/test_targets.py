@@ -390,6 +390,31 @@ def test_a_network_of_real_values_is_saved_and_loaded(make: Callable[..., Any], 
     assert torch.equal(loaded.target_scaling.mean, model.target_scaling.mean)
 
 
+@pytest.mark.parametrize("make", [ordinal, squared, baseline])
+def test_a_step_of_real_values_needs_their_scaling(make: Callable[..., Any]) -> None:
+    model, targets = make(input_shape=(6,)), SEVERAL if make is squared else VALUES
+    optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.05)
+    with pytest.raises(ValueError, match=r"^target_scaling must be fitted .* as model.target_scaling.fit\(train"):
+        model.step((X, targets), optimizer)
+    unscaled = copy.deepcopy(model)
+    unscaled.target_scaling = None
+    unscaled.step((X, targets), ff.LocalOptimizer(torch.optim.Adam, lr=0.05))
+    assert unscaled.predict(X).shape == targets.shape
+    model.target_scaling.fit(targets.numpy())
+    for _ in range(50):
+        model.step((X, targets), optimizer)
+    assert ff.evaluate(model, (X, targets)).error < 10  # of a mean of 100
+
+
+def test_replicas_of_real_values_need_their_scaling() -> None:
+    replicas = ff.replicate(ordinal, seeds=[0, 1])
+    batch, optimizer = (X.expand(2, -1, -1), VALUES.expand(2, -1)), ff.LocalOptimizer(torch.optim.SGD, lr=0.1)
+    with pytest.raises(ValueError, match="^target_scaling must be fitted before the first step"):
+        replicas.step(batch, optimizer)
+    replicas.target_scaling.fit(VALUES)
+    replicas.step(batch, optimizer)
+
+
 def test_statistics_of_targets_that_do_not_fit_are_refused() -> None:
     model = squared(input_shape=(6,))
     model.target_scaling.fit(torch.tensor([-1.0, 1.0]))  # of each value: the unit of the targets
@@ -442,6 +467,8 @@ def test_a_loader_gives_the_same_weights_as_tensors(name: str) -> None:
 def test_both_forms_of_the_step_agree(name: str) -> None:
     make, targets = NETWORKS[name]
     model = make().double()
+    if model.target_scaling is not None:
+        model.target_scaling.fit(targets)
     other = copy.deepcopy(model)
     for trained, whole in ((model, None), (other, WholeStep())):
         optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.01)

@@ -210,7 +210,16 @@ class Network(nn.Module):
         if labels is None:
             return prepared, None
         targets = self.check_targets(prepared, labels, validate)
-        return prepared, targets if self.target_scaling is None else self.target_scaling(targets)
+        scaling = self.target_scaling
+        if scaling is None:
+            return prepared, targets
+        if validate and not torch.compiler.is_compiling() and scaling.needs_fit:
+            raise ValueError(
+                "target_scaling must be fitted before the first step, as model.target_scaling.fit(training_targets) "
+                "and fit do, got a TargetScaling without statistics; model.target_scaling.fit(torch.tensor([-1.0, "
+                "1.0])) keeps the unit of the targets"
+            )
+        return prepared, scaling(targets)
 
     def _mean_over_views(self, images: Array, function: Callable[[Array], Tensor]) -> Tensor:
         """Return the mean of a function of raw images over their views."""
@@ -526,7 +535,7 @@ class Network(nn.Module):
             scores: ``(..., classes)``.
         """
         decisions = self.decide(scores)
-        is_single_value = self.target_scaling is not None and decisions.shape == (*scores.shape[:-1], 1)
+        is_single_value = isinstance(self.target_kind, RealValues) and decisions.shape == (*scores.shape[:-1], 1)
         return decisions.squeeze(-1) if is_single_value else decisions
 
     @checked

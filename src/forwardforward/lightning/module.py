@@ -25,7 +25,7 @@ from forwardforward.training.arguments import check_trainable, checked_class_nam
 from forwardforward.training.compilation import CompiledStep
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import choose_layers, counts_of
-from forwardforward.training.preparation import prepare_network
+from forwardforward.training.preparation import is_prepared, prepare_network
 from forwardforward.training.trackers import scalars_of
 from forwardforward.update_schedules import Joint, Schedule
 
@@ -51,8 +51,8 @@ class FFModule(LightningModule):  # type: ignore[misc]
     ``validation/layer_errors/0``, ``test/error``. ``trainer.predict`` returns the predictions of each batch.
 
     Args:
-        model: The network. If its preprocessing standardizes and is not fitted yet, or its shapes are not known, they
-            are taken from the training data.
+        model: The network. Shapes that are not known yet, the statistics of a preprocessing that standardizes and the
+            scaling of real-valued targets are taken from the training data.
         optimizer: Local optimizers; default: Adam with a learning rate of 0.001.
         schedule: The layers that are updated in each step; default: all.
         seed: Random seed for sampling. Weights, shuffling and augmentation follow torch's global generator:
@@ -118,12 +118,13 @@ class FFModule(LightningModule):  # type: ignore[misc]
                 f"got {trainer.world_size}"
             )
         self._first_epoch = self.model.epochs_trained
-        # A checkpoint contains the statistics; and a loader that is made here would not resume from it.
-        if not self.model.is_set_up or (self.model.preprocessing.needs_fit and trainer.ckpt_path is None):
-            trainer.fit_loop.setup_data()
+        if not is_prepared(self.model):
             with restored_global_generators(self.model.device):
+                trainer.fit_loop.setup_data()
                 data = source(self._loader, 1, self.model.device, self.model.dtype, self.model.num_embeddings)
                 prepare_network(self.model, data, self.seed)
+            # The Trainer sets the loader up again: this one would not resume from a checkpoint, which is not read yet.
+            trainer.fit_loop._combined_loader = None
         check_trainable(self.model)
 
     @property

@@ -12,7 +12,17 @@ from forwardforward.network import Network
 from forwardforward.targets import RealValues, TargetScaling
 from forwardforward.training.randomness import derive_generator, seed_global_generators
 
-__all__ = ["prepare_network"]
+__all__ = ["is_prepared", "prepare_network"]
+
+
+def is_prepared(model: Network) -> bool:
+    """Return whether a network needs nothing from its training data: neither shapes nor statistics.
+
+    Args:
+        model: The network.
+    """
+    scaling = model.target_scaling
+    return model.is_set_up and not model.preprocessing.needs_fit and (scaling is None or not scaling.needs_fit)
 
 
 def prepare_network(model: Network, data: Source, seed: int) -> None:
