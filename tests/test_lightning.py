@@ -150,20 +150,122 @@ def test_targets_of_every_kind_are_learned_and_predicted_as_by_fit(tmp_path: Pat
     torch.testing.assert_close(loaded.predict(X), predicted)
 
 
+def shuffled(**options: Any) -> DataLoader[Any]:
+    return DataLoader(DATA, batch_size=20, shuffle=True, **options)
+
+
+def with_generator() -> DataLoader[Any]:
+    return shuffled(generator=torch.Generator().manual_seed(5))
+
+
+def standardized() -> ff.FFSequential:
+    """A network whose shapes and statistics come from the data, and whose block draws from the global generator."""
+    torch.manual_seed(0)
+    block = torch.nn.Sequential(torch.nn.LazyLinear(6), torch.nn.Dropout(0.5))
+    preprocessing = ff.preprocessing.Preprocessing(standardize=True)
+    goodness, loss = ff.goodness.LearnedProjection(3), ff.losses.CrossEntropy()
+    return ff.FFSequential(block, goodness=goodness, loss=loss, preprocessing=preprocessing)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
-    whole = ff.lightning.FFModule(network(), adam())
-    trainer(tmp_path, max_epochs=4).fit(whole, loader(), loader())
-    part = ff.lightning.FFModule(network(), adam())
-    saved = ModelCheckpoint(tmp_path / "saved", monitor="validation/error", save_last=True)
-    trainer(tmp_path, max_epochs=2, callbacks=[saved]).fit(part, loader(), loader())
-    resumed = ff.lightning.FFModule(network(), adam())
-    trainer(tmp_path, max_epochs=4).fit(resumed, loader(), loader(), ckpt_path=saved.last_model_path)
+@pytest.mark.parametrize("validates", [False, True])
+@pytest.mark.parametrize("make", [network, standardized])
+@pytest.mark.parametrize(
+    "make_loader", [loader, shuffled, with_generator, lambda: shuffled(num_workers=1)]
+)  # fmt: skip
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, validates: bool, make: Any, make_loader: Any
+) -> None:
+    validation = [shuffled()] if validates else []
+    whole = ff.lightning.FFModule(make(), adam())
+    torch.manual_seed(1)
+    run = trainer(tmp_path, max_epochs=4)
+    run.fit(whole, make_loader(), *validation)
+    part = ff.lightning.FFModule(make(), adam())
+    torch.manual_seed(1)
+    stopped = trainer(tmp_path, max_epochs=2)
+    stopped.fit(part, make_loader(), *validation)
+    stopped.save_checkpoint(tmp_path / "stopped.ckpt")
+    resumed = ff.lightning.FFModule(make(), adam())
+    torch.manual_seed(2)
+    again = trainer(tmp_path, max_epochs=4)
+    again.fit(resumed, make_loader(), *validation, ckpt_path=tmp_path / "stopped.ckpt", weights_only=True)
     assert_equal(resumed.model, whole.model)
     assert resumed.model.epochs_trained == 4
+    assert float(again.callback_metrics["layers/0/loss"]) == float(run.callback_metrics["layers/0/loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make_loader", "validates", "options"),
+    [
+        (shuffled, False, {}),
+        (shuffled, True, {"monitor": "validation/error"}),
+        (with_generator, True, {"save_on_train_epoch_end": False}),  # after the validation, within the epoch
+        (with_generator, False, {"every_n_train_steps": 3}),  # after the epoch's last step
+    ],
+)
+def test_every_checkpoint_at_the_end_of_an_epoch_contains_the_random_state(
+    tmp_path: Path, make_loader: Any, validates: bool, options: Any
+) -> None:
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    validation = [shuffled()] if validates else []
+    saved = ModelCheckpoint(tmp_path / "saved", "{epoch}", save_top_k=-1, **options)
+    whole = ff.lightning.FFModule(standardized(), adam())
+    torch.manual_seed(1)
+    run = trainer(tmp_path, max_epochs=4, callbacks=[saved])
+    run.fit(whole, make_loader(), *validation)
+    resumed = ff.lightning.FFModule(standardized(), adam())
+    torch.manual_seed(2)
+    again = trainer(tmp_path, max_epochs=4)
+    path = tmp_path / "saved" / "epoch=1.ckpt"
+    again.fit(resumed, make_loader(), *validation, ckpt_path=path, weights_only=True)
+    assert_equal(resumed.model, whole.model)
+    assert resumed.model.epochs_trained == 4
+    assert float(again.callback_metrics["layers/0/loss"]) == float(run.callback_metrics["layers/0/loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_epoch_whose_checkpoint_follows_its_validation_is_logged_when_resumed(tmp_path: Path) -> None:
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    saved = ModelCheckpoint(tmp_path / "saved", "{epoch}", save_top_k=-1, save_on_train_epoch_end=False)
+    run = trainer(tmp_path, max_epochs=2, callbacks=[saved])
+    run.fit(ff.lightning.FFModule(network(), adam()), shuffled(), loader())
+    resumed = ff.lightning.FFModule(network(), adam())
+    again = trainer(tmp_path, max_epochs=2)
+    again.fit(resumed, shuffled(), loader(), ckpt_path=tmp_path / "saved" / "epoch=1.ckpt", weights_only=True)
+    assert resumed.model.epochs_trained == 2
+    assert float(again.callback_metrics["layers/0/loss"]) == float(run.callback_metrics["layers/0/loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_loading_a_checkpoint_as_weights_leaves_the_random_state_alone(tmp_path: Path) -> None:
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    saved = ModelCheckpoint(tmp_path / "saved", "{step}", every_n_train_steps=2, save_top_k=-1)
+    run = trainer(tmp_path, max_epochs=2, callbacks=[saved])
+    run.fit(ff.lightning.FFModule(network(), adam()), shuffled())
+    path = tmp_path / "saved" / "step=2.ckpt"
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    trained = []
+    for load in (False, True):
+        model = network()
+        model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
+        module = ff.lightning.FFModule(model, adam())
+        torch.manual_seed(1)
+        if load:
+            module = ff.lightning.FFModule.load_from_checkpoint(
+                path, model=model, optimizer=adam(), weights_only=True
+            )  # fmt: skip
+        trainer(tmp_path, max_epochs=1).fit(module, shuffled())
+        trained.append(model)
+    assert_equal(*trained)
 
 
 class Resumable(DataLoader[Any]):
@@ -187,16 +289,17 @@ class Resumable(DataLoader[Any]):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_checkpoint_within_an_epoch_contains_the_random_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [network, standardized])
+def test_a_checkpoint_within_an_epoch_contains_the_random_state(tmp_path: Path, make: Any) -> None:
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    whole = ff.lightning.FFModule(network(), adam())
+    whole = ff.lightning.FFModule(make(), adam())
     saved = ModelCheckpoint(tmp_path / "saved", every_n_train_steps=5, save_top_k=-1)  # after 2 of 3 batches
     run = trainer(tmp_path, max_epochs=3, callbacks=[saved])
     run.fit(whole, Resumable(DATA, batch_size=20))
     metrics = {name: float(value) for name, value in run.callback_metrics.items()}
     [file] = (tmp_path / "saved").glob("*.ckpt")
-    resumed = ff.lightning.FFModule(network(), adam())
+    resumed = ff.lightning.FFModule(make(), adam())
     run = trainer(tmp_path, max_epochs=3)
     run.fit(resumed, Resumable(DATA, batch_size=20), ckpt_path=file)
     assert_equal(resumed.model, whole.model)

@@ -31,13 +31,13 @@ def global_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_global_state(state: dict[str, Any], device: torch.device) -> None:
-    """Restore a state of :func:`global_state`."""
+    """Restore a state of :func:`global_state`; one of a CPU leaves the generator of a GPU as it is."""
     version, keys, gauss = state["random"]
     random.setstate((version, tuple(keys), gauss))
     name, words, *position = state["numpy"]
     np.random.set_state((name, words.cpu().numpy().astype(np.uint32), *position))
     torch.set_rng_state(state["torch"].cpu())
-    if device.type == "cuda":
+    if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 

@@ -173,7 +173,7 @@ class _Loader:
         self, generator: torch.Generator | None, skip: int = 0, after_skip: Callable[[], None] | None = None
     ) -> Iterator[Pair]:
         if generator is not None:
-            for loader_generator in self._generators():
+            for loader_generator in generators_of(self.loader):
                 loader_generator.manual_seed(generator.initial_seed())
         empty = skip == 0
         counts: Tensor | int = 0
@@ -204,7 +204,7 @@ class _Loader:
             _warn_of_absent(counts)
 
     def some(self) -> Pair:
-        generators = self._generators()
+        generators = generators_of(self.loader)
         states = [generator.get_state() for generator in generators]
         images, labels = next(self.batches(None))
         for generator, state in zip(generators, states, strict=True):
@@ -213,11 +213,6 @@ class _Loader:
 
     def check_targets(self, kind: TargetKind, outputs: int | None, warn_of_absent: bool = False) -> None:
         self._kind, self._outputs, self._warns = kind, outputs, warn_of_absent
-
-    def _generators(self) -> list[torch.Generator]:
-        owners = (self.loader, self.loader.sampler, self.loader.batch_sampler)
-        generators = (getattr(owner, "generator", None) for owner in owners)
-        return [generator for generator in generators if isinstance(generator, torch.Generator)]
 
     def _images(self, batch: Tensor | NDArray[Any]) -> Tensor:
         images = to_tensor(batch)
@@ -245,6 +240,17 @@ class _Loader:
         if self._kind is not None:
             self._kind.check(labels, samples, self._outputs)
         return labels
+
+
+def generators_of(loader: DataLoader[Any]) -> list[torch.Generator]:
+    """Return the generators that a loader and its samplers have of their own, each of them once.
+
+    Args:
+        loader: The loader.
+    """
+    owners = (loader, loader.sampler, loader.batch_sampler)
+    generators = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(g): g for g in generators if isinstance(g, torch.Generator)}.values())
 
 
 def _collated(batches: Iterator[Any]) -> Iterator[Any]:

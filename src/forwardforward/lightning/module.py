@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from forwardforward._utils.arguments import NonNegativeInt, checked
-from forwardforward._utils.generators import restored_global_generators
+from forwardforward._utils.generators import global_state, restored_global_generators, set_global_state
 from forwardforward._utils.plugins import calling
 from forwardforward._utils.training_progress import set_progress
-from forwardforward.data.batching import Pair, class_names_of, pair_of, source
+from forwardforward.data.batching import Pair, class_names_of, generators_of, pair_of, source
 from forwardforward.lightning.optimizer import TrainerOptimizer
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -118,6 +118,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
                 f"got {trainer.world_size}"
             )
         self._first_epoch = self.model.epochs_trained
+        self._restored = None  # of a checkpoint that was loaded before; one to resume from is read after this
         if not is_prepared(self.model):
             with restored_global_generators(self.model.device):
                 trainer.fit_loop.setup_data()
@@ -135,11 +136,20 @@ class FFModule(LightningModule):  # type: ignore[misc]
         return loader
 
     def on_train_start(self) -> None:
-        """Take class names and batch size from the loader."""
+        """Take class names and batch size from the loader, and restore the random state of a checkpoint."""
         loader = self._loader
         if (names := class_names_of(loader)) is not None:
             self.model.class_names = checked_class_names(self.model, names)
         self._step = CompiledStep(self.model, loader.batch_size) if self.compile_step else self.model.step
+        if self._restored is not None:
+            self._restore_generators(self._restored)
+            if self._restored["unfinished"] is None or not hasattr(loader, "load_state_dict"):  # else it is resumed
+                iter(self.trainer.fit_loop._data_fetcher)  # the Trainer's iterator has drawn from another random state
+
+    def _restore_generators(self, state: dict[str, Any]) -> None:
+        set_global_state(state["global"], self.device)
+        for generator, saved in zip(generators_of(self._loader), state["loader"], strict=False):
+            generator.set_state(saved.cpu())
 
     def configure_optimizers(self) -> Any:
         """Return the local optimizers as one optimizer; called by the Trainer."""
@@ -153,9 +163,9 @@ class FFModule(LightningModule):  # type: ignore[misc]
         """Begin an epoch, or continue one within which the checkpoint was written."""
         trainer = self.trainer
         self._epoch = EpochState(self.seed, self._first_epoch + trainer.current_epoch, self.device)
-        if self._restored is not None and self._restored["epoch"] == trainer.current_epoch:
-            self._epoch.load_state_dict(self._restored["state"])
-        self._restored = None
+        restored, self._restored = self._restored, None
+        if restored is not None and restored["epoch"] == trainer.current_epoch and restored["unfinished"] is not None:
+            self._epoch.load_state_dict(restored["unfinished"])
         progress = 0.0
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
             progress = (trainer.current_epoch + 0.5) / trainer.max_epochs
@@ -198,6 +208,9 @@ class FFModule(LightningModule):  # type: ignore[misc]
 
     def on_train_epoch_end(self) -> None:
         """Log the means of the epoch."""
+        if self._restored is not None:  # no step remained after the checkpoint, only the validation
+            self._restore_generators(self._restored)
+            self._begin_epoch()
         epoch, self._epoch = self._epoch, None
         if epoch is None or not epoch.steps:
             return
@@ -263,20 +276,20 @@ class FFModule(LightningModule):  # type: ignore[misc]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed training needs beside weights and optimizers."""
-        state: dict[str, Any] = {
+        loader, epoch = self.trainer.train_dataloader, self._epoch
+        checkpoint[KEY] = {
             "first_epoch": self._first_epoch,
             "epochs_trained": self.model.epochs_trained,
-            "unfinished": None,
+            "epoch": self.trainer.current_epoch,
+            "unfinished": epoch.state_dict() if epoch is not None and epoch.steps else None,
+            "global": global_state(self.device),
+            "loader": [g.get_state() for g in generators_of(loader)] if isinstance(loader, DataLoader) else [],
         }
-        if self._epoch is not None and self._epoch.steps:
-            state["unfinished"] = {"epoch": self.trainer.current_epoch, "state": self._epoch.state_dict()}
-        checkpoint[KEY] = state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it."""
-        state = checkpoint[KEY]
+        """Restore it; the random state follows when a training resumes."""
+        self._restored = state = checkpoint[KEY]
         self._first_epoch, self.model.epochs_trained = state["first_epoch"], state["epochs_trained"]
-        self._restored = state["unfinished"]
 
 
 def _batch(batch: Any) -> Pair:
