@@ -321,6 +321,49 @@ def test_shapes_and_statistics_are_taken_from_the_training_data(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", [list, lambda loaders: dict(zip("ab", loaders, strict=True))])
+def test_several_loaders_are_measured_each_by_itself(tmp_path: Path, form: Any) -> None:
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    parts = [torch.utils.data.Subset(DATA, range(20)), torch.utils.data.Subset(DATA, range(20, 60))]
+    loaders = form([DataLoader(part, batch_size=20) for part in parts])
+    module = ff.lightning.FFModule(network(classifier=ff.classifiers.BestInterval()), adam())
+    saved = ModelCheckpoint(tmp_path / "saved", monitor="validation/error/dataloader_idx_1")
+    run = trainer(tmp_path, max_epochs=1, callbacks=[saved])
+    run.fit(module, loader(), loaders)
+    errors = [ff.evaluate(module.model, DataLoader(part, batch_size=20)).error for part in parts]
+    for index, error in enumerate(errors):
+        assert float(run.callback_metrics[f"validation/error/dataloader_idx_{index}"]) == pytest.approx(error)
+    assert "validation/error" not in run.callback_metrics
+    results = run.test(module, loaders)
+    assert [result[f"test/error/dataloader_idx_{i}"] for i, result in enumerate(results)] == pytest.approx(errors)
+    assert [result[f"test/samples/dataloader_idx_{i}"] for i, result in enumerate(results)] == [20, 40]
+    predictions = run.predict(module, [DataLoader(part, batch_size=20) for part in parts])
+    assert torch.equal(torch.cat(predictions[1]), module.model.predict(X[20:]))
+    chosen = module.model.classifier.layers
+    ff.training.choose_layers(module.model, parts[0])
+    assert module.model.classifier.layers == chosen
+
+
+class Stream(torch.utils.data.IterableDataset[Any]):
+    """Data of unknown length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(DATA)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_loaders_without_length_are_measured_alone(tmp_path: Path) -> None:
+    module, run, stream = ff.lightning.FFModule(network()), trainer(tmp_path), DataLoader(Stream(), batch_size=20)
+    [figures] = run.validate(module, stream)
+    assert figures["validation/error"] == pytest.approx(ff.evaluate(module.model, DATA.tensors).error)
+    with pytest.raises(ValueError, match="^dataloaders must have lengths if they are several, .* as number 1"):
+        run.test(module, [loader(), stream])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("precision", "fit_precision"), [("bf16-mixed", "bf16"), ("32-true", "float32")])
 def test_the_precision_of_a_trainer_is_that_of_the_step(tmp_path: Path, precision: str, fit_precision: Any) -> None:
     module = ff.lightning.FFModule(network(), adam())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -48,7 +49,8 @@ class FFModule(LightningModule):  # type: ignore[misc]
     The Trainer's loaders yield ``(images, labels)``. After each epoch, the figures of the
     :class:`~forwardforward.training.History` are logged by names with slashes: ``layers/0/loss``,
     ``layers/0/separation``, ``head/accuracy`` and, of validation and test data, ``validation/error``,
-    ``validation/layer_errors/0``, ``test/error``. ``trainer.predict`` returns the predictions of each batch.
+    ``validation/layer_errors/0``, ``test/error``; of several loaders each with a suffix, ``/dataloader_idx_0``.
+    ``trainer.predict`` returns the predictions of each batch.
 
     Args:
         model: The network. Shapes that are not known yet, the statistics of a preprocessing that standardizes and the
@@ -97,7 +99,8 @@ class FFModule(LightningModule):  # type: ignore[misc]
         self._first_epoch = 0
         self._epoch: EpochState | None = None
         self._restored: dict[str, Any] | None = None
-        self._counts: Any = None
+        self._counts: Any = None  # of the loader that is read
+        self._lengths: list[int | float] = []  # of all loaders
 
     # Training
 
@@ -220,49 +223,68 @@ class FFModule(LightningModule):  # type: ignore[misc]
     # Evaluation
 
     def on_validation_epoch_start(self) -> None:
-        """Let the classifier choose its layers, if it chooses any, and begin to count."""
-        loaders = self.trainer.val_dataloaders
-        if not self.trainer.sanity_checking:
-            choose_layers(self.model, loaders[0] if isinstance(loaders, list) and len(loaders) == 1 else loaders)
-        self._counts = counts_of(self.model)
+        """Let the classifier choose its layers by the first loader, if it chooses any, and begin to count."""
+        trainer = self.trainer
+        if not trainer.sanity_checking:
+            choose_layers(self.model, _first(trainer.val_dataloaders))
+        self._begin_counts(trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches)
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Count the errors of a batch.
+    def _begin_counts(self, lengths: list[int | float]) -> None:
+        if len(lengths) > 1 and math.inf in lengths:  # Lightning tells loaders apart in steps only
+            raise ValueError(
+                "dataloaders must have lengths if they are several, so that the errors of each are logged after its "
+                f"last batch, got one without as number {lengths.index(math.inf)}"
+            )
+        self._counts, self._lengths = counts_of(self.model), lengths
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count the errors of a batch, and log those of its loader after the last one.
 
         Args:
             batch: ``(images, labels)``.
             batch_idx: Number of the batch.
+            dataloader_idx: Number of its loader.
         """
         with torch.autocast(self.device.type, enabled=False):
             self._counts.add(*_batch(batch))
+        if batch_idx + 1 == self._lengths[dataloader_idx]:
+            self._log_errors()
+
+    def _log_errors(self) -> None:
+        counts, self._counts = self._counts, counts_of(self.model)
+        name = "test" if self.trainer.testing else "validation"
+        self.log_dict(scalars_of({name: counts.result().to_dict()}), on_step=False, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the errors."""
-        self.log_dict(scalars_of({"validation": self._counts.result().to_dict()}))
+        """Log the errors of a loader whose length was not known."""
+        if self._counts.samples:
+            self._log_errors()
 
     def on_test_epoch_start(self) -> None:
         """Begin to count."""
-        self._counts = counts_of(self.model)
+        self._begin_counts(self.trainer.num_test_batches)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Count the errors of a batch.
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count the errors of a batch, and log those of its loader after the last one.
 
         Args:
             batch: ``(images, labels)``.
             batch_idx: Number of the batch.
+            dataloader_idx: Number of its loader.
         """
-        self.validation_step(batch, batch_idx)
+        self.validation_step(batch, batch_idx, dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
-        """Log the errors."""
-        self.log_dict(scalars_of({"test": self._counts.result().to_dict()}))
+        """Log the errors of a loader whose length was not known."""
+        self.on_validation_epoch_end()
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the prediction of each sample of a batch, as the network's ``predict``.
 
         Args:
             batch: Images, or ``(images, labels)``, whose labels are ignored.
             batch_idx: Number of the batch.
+            dataloader_idx: Number of its loader.
         """
         with torch.autocast(self.device.type, enabled=False):
             return self.model.predictions(self.model.scores(_batch(batch)[0]))
@@ -290,6 +312,13 @@ class FFModule(LightningModule):  # type: ignore[misc]
         """Restore it; the random state follows when a training resumes."""
         self._restored = state = checkpoint[KEY]
         self._first_epoch, self.model.epochs_trained = state["first_epoch"], state["epochs_trained"]
+
+
+def _first(loaders: Any) -> Any:
+    """Return the first loader of those that were passed to the Trainer."""
+    while isinstance(loaders, Mapping | list | tuple):
+        loaders = next(iter(loaders.values() if isinstance(loaders, Mapping) else loaders))
+    return loaders
 
 
 def _batch(batch: Any) -> Pair:
