@@ -101,6 +101,17 @@ def test_samples_need_layers_that_classify_and_labels() -> None:
         fit(model, Recorder(samples=DATA))
     with pytest.raises(ValueError, match="^samples must have labels"):
         fit(network(), Recorder(samples=DATA[0]))
+    values = ff.FFSequential(
+        ff.FFLinear(8, 6), goodness=ff.goodness.LearnedProjection(9), loss=ff.losses.OrdinalCrossEntropy()
+    )
+    numbers = (DATA[0], DATA[0][:, 0])
+    with pytest.raises(ValueError, match=r"^samples must have true classes .*, got targets of the kind RealValues"):
+        ff.fit(values, numbers, epochs=1, callbacks=[Recorder(samples=numbers)], progress=False)
+    for samples, reason in (((DATA[0][:, 1:], DATA[1]), "got 8 for inputs of 7"), ((DATA[0], DATA[1] + 1), "got 1..3")):
+        recorder = Recorder(samples=samples)
+        with pytest.raises(ValueError, match=f"^samples must have true classes or labels, and be .*: .*{reason}"):
+            fit(network(), recorder)
+        assert not recorder.rows  # before the first step
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.checks import check_finite
 from forwardforward.classifiers import Candidates, WithHead
-from forwardforward.data.batching import Data
+from forwardforward.data.batching import Data, Pair
 from forwardforward.network import Network
 from forwardforward.replicas import Replicas
 from forwardforward.targets.kind import measured
@@ -160,15 +160,25 @@ def check_validation(model: Network, data: Data) -> None:
         ValueError: If the model cannot be measured on the data.
     """
     try:
-        batches = model.batches(data)
-        check_same_classes(model, batches.class_names)
-        images, labels = batches.some()
-        if labels is not None:
-            model.target_kind.check(labels, len(labels), model.num_classes)
-            labels = labels[: len(images)]
-        counts_of(model).add(images, labels)
+        counts_of(model).add(*some_checked(model, data))
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ValueError(f"validation must be labeled data that the model can score: {error}") from error
+
+
+def some_checked(model: Network, data: Data) -> Pair:
+    """Return two samples of data, after a check of all targets that are available.
+
+    Args:
+        model: The network that will read them.
+        data: The data.
+    """
+    batches = model.batches(data)
+    check_same_classes(model, batches.class_names)
+    images, labels = batches.some()
+    if labels is not None:
+        model.target_kind.check(labels, len(labels), model.num_classes)
+        labels = labels[: len(images)]
+    return images, labels
 
 
 @runtime_checkable

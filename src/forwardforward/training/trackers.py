@@ -19,7 +19,7 @@ from forwardforward.network import Network
 from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult
 from forwardforward.training.callbacks import Callback, FitState
-from forwardforward.training.evaluation import labeled_goodness
+from forwardforward.training.evaluation import labeled_goodness, some_checked
 from forwardforward.training.history import numbers_of
 from forwardforward.training.meters import EpochMeter
 
@@ -46,7 +46,8 @@ class Tracker(Callback):
             waits for the device. Default: only the means of epochs are recorded.
 
     Raises:
-        ValueError: In ``fit``, if ``samples`` are given and the layers do not classify, or for replicas.
+        ValueError: In ``fit``, if ``samples`` are given and the layers do not classify or predict real values,
+            for replicas, or if the network cannot read them.
 
     Example:
         >>> class Print(Tracker):
@@ -100,6 +101,13 @@ class Tracker(Callback):
         if self.samples is not None and (isinstance(state.model, Replicas) or not state.model.layers_classify):
             kind = "replicas" if isinstance(state.model, Replicas) else "a network whose layers do not classify"
             raise ValueError(f"samples must be None for {kind}, got {describe(self.samples)}")
+        if self.samples is not None:
+            try:
+                dict(_goodness(state.model, some_checked(state.model, self.samples)))
+            except (ValueError, TypeError, RuntimeError, IndexError) as error:
+                raise ValueError(
+                    f"samples must have true classes or labels, and be inputs of the network: {one_line(error)}"
+                ) from error
 
     def on_step_end(self, state: FitState, result: StepResult) -> None:
         """Record a single step, if one is due."""
