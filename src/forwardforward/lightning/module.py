@@ -150,7 +150,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
                 iter(self.trainer.fit_loop._data_fetcher)  # the Trainer's iterator has drawn from another random state
 
     def _restore_generators(self, state: dict[str, Any]) -> None:
-        set_global_state(state["global"], self.device)
+        set_global_state(state["global"], self.trainer.strategy.root_device)
         for generator, saved in zip(generators_of(self._loader), state["loader"], strict=False):
             generator.set_state(saved.cpu())
 
@@ -304,7 +304,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
             "epochs_trained": self.model.epochs_trained,
             "epoch": self.trainer.current_epoch,
             "unfinished": epoch.state_dict() if epoch is not None and epoch.steps else None,
-            "global": global_state(self.device),
+            "global": global_state(self.trainer.strategy.root_device),  # the module's is the CPU after the training
             "loader": [g.get_state() for g in generators_of(loader)] if isinstance(loader, DataLoader) else [],
         }
 
