@@ -152,7 +152,7 @@ class Plugin:
         super().__init_subclass__(**options)
         bases = [base for base in cls.__mro__[1:] if Plugin in base.__bases__]  # those that declare names
         declared = {name for base in bases for name in vars(base) if not name.startswith("_")}
-        declared |= {"setup", "set_progress", "forward"} if bases else set()
+        declared |= {"setup", "set_progress", "forward"} if bases and issubclass(cls, nn.Module) else set()
         for name in vars(cls):
             if name.startswith("_") or name in declared:
                 continue

@@ -16,11 +16,12 @@ from torch import Tensor
 from forwardforward._utils.arguments import checked
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.tokens import Documents, Lexicon
+from forwardforward.specs import Plugin
 
 __all__ = ["Representation", "TextEncoder"]
 
 
-class Representation:
+class Representation(Plugin):
     """Base class of text representations; subclasses define :meth:`fit` and :meth:`encode`.
 
     A subclass should be a frozen dataclass whose fields are numbers and strings, so that its encoders can be saved.
