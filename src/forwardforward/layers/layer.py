@@ -287,7 +287,7 @@ class FFLayer(nn.Module):
         return tuple(output.shape[1:])
 
     def try_objective(self, batch: Batch) -> None:
-        """Try the objective on random activations, so that a part of another form is refused by name.
+        """Try the objective of a layer that is set up on random activations, and refuse a part of another form by name.
 
         Args:
             batch: A small batch, of the network's input.
@@ -296,9 +296,10 @@ class FFLayer(nn.Module):
             TypeError: If the objective or a part of it is not callable in this way, or returns something else.
             ValueError: If it returns a loss that is not a scalar or has no gradient.
         """
-        assert self._goodness_input is not None
+        if self.objective is None or self._goodness_input is None:
+            return
         shape, dtype = self._goodness_input
-        if self.objective is None or not dtype.is_floating_point:  # such as spikes, which have no gradient
+        if not dtype.is_floating_point:  # such as spikes, which have no gradient
             return
         activations = torch.rand(len(batch.inputs), *shape, device=batch.inputs.device, dtype=dtype)
         with eval_mode(self), torch.enable_grad():
