@@ -91,7 +91,7 @@ def test_a_loss_that_is_not_one_number_is_refused() -> None:
     objective = ff.objectives.PairObjective(ff.goodness.MeanOfSquares(), lambda positive, negative: negative - positive)
     model = network(goodness=None, loss=None, objective=objective)
     batch = torch.rand(4, 6), torch.tensor([0, 1, 2, 0])
-    with pytest.raises(ValueError, match=r"^loss must be one number per batch, such as a mean, got shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"^layer 0: loss must be one number per batch, .*, got shape \(4,\)"):
         model.step(batch, ff.LocalOptimizer(torch.optim.SGD, lr=0.1))
 
 

@@ -41,11 +41,21 @@ def step(model: ff.FFSequential) -> None:
         (ff.negatives.LabelNegatives, "wrong_label", "wrong_labels"),
         (ff.negatives.Negatives, "need_labels", "needs_labels"),
         (ff.negatives.Negatives, "score", "scores"),
+        (ff.training.Callback, "on_epochs_end", "on_epoch_end"),
+        (ff.training.Callback, "main_onl", "main_only"),
+        (ff.baselines.Baseline, "gradient", "gradients"),
+        (ff.targets.TargetKind, "probabilites", "probabilities"),
+        (ff.data.text.Representation, "num_embedding", "num_embeddings"),
     ],
 )
 def test_a_misspelt_name_is_refused_when_the_class_is_defined(base: type, name: str, declared: str) -> None:
     with pytest.raises(TypeError, match=rf"^Mine\.{name} is not a declared name of .*: did you mean {declared}\?$"):
         type("Mine", (base,), {name: lambda self, *_: None})
+
+
+def test_a_base_without_a_setup_has_no_such_name() -> None:
+    for base in (ff.training.Callback, ff.targets.TargetKind, ff.negatives.Negatives):
+        assert issubclass(type("Mine", (base,), {"set_up": lambda self: None}), base)
 
 
 def test_other_names_and_names_beside_the_declared_one_are_accepted() -> None:

@@ -345,11 +345,15 @@ def test_prediction_changes_neither_state_nor_modes(make, training):
 
 def test_modes_are_restored_after_an_error():
     def goodness(activations):
-        if len(activations) > 1:  # not in the dry run
+        if fails:
             raise RuntimeError("no goodness")
         return activations.square().sum(1)
 
-    model = ff.FFSequential(ff.FFLinear(12, 4), goodness=goodness, loss=SymBa(), label_encoder=Overlay(3))
+    fails = False
+    model = ff.FFSequential(
+        ff.FFLinear(12, 4), goodness=goodness, loss=SymBa(), label_encoder=Overlay(3), input_shape=(12,)
+    )
+    fails = True
     with pytest.raises(RuntimeError, match="no goodness"):
         model.predict(torch.rand(2, 12))
     assert all(module.training for module in model.modules())
@@ -374,6 +378,8 @@ def test_scoring_passes_leave_batch_and_peer_statistics_unchanged(negatives):
         def wrong_labels(self, labels, num_classes, scores, generator):
             return drawn[-1]
 
+    for network in (model, fixed):
+        network.setup(images.shape[1:])
     model.negatives, fixed.negatives = Remember(), Repeat()
     optimizers = sgd(), sgd()
     for seed in range(3):
@@ -754,10 +760,11 @@ def test_parameter_groups_are_the_layers_and_the_head():
 def test_autocast_multiplies_in_bfloat16_and_keeps_float32_weights(make):
     model = make().float()
     products, activations = [], []
+    images, labels = (t.float() if t.is_floating_point() else t for t in batch_for(model))
+    model.setup(images.shape[1:])
     for layer in model.stack:
         layer.block.register_forward_hook(lambda module, args, out: products.append(out.dtype))
         layer.objective.register_forward_pre_hook(lambda module, args: activations.append(args[0].dtype))
-    images, labels = (t.float() if t.is_floating_point() else t for t in batch_for(model))
     optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01)
     for seed in range(3):
         result = model.step(

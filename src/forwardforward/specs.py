@@ -138,12 +138,15 @@ def setup_plugin(plugin: object, spec: LayerSpec, name: str = "plugin") -> None:
         plugin.setup(spec)
         return
     before = {name: value.detach().clone() for name, value in plugin.state_dict().items()}
+    known = set(plugin.modules())
     try:
         plugin.setup(spec)
     except TypeError as error:
         if type(plugin).__module__.startswith("forwardforward.objectives"):  # the message names its plug-in
             raise
         raise TypeError(f"{name} must have setup(spec), got {describe(plugin)}: {one_line(error)}") from error
+    for part in set(plugin.modules()) - known:  # a new module is in training mode, but the dry run has one sample
+        part.training = plugin.training
     plugin.to(spec.device, spec.dtype)
     with torch.no_grad():
         for name, value in plugin.state_dict(keep_vars=True).items():
@@ -171,7 +174,7 @@ class Plugin:
         super().__init_subclass__(**options)
         bases = [base for base in cls.__mro__[1:] if Plugin in base.__bases__]  # those that declare names
         declared = {name for base in bases for name in vars(base) if not name.startswith("_")}
-        declared |= {"setup", "set_progress", "forward"} if bases else set()
+        declared |= {"setup", "set_progress", "forward"} if bases and issubclass(cls, nn.Module) else set()
         for name in vars(cls):
             if name.startswith("_") or name in declared:
                 continue

@@ -140,10 +140,84 @@ class Unbatchable(nn.Linear):
 REFUSED = {
     "recurrent": (lambda: build(nn.LSTM(4, 5, batch_first=True), input_shape=(3, 4)), "recurrent blocks.*block: LSTM"),
     "dropout": (lambda: build(nn.Sequential(nn.Linear(12, 5), nn.Dropout(0.5))), "Dropout.*layers.0.block.1"),
-    "reads a value": (lambda: build(Unbatchable(12, 5)), "cannot be trained together"),
+    "reads a value": (lambda: build(Unbatchable(12, 5)), "cannot be trained together.*, got layers.0.block: Unbatch"),
     "no shape": (lambda: build(nn.Linear(12, 5), input_shape=None), "shape of their input"),
     "other kind": (lambda: ff.baselines.Backpropagation(ff.FFLinear(12, 8), num_classes=3), "FFSequential"),
 }
+
+
+class RandomGoodness(ff.goodness.Goodness):
+    def forward(self, activations: torch.Tensor) -> torch.Tensor:
+        return (activations + torch.rand_like(activations)).square().sum(1)
+
+
+class BranchingGoodness(ff.goodness.Goodness):
+    def forward(self, activations: torch.Tensor) -> torch.Tensor:
+        return activations.square().sum(1) if activations.sum() > 0 else activations.sum(1)
+
+
+class ReadingLoss(ff.losses.PairLoss):
+    def forward(self, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+        return (negative - positive).mean() / (1 + float(positive.detach().mean()))
+
+
+class ReadingAccuracy(ff.losses.PairLoss):
+    def forward(self, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+        return (negative - positive).mean()
+
+    def accuracy(self, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(float((positive > negative).float().mean()))
+
+
+class ReadingNormalization(ff.normalization.Normalization):
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / (1 + float(x.detach().abs().mean())) if self.training == self.mode else x
+
+
+class ReadingAffine(ff.normalization.Normalization):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def as_affine(self, x: Any) -> ff.normalization.Affine:
+        return ff.normalization.Affine(column_scale=torch.ones(x.features) * float(x.images.mean() + 1))
+
+
+def own(**plugins: Any) -> ff.FFSequential:
+    usual: dict[str, Any] = {"goodness": ff.goodness.MeanOfSquares(), "loss": ff.losses.SymBa()}
+    encoder = ff.label_encoders.Concatenation(3)
+    return ff.FFSequential(ff.FFLinear(15, 8), ff.FFLinear(8, 8), label_encoder=encoder, **{**usual, **plugins})
+
+
+OWN = {
+    "random goodness": (lambda: own(goodness=RandomGoodness()), "layers.0.objective.goodness: RandomGoodness"),
+    "branch": (lambda: own(goodness=BranchingGoodness()), "layers.0.objective.goodness: BranchingGoodness"),
+    "loss": (lambda: own(loss=ReadingLoss()), "layers.0.objective.loss: ReadingLoss"),
+    "accuracy": (lambda: own(loss=ReadingAccuracy()), "layers.0.objective.loss: ReadingAccuracy"),
+    "training": (lambda: own(normalization=ReadingNormalization(True)), "layers.0.normalization: ReadingNormali"),
+    "evaluation": (lambda: own(normalization=ReadingNormalization(False)), "layers.0.normalization: ReadingNormali"),
+    "affine": (lambda: own(normalization=ReadingAffine(), input_shape=(12,)), "layers.0.normalization: ReadingAffine"),
+    "head": (lambda: own(loss=ReadingLoss(), head=ff.heads.LinearHead(3)), "layers.0.objective.loss: ReadingLoss"),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_own_plugins_that_draw_random_numbers_or_read_values_are_refused_with_their_place(case: str) -> None:
+    make, place = OWN[case]
+    make()
+    with pytest.raises(
+        ValueError, match=rf"^members cannot be trained together with torch.vmap, got {place}.*: vmap: "
+    ):
+        ff.replicate(make, [0, 1])
+
+
+def test_replicas_whose_images_have_an_unknown_shape_are_tried_again_at_the_first_batch() -> None:
+    replicas = ff.replicate(lambda: own(normalization=ReadingAffine()), [0, 1])
+    with pytest.raises(ValueError, match="^members cannot be trained .*, got layers.0.normalization: ReadingAffine"):
+        ff.fit(replicas, (torch.rand(9, 12), torch.arange(9) % 3), epochs=1, progress=False)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -272,6 +272,7 @@ LEFT_OUT_METHODS = {
     "load_state_dict", "place", "encode", "check_available", "classify",
     "gradients", "logits", "attach", "augment",
     "prepare", "check_labels", "check_targets", "decide", "predictions", "naming_shape", "signal",
+    "try_objective", "try_on",
 }  # fmt: skip
 
 PLUGIN_METHODS = {

@@ -301,6 +301,55 @@ def test_representations_of_other_classes_are_loaded_by_their_class() -> None:
         text_encoder_from_state(encoder.state(), NGrams)
 
 
+class Plain(Representation):
+    """A representation whose argument would be lost: it is not a dataclass."""
+
+    def __init__(self, n: int = 2) -> None:
+        self.n = n
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n})"
+
+    def fit(self, corpus: Corpus) -> tuple[list[str], dict[str, torch.Tensor]]:
+        return [], {}
+
+    def encode(self, documents: Documents, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.tensor([[len(words) * self.n] for words in documents])
+
+
+class WithSettings(Plain):
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "n": self.n}
+
+
+def test_a_representation_that_would_be_rebuilt_with_other_arguments_is_not_saved() -> None:
+    encoder = Plain(5)(Corpus(TRAIN, TEST))
+    assert encoder(["a film"]).tolist() == [[10]]
+    with pytest.raises(TypeError, match=r"^representation must be a dataclass, or return .*\(n\) .*, got Plain\(5\)$"):
+        encoder.state()
+    state = WithSettings(5)(Corpus(TRAIN, TEST)).state()
+    assert text_encoder_from_state(state, WithSettings)(["a film"]).tolist() == [[10]]
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "message"),
+    [
+        (
+            "encode",
+            torch.ones(1, 3),
+            r"encode must return one row per text, 2 rows, got a tensor of .* from Mine\(2\)$",
+        ),
+        ("encode", torch.tensor(1.0), "encode must return one row per text, 2 rows, got a tensor of "),
+        ("encode", [[1], [2]], r"encode must return a tensor, got \[\[1\], \[2\]\] from Mine"),
+        ("fit", ["a"], r"fit must return \(words, tensors\), got \['a'\] from Mine"),
+    ],
+)
+def test_what_an_own_representation_returns_is_checked(method: str, result: Any, message: str) -> None:
+    mine = type("Mine", (Plain,), {method: lambda self, *_: result})
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        mine()(Corpus(TRAIN, TEST))(["a film", "a plot"])
+
+
 @pytest.mark.parametrize(("state", "described"), [({"words": []}, "words"), ({}, "")])
 def test_other_states_are_refused(state: Any, described: str) -> None:
     keys = "representation, settings, words, tensors"

@@ -25,6 +25,7 @@ from forwardforward.objectives import LocalLoss
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import check_optimizer
 from forwardforward.preprocessing import Array, Preprocessing
+from forwardforward.specs import Plugin
 from forwardforward.step import StepResult, WholeStep, gradient_norm
 from forwardforward.step.arguments import check_step
 from forwardforward.targets import RealValues
@@ -37,7 +38,7 @@ LinearModule = nn.Linear | nn.Conv2d
 
 
 @checked
-class Baseline(Network):
+class Baseline(Plugin, Network):
     """Base class of the baselines: the layers' blocks and activations, and a linear output layer that returns logits.
 
     By default, gradients are those of the loss, computed by autograd; a subclass with another learning rule

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NumClasses, PositiveFloat, checked
 from forwardforward._utils.checks import check_labels
 from forwardforward._utils.memory import check_memory
@@ -121,11 +122,14 @@ class LabelEncoder(Plugin, nn.Module):
             shape: Shape of one image.
 
         Raises:
+            TypeError: If :meth:`place` returns something else.
             ValueError: If the code has another size than its columns, or the columns are outside the joined input, or
                 contain something else.
         """
         with torch.no_grad():
-            labeled = self.neutral(torch.ones(1, *shape, device=self.codebook.device))
+            images = torch.ones(1, *shape, device=self.codebook.device)
+            _check_place(self.place(images), self)
+            labeled = self.neutral(images)
             code, (_, width) = labeled.codebook.shape[1], labeled.images.shape[:2]
             columns = labeled.columns.tolist()
             if len(set(columns)) != code or not all(0 <= column < labeled.features for column in columns):
@@ -147,3 +151,17 @@ class LabelEncoder(Plugin, nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"num_classes={self.num_classes}" + ("" if self.scale == 1 else f", scale={self.scale}")
+
+
+def _check_place(placed: object, encoder: LabelEncoder) -> None:
+    """Check what ``place`` returned for one image."""
+    parts = placed if isinstance(placed, tuple) and len(placed) == 3 else (None, None, None)
+    rows, columns, features = parts
+    is_row = isinstance(rows, Tensor) and rows.dim() >= 2 and len(rows) == 1
+    is_index = isinstance(columns, Tensor) and columns.dim() == 1 and columns.dtype == torch.int64
+    if not is_row or not is_index or type(features) is not int:
+        got = ", ".join(describe(part) for part in placed) if isinstance(placed, tuple) else describe(placed)
+        raise TypeError(
+            "place must return three values, the images as rows (batch, width, ...), the code's columns as a tensor of "
+            f"int64 and the number of joined columns, got {got or 'an empty tuple'} from {type(encoder).__name__}"
+        )

@@ -106,7 +106,8 @@ class DryRun:
             name, reason = PLUGINS.get(self._operation), one_line(error)
             if name is None:
                 raise
-            if name == "goodness" and (isinstance(error, ValueError) or error.__cause__ is not None):
+            named = isinstance(error, ValueError) or error.__cause__ is not None or reason.startswith("goodness must")
+            if name == "goodness" and named:
                 raise  # an objective names its parts
             if isinstance(error, ValueError):
                 if name in reason:

@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeInt, PositiveInt, checked
 from forwardforward._utils.memory import check_memory
 from forwardforward._utils.modes import eval_mode
@@ -21,7 +20,7 @@ from forwardforward.layers.skip import SkipConnection
 from forwardforward.losses import BatchLoss
 from forwardforward.normalization import Identity, PeerNormalization
 from forwardforward.objectives import LocalLoss, Objective
-from forwardforward.objectives.base import unique_name
+from forwardforward.objectives.base import checked_local_loss, unique_name
 from forwardforward.objectives.make import make_objective
 from forwardforward.specs import example_inputs
 
@@ -154,6 +153,8 @@ class FFLayer(nn.Module):
         self._in_network = False
         self._is_set_up = False
         self._before_adoption: dict[str, Any] = {}
+        #: Shape of one sample of the objective's input, and its dtype; known after the setup.
+        self._goodness_input: tuple[tuple[int, ...], torch.dtype] | None = None
         self._check_peer()
         if loss is not None and (goodness is not None or isinstance(loss, BatchLoss)):
             self.objective = make_objective(goodness, loss)
@@ -270,6 +271,7 @@ class FFLayer(nn.Module):
         plugins = {"normalize": self.normalization, "activate": self.peer, "goodness": self.objective}
         dry_run = DryRun(index, sample, weight, plugins)
         record: dict[str, Tensor] = {}
+        known = set(self.modules())
         with eval_mode(self), dry_run.recording_sizes(self.block), dry_run.naming_plugins():
             output = self._run(self.check_input(sample), skip, record, dry_run.before)
             dry_run.after(output)
@@ -277,10 +279,32 @@ class FFLayer(nn.Module):
                 goodness = self.objective.goodness_of(record["goodness_input"])
                 if goodness is not None:
                     self.objective.check_goodness(goodness)
+        for part in set(self.modules()) - known:  # made by a plug-in's setup, in evaluation mode
+            part.training = self.training
         self.largest_size = max(dry_run.sizes)
+        self._goodness_input = tuple(record["goodness_input"].shape[1:]), record["goodness_input"].dtype
         self.input_shape = tuple(shape)
         self._is_set_up = True
         return tuple(output.shape[1:])
+
+    def try_objective(self, batch: Batch) -> None:
+        """Try the objective of a layer that is set up on random activations, and refuse a part of another form by name.
+
+        Args:
+            batch: A small batch, of the network's input.
+
+        Raises:
+            TypeError: If the objective or a part of it is not callable in this way, or returns something else.
+            ValueError: If it returns a loss that is not a scalar or has no gradient.
+        """
+        if self.objective is None or self._goodness_input is None:
+            return
+        shape, dtype = self._goodness_input
+        if not dtype.is_floating_point:  # such as spikes, which have no gradient
+            return
+        activations = torch.rand(len(batch.inputs), *shape, device=batch.inputs.device, dtype=dtype)
+        with eval_mode(self), torch.enable_grad():
+            self.objective.try_on(activations.requires_grad_(), batch)
 
     # Computation
 
@@ -354,17 +378,13 @@ class FFLayer(nn.Module):
             skip: Output of the earlier layer that a skip connection reads.
 
         Raises:
+            TypeError: If the objective returns something else than a local loss.
             ValueError: If the layer has no objective, or the loss is not a scalar.
         """
         if self.objective is None:
             raise ValueError("the layer has no objective: pass goodness= and loss=, or objective=")
         values = self.outputs(x, skip)
-        local: LocalLoss = self.objective(values.goodness_input, batch)
-        if not isinstance(local.loss, Tensor) or local.loss.dim():
-            got = f"shape {tuple(local.loss.shape)}" if isinstance(local.loss, Tensor) else describe(local.loss)
-            raise ValueError(
-                f"loss must be one number per batch, such as a mean, got {got} in the layer of {describe(self.block)}"
-            )
+        local = checked_local_loss(self.objective(values.goodness_input, batch), self.objective)
         if self.peer is not None:
             positives = len(values.output) // 2 if batch.has_negatives else len(values.output)
             term = self.peer(values.pre_activation[:positives], values.activation.detach()[:positives])

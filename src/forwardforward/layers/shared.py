@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from forwardforward._utils.annotations import describe
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Affine, Normalization
@@ -41,6 +42,11 @@ class SharedInput(FFLayer):
             affine: Affine | None = Affine() if self.normalization is None else None
             if isinstance(self.normalization, Normalization):
                 affine = self.normalization.as_affine(x)
+                if affine is not None and not isinstance(affine, Affine):
+                    raise TypeError(
+                        f"as_affine must return an Affine or None, got {describe(affine)} "
+                        f"from {describe(self.normalization)}"
+                    )
             if affine is not None:
                 return self.split_forward(x, affine), operations[2:]
         return super()._join(x, operations)

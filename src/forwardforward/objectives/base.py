@@ -111,6 +111,25 @@ class Objective(Plugin, nn.Module):
             spec: The layer's place and the shape of its activations.
         """
 
+    def try_on(self, activations: Tensor, batch: Batch) -> None:
+        """Try the objective on a small batch, with gradients; called when a network is set up.
+
+        Args:
+            activations: Random activations of the layer, which require gradients.
+            batch: The batch that the rows belong to.
+
+        Raises:
+            TypeError: If the objective is not callable in this way, or returns something else than a local loss.
+            ValueError: If the loss is not a scalar, or has no gradient.
+        """
+        with calling("objective", self, "(activations, batch) -> LocalLoss", names_parts=True):
+            local = self(activations, batch)
+        check_gradient("objective", checked_local_loss(local, self).loss, self)
+        figures = {"positive": local.positive, "negative": local.negative, "accuracy": local.accuracy, **local.parts}
+        for name, value in figures.items():
+            if value is not None and (not isinstance(value, Tensor) or value.dim()):
+                raise TypeError(f"{name} must be one number as a tensor, got {describe(value)} from {self.term_name}")
+
     def for_prediction(self) -> Objective:
         """Return the objective without terms that only training reads; by default, the objective itself."""
         return self
@@ -170,7 +189,7 @@ class SumObjective(Objective):
 
     def forward(self, activations: Tensor, batch: Batch) -> LocalLoss:
         """Return the summed loss, its terms, and the goodness and accuracy of the first objective that has them."""
-        terms: list[LocalLoss] = [term(activations, batch) for term in self._terms]
+        terms = [checked_local_loss(term(activations, batch), term) for term in self._terms]
         main = next((term for term in terms if term.accuracy is not None), terms[0])
         parts: dict[str, Tensor] = {}
         for objective, term in zip(self._terms, terms, strict=True):
@@ -195,6 +214,11 @@ class SumObjective(Objective):
         """Set up every objective."""
         for term in self._terms:
             term.setup(spec)
+
+    def try_on(self, activations: Tensor, batch: Batch) -> None:
+        """Try every objective."""
+        for term in self._terms:
+            term.try_on(activations, batch)
 
     def for_prediction(self) -> Objective:
         """Return the objective that classifies; the whole sum if none does."""
@@ -222,7 +246,67 @@ def checked_goodness(goodness: object, function: object) -> Tensor:
     """
     if not isinstance(goodness, Tensor):
         raise TypeError(f"goodness must return a tensor, got {describe(goodness)} from {describe(function)}")
+    if not goodness.is_floating_point():
+        raise TypeError(
+            f"goodness must return floating-point numbers, got {describe(goodness)} from {describe(function)}"
+        )
     return goodness
+
+
+def checked_local_loss(local: object, objective: Objective) -> LocalLoss:
+    """Return what an objective returned, which must be a local loss of one number.
+
+    Args:
+        local: What it returned.
+        objective: The objective, for the message.
+
+    Raises:
+        TypeError: If it is something else.
+        ValueError: If the loss is not a scalar.
+    """
+    if not isinstance(local, LocalLoss):
+        raise TypeError(f"objective must return a LocalLoss, got {describe(local)} from {describe(objective)}")
+    if not isinstance(local.loss, Tensor) or local.loss.dim():
+        got = f"shape {tuple(local.loss.shape)}" if isinstance(local.loss, Tensor) else describe(local.loss)
+        raise ValueError(f"loss must be one number per batch, such as a mean, got {got} from {objective.term_name}")
+    return local
+
+
+def check_gradient(name: str, value: object, part: object) -> None:
+    """Check that a part's result has a gradient, without which the layer would not be trained.
+
+    Args:
+        name: Name of the part's argument.
+        value: Its result for activations that require gradients; only tensors are checked.
+        part: The part, for the message.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if isinstance(value, Tensor) and not value.requires_grad:
+        raise ValueError(
+            f"{name} must return numbers with a gradient, which trains the layer, got some without (such as those of "
+            f"detach, argmax or a comparison) from {describe(part)}"
+        )
+
+
+def tried(name: str, part: Callable[..., Tensor], form: str, *arguments: Tensor) -> Tensor:
+    """Return the result of a part that is called with activations that require gradients, or what follows from them.
+
+    Args:
+        name: Name of the part's argument.
+        part: The part.
+        form: Form of the call, for the message.
+        *arguments: Its arguments.
+
+    Raises:
+        TypeError: If the part fails.
+        ValueError: If it raises one, or its result has no gradient.
+    """
+    with calling(name, part, form, names_parts=True):
+        value = part(*arguments)
+    check_gradient(name, value, part)
+    return value
 
 
 def check_loss(loss: Callable[..., Tensor], form: str, *arguments: Tensor) -> None:

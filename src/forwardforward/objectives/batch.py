@@ -13,7 +13,7 @@ from forwardforward._utils.modes import eval_mode
 from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import Batch
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, check_loss, kind_of, loss_name
+from forwardforward.objectives.base import LocalLoss, Objective, check_loss, kind_of, loss_name, tried
 from forwardforward.specs import LayerSpec, setup_plugin
 from forwardforward.targets import ClassIndices, TargetKind
 
@@ -161,6 +161,13 @@ class BatchObjective(Objective):
             # of labels or values, the number per sample is not known here
             targets = self.target_kind.example(rows)
             check_loss(self.loss, "(embeddings, targets) -> loss", rows.repeat(2, 1), targets)
+
+    def try_on(self, activations: Tensor, batch: Batch) -> None:
+        """Try embedding and loss, then the objective."""
+        embeddings = tried("embedding", self.embedding, "activations -> embeddings", activations)
+        if batch.targets is not None:
+            tried("loss", self.loss, "(embeddings, targets) -> loss", embeddings, batch.targets)
+        super().try_on(activations, batch)
 
     def extra_repr(self) -> str:
         """Return the factor on the loss."""

@@ -20,6 +20,7 @@ from forwardforward.objectives.base import (
     checked_goodness,
     is_cross_entropy,
     loss_name,
+    tried,
 )
 from forwardforward.specs import LayerSpec, setup_plugin
 from forwardforward.targets import ClassIndices
@@ -116,3 +117,9 @@ class PairObjective(Objective):
                 scale = None
         self.scale = scale
         setup_plugin(self.loss, replace(spec, scale=scale), "loss")
+
+    def try_on(self, activations: Tensor, batch: Batch) -> None:
+        """Try goodness and loss, then the objective."""
+        goodness = tried("goodness", self.goodness, "activations -> goodness", activations)
+        tried("loss", self.loss, "(positive, negative) -> loss", *goodness.chunk(2))
+        super().try_on(activations, batch)

@@ -13,7 +13,15 @@ from forwardforward._utils.arguments import NonNegativeFloat, checked
 from forwardforward.batches import Batch
 from forwardforward.goodness import Goodness, GoodnessByPosition, PerClassGoodness
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
-from forwardforward.objectives.base import LocalLoss, Objective, check_loss, checked_goodness, kind_of, loss_name
+from forwardforward.objectives.base import (
+    LocalLoss,
+    Objective,
+    check_loss,
+    checked_goodness,
+    kind_of,
+    loss_name,
+    tried,
+)
 from forwardforward.specs import LayerSpec, setup_plugin
 from forwardforward.targets import RealValues, TargetKind
 
@@ -123,3 +131,10 @@ class ClassObjective(Objective):
         setup_plugin(self.goodness, spec, "goodness")
         lowest = self.goodness.lowest if isinstance(self.goodness, PerClassGoodness) else None
         setup_plugin(self.loss, replace(spec, lowest=lowest), "loss")
+
+    def try_on(self, activations: Tensor, batch: Batch) -> None:
+        """Try goodness and loss, then the objective."""
+        goodness = tried("goodness", self.goodness, "activations -> goodness", activations)
+        if batch.targets is not None:
+            tried("loss", self.loss, "(goodness, targets) -> loss", goodness, batch.targets)
+        super().try_on(activations, batch)

@@ -71,6 +71,10 @@ class PooledObjective(Objective):
         """Set up the objective for the pooled activations."""
         setup_plugin(self.objective, replace(spec, shape=tuple(self.pool(spec.zeros()).shape[1:])))
 
+    def try_on(self, activations: Tensor, batch: Batch) -> None:
+        """Try the objective on the pooled activations."""
+        self.objective.try_on(self.pool(activations), batch)
+
     def for_prediction(self) -> PooledObjective:
         """Return the part of the objective that classifies, on the same pooled activations."""
         return PooledObjective(self.objective.for_prediction(), self.pool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from forwardforward.layers.embedding import IndexLayer
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.sequential import FFSequential
 
-__all__ = ["check_members", "differing_numbers"]
+__all__ = ["check_members", "differing_numbers", "place_of_error"]
 
 #: Modules whose random numbers are drawn inside the block, where a member cannot have its own.
 RANDOM = (nn.modules.dropout._DropoutNd, nn.RReLU)
@@ -64,6 +65,19 @@ def check_members(members: Sequence[FFSequential]) -> None:
         difference = _difference(members[0], member)
         if difference is not None:
             raise ValueError(f"members must have the same architecture, got {difference} of members 0 and {index}")
+
+
+def place_of_error(error: BaseException, network: nn.Module) -> str:
+    """Return ``", got <place>: <class>"`` of the innermost module in whose method an error was raised.
+
+    Args:
+        error: The error.
+        network: The network; empty for an error outside its modules.
+    """
+    places = {id(module): f", got {place}: {type(module).__name__}" for place, module in network.named_modules()}
+    del places[id(network)]
+    owners = [id(frame.f_locals.get("self")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((places[owner] for owner in reversed(owners) if owner in places), "")
 
 
 def _parent(place: str) -> str:

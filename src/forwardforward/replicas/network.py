@@ -17,7 +17,7 @@ from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.preprocessing import Array
 from forwardforward.replicas.functions import goodness, gradient_norms, logits, step_result
-from forwardforward.replicas.members import check_members
+from forwardforward.replicas.members import check_members, place_of_error
 from forwardforward.replicas.optimizer import ReplicaOptimizer
 from forwardforward.replicas.sampling import Generators
 from forwardforward.replicas.stacked import StackedMembers
@@ -169,25 +169,36 @@ class Replicas(Network):
         return self
 
     def _try(self) -> None:
-        """Run one batched step on zeros without an update, so that what cannot be batched is refused here."""
+        """Run one batched step and evaluation on zeros without an update, and refuse here what cannot be batched."""
+        stacked, count, device, head = self._stacked, len(self.seeds), self.device, self._stacked.template.head
         shape = None if self.input_shape is None else self.preprocessing.output_shape(self.input_shape)
-        if shape is None and self._stacked.template.label_encoder is None:
-            shape = self._stacked.template[0].input_shape
-        if shape is None:
-            return
-        count = len(self.seeds)
-        images = example_inputs(count, (2, *shape), self.num_embeddings, self.dtype, self.device)
-        targets = self.target_kind.example(torch.zeros(2, self.num_classes or 2, dtype=self.dtype, device=self.device))
+        joined = shape is None and stacked.template.label_encoder is not None  # the image's own shape is not known
+        shape = stacked.template[0].input_shape if shape is None else shape
+        assert shape is not None  # members are set up
+        images = example_inputs(count, (4 if joined else 2, *shape), self.num_embeddings, self.dtype, device)
+        targets = self.target_kind.example(torch.zeros(2, self.num_classes or 2, dtype=self.dtype, device=device))
         labels = targets.expand(count, *targets.shape)
-        generators = [torch.Generator(self.device).manual_seed(0) for _ in self.seeds]
         groups = check_groups(Joint()(len(self), 0, 0, 1), len(self))
-        mode = self.training
+        mode, every = self.training, slice(0, count)
         try:
             self.train()
-            self._stacked.gradients(images, labels, groups, generators, self._each(None), slice(0, count))
+            if joined:
+                samples: dict[str, Any] = {"inputs": images, "labels": labels}
+                if head is not None and head.linear is not None:
+                    samples["features"] = images.new_zeros(count, 2, head.linear.in_features)
+                has_negatives = True
+            else:
+                generators = [torch.Generator(device).manual_seed(0) for _ in self.seeds]
+                samples, has_negatives = stacked.samples(images, labels, generators, every)
+            stacked.gradients_of(samples, has_negatives, groups, self._each(None), every)
+            with torch.no_grad():
+                stacked.local_losses_of(samples, has_negatives)
+                if self.layers_classify and not joined:
+                    stacked.evaluate(goodness, images[0])
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(f"members cannot be trained together with torch.vmap: {reason}") from error
+            place = place_of_error(error, stacked.template)
+            raise ValueError(f"members cannot be trained together with torch.vmap{place}: {reason}") from error
         finally:
             self.train(mode)
 
@@ -264,6 +275,8 @@ class Replicas(Network):
             member.setup(input_shape)
         self._stacked.template.input_shape = tuple(input_shape)
         super().setup(input_shape)
+        if self._stacked.template.label_encoder is not None:  # it was not tried before the images' shape was known
+            self._try()
 
     def parameter_groups(self) -> Mapping[str, nn.Module]:
         """Return the modules of the architecture that are updated separately, by name."""

@@ -106,8 +106,31 @@ class StackedMembers:
             autocast: Compute precision; None for that of the weights.
             compile: Whether to compile.
         """
+        batch, has_negatives = self.samples(images, labels, generators, part, autocast, compile)
+        return self.gradients_of(batch, has_negatives, groups, dropout, part, autocast, compile)
+
+    def gradients_of(
+        self,
+        batch: dict[str, Any],
+        has_negatives: bool,
+        groups: Sequence[Group],
+        dropout: Generators,
+        part: slice,
+        autocast: torch.dtype | None = None,
+        compile: bool = False,
+    ) -> dict[str, Any]:
+        """Return the same of stacked samples.
+
+        Args:
+            batch: The samples, as :meth:`samples` returns them.
+            has_negatives: Whether they have negatives.
+            groups: The groups to update.
+            dropout: Each member's source of randomness for the dropout of an embedding layer.
+            part: The members.
+            autocast: Compute precision; None for that of the weights.
+            compile: Whether to compile.
+        """
         template = self.template
-        batch, has_negatives = self._samples(images, labels, generators, part, autocast, compile)
         function = MemberGradients(template, groups, has_negatives, autocast)
         updated = function.step_function.updated
         if 0 in updated and template.training:
@@ -136,7 +159,15 @@ class StackedMembers:
             labels: Class indices, ``(members, batch)``.
             generators: Each member's source of randomness for the negatives.
         """
-        batch, has_negatives = self._samples(images, labels, generators, slice(0, len(self.members)))
+        return self.local_losses_of(*self.samples(images, labels, generators, slice(0, len(self.members))))
+
+    def local_losses_of(self, batch: dict[str, Any], has_negatives: bool) -> list[LocalLoss]:
+        """Return the same of stacked samples.
+
+        Args:
+            batch: The samples, as :meth:`samples` returns them.
+            has_negatives: Whether they have negatives.
+        """
         with eval_mode(self.template):
             by_layer = self._vmap(partial(local_figures, has_negatives=has_negatives), batch)
         return [figures_of(by_layer[str(index)]) for index in range(len(self.template))]
@@ -171,7 +202,7 @@ class StackedMembers:
     def _state(self, part: slice) -> dict[str, Tensor]:
         return {name: value[part] for name, value in self.tensors.items()}
 
-    def _samples(
+    def samples(
         self,
         images: Tensor,
         labels: Tensor | None,
@@ -180,7 +211,7 @@ class StackedMembers:
         autocast: torch.dtype | None = None,
         compile: bool = False,
     ) -> tuple[dict[str, Any], bool]:
-        """Return the stacked samples of some members, and whether they have negatives."""
+        """Return the stacked samples of some members, and whether they have negatives; as for :meth:`gradients`."""
         batch: dict[str, Any] = {} if labels is None else {"labels": labels}
         features, scores = self._scores(images, generators, part, autocast, compile)
         if features is not None:

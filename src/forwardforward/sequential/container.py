@@ -43,7 +43,7 @@ from forwardforward.sequential.parts import (
     common_use_of_negatives,
     default_classifier,
 )
-from forwardforward.sequential.sampler import Sampler, checked_sampler, draw_samples
+from forwardforward.sequential.sampler import Sampler, checked_sampler, draw_samples, tried_samples
 from forwardforward.specs import example_inputs
 from forwardforward.step import LayerwiseStep, MicroBatches, Share, Stack, StepResult, WholeStep
 from forwardforward.step.arguments import check_step
@@ -214,7 +214,7 @@ class FFSequential(Network):
         Raises:
             ValueError: If a layer or plug-in does not accept the shape.
         """
-        shape = self.preprocessing.output_shape(input_shape)
+        prepared = shape = self.preprocessing.output_shape(input_shape)
         if self.label_encoder is not None:
             shape = self.label_encoder.joined_shape(shape)
         if self.is_set_up:
@@ -223,7 +223,30 @@ class FFSequential(Network):
             self.stack[0].input_shape = shape  # as in a network that is built from this one's configuration
         else:
             self._setup_layers(shape)
+        self._try(prepared)
         super().setup(input_shape)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _try(self, shape: tuple[int, ...]) -> None:
+        """Try negatives and objectives on images of zeros, so that one of another form is refused by name.
+
+        Here values are read on the host; a step does not do that.
+        """
+        device = self.device
+        if device.type == "meta":
+            return
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # initial weights stay the same
+            images = example_inputs(4, shape, self.num_embeddings, self.dtype, device)
+            example = self.target_kind.example(torch.zeros(2, self.num_classes or 2, dtype=self.dtype, device=device))
+            targets = example.repeat(2, *[1] * (example.dim() - 1))  # each class twice, as contrastive losses need
+            if self.negatives is None:
+                samples = Batch(images, targets)
+            else:
+                samples = tried_samples(self.negatives, images, targets, self.label_encoder, self.num_classes)
+            for index, layer in enumerate(self.stack):
+                with naming_layer(index):
+                    layer.try_objective(samples)
 
     def _setup_layers(self, shape: tuple[int, ...]) -> None:
         shapes = setup_layers(self.stack, shape)
@@ -279,6 +302,8 @@ class FFSequential(Network):
             new_classifier = self._new_classifier()
             if self.is_set_up:
                 self._setup_layers(self._shapes[0])  # of all layers, since one may have been replaced
+            if self.input_shape is not None:
+                self._try(self.preprocessing.output_shape(self.input_shape))
         except Exception:
             del self.layers[-1]
             self.head, self.target_kind = head, kind

@@ -8,6 +8,8 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
+from forwardforward.specs import Plugin
+
 __all__ = ["Figures", "TargetKind"]
 
 
@@ -29,7 +31,7 @@ class Figures(NamedTuple):
     accuracy: Tensor | None = None
 
 
-class TargetKind:
+class TargetKind(Plugin):
     """Base of the kinds of targets. Kinds are compared by value, and have no tensors.
 
     Attributes:

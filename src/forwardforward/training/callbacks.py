@@ -14,6 +14,7 @@ from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.replicas import Replicas
 from forwardforward.sequential import FFSequential
+from forwardforward.specs import Plugin
 from forwardforward.step import StepResult
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.history import History
@@ -78,7 +79,7 @@ class FitState:
         return int(completed) + (0 if self.unfinished is None else self.unfinished.steps)
 
 
-class Callback:
+class Callback(Plugin):
     """Base of the callbacks; every method is optional.
 
     Attributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import checked
 from forwardforward.data.text.corpus import Corpus
 from forwardforward.data.text.tokens import Documents, Lexicon
+from forwardforward.specs import Plugin
 
 __all__ = ["Representation", "TextEncoder"]
 
 
-class Representation:
+class Representation(Plugin):
     """Base class of text representations; subclasses define :meth:`fit` and :meth:`encode`.
 
     A subclass should be a frozen dataclass whose fields are numbers and strings, so that its encoders can be saved.
@@ -87,7 +90,10 @@ class Representation:
     @checked
     def __call__(self, corpus: Corpus) -> TextEncoder:
         """Return a text encoder fitted to a corpus."""
-        return TextEncoder(self, *self.fit(corpus))
+        fitted = self.fit(corpus)
+        if not isinstance(fitted, tuple) or len(fitted) != 2:
+            raise TypeError(f"fit must return (words, tensors), got {describe(fitted)} from {describe(self)}")
+        return TextEncoder(self, *fitted)
 
     @checked
     def is_empty(self, inputs: Tensor) -> Tensor:
@@ -147,9 +153,18 @@ class TextEncoder:
             part: Name of these texts in the warning, such as "training". Default: no name.
 
         Raises:
-            TypeError: If ``texts`` is not a list of strings.
+            TypeError: If ``texts`` is not a list of strings, or the representation returns no tensor.
+            ValueError: If it returns another number of rows.
         """
-        inputs = self.representation.encode(self._documents(texts), self._tensors)
+        documents = self._documents(texts)
+        inputs = self.representation.encode(documents, self._tensors)
+        if not isinstance(inputs, Tensor):
+            raise TypeError(f"encode must return a tensor, got {describe(inputs)} from {describe(self.representation)}")
+        if not inputs.dim() or len(inputs) != len(documents):
+            raise ValueError(
+                f"encode must return one row per text, {len(documents)} rows, got {describe(inputs)} "
+                f"from {describe(self.representation)}"
+            )
         if empty := int(self.representation.is_empty(inputs).sum()):
             warnings.warn(
                 f"{empty} of {len(inputs)} {part and part + ' '}texts have no {self.representation.missing}; "
@@ -159,10 +174,14 @@ class TextEncoder:
         return inputs
 
     def state(self) -> dict[str, Any]:
-        """Return the encoder as plain numbers, strings and tensors, which ``torch.load`` reads with weights only."""
+        """Return the encoder as plain numbers, strings and tensors, which ``torch.load`` reads with weights only.
+
+        Raises:
+            TypeError: If the settings of the representation lack an argument of its constructor.
+        """
         return {
             "representation": type(self.representation).__name__,
-            "settings": self.representation.settings(),
+            "settings": _checked_settings(self.representation),
             "words": self._lexicon.words,
             "tensors": dict(self._tensors),
         }
@@ -180,6 +199,20 @@ class TextEncoder:
     def __repr__(self) -> str:
         """Return the representation and the number of words."""
         return f"{type(self).__name__}({self.representation}, words={len(self._lexicon)})"
+
+
+def _checked_settings(representation: Representation) -> dict[str, Any]:
+    """Return the settings, with which the constructor must return the same representation."""
+    kind, settings = type(representation), representation.settings()
+    if getattr(kind.from_settings, "__func__", None) is not vars(Representation)["from_settings"].__func__:
+        return settings
+    missing = [name for name in inspect.signature(kind).parameters if name not in settings]
+    if missing:
+        raise TypeError(
+            f"representation must be a dataclass, or return its constructor's arguments ({', '.join(missing)}) from "
+            f"settings(), to be saved, got {describe(representation)}"
+        )
+    return settings
 
 
 def padding(texts: int, length: int) -> NDArray[np.int32]:
