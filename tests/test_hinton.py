@@ -18,6 +18,8 @@ class Given(ff.negatives.LabelNegatives):
         self.wrong = wrong
 
     def wrong_labels(self, labels, num_classes, scores, generator):
+        if len(labels) != len(self.wrong):  # the trial in the network's setup
+            return (labels + 1) % num_classes
         return self.wrong
 
 
