@@ -78,8 +78,8 @@ class OneArgument(Objective):
         (lambda y, k: y[:-1], r"wrong_labels must return one class index per label, .* shape \(255,\) from Mine"),
         (lambda y, k: y.tolist(), r"wrong_labels must return one class index per label, .*, got \[0, 0, "),
         (lambda y, k: ((y + 1) % k).float(), r"wrong_labels must return one class index per label, .*float32"),
-        (lambda y, k: y, r"wrong_labels must return other labels than the true ones, .* from Mine\(\)$"),
-        (lambda y, k: y.add_(1).remainder_(k), "wrong_labels must return other labels than the true ones"),
+        (lambda y, k: y, r"wrong_labels must return others than the true labels, .* from Mine\(\)$"),
+        (lambda y, k: y.add_(1).remainder_(k), "wrong_labels must return others than the true labels"),
         (lambda y, k: y.missing, r"negatives must be callable as wrong_labels\(labels, .*, which raised AttributeErr"),
     ],
 )
@@ -310,5 +310,5 @@ def test_a_network_whose_input_shape_is_unknown_is_tried_at_its_first_batch() ->
         label_encoder=ff.label_encoders.Concatenation(3),
         negatives=labels_by(lambda y, k: y),
     )
-    with pytest.raises(ValueError, match="^wrong_labels must return other labels than the true ones"):
+    with pytest.raises(ValueError, match="^wrong_labels must return others than the true labels"):
         ff.fit(model, DATA, epochs=1, progress=False)
