@@ -135,6 +135,4 @@ def _check_wrong_labels(wrong: object, labels: Tensor, num_classes: int, sampler
             f"from {describe(sampler)}"
         )
     if bool((wrong == labels).all()):  # some may be: a permutation of a batch's labels is a widely used sampler
-        raise ValueError(
-            f"wrong_labels must return other labels than the true ones, got these from {describe(sampler)}"
-        )
+        raise ValueError(f"wrong_labels must return others than the true labels, got these from {describe(sampler)}")
