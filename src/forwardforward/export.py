@@ -120,7 +120,7 @@ class Inference(nn.Module):
 
     def _scores(self, inputs: Tensor) -> Tensor:
         model = self.model
-        if isinstance(model, Baseline) or isinstance(model.classifier, str):  # "head"; torch 2.6 cannot trace ==
+        if isinstance(model, Baseline) or model.classifier == "head":
             return self._mean_over_views(self._logits, inputs)
         assert callable(model.classifier)
         goodness = self._mean_over_views(self._goodness, inputs)
