@@ -135,6 +135,7 @@ def test_views_heads_and_targets_of_every_kind_are_exported(kind: str) -> None:
         assert_close(program(IMAGES[:size]), answers(model, "predict", IMAGES[:size]))
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 cannot trace test-time views")
 def test_mirrored_images_are_exported() -> None:
     model = ff.recipes.get("whitened").replace(widths=(6, 8), views=ff.views.Mirror(shift=1)).model((1, 8, 8), 10)
     model.preprocessing.fit(IMAGES)

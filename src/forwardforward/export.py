@@ -167,7 +167,8 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
             the shape that the network was set up with, or indices for a network that looks them up.
 
     Raises:
-        ValueError: If torch cannot trace the network, such as a block that depends on values.
+        ValueError: If torch cannot trace the network, such as a block that depends on values, or test-time views with
+            torch 2.6.
     """
     module = Inference(model, output)
     # a copy, since a file of the program contains the example with all of its storage
