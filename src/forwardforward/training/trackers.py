@@ -52,7 +52,7 @@ class Tracker(Callback):
     Example:
         >>> class Print(Tracker):
         ...     def write(self, step, scalars, distributions):
-        ...         print(step, sorted(scalars)[:2], sorted(distributions))
+        ...         print(step, sorted(scalars)[1:3], sorted(distributions))
         >>> import torch, forwardforward as ff
         >>> data = torch.rand(20, 8), torch.arange(20) % 2
         >>> model = ff.FFSequential(
