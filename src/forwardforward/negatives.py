@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from forwardforward._utils.arguments import NonNegativeInt, PositiveFloat, checked
+from forwardforward._utils.numerics import accumulator
 from forwardforward.batches import Batch
 from forwardforward.label_encoders import LabelEncoder
 from forwardforward.specs import Plugin
@@ -180,7 +181,7 @@ class HardGoodness(LabelNegatives):
         """Draw from the softmax of the standardized goodness ``scores``."""
         if scores is None:
             raise ValueError("scores must be given to HardGoodness, got None")
-        scores = scores.float()  # half precision has no 1e-12
+        scores = scores.to(accumulator(scores))  # half precision has no 1e-12
         spread = scores.std(1, keepdim=True).clamp(min=1e-12)
         return _draw_wrong((scores - scores.mean(1, keepdim=True)) / (spread * self.temperature), labels, generator)
 
