@@ -21,6 +21,7 @@ import argparse
 import copy
 import json
 import shlex
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -244,12 +245,14 @@ def render(rows: dict[str, Any]) -> str:
         kind = "backpropagation" if name.endswith(BACKPROP) else "local objectives"
         first = [f"{module.removesuffix('-digits')}, {setting.data}, {kind}", str(setting.epochs)]
         if row is None:
-            cells.append([*first, "not run", "", "", ""])
+            cells.append([*first, "not run", "", "", "", ""])
             continue
-        seconds = sum(row["epoch_seconds"]) / len(row["epoch_seconds"])
+        seconds = statistics.median(row["epoch_seconds"])
         layers = "" if row["layer_accuracies"] is None else ", ".join(f"{a:.1f}" for a in row["layer_accuracies"])
         peak = f"{row['peak_bytes'] / 2**20:.1f}"
-        cells.append([first[0], str(row["epochs"]), f"{row['accuracy']:.2f}", layers, f"{seconds:.1f}", peak])
+        machine = row["machine"]
+        cpu = f"{machine['cpu']}, {' and '.join(machine['bf16_units']) or 'no bf16 units'}"
+        cells.append([first[0], str(row["epochs"]), f"{row['accuracy']:.2f}", layers, f"{seconds:.1f}", peak, cpu])
     columns = [
         "network, data, training",
         "epochs",
@@ -257,6 +260,7 @@ def render(rows: dict[str, Any]) -> str:
         "of each layer",
         "seconds per epoch",
         "peak, MiB",
+        "CPU",
     ]
     return table(columns, cells)
 
