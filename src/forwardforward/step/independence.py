@@ -64,10 +64,10 @@ def check_independence(
         for index, part in enumerate(run_layers(layers, _varied(batch.inputs), visit)):
             if part is not None:
                 owner = layers[index].objective if part == "goodness" else layers[index]
-                found = getattr(owner, part.split(".")[0], owner)
+                culprit = getattr(owner, part.split(".")[0], owner)
                 raise ValueError(
                     f"{part} of layer {index} must not depend on the other samples of a batch, which is divided among "
-                    f"{parts}, got {describe(found)}"
+                    f"{parts}, got {describe(culprit)}"
                 )
 
 
@@ -83,8 +83,8 @@ def _keeping(statistics: list[Tensor]) -> Callable[[Tensor], Tensor]:
 
 def _replaying(statistics: list[Tensor]) -> Callable[[Tensor], Tensor]:
     """Return a function that returns statistics that were kept, whatever the batch."""
-    kept = iter(statistics)
-    return lambda value: next(kept)
+    values = iter(statistics)
+    return lambda value: next(values)
 
 
 def _values(
