@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 import forwardforward as ff
-from benchmarks.command_line import Parser, bounded, one_line_errors, several, shell_command
+from benchmarks.command_line import Parser, bounded, check_names, one_line_errors, several, shell_command
 from benchmarks.machine import describe_machine, machine_words
 from benchmarks.markdown import table
 from benchmarks.pages import ROOT, filled, write
@@ -309,10 +309,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--render", action="store_true", help="measure nothing, write the page's tables")
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(words)
-    for name, choices in (("dense", {*DENSE, "none"}), ("precisions", set(PRECISIONS))):
-        if unknown := set(getattr(options, name)) - choices:
-            parser.error(f"argument --{name}: must be of {', '.join(sorted(choices))}, got {', '.join(unknown)}")
     with one_line_errors(parser.prog, "--images or --dense-images"):
+        check_names("--dense", options.dense, [*DENSE, "none"])
+        check_names("--precisions", options.precisions, PRECISIONS)
         if not options.render:
             measure(options, shell_command("benchmarks.classification", words))
         if options.out == RESULTS:
