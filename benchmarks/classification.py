@@ -10,6 +10,8 @@ trained for a few epochs from a fixed seed. The curve of accuracy against cost i
 10,000 training images; the cheapest list that loses nothing there is chosen, and the test set is read once, with it and
 without a list.
 
+Where fflib is installed, its classification is measured beside that of a network of the same widths.
+
 Convolutions are compared with their arithmetic: one pass of the first layer, whose product with the images serves all
 labels, and one pass of the later layers per label. The results are written to benchmarks/results/classification.json by
 default, and the tables of docs/speed.md from there.
@@ -36,6 +38,8 @@ from benchmarks.command_line import Parser, bounded, check_names, one_line_error
 from benchmarks.machine import describe_machine, machine_words
 from benchmarks.markdown import table
 from benchmarks.pages import ROOT, filled, write
+from benchmarks.speed import fflib
+from benchmarks.speed.stacks import FFLIB, parse
 from benchmarks.timing import compare
 from forwardforward.classifiers import Candidates, SumOverLayers
 from forwardforward.recipes import get
@@ -52,7 +56,12 @@ EPS = 1e-8  # of RMSNorm
 DENSE: dict[str, tuple[tuple[int, ...], float, float]] = {
     "784-500-500": ((500, 500), 5.0, 2.5),
     "784-4x2000": ((2000,) * 4, 9.2, 3.2),
+    "784-2000-2000": ((2000, 2000), 9.2, 3.2),
 }
+
+#: The network whose layers are as wide as those of fflib's example, which is measured beside it where it is installed.
+BESIDE_FFLIB = "784-2000-2000"
+
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 #: Numbers of candidates on the curve.
@@ -161,6 +170,25 @@ def rows_per_chunk(model: ff.FFSequential, images: Tensor) -> int:
     return max(1, model.chunk_size // max(images[0].numel(), *(layer.largest_size for layer in model)))
 
 
+def classifiers(
+    pair: ff.FFSequential, lists: dict[str, Candidates], images: Tensor
+) -> dict[str, Callable[[], Tensor]]:
+    """Return functions that classify images by all labels and by each candidate list.
+
+    Args:
+        pair: Network with a pair objective.
+        lists: Candidate lists by name.
+        images: Raw images.
+    """
+
+    def predict(classifier: Any) -> Tensor:
+        pair.classifier = classifier
+        return pair.predict(images, batch_size=BATCH_SIZE)
+
+    lists_and_all = {"all labels": SumOverLayers(slice(1, None)), **lists}
+    return {name: partial(predict, classifier) for name, classifier in lists_and_all.items()}
+
+
 def durations(
     pair: ff.FFSequential, classes: ff.FFSequential, lists: dict[str, Candidates], images: Tensor, rounds: int
 ) -> dict[str, dict[str, Any]]:
@@ -176,20 +204,40 @@ def durations(
     prepared, forward = pair.prepare(images).flatten(1), forward_pass(pair)
     for model in (pair, classes):
         model.compile_scoring()
-
-    def predict(classifier: Any) -> Tensor:
-        pair.classifier = classifier
-        return pair.predict(images, batch_size=BATCH_SIZE)
-
     kinds: dict[str, Callable[[], Any]] = {
         "forward pass": lambda: [forward(batch) for batch in prepared.split(BATCH_SIZE)],
-        "all labels": partial(predict, SumOverLayers(slice(1, None))),
-        **{name: partial(predict, candidates) for name, candidates in lists.items()},
-        "one-pass head": partial(predict, "head"),
+        **classifiers(pair, {**lists, "one-pass head": "head"}, images),
         "class objective": partial(classes.predict, images, batch_size=BATCH_SIZE),
     }
     with torch.no_grad():
         return compare(kinds, "forward pass", rounds)
+
+
+def beside_fflib(
+    pair: ff.FFSequential, lists: dict[str, Candidates], images: Tensor, rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Return the duration of each kind of classification, relative to fflib's, at the caller's precision.
+
+    Fflib computes in float32 and evaluates every label; its time does not depend on its weights.
+
+    Args:
+        pair: Network with a pair objective, with compiled scoring.
+        lists: Candidate lists by name.
+        images: Raw images.
+        rounds: Number of calls that are measured.
+    """
+    classify = fflib.classification(parse(FFLIB), images.flatten(1).float())
+
+    def in_float32() -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return classify()
+
+    kinds: dict[str, Callable[[], Any]] = {
+        "fflib": in_float32,
+        **classifiers(pair, lists, images),
+    }
+    with torch.no_grad():
+        return compare(kinds, "fflib", rounds)
 
 
 # Accuracy
@@ -316,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measure(options, shell_command("benchmarks.classification", words))
         if options.out == RESULTS:
             content = json.loads(RESULTS.read_text(encoding="utf-8"))
-            for name, render in (("classification", render_durations), ("candidates", render_curves)):
+            for name, render in RENDERERS.items():
                 write(PAGE, filled(PAGE, name, render(content)))
 
 
@@ -381,6 +429,8 @@ def measure_dense(name: str, options: argparse.Namespace) -> dict[str, Any]:
         autocast = torch.autocast("cpu", dtype=PRECISIONS[precision], enabled=precision != "float32")
         with autocast if precision != "float32" else contextlib.nullcontext():
             row[precision] = durations(pair, classes, lists, images, options.rounds)
+            if name == BESIDE_FFLIB and fflib.version() is not None:
+                row.setdefault("fflib", {})[precision] = beside_fflib(pair, lists, images, options.rounds)
         print(f"{name}, {len(images):,} images, {precision}, in compiled forward passes:")
         for kind, figures in row[precision].items():
             low, high = figures["ratio_quartiles"]
@@ -415,6 +465,24 @@ def _spread(figures: Mapping[str, Any]) -> str:
     return f"{figures['ratio']:.2f} ({low:.2f}–{high:.2f})"
 
 
+def render_fflib(content: Mapping[str, Any]) -> str:
+    """Return the table of fflib's duration over this library's.
+
+    Args:
+        content: What :func:`measure` wrote.
+    """
+    network = content["dense"].get(BESIDE_FFLIB, {})
+    kinds = ["all labels", "candidates", "early exit"]
+    rows = []
+    for precision, figures in network.get("fflib", {}).items():
+        cells = []
+        for kind in filter(figures.__contains__, kinds):
+            low, high = figures[kind]["ratio_quartiles"]
+            cells.append(f"{1 / figures[kind]['ratio']:.2f} ({1 / high:.2f}–{1 / low:.2f})")
+        rows.append([precision, f"{figures['fflib']['milliseconds']:.0f}", *cells])
+    return table(["precision", "fflib, ms per 1,000 images", *kinds], rows) if rows else "Not measured yet."
+
+
 def render_curves(content: Mapping[str, Any]) -> str:
     """Return the table of accuracy on MNIST: all labels, and the candidate lists that were chosen on validation data.
 
@@ -434,6 +502,10 @@ def render_curves(content: Mapping[str, Any]) -> str:
             rows.append([name, words, f"{point['cost']:.2f}", validation, f"{tests[kind]:.2f}"])
     columns = ["network", "labels", "cost, forward passes", "validation accuracy, %", "test accuracy, %"]
     return table(columns, rows) if rows else "Not measured yet."
+
+
+#: The functions of the tables on the page, by name.
+RENDERERS = {"classification": render_durations, "candidates": render_curves, "classification-fflib": render_fflib}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks.speed.stacks import CLASSES, FFLIB, Stack
 from benchmarks.speed.workload import Workload
 
-__all__ = ["available", "classifications", "training_step", "version"]
+__all__ = ["available", "classification", "training_step", "version"]
 
 #: Settings of its example.
 THRESHOLD, RATE = 20, 0.02
@@ -63,17 +63,14 @@ def training_step(stack: Stack, workload: Workload) -> Callable[[], Any]:
     return step
 
 
-def classifications(stack: Stack, workload: Workload, images: Tensor) -> dict[str, Callable[[], Any]]:
-    """Return the classification of images by fflib and by a compiled network of this library with a pair objective.
+def classification(stack: Stack, images: Tensor) -> Callable[[], Tensor]:
+    """Return a function that classifies images by fflib, which evaluates every label.
 
     Args:
         stack: Its stack.
-        workload: Precision of this library's network.
         images: The images.
     """
-    device = workload.images.device
-    network, model = _network(stack, device), stack.pair().to(device)
-    model.compile_scoring()
+    network = _network(stack, images.device)
     probes = importlib.import_module("fflib.probes.one_hot")
     probe = probes.TryAllClasses(lambda x, y: network(torch.cat((x, y), 1)), CLASSES)
 
@@ -81,8 +78,4 @@ def classifications(stack: Stack, workload: Workload, images: Tensor) -> dict[st
     def classify() -> Tensor:
         return torch.cat([probe.predict(batch) for batch in images.split(stack.batch_size)])
 
-    def predict() -> Tensor:
-        with workload.autocast():
-            return model.predict(images)
-
-    return {FFLIB: classify, "pair": predict}
+    return classify

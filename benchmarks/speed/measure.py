@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.machine import empty_compiler_cache, start_compiler
 from benchmarks.speed import fflib
@@ -131,8 +132,16 @@ def _classification(
     stack: Stack, workload: Workload, images: int, rounds: int, synchronize: Callable[[], Any] | None
 ) -> dict[str, Any]:
     """Return the durations of classification by fflib and by this library, and their ratio."""
-    data = torch.rand(images, *stack.input_shape, device=workload.images.device)
-    seconds = durations(fflib.classifications(stack, workload, data), rounds, synchronize=synchronize)
+    device = workload.images.device
+    data, model = torch.rand(images, *stack.input_shape, device=device), stack.pair().to(device)
+    model.compile_scoring()
+
+    def predict() -> Tensor:
+        with workload.autocast():
+            return model.predict(data)
+
+    functions = {"fflib": fflib.classification(stack, data), "pair": predict}
+    seconds = durations(functions, rounds, synchronize=synchronize)
     return {
         "images": images,
         "milliseconds": {name: _rounded(1000 * median_and_quartiles(values)[0]) for name, values in seconds.items()},
