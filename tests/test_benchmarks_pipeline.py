@@ -63,8 +63,9 @@ def test_the_tables() -> None:
         "speedup_of_separate_trainings": 1.95,
         "bytes_per_step": {"activations": 2.0**20}, "calculated_bytes": 2**20,
     }  # fmt: skip
-    assert "| 784-8x1000@512, class | pipeline (4 + 4 layers) | 100 | 190 | 1.90 | 1.95 | 1.00 | 1.00 |" in (
-        page.render_throughput({"throughput": [row]})
-    )
+    machine = {"device": "cpu", "cpu": "CPU X", "bf16_units": [], "threads": 1, "torch": "2.13.0"}
+    lines = page.render_throughput({"machine": machine, "command": "command", "throughput": [row]}).splitlines()
+    assert lines[0] == "CPU X, 1 thread, no units for bfloat16, torch 2.13.0; `command`"
+    assert "| 784-8x1000@512, class | pipeline (4 + 4 layers) | 100 | 190 | 1.90 | 1.95 | 1.00 | 1.00 |" in lines
     memory = {"rows": [{"kind": "one process", "bytes": 2**22}, {"kind": "data parallel, sharded", "bytes": 2**21}]}
     assert "| data parallel, sharded | 2 | 0.50 |" in page.render_memory({"memory": memory})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.machine import machine_words
 from benchmarks.markdown import table
 from benchmarks.pages import ROOT, filled, write
 
@@ -14,7 +15,7 @@ PAGE = ROOT / "docs" / "several_devices.md"
 
 
 def render_throughput(content: Mapping[str, Any]) -> str:
-    """Return the table of speedups and message sizes."""
+    """Return the table of speedups and message sizes, with the machine and the command."""
     rows = []
     for row in content["throughput"]:
         sent = row["bytes_per_step"]
@@ -33,7 +34,9 @@ def render_throughput(content: Mapping[str, Any]) -> str:
         )
     columns = ["network@batch", "kind", "samples/s, one process", "samples/s", "speedup", "separate trainings",
                "MiB per step", "calculated"]  # fmt: skip
-    return table(columns, rows)
+    machine = content["machine"]
+    setting = f"{machine_words(machine)}, torch {machine['torch']}; `{content['command']}`"
+    return f"{setting}\n\n{table(columns, rows)}"
 
 
 def render_simulation(content: Mapping[str, Any]) -> str:
