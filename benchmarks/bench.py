@@ -190,6 +190,7 @@ class Bench:
 
     def _train(self, cells: list[tuple[Study, Cell]], options: argparse.Namespace, command: str) -> bool:
         """Train the unfinished cells, and return whether all are finished."""
+        ff.training.reuse_freed_memory()
         if options.threads:
             torch.set_num_threads(options.threads)
         place = Options(

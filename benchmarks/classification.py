@@ -170,9 +170,7 @@ def rows_per_chunk(model: ff.FFSequential, images: Tensor) -> int:
     return max(1, model.chunk_size // max(images[0].numel(), *(layer.largest_size for layer in model)))
 
 
-def classifiers(
-    pair: ff.FFSequential, lists: dict[str, Candidates], images: Tensor
-) -> dict[str, Callable[[], Tensor]]:
+def classifiers(pair: ff.FFSequential, lists: dict[str, Candidates], images: Tensor) -> dict[str, Callable[[], Tensor]]:
     """Return functions that classify images by all labels and by each candidate list.
 
     Args:
@@ -476,7 +474,10 @@ def render_fflib(content: Mapping[str, Any]) -> str:
     rows = []
     for precision, figures in network.get("fflib", {}).items():
         cells = []
-        for kind in filter(figures.__contains__, kinds):
+        for kind in kinds:
+            if kind not in figures:
+                cells.append("")
+                continue
             low, high = figures[kind]["ratio_quartiles"]
             cells.append(f"{1 / figures[kind]['ratio']:.2f} ({1 / high:.2f}–{1 / low:.2f})")
         rows.append([precision, f"{figures['fflib']['milliseconds']:.0f}", *cells])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import platform
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -87,6 +88,29 @@ def test_the_tables_of_classification() -> None:
     ]
     del network["mnist"]
     assert classification.render_curves(content) == "Not measured yet."
+    assert classification.render_fflib(content) == "Not measured yet."
+    faster = {"milliseconds": 2.0, "ratio": 0.125, "ratio_quartiles": [0.1, 0.25]}
+    compared = {"fflib": {**figures, "milliseconds": 16.0}, "all labels": figures, "early exit": faster}
+    content["dense"] = {classification.BESIDE_FFLIB: {"fflib": {"bf16": compared}}}
+    assert classification.render_fflib(content).splitlines()[-1] == (
+        "| bf16 | 16 | 0.67 (0.57–0.80) |  | 8.00 (4.00–10.00) |"
+    )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_allocation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    allocation, out = script("allocation"), tmp_path / "found.json"
+    allocation.main(
+        ["--stacks", "12-6@4", "--objectives", "class", "--rounds", "1", "--steps", "1", "--threads", "1",
+         "--precisions", "float32", "--out", str(out)]
+    )  # fmt: skip
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("12-6@4, class | float32 | ")
+    content = json.loads(out.read_text(encoding="utf-8"))
+    [row] = content["rows"]
+    assert row["ratio"] == row["reuse"]["milliseconds"] / row["default"]["milliseconds"]
+    assert row["reuse"]["mebibytes"] > 0
+    assert line in allocation.render(content)
 
 
 def test_the_arithmetic_is_that_of_classification() -> None:

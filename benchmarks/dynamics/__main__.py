@@ -32,6 +32,7 @@ from benchmarks.dynamics.estimates import minutes_of
 from benchmarks.dynamics.render import PAGE, render
 from benchmarks.dynamics.train import Options, run
 from benchmarks.pages import relative
+from forwardforward.training import reuse_freed_memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = f"python -m benchmarks.dynamics {shlex.join(words)}".strip()
     options = parser().parse_args(words)
     with one_line_errors("benchmarks.dynamics", "--cells", resume=command):
+        reuse_freed_memory()
         if options.threads:
             torch.set_num_threads(options.threads)
         out = options.out or (Path(tempfile.gettempdir()) / "dynamics-quick" if options.quick else FOLDER)

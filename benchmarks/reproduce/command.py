@@ -27,6 +27,7 @@ from benchmarks.reproduce.registry import load_studies, names, selected, shown_b
 from benchmarks.reproduce.speed import Speed
 from forwardforward._utils.plugins import one_line
 from forwardforward.cli.errors import USER_ERRORS, memory_errors
+from forwardforward.training import reuse_freed_memory
 
 __all__ = ["main"]
 
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(words)
     command = f"{PROGRAM} {shlex.join(words)}".strip()
     with one_line_errors(PROGRAM, "the settings of the studies", resume=command), _place(options) as place:
+        reuse_freed_memory()
         if options.threads:
             torch.set_num_threads(options.threads)
         chosen = selected(load_studies(), options.studies)

@@ -19,7 +19,7 @@ from forwardforward.cli.distributed import check_one_process
 from forwardforward.cli.errors import USER_ERRORS, memory_errors, short_warnings, user_message
 from forwardforward.cli.options import Parser
 from forwardforward.cli.streams import safe_streams
-from forwardforward.training import Interrupted, stop_on_signals
+from forwardforward.training import Interrupted, reuse_freed_memory, stop_on_signals
 
 __all__ = ["main"]
 
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     options = _parser().parse_args(words, argparse.Namespace(words=words))
+    reuse_freed_memory()
     with short_warnings("forwardforward"), memory_errors(options.reduce), stop_on_signals() as options.signals:
         if options.command != "train":
             check_one_process(f"{options.command} runs in one process, start it without torchrun")

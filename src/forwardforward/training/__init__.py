@@ -1,5 +1,6 @@
 """Training: ``fit``, ``evaluate``, history, callbacks and checkpoints."""
 
+from forwardforward.training.allocation import reuse_freed_memory
 from forwardforward.training.averaging import WeightAverage
 from forwardforward.training.callbacks import Callback, EarlyStopping, FitState, GrowNetwork
 from forwardforward.training.checkpoints import CheckpointError, load_checkpoint, load_weights, save_checkpoint
@@ -44,6 +45,7 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_weights",
+    "reuse_freed_memory",
     "save_checkpoint",
     "stop_on_signals",
 ]
