@@ -14,8 +14,8 @@ from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.block import block_of
 from forwardforward.layers.initialization import Init, he_uniform
+from forwardforward.layers.linear_block import LinearBlockLayer, add_to_all
 from forwardforward.layers.pool import MaxPool2d
-from forwardforward.layers.shared import SharedInput
 from forwardforward.normalization import Affine
 
 __all__ = ["FFConv2d"]
@@ -27,7 +27,7 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 @checked
-class FFConv2d(SharedInput):
+class FFConv2d(LinearBlockLayer):
     r"""A convolutional layer with a local objective: normalize, convolve, activate, pool.
 
     Arguments have the meaning of those of :class:`torch.nn.Conv2d` and :class:`torch.nn.MaxPool2d`. The response to
@@ -139,9 +139,10 @@ class FFConv2d(SharedInput):
         weight, bias = self.block.weight, self.block.bias
         scaled = weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1)
         z = self._convolve(x.images, scaled[:, : x.images.shape[1]])
-        maps = self._response(x, scaled, affine)
+        maps = self._laid_out(self._response(x, scaled, affine)).to(z.dtype)
         chosen = maps.permute(0, 2, 3, 1).index_select(0, x.index.flatten())  # sums of maps are fast in this layout
-        z = (z.permute(0, 2, 3, 1) + chosen.view(*x.index.shape, *chosen.shape[1:])).permute(0, 1, 4, 2, 3)
+        copies = chosen.view(*x.index.shape, *chosen.shape[1:])
+        z = add_to_all(copies, z.permute(0, 2, 3, 1)[None]).permute(0, 1, 4, 2, 3)
         if affine.row_scale is not None:
             z = z * affine.row_scale[..., None, None].to(z.dtype)
             if affine.row_shift is not None:
@@ -151,9 +152,31 @@ class FFConv2d(SharedInput):
                 z = z + bias.view(1, -1, 1, 1).to(z.dtype)
         return z.flatten(0, 1)
 
+    def affine_forward(self, x: Tensor, affine: Affine) -> Tensor:
+        """Return ``block(affine(x))`` with the scales of channels applied to the weights.
+
+        Args:
+            x: Maps.
+            affine: Scales and shifts of channels.
+
+        Returns:
+            ``(batch, out_channels, height, width)``.
+        """
+        weight, bias = self.block.weight, self.block.bias
+        z = self._convolve(x, weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1))
+        if affine.column_shift is not None:
+            shift = self._response_to_shift(x, affine.column_shift, bias).to(z.dtype)
+            return add_to_all(z.permute(0, 2, 3, 1), shift.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return z if bias is None else z + bias.view(1, -1, 1, 1).to(z.dtype)
+
+    def _response_to_shift(self, maps: Tensor, shift: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the response to one map of shifts; not one number per filter, since the border is padded later."""
+        ones = maps.new_ones(1, len(shift), *maps.shape[2:])
+        return self._convolve(ones * shift.view(1, -1, 1, 1), self.block.weight, bias)
+
     def _response(self, x: LabeledInput, scaled: Tensor, affine: Affine) -> Tensor:
         """Return the response to the label maps without images, ``(codes, out_channels, height, width)``."""
-        weight, bias = self.block.weight, self.block.bias
+        bias = self.block.bias
         columns = affine.column_scale, affine.column_shift
         if x.responses and all(
             a is b or (a is not None and b is not None and torch.equal(a, b))
@@ -162,18 +185,17 @@ class FFConv2d(SharedInput):
             cached: Tensor = x.responses["maps"]
             return cached
         maps = self._convolve(x.codebook, scaled[:, x.columns])
-        if affine.column_shift is not None:  # not one number per filter, since the border is padded after the shift
-            ones = x.images.new_ones(1, x.features, *x.images.shape[2:])
-            maps = maps + self._convolve(ones * affine.column_shift.view(1, -1, 1, 1), weight)
+        if affine.column_shift is not None:
+            maps = maps + self._response_to_shift(x.images, affine.column_shift)
         if affine.row_scale is None and bias is not None:
             maps = maps + bias.view(1, -1, 1, 1).to(maps.dtype)
         if x.responses is not None:
             x.responses.update(columns=columns, maps=maps)
         return maps
 
-    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Convolve with other weights, with this block's stride and padding."""
-        out: Tensor = self.block._conv_forward(self._laid_out(x), weight, None)
+        out: Tensor = self.block._conv_forward(self._laid_out(x), weight, bias)
         return out
 
     def _laid_out(self, maps: Tensor) -> Tensor:

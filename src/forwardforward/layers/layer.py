@@ -417,8 +417,10 @@ class FFLayer(nn.Module):
         operations = self._operations()
         if isinstance(start, LabeledInput):
             value, operations = self._join(start, operations)
-        else:
+        elif prepare is None:
             value, operations = self._start(start, operations)
+        else:
+            value = start
         for operation in operations:
             if prepare is not None:
                 prepare(operation, value)
@@ -458,7 +460,7 @@ class FFLayer(nn.Module):
         return total
 
     def _join(self, x: LabeledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
-        """Return the joined input and the remaining operations; `SharedInput` avoids the joined input."""
+        """Return the joined input and the remaining operations; `LinearBlockLayer` avoids it."""
         return x.joined(), operations
 
     def _start(self, x: Tensor, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.block import block_of
 from forwardforward.layers.initialization import Init, he_uniform
-from forwardforward.layers.shared import SharedInput
+from forwardforward.layers.linear_block import LinearBlockLayer, add_to_all
 from forwardforward.normalization import Affine, Normalization
 
 __all__ = ["FFLinear"]
@@ -25,7 +25,7 @@ PADDED_SHARE = 8
 
 
 @checked
-class FFLinear(SharedInput):
+class FFLinear(LinearBlockLayer):
     r"""A dense layer, ``activation(W normalize(x) + b)``, with a local objective.
 
     Inputs of more than two dimensions are flattened. If the normalization is affine (all of the library's but
@@ -104,7 +104,9 @@ class FFLinear(SharedInput):
 
         The scaled rows, one per label in classification, are never written to memory.
         """
-        if self.training or not torch.compiler.is_compiling() or operations[:2] != ("normalize", "transform"):
+        if self.training:
+            return super()._start(x, operations)
+        if not torch.compiler.is_compiling() or operations[:2] != ("normalize", "transform"):
             return x, operations
         scale = self.normalization.row_scale(x) if isinstance(self.normalization, Normalization) else None
         if scale is None:
@@ -112,6 +114,20 @@ class FFLinear(SharedInput):
         z = F.linear(x, self.block.weight)
         z = z * scale.to(z.dtype)
         return (z if self.block.bias is None else z + self.block.bias.to(z.dtype)), operations[2:]
+
+    def affine_forward(self, x: Tensor, affine: Affine) -> Tensor:
+        """Return ``W affine(x) + b`` with the scales of columns applied to the weights.
+
+        Args:
+            x: Plain rows, ``(batch, in_features)``.
+            affine: Scales and shifts of columns.
+
+        Returns:
+            ``(batch, out_features)``.
+        """
+        weight, bias = self.block.weight, self.block.bias
+        shift = bias if affine.column_shift is None else F.linear(affine.column_shift, weight, bias)
+        return F.linear(x, weight if affine.column_scale is None else weight * affine.column_scale, shift)
 
     def split_forward(self, x: LabeledInput, affine: Affine) -> Tensor:
         """Return ``W affine([image, code]) + b`` with one product for all codes of an image.
@@ -136,7 +152,7 @@ class FFLinear(SharedInput):
             code = code + F.linear(affine.column_shift.to(weight.dtype), weight)
         if affine.row_scale is None and bias is not None:
             code = code + bias.to(code.dtype)  # the code's part has fewer rows than the sum
-        z = z + code
+        z = add_to_all(code.to(z.dtype), z[None])
         if affine.row_scale is not None:
             row_scale = affine.row_scale.to(z.dtype)
             z = z * row_scale if bias is None else torch.addcmul(bias.to(z.dtype), row_scale, z)

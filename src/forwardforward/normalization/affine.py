@@ -64,6 +64,17 @@ class Normalization(Plugin, nn.Module):
         """
         return None
 
+    def split_affine(self, x: Tensor) -> tuple[Tensor, Affine] | None:
+        """Return plain rows normalized without the learned scale and shift, and these; None if there are none.
+
+        A linear layer applies the scale to its weights: their gradient contains that of the scale, so that no product
+        is computed for the gradient of its input.
+
+        Args:
+            x: Plain rows, ``(batch, ...)``.
+        """
+        return None
+
     def row_scale(self, x: Tensor) -> Tensor | None:
         """Return the factors ``(batch, 1)`` if this normalization only scales rows, None if it does more.
 

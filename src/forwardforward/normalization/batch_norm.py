@@ -83,6 +83,19 @@ class BatchNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized per feature, of the same shape."""
+        return self._normalize(x, self.weight, self.bias)
+
+    def split_affine(self, x: Tensor) -> tuple[Tensor, Affine] | None:
+        """Return rows normalized without the learned scale and shift, and these.
+
+        Args:
+            x: Plain rows, ``(batch, ...)``.
+        """
+        if self.weight is None:
+            return None
+        return self._normalize(x, None, None), Affine(column_scale=self.weight, column_shift=self.bias)
+
+    def _normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         if self.running_mean is None:  # used alone
             self.setup(LayerSpec.of(x))
             self.to(x.device, accumulator(x))
@@ -90,33 +103,24 @@ class BatchNorm(Normalization):
         if x.shape[1] != len(running_mean):
             raise ValueError(f"x must have {len(running_mean)} features, got {x.shape[1]}")
         if self.training and self.statistics == "batch" and is_shared():
-            return self._normalize_shared(x)
+            return self._normalize_shared(x, weight, bias)
         if self.training and self.statistics == "batch":
             self._check_batch(x.numel() // x.shape[1])
-            return F.batch_norm(x, running_mean, running_var, self.weight, self.bias, True, self.momentum, self.eps)
+            return F.batch_norm(x, running_mean, running_var, weight, bias, True, self.momentum, self.eps)
         if self.training:
             with torch.no_grad():
                 var, mean = _moments(x.to(accumulator(x)))
                 self._update(mean, var)
         # copies, since training with running statistics updates them in place before the gradient needs them
-        return F.batch_norm(
-            x,
-            running_mean.clone(),
-            running_var.clone(),
-            self.weight,
-            self.bias,
-            False,
-            0.0,
-            self.eps,
-        )
+        return F.batch_norm(x, running_mean.clone(), running_var.clone(), weight, bias, False, 0.0, self.eps)
 
-    def _normalize_shared(self, x: Tensor) -> Tensor:
+    def _normalize_shared(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """Return ``x`` normalized by the statistics of a batch of which it is a part."""
         count = whole_count(x.numel() // x.shape[1])
         self._check_batch(count)
         running_mean, _ = self._averages()
         normalize: Any = _SharedBatchNorm.apply
-        output, mean, var = normalize(x, self.weight, self.bias, running_mean, self.eps, count)
+        output, mean, var = normalize(x, weight, bias, running_mean, self.eps, count)
         self._update(mean, var * count / (count - 1))
         normalized: Tensor = output
         return normalized
