@@ -585,8 +585,8 @@ class Network(nn.Module):
     def _all_scores(self, inputs: Data, batch_size: int) -> Iterator[Tensor]:
         if isinstance(inputs, Tensor | np.ndarray):
             images = to_tensor(inputs)
-            first = images[:1] if images.dim() > 1 else images
-            self.prepare(first)  # refuses inputs of the wrong form in the same words as every other method
+            if images.dim() < 2:
+                self.prepare(images)  # refuses them in the same words as every other method
             for chunk in images.split(batch_size):
                 yield self.scores(chunk)
         else:
