@@ -415,7 +415,10 @@ def measure_dense(name: str, options: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     pair, classes = dense(widths), dense(widths, "class")
     lists: dict[str, Candidates] = {"candidates": Candidates(3)}
-    row: dict[str, Any] = {"bounds": {"all labels": all_bound, "candidates": list_bound, "one pass": BOUND}}
+    row: dict[str, Any] = {
+        "images": options.dense_images,
+        "bounds": {"all labels": all_bound, "candidates": list_bound, "one pass": BOUND},
+    }
     images = torch.rand(options.dense_images, 784)
     if options.data_dir is not None:
         lists, row["mnist"] = trained_on_mnist(pair, widths, options)
@@ -480,8 +483,8 @@ def render_fflib(content: Mapping[str, Any]) -> str:
                 continue
             low, high = figures[kind]["ratio_quartiles"]
             cells.append(f"{1 / figures[kind]['ratio']:.2f} ({1 / high:.2f}–{1 / low:.2f})")
-        rows.append([precision, f"{figures['fflib']['milliseconds']:.0f}", *cells])
-    return table(["precision", "fflib, ms per 1,000 images", *kinds], rows) if rows else "Not measured yet."
+        rows.append([precision, str(network["images"]), f"{figures['fflib']['milliseconds']:.0f}", *cells])
+    return table(["precision", "images", "fflib, ms", *kinds], rows) if rows else "Not measured yet."
 
 
 def render_curves(content: Mapping[str, Any]) -> str:

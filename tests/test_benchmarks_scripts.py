@@ -91,9 +91,9 @@ def test_the_tables_of_classification() -> None:
     assert classification.render_fflib(content) == "Not measured yet."
     faster = {"milliseconds": 2.0, "ratio": 0.125, "ratio_quartiles": [0.1, 0.25]}
     compared = {"fflib": {**figures, "milliseconds": 16.0}, "all labels": figures, "early exit": faster}
-    content["dense"] = {classification.BESIDE_FFLIB: {"fflib": {"bf16": compared}}}
+    content["dense"] = {classification.BESIDE_FFLIB: {"images": 50, "fflib": {"bf16": compared}}}
     assert classification.render_fflib(content).splitlines()[-1] == (
-        "| bf16 | 16 | 0.67 (0.57–0.80) |  | 8.00 (4.00–10.00) |"
+        "| bf16 | 50 | 16 | 0.67 (0.57–0.80) |  | 8.00 (4.00–10.00) |"
     )
 
 

@@ -139,7 +139,7 @@ class FFConv2d(LinearBlockLayer):
         weight, bias = self.block.weight, self.block.bias
         scaled = weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1)
         z = self._convolve(x.images, scaled[:, : x.images.shape[1]])
-        maps = self._laid_out(self._response(x, scaled, affine)).to(z.dtype)
+        maps = self._laid_out(self._response(x, weight, scaled, affine)).to(z.dtype)
         chosen = maps.permute(0, 2, 3, 1).index_select(0, x.index.flatten())  # sums of maps are fast in this layout
         copies = chosen.view(*x.index.shape, *chosen.shape[1:])
         z = add_to_all(copies, z.permute(0, 2, 3, 1)[None]).permute(0, 1, 4, 2, 3)
@@ -163,18 +163,19 @@ class FFConv2d(LinearBlockLayer):
             ``(batch, out_channels, height, width)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        z = self._convolve(x, weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1))
+        scale = affine.column_scale
+        z = self._convolve(x, weight if scale is None else (weight * scale.view(1, -1, 1, 1)).to(weight.dtype))
         if affine.column_shift is not None:
-            shift = self._response_to_shift(x, affine.column_shift, bias).to(z.dtype)
+            shift = self._response_to_shift(x, affine.column_shift, weight, bias).to(z.dtype)
             return add_to_all(z.permute(0, 2, 3, 1), shift.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return z if bias is None else z + bias.view(1, -1, 1, 1).to(z.dtype)
 
-    def _response_to_shift(self, maps: Tensor, shift: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _response_to_shift(self, maps: Tensor, shift: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the response to one map of shifts; not one number per filter, since the border is padded later."""
-        ones = maps.new_ones(1, len(shift), *maps.shape[2:])
-        return self._convolve(ones * shift.view(1, -1, 1, 1), self.block.weight, bias)
+        shifts = maps.new_ones(1, len(shift), *maps.shape[2:]) * shift.view(1, -1, 1, 1)
+        return self._convolve(shifts.to(weight.dtype), weight, bias)
 
-    def _response(self, x: LabeledInput, scaled: Tensor, affine: Affine) -> Tensor:
+    def _response(self, x: LabeledInput, weight: Tensor, scaled: Tensor, affine: Affine) -> Tensor:
         """Return the response to the label maps without images, ``(codes, out_channels, height, width)``."""
         bias = self.block.bias
         columns = affine.column_scale, affine.column_shift
@@ -186,7 +187,7 @@ class FFConv2d(LinearBlockLayer):
             return cached
         maps = self._convolve(x.codebook, scaled[:, x.columns])
         if affine.column_shift is not None:
-            maps = maps + self._response_to_shift(x.images, affine.column_shift)
+            maps = maps + self._response_to_shift(x.images, affine.column_shift, weight)
         if affine.row_scale is None and bias is not None:
             maps = maps + bias.view(1, -1, 1, 1).to(maps.dtype)
         if x.responses is not None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PositiveInt, checked
+from forwardforward._utils.calls import has_stand_in
 from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.block import block_of
@@ -100,15 +101,19 @@ class FFLinear(LinearBlockLayer):
         return x.flatten(1)
 
     def _start(self, x: Tensor, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
-        """Scale rows after the product instead of before where the compiler fuses that with what follows.
+        """Apply the normalization to the weights in training, or rows' scales to the product where that is compiled.
 
-        The scaled rows, one per label in classification, are never written to memory.
+        The compiler fuses these scales with what follows: the scaled rows, one per label in classification, are never
+        written to memory.
         """
         if self.training:
             return super()._start(x, operations)
         if not torch.compiler.is_compiling() or operations[:2] != ("normalize", "transform"):
             return x, operations
-        scale = self.normalization.row_scale(x) if isinstance(self.normalization, Normalization) else None
+        normalization = self.normalization
+        if not (isinstance(normalization, Normalization) and has_stand_in(normalization, "row_scale")):
+            return x, operations
+        scale = normalization.row_scale(x) if self._is_linear() else None
         if scale is None:
             return x, operations
         z = F.linear(x, self.block.weight)
@@ -126,8 +131,10 @@ class FFLinear(LinearBlockLayer):
             ``(batch, out_features)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        shift = bias if affine.column_shift is None else F.linear(affine.column_shift, weight, bias)
-        return F.linear(x, weight if affine.column_scale is None else weight * affine.column_scale, shift)
+        scaled = weight if affine.column_scale is None else (weight * affine.column_scale).to(weight.dtype)
+        if affine.column_shift is not None:
+            return F.linear(x, scaled, F.linear(affine.column_shift.to(weight.dtype), weight, bias))
+        return F.linear(x, scaled, bias)
 
     def split_forward(self, x: LabeledInput, affine: Affine) -> Tensor:
         """Return ``W affine([image, code]) + b`` with one product for all codes of an image.

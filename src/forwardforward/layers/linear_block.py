@@ -1,4 +1,4 @@
-"""Fewer products for a layer whose first operations are linear: shared by labels, or none for a learned scale."""
+"""Layers whose block is linear: one product for all labels of an image, and learned scales applied to the weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
+from forwardforward._utils.calls import has_stand_in, runs_only
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Affine, Normalization
@@ -26,8 +27,10 @@ class LinearBlockLayer(FFLayer):
     with it is computed once: :math:`W [x, y] = W_x x + W_y y`. Of a pair objective's four products per weight (two
     forward, two in the gradient) the first layer saves nearly two; of classification over K labels, K - 1 of K.
 
-    In training, the learned scale of plain rows' normalization multiplies the weights. Its gradient then follows from
-    theirs; otherwise it takes one more product, the gradient of the block's input.
+    In training on inputs without labels, the weights are multiplied by the learned scale of the normalization. Its
+    gradient then follows from theirs; otherwise it takes one more product, the gradient of the block's input.
+
+    A block or a normalization with another ``forward`` or with hooks is called as it is.
     """
 
     #: Whether the block can be split into a part for the images and one for the codes.
@@ -60,20 +63,25 @@ class LinearBlockLayer(FFLayer):
     def _start(self, x: Tensor, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
         """Apply a learned scale and shift to the weights in training."""
         learns = self.training and torch.is_grad_enabled() and not x.requires_grad
-        if learns and self.splits and operations[:2] == ("normalize", "transform"):
+        if learns and self._is_linear() and operations[:2] == ("normalize", "transform"):
             normalization = self.normalization
-            if isinstance(normalization, Normalization) and not (_has_hooks(normalization) or _has_hooks(self.block)):
+            if isinstance(normalization, Normalization) and has_stand_in(normalization, "split_affine"):
                 split = normalization.split_affine(x)
                 if split is not None:
-                    return self.affine_forward(*split), operations[2:]
+                    return self.affine_forward(*_checked_split(split, normalization)), operations[2:]
         return x, operations
 
+    def _is_linear(self) -> bool:
+        """Return whether the block is applied by its weights alone, and can be divided."""
+        return self.splits and runs_only(self.block, nn.Linear.forward, nn.Conv2d.forward)
+
     def _join(self, x: LabeledInput, operations: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
-        if self.splits and operations[:1] == ("transform",):
+        is_linear = self._is_linear()
+        if is_linear and operations[:1] == ("transform",):
             return self.split_forward(x, Affine()), operations[1:]
-        if self.splits and operations[:2] == ("normalize", "transform"):
+        if is_linear and operations[:2] == ("normalize", "transform"):
             affine: Affine | None = Affine() if self.normalization is None else None
-            if isinstance(self.normalization, Normalization):
+            if isinstance(self.normalization, Normalization) and has_stand_in(self.normalization, "as_affine"):
                 affine = self.normalization.as_affine(x)
                 if affine is not None and not isinstance(affine, Affine):
                     raise TypeError(
@@ -85,10 +93,27 @@ class LinearBlockLayer(FFLayer):
         return super()._join(x, operations)
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    """Return whether a call of a module runs functions of users."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks)
+def _checked_split(split: object, normalization: Normalization) -> tuple[Tensor, Affine]:
+    """Return what ``split_affine`` returned.
+
+    Raises:
+        TypeError: If it is of another type.
+        ValueError: If it scales or shifts rows.
+    """
+    if not (
+        isinstance(split, tuple) and len(split) == 2 and isinstance(split[0], Tensor) and isinstance(split[1], Affine)
+    ):
+        raise TypeError(
+            f"split_affine must return a tensor and an Affine, or None, got {describe(split)} "
+            f"from {describe(normalization)}"
+        )
+    x, affine = split
+    if affine.row_scale is not None or affine.row_shift is not None:
+        raise ValueError(
+            "split_affine must return an Affine of columns, got scales or shifts of rows "
+            f"from {describe(normalization)}"
+        )
+    return x, affine
 
 
 class _AddToAll(torch.autograd.Function):
@@ -107,9 +132,14 @@ class _AddToAll(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         [grad] = grads
-        if len(grad) <= FEW_ROWS:
+        if 0 < len(grad) <= FEW_ROWS:
             return grad, functools.reduce(torch.add, grad.unbind())[None]
         return grad, (grad.new_ones(1, len(grad)) @ grad.flatten(1)).view(1, *grad.shape[1:])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        rows, one = tangents
+        return rows + one
 
 
 def add_to_all(rows: Tensor, one: Tensor) -> Tensor:
@@ -122,7 +152,7 @@ def add_to_all(rows: Tensor, one: Tensor) -> Tensor:
         rows: ``(rows, ...)``; their gradient should be contiguous.
         one: One row, ``(1, ...)``; dimensions of size 1 of the rows are expanded to its.
     """
-    if torch.compiler.is_compiling() or rows.shape[1:] != one.shape[1:]:
+    if torch.compiler.is_compiling() or rows.device.type != "cpu" or rows.shape[1:] != one.shape[1:]:
         return rows + one
     total: Tensor = _AddToAll.apply(rows, one)
     return total

@@ -40,7 +40,8 @@ class Normalization(Plugin, nn.Module):
     """Base of the normalizations, from ``(batch, ...)`` to the same shape.
 
     Any module of this form serves as a normalization. One that derives from this class may implement :meth:`as_affine`,
-    so that a linear first layer multiplies its weights with each image once for all the image's labels.
+    so that a linear first layer multiplies its weights with each image once for all the image's labels, and
+    :meth:`split_affine` if it learns a scale. They are not used if a subclass overrides ``forward`` without them.
 
     Example:
         >>> import torch
@@ -67,11 +68,15 @@ class Normalization(Plugin, nn.Module):
     def split_affine(self, x: Tensor) -> tuple[Tensor, Affine] | None:
         """Return plain rows normalized without the learned scale and shift, and these; None if there are none.
 
-        A linear layer applies the scale to its weights: their gradient contains that of the scale, so that no product
-        is computed for the gradient of its input.
+        Linear layers call it in training instead of ``forward`` where their input needs no gradient, and apply the
+        scale to their weights: the gradient of the scale follows from theirs, so that no product is computed for the
+        gradient of the normalized rows.
 
         Args:
             x: Plain rows, ``(batch, ...)``.
+
+        Returns:
+            The rows, of the same shape, and an :class:`Affine` with a scale and a shift of columns only.
         """
         return None
 

@@ -16,8 +16,9 @@ def reuse_freed_memory() -> bool:
 
     By default, glibc returns the memory of large freed tensors to the operating system. The next tensor then gets new
     pages, which the system clears one by one at their first use: with activations of several megabytes, up to a fifth
-    of a step. The setting is one of the whole process, at the cost that the memory of the largest step stays with it
-    until it ends. The command line sets it; call it once at the start of a script that trains on a CPU.
+    of a step. The setting applies to the whole process, which keeps the memory until it ends: in a training about the
+    peak of a step, but several times as much if ever larger tensors are created between small ones that remain. The
+    command line sets it; call it once at the start of a script that trains on a CPU.
 
     Returns:
         Whether the setting was made: ``False`` on systems without glibc, where nothing changes.
@@ -30,5 +31,5 @@ def reuse_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    # No limit to the free memory at the end of the heap, and none of the tensors outside it.
+    # Never return free memory at the end of the heap, and allocate no tensor outside the heap.
     return bool(library.mallopt(M_TRIM_THRESHOLD, -1) and library.mallopt(M_MMAP_MAX, 0))
