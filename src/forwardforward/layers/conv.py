@@ -171,9 +171,12 @@ class FFConv2d(LinearBlockLayer):
         return z if bias is None else z + bias.view(1, -1, 1, 1).to(z.dtype)
 
     def _response_to_shift(self, maps: Tensor, shift: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return the response to one map of shifts; not one number per filter, since the border is padded later."""
-        shifts = maps.new_ones(1, len(shift), *maps.shape[2:]) * shift.view(1, -1, 1, 1)
-        return self._convolve(shifts.to(weight.dtype), weight, bias)
+        """Return the response to shifts of the channels, ``(1, out_channels, height, width)``.
+
+        It is that of one map of ones, and not one number per filter, since the border is padded after the shift.
+        """
+        kernels = (weight * shift.view(1, -1, 1, 1)).sum(1, keepdim=True).to(weight.dtype)
+        return self._convolve(maps.new_ones(1, 1, *maps.shape[2:], dtype=weight.dtype), kernels, bias)
 
     def _response(self, x: LabeledInput, weight: Tensor, scaled: Tensor, affine: Affine) -> Tensor:
         """Return the response to the label maps without images, ``(codes, out_channels, height, width)``."""
