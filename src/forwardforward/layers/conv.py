@@ -166,7 +166,7 @@ class FFConv2d(LinearBlockLayer):
         scale = affine.column_scale
         z = self._convolve(x, weight if scale is None else (weight * scale.view(1, -1, 1, 1)).to(weight.dtype))
         if affine.column_shift is not None:
-            shift = self._response_to_shift(x, affine.column_shift, weight, bias).to(z.dtype)
+            shift = self._laid_out(self._response_to_shift(x, affine.column_shift, weight, bias)).to(z.dtype)
             return add_to_all(z.permute(0, 2, 3, 1), shift.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return z if bias is None else z + bias.view(1, -1, 1, 1).to(z.dtype)
 
