@@ -69,10 +69,10 @@ def measure_row(stack: str, objective: str, precision: str, options: argparse.Na
         options: Options of the command line.
     """
     figures: dict[str, list[dict[str, float]]] = {"default": [], "reuse": []}
-    for _ in range(options.rounds):
-        for name, results in figures.items():
+    for turn in range(options.rounds):
+        for name in sorted(figures, reverse=turn % 2 == 1):
             setting = {"threads": options.threads, "steps": options.steps, "reuse": name == "reuse"}
-            results += run_processes(_measure, 1, (stack, objective, precision, setting), 1)
+            figures[name] += run_processes(_measure, 1, (stack, objective, precision, setting), 1)
     pairs = zip(figures["default"], figures["reuse"], strict=True)
     ratio, quartiles = median_and_quartiles([b["milliseconds"] / a["milliseconds"] for a, b in pairs])
     medians = {

@@ -127,6 +127,13 @@ def test_an_npz_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "model" in capsys.readouterr().out
 
 
+def test_a_command_keeps_the_memory_of_freed_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr("forwardforward.cli.reuse_freed_memory", lambda: calls.append("reuse"))
+    assert main(["recipes"]) == 0
+    assert calls == ["reuse"]
+
+
 def test_recipes_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)
