@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 
+from benchmarks.pages import ROOT
 from benchmarks.pipeline import page
+from benchmarks.pipeline.measure import calculated_bytes
 from benchmarks.pipeline.simulation import (
     Layer,
     Network,
@@ -69,3 +72,11 @@ def test_the_tables() -> None:
     assert "| 784-8x1000@512, class | pipeline (4 + 4 layers) | 100 | 190 | 1.90 | 1.95 | 1.00 | 1.00 |" in lines
     memory = {"rows": [{"kind": "one process", "bytes": 2**22}, {"kind": "data parallel, sharded", "bytes": 2**21}]}
     assert "| data parallel, sharded | 2 | 0.50 |" in page.render_memory({"memory": memory})
+
+
+def test_the_bytes_that_were_sent_are_those_calculated() -> None:
+    content = json.loads((ROOT / "benchmarks" / "results" / "distributed.json").read_text(encoding="utf-8"))
+    for row in content["throughput"]:
+        kind = "activations" if row["kind"] == "pipeline" else "gradients"
+        calculated = calculated_bytes(row["stack"], row["objective"], {"runs": row["layers"]}, row["kind"])
+        assert row["bytes_per_step"][kind] == calculated == row["calculated_bytes"], row

@@ -14,6 +14,7 @@ import forwardforward as ff
 from benchmarks.speed.stacks import CLASSES, parse
 from forwardforward.data.batching import source
 from forwardforward.distributed import DataParallel, Pipeline, layer_seconds, process_group
+from forwardforward.distributed.data_parallel import FLAGS
 
 __all__ = [
     "KINDS", "STACKS", "calculated_bytes", "join", "layer_times", "measure", "network", "run_processes", "samples",
@@ -158,6 +159,5 @@ def calculated_bytes(stack: str, objective: str, result: dict[str, Any], kind: s
     layers = sizes(stack, objective)
     if kind == "pipeline":
         return layers[result["runs"][0] - 1]["activations"]
-    # loss, mean goodness of the true and of the other class, accuracy, and the flag to stop
-    figures = 4 * (4 + 1)
+    figures = 4 * (4 + len(FLAGS))  # loss, mean goodness of the true and of the other class, accuracy
     return sum(layer["parameters"] + figures for layer in layers)

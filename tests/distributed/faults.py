@@ -26,6 +26,7 @@ import torch
 
 from forwardforward.cli import main
 from forwardforward.data import split
+from forwardforward.distributed import Pipeline
 from forwardforward.runs import Run
 from forwardforward.sequential import FFSequential
 from forwardforward.training import checkpoints
@@ -47,6 +48,9 @@ CASES: dict[str, tuple[str, int]] = {
     "NaN on rank 0 of a pipeline": ("pipeline", 2),
     "unequal data": ("data", 2),
     "unequal data in a pipeline": ("pipeline", 2),
+    "permuted data": ("data", 2),
+    "permuted data in a pipeline": ("pipeline", 2),
+    "unequal validation data in a pipeline": ("pipeline", 2),
     "port in use": ("data", 2),
     "interrupt rank 1": ("data", 2),
     "interrupt rank 0 of a pipeline": ("pipeline", 2),
@@ -55,7 +59,7 @@ CASES: dict[str, tuple[str, int]] = {
 
 def rank_of(case: str) -> int:
     """Return the process with the fault."""
-    return 1 if "rank 1" in case or "unequal" in case else 0
+    return 1 if any(word in case for word in ("rank 1", "unequal", "permuted")) else 0
 
 
 def prepare(case: str, rank: int, folder: Path) -> None:
@@ -83,6 +87,12 @@ def prepare(case: str, rank: int, folder: Path) -> None:
             return images * float("nan"), labels
 
         FFSequential.prepared_batch = poisoned  # type: ignore[method-assign]
+    elif "permuted" in case:
+        ordered = Run.training_data
+        Run.training_data = lambda self: ordered(self)[torch.arange(len(ordered(self))).flip(0)]  # type: ignore[method-assign]
+    elif "validation" in case:
+        evaluate = Pipeline.evaluate
+        Pipeline.evaluate = lambda self, network, data, choose=False: evaluate(self, network, data[:10], choose)  # type: ignore[method-assign]
     elif "unequal" in case:
         whole = Run.training_data
         Run.training_data = lambda self: split(whole(self), [1000, len(whole(self)) - 1000], seed=0)[0]  # type: ignore[method-assign]
@@ -101,7 +111,7 @@ def rank_main(case: str, kind: str, folder: Path, rank: int) -> int:
     torch.set_num_threads(1)
     prepare(case, rank, folder)
     words = f"train digits --recipe hinton --widths 60,60,60 --epochs 100000 --no-progress --parallel {kind} --out"
-    return main([*words.split(), str(folder / "run")])
+    return main([*words.split(), str(folder / "run"), *(["--validation"] if "validation" in case else [])])
 
 
 def run(case: str, folder: Path) -> dict[str, Any]:

@@ -29,15 +29,18 @@ MESSAGES = {
     "full disk with sharded layers": ("cannot write the checkpoint", "No space left on device"),
     "NaN on rank 1 with sharded layers": ("training diverged", "nan"),
     "NaN on rank 0 of a pipeline": ("training diverged", "nan"),
-    "unequal data": ("samples must be the same in every process", "rank 1"),
-    "unequal data in a pipeline": ("samples must be the same in every process", "rank 1"),
+    "unequal data": ("number of samples must be the same in every process", "rank 1"),
+    "unequal data in a pipeline": ("number of samples must be the same in every process", "rank 1"),
+    "permuted data": ("training data: checksum of the inputs must be the same in every process", "rank 1"),
+    "permuted data in a pipeline": ("checksum of the inputs must be the same in every process", "rank 1"),
+    "unequal validation data in a pipeline": ("data to evaluate or classify: number of samples", "rank 1"),
     "port in use": ("the port is in use", "MASTER_PORT"),
     "interrupt rank 1": ("interrupted", "--resume"),
     "interrupt rank 0 of a pipeline": ("interrupted", "--resume"),
 }
 
 #: Cases that end before a checkpoint is written.
-WITHOUT_CHECKPOINT = ("unequal data", "unequal data in a pipeline", "port in use")
+WITHOUT_CHECKPOINT = (*(case for case in MESSAGES if "unequal" in case or "permuted" in case), "port in use")
 
 
 @pytest.mark.parametrize("case", MESSAGES)
@@ -49,7 +52,7 @@ def test_one_error_within_seconds_and_no_process_left_behind(case: str) -> None:
     result: dict[str, Any] = json.loads(process.stdout)
     assert None not in result["statuses"], result  # no process had to be killed
     assert 0 not in result["statuses"], result
-    assert result["seconds"] < 60, result  # on a busy machine; processes that wait for each other take 600 s
+    assert result["seconds"] < 15, result  # processes that wait for each other take 600 s
     assert len(result["lines"]) == 1, result
     for words in MESSAGES[case]:
         assert words in result["lines"][0]

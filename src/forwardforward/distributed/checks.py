@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.modes import eval_mode
@@ -21,18 +22,25 @@ from forwardforward.training import TrainingDiverged
 __all__ = ["check_divisible", "check_kind", "check_loss_finite", "data_settings"]
 
 
-def data_settings(data: Source) -> dict[str, Any]:
-    """Return what must be equal in the training data of all processes.
+def data_settings(data: Source, noun: str = "training data") -> dict[str, Any]:
+    """Return what must be equal in the data of all processes, by a name for a message.
+
+    The checksums depend on the order of the samples. Of a loader, only the numbers of samples and batches are known.
 
     Args:
-        data: The training data.
+        data: The data.
+        noun: What the data are, for the message.
     """
-    settings: dict[str, Any] = {"samples": data.samples, "steps": data.steps}
+    settings: dict[str, Any] = {f"{noun}: number of samples": data.samples, f"{noun}: number of batches": data.steps}
     tensors = tensors_of(data)
     if tensors is not None:
-        settings["sum of the inputs"] = float(tensors.inputs.double().sum())
-        settings["sum of the targets"] = None if tensors.targets is None else float(tensors.targets.double().sum())
+        settings[f"{noun}: checksum of the inputs"] = _checksum(tensors.inputs)
+        settings[f"{noun}: checksum of the targets"] = None if tensors.targets is None else _checksum(tensors.targets)
     return settings
+
+
+def _checksum(values: Tensor) -> int:
+    return zlib.crc32(values.detach().cpu().contiguous().view(torch.uint8).numpy().data)
 
 
 def check_loss_finite(result: StepResult) -> None:

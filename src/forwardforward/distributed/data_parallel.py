@@ -207,6 +207,8 @@ class DataParallel(Parallel):
             data: Labeled data.
             choose: Whether the classifier of rank 0 chooses its layers by these data first, for all processes.
         """
+        if self._sharded is not None:
+            self.ranks.check_equal(data_settings(network.batches(data), "data to evaluate"))
         evaluation = super().evaluate(network, data, choose) if self.is_main or self._sharded is not None else None
         if self._sharded is not None:
             self._sharded.free()

@@ -478,6 +478,7 @@ class Pipeline(Parallel):
         copies = 1 if model.label_encoder is None else model.label_encoder.num_classes
         size = max(2, min(1000, model.chunk_size // (largest * copies)))
         batches = source(data, size, self.ranks.device, model.dtype, model.num_embeddings, shuffle=False)
+        self.ranks.check_equal(data_settings(batches, "data to evaluate or classify"))
         return batches.batches(None)
 
 
