@@ -70,8 +70,13 @@ def test_the_tables() -> None:
     lines = page.render_throughput({"machine": machine, "command": "command", "throughput": [row]}).splitlines()
     assert lines[0] == "CPU X, 1 thread, no units for bfloat16, torch 2.13.0; `command`"
     assert "| 784-8x1000@512, class | pipeline (4 + 4 layers) | 100 | 190 | 1.90 | 1.95 | 1.00 | 1.00 |" in lines
-    memory = {"rows": [{"kind": "one process", "bytes": 2**22}, {"kind": "data parallel, sharded", "bytes": 2**21}]}
-    assert "| data parallel, sharded | 2 | 0.50 |" in page.render_memory({"memory": memory})
+    memory = {
+        "rows": [
+            {"kind": "one process", "bytes": 2**22, "peak_bytes": 2**22},
+            {"kind": "data parallel, sharded", "bytes": 2**21, "peak_bytes": 3 * 2**20},
+        ]
+    }
+    assert "| data parallel, sharded | 2 | 0.50 | 3 | 0.75 |" in page.render_memory({"memory": memory})
 
 
 def test_the_bytes_that_were_sent_are_those_calculated() -> None:

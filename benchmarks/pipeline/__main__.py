@@ -86,7 +86,7 @@ def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def memory_rows(options: argparse.Namespace) -> dict[str, Any]:
     """Return the memory that a training takes in one process, by kind."""
-    rows = [{"kind": kind, "bytes": memory.measure_memory(kind, options.ranks)} for kind in memory.KINDS]
+    rows = [{"kind": kind, **memory.measure_memory(kind, options.ranks)} for kind in memory.KINDS]
     for row in rows:
         print(f"{memory.STACK}, {row['kind']}: {row['bytes'] / 2**20:.0f} MiB per process", flush=True)
     return {

@@ -28,18 +28,29 @@ KINDS: dict[str, Any] = {
 }
 
 #: Steps of a training; states of optimizers exist after the first one.
-STEPS = 2
+STEPS = 4
 
 
-class _LargestMemory(Callback):
-    """The largest memory at the end of a step."""
+class _Memory(Callback):
+    """The largest memory at the end of a step, and the peak within the steps after the first one."""
 
     def __init__(self) -> None:
         self.size = 0
+        self.peak = 0
 
     def on_step_end(self, state: FitState, result: ff.step.StepResult) -> None:
-        """Read the memory of this process."""
+        """Read the memory of this process, and after the first step begin to measure the peak."""
+        if self.size:
+            self.peak = peak()
         self.size = max(self.size, resident())
+        if not self.peak:
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the peak
+
+
+def peak() -> int:
+    """Return the largest number of bytes of this process that were in memory at once, on Linux."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def resident() -> int:
@@ -49,8 +60,8 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def measure_memory(kind: str, ranks: int, stack: str = STACK) -> int:
-    """Return the bytes that a training adds to a process, of several the one with most.
+def measure_memory(kind: str, ranks: int, stack: str = STACK) -> dict[str, int]:
+    """Return the bytes that a training adds at the end and at the peak of a step, of several processes the most.
 
     Args:
         kind: One of :data:`KINDS`.
@@ -58,7 +69,8 @@ def measure_memory(kind: str, ranks: int, stack: str = STACK) -> int:
         stack: Name of the stack, see ``benchmarks.speed``.
     """
     count = 1 if KINDS[kind] is None else ranks
-    return max(result["bytes"] for result in run_processes(_rank, count, (stack, kind, count), reports=count))
+    results = run_processes(_rank, count, (stack, kind, count), reports=count)
+    return {name: max(result[name] for result in results) for name in ("bytes", "peak_bytes")}
 
 
 def _rank(rank: int, stack: str, kind: str, count: int, port: int, queue: Any) -> None:
@@ -67,20 +79,20 @@ def _rank(rank: int, stack: str, kind: str, count: int, port: int, queue: Any) -
     with process_group(start_timeout=60) as ranks:
         make = KINDS[kind] or (lambda ranks: None)
         _added("784-10-10@64", make(ranks))  # imports and caches, whose size does not depend on the network
-        queue.put({"bytes": _added(stack, make(ranks))})
+        queue.put(_added(stack, make(ranks)))
 
 
-def _added(stack: str, parallel: Any) -> int:
-    """Return the bytes that a training adds."""
-    before, largest = resident(), _LargestMemory()
+def _added(stack: str, parallel: Any) -> dict[str, int]:
+    """Return the bytes that a training adds at the end of a step and at the peak of a step."""
+    before, memory = resident(), _Memory()
     ff.fit(
         network(stack, "class"),
         samples(stack, STEPS),
         epochs=1,
         batch_size=parse(stack).batch_size,
         optimizer=ff.LocalOptimizer(torch.optim.Adam, lr=1e-3, fused=True),
-        callbacks=[largest],
+        callbacks=[memory],
         progress=False,
         parallel=parallel,
     )
-    return largest.size - before
+    return {"bytes": memory.size - before, "peak_bytes": memory.peak - before}

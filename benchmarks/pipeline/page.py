@@ -59,10 +59,17 @@ def render_simulation(content: Mapping[str, Any]) -> str:
 def render_memory(content: Mapping[str, Any]) -> str:
     """Return the table of memory per process."""
     rows = content["memory"]["rows"]
-    single = rows[0]["bytes"]
+    single = rows[0]
+    sizes = ("bytes", "peak_bytes")
     return table(
-        ["kind", "MiB per process", "of one process"],
-        [[row["kind"], f"{row['bytes'] / 2**20:.0f}", f"{row['bytes'] / single:.2f}"] for row in rows],
+        ["kind", "MiB at the end of a step", "of one process", "MiB at the peak", "of one process"],
+        [
+            [
+                row["kind"],
+                *(text for size in sizes for text in (f"{row[size] / 2**20:.0f}", f"{row[size] / single[size]:.2f}")),
+            ]
+            for row in rows
+        ],
     )
 
 
