@@ -83,6 +83,19 @@ def test_a_command_that_uses_one_process_is_refused_once_under_torchrun(
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
+def test_a_mistake_in_the_options_is_shown_once_under_torchrun(
+    torchrun: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank, lines in (("1", 0), ("0", 1)):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as caught:
+            main(["train", "digits", "--parallel", "pipe"])
+        assert caught.value.code == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == lines
+        assert ("argument --parallel" in error) == bool(lines)
+
+
 @pytest.mark.parametrize("changes", [{"TORCHELASTIC_RUN_ID": None}, {"WORLD_SIZE": "1"}])
 def test_a_command_runs_under_other_launchers_and_with_one_process(
     changes: dict[str, str | None], torchrun: None, monkeypatch: pytest.MonkeyPatch

@@ -29,14 +29,27 @@ def check_one_process(remedy: str) -> None:
         ValueError: If it has, in rank 0.
         SystemExit: If it has, in the other processes, with the same exit status.
     """
-    size = os.environ.get("WORLD_SIZE", "1")
-    if "TORCHELASTIC_RUN_ID" not in os.environ or size == "1":  # other launchers, such as Slurm's, may set the size too
-        return
-    if os.environ.get("RANK") == "0":
+    if (size := _processes()) > 1:
+        leave_to_rank_0()
         raise ValueError(f"torchrun started {size} processes: {remedy}")
+
+
+def leave_to_rank_0() -> None:
+    """Leave an error that all of torchrun's processes meet to rank 0, which shows it; only that one returns.
+
+    Raises:
+        SystemExit: In the other processes, with the exit status of a user's error.
+    """
+    if _processes() == 1 or os.environ.get("RANK") == "0":
+        return
     with contextlib.suppress(KeyboardInterrupt):  # torchrun's signal
         time.sleep(WAIT_SECONDS)  # the first process that fails ends the others: not before rank 0 shows its message
     raise SystemExit(2)
+
+
+def _processes() -> int:
+    """Return the number of processes that torchrun started; other launchers, such as Slurm's, may set it too."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import torch
 from forwardforward._utils.checks import check_device
 from forwardforward._utils.files import check_replaceable
 from forwardforward._utils.suggestions import did_you_mean
+from forwardforward.cli.distributed import leave_to_rank_0
 from forwardforward.recipes.expressions import canonical
 from forwardforward.runs import Run
 from forwardforward.runs.folder import FILES
@@ -33,6 +34,7 @@ class Parser(argparse.ArgumentParser):
         message = " ".join(message.split())
         if self.source is not None:
             raise ValueError(f"{self.source}: {message}")
+        leave_to_rank_0()
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
