@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.nn.modules import module as torch_module
 
 __all__ = ["has_stand_in", "runs_only"]
 
-_HOOKS = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def runs_only(module: nn.Module, *forwards: Callable[..., Any]) -> bool:
@@ -43,4 +42,5 @@ def has_stand_in(module: nn.Module, method: str) -> bool:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    return any(getattr(module, f"_{name}") or getattr(torch_module, f"_global_{name}", ()) for name in _HOOKS)
+    # Not those of all modules: instruments such as torch's flop counter, which use them, must not change the step.
+    return any(getattr(module, name) for name in _HOOKS)
