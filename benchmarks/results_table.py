@@ -58,6 +58,7 @@ PAPERS: dict[tuple[str, str, str, int | None], str] = {
 #: Needs, each with a recipe and a data set.
 NEEDS: tuple[tuple[str, str, str], ...] = (
     ("a small dense network, fast", "mono", "mnist"),
+    ("a dense network with a small error", "mono-dropout", "mnist"),
     ("a small dense network, with pairs", "best-mlp", "mnist"),
     ("Hinton's supervised network, as in his code", "hinton", "mnist"),
     ("Hinton's supervised network, as in the paper", "hinton-2000", "mnist"),

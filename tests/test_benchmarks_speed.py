@@ -43,7 +43,7 @@ def test_the_floors_of_the_design(name: str, pair: float, per_class: float) -> N
     assert counts["class"] / counts["backpropagation"] == pytest.approx(per_class, abs=0.006)
 
 
-# The Trifecta's order has learned scales before each convolution. They are applied to its weights, so that their gradient
+# The Trifecta has learned scales before each convolution. They are applied to its weights, so that their gradient
 # takes no product. The small excess is the response to the shifts, computed for one map.
 @pytest.mark.parametrize(("name", "excess"), [("40-4x30@16", 1.1), ("mono-conv/10@8", 1.01), ("trifecta-s/16@8", 1.03)])
 def test_no_step_computes_fewer_products_than_its_floor(name: str, excess: float) -> None:
