@@ -23,8 +23,9 @@ __all__ = ["PREFIX", "Message", "Ranks", "quiet"]
 #: Prefix of this library's keys in the store of the process group.
 PREFIX = "forwardforward"
 
-#: Seconds in which another process may report its error after a message to it failed.
-REPORT_SECONDS = 2.0
+#: Seconds in which another process may report its error, or that it is alive, after a message failed. Processes that
+#: share cores with others need more than two.
+REPORT_SECONDS = 4.0
 
 #: Seconds for which the process with the store waits, after an error, until the others have read it.
 LEAVE_SECONDS = 8.0
