@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ def _checked_split(split: object, normalization: Normalization) -> tuple[Tensor,
     """Return what ``split_affine`` returned.
 
     Raises:
-        TypeError: If it is of another type.
+        TypeError: If it is something else.
         ValueError: If it scales or shifts rows.
     """
     if not (
@@ -154,5 +155,7 @@ def add_to_all(rows: Tensor, one: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling() or rows.device.type != "cpu" or rows.shape[1:] != one.shape[1:]:
         return rows + one
-    total: Tensor = _AddToAll.apply(rows, one)
-    return total
+    return _apply(rows, one)
+
+
+_apply: Callable[[Tensor, Tensor], Tensor] = _AddToAll.apply
