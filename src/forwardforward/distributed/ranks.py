@@ -23,9 +23,8 @@ __all__ = ["PREFIX", "Message", "Ranks", "quiet"]
 #: Prefix of this library's keys in the store of the process group.
 PREFIX = "forwardforward"
 
-#: Seconds in which another process may report its error, or that it is alive, after a message failed. Processes that
-#: share cores with others need more than two.
-REPORT_SECONDS = 4.0
+#: Seconds in which another process may report its error after a message to it failed.
+REPORT_SECONDS = 2.0
 
 #: Seconds for which the process with the store waits, after an error, until the others have read it.
 LEAVE_SECONDS = 8.0
@@ -282,11 +281,15 @@ class Ranks:
         dist.destroy_process_group()
         if not self._has_store:
             return
-        others = [f"{PREFIX}/left/{rank}" for rank in range(self.size) if rank not in self._ended]
+        keys = [f"{PREFIX}/left/{rank}" for rank in range(self.size)]
+        others = [key for rank, key in enumerate(keys) if rank not in self._ended]
         with contextlib.suppress(RuntimeError), quiet():
             self._store.set(f"{PREFIX}/left/{self.rank}", "1")
-            deadline = time.monotonic() + (LEAVE_SECONDS if hosts_store else 0)
-            while time.monotonic() < deadline and not self._store.check(others):
+            start = time.monotonic()
+            deadline = start + (LEAVE_SECONDS if hosts_store else 0)
+            # A process that did not answer may wait for this one, and notices only now that it leaves.
+            grace = start + 2 * REPORT_SECONDS
+            while (now := time.monotonic()) < deadline and not self._store.check(keys if now < grace else others):
                 time.sleep(0.05)
 
     def is_first(self, purpose: str) -> bool:
