@@ -335,7 +335,11 @@ class Cell:
         """Return the training's run, with its data read and the number of training images checked."""
         recipe = self.recipe()
         config = self.config(
-            data_dir=options.data_dir, device=options.device, threads=torch.get_num_threads(), command=command
+            data_dir=options.data_dir,
+            device=options.device,
+            threads=torch.get_num_threads(),
+            cuda_graph=options.device.startswith("cuda") and self.row.recipe.baseline is None,
+            command=command,
         )
         splits = load_splits(self.data, options.data_dir, recipe.representation)
         if self.row.pretext is not None:

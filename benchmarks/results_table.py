@@ -294,10 +294,17 @@ def _row(runs: list[Summary]) -> list[str]:
         _error(runs),
         _spread([run["head_error"] for run in runs]),
         next(filter(None, reported), ""),
-        f"{statistics.mean(run['seconds'] for run in runs) / 60:.1f}",
+        _minutes(runs),
         *_facts(first),
         f"`{_command(first['command'], len(seeds))}`",
     ]
+
+
+def _minutes(runs: list[Summary]) -> str:
+    """Return the mean of the minutes, with the device if it is not a CPU."""
+    minutes = f"{statistics.mean(run['seconds'] for run in runs) / 60:.1f}"
+    device = runs[0].get("device", "cpu")
+    return minutes if device == "cpu" else f"{minutes} ({device})"
 
 
 def _ensemble_row(ensemble: Summary) -> list[str]:

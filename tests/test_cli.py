@@ -460,6 +460,7 @@ def test_resume_refuses_contradicting_options_and_accepts_equal_ones(
     contradictions = {
         "--batch-size": "7", "--widths": "9", "--seed": "1", "--recipe": "mono", "--precision": "bf16",
         "--out": "other", "--threads": "7", "--validation": None, "--compile": None,
+        "--cuda-graph": None,
         "--vectors": "some.txt", "--teacher": "other", "--data-dir": "other", "--set": "lr=0.5",
     }  # fmt: skip
     for option, value in contradictions.items():

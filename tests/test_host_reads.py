@@ -101,6 +101,7 @@ def test_the_steps_of_an_epoch_read_nothing_from_the_device(kind: str) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_the_steps_of_an_epoch_do_not_synchronize_with_a_cuda_device(kind: str) -> None:
     class Strict(ff.training.Callback):

@@ -224,6 +224,7 @@ def _run_group(part: Cell, options: Options) -> Content | None:
             device=options.device,
             precision=options.resolved_precision,  # type: ignore[arg-type]
             compile=options.compile,
+            cuda_graph=options.device.startswith("cuda"),
             callbacks=callbacks,
             checkpoint=checkpoint,
             resume=True,

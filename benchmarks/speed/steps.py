@@ -20,6 +20,9 @@ __all__ = ["KINDS", "PRODUCT", "Kind", "make"]
 #: The large product whose rate is that of the arithmetic.
 PRODUCT = "product"
 
+#: Steps before a CUDA graph is replayed, in which memory is allocated and algorithms are chosen.
+CALLS_TO_RECORD = 3
+
 #: Rows and columns of the large product.
 PRODUCT_SIZE = 2048
 
@@ -39,18 +42,30 @@ class Kind:
     compiled: bool = False
 
 
-def _local(method: str, whole: bool) -> Callable[[Stack, Workload], Callable[[], Any]]:
-    """Return a function that makes steps of this library, layer by layer or as one compiled function."""
+def _local(
+    method: str, whole: bool = False, recorded: bool = False
+) -> Callable[[Stack, Workload], Callable[[], Any] | None]:
+    """Return a function that makes steps of this library: layer by layer, as one compiled function, or in a CUDA graph.
 
-    def make_step(stack: Stack, workload: Workload) -> Callable[[], Any]:
+    Args:
+        method: ``"pair"`` or ``"class"``.
+        whole: Whether to compile the whole step.
+        recorded: Whether to record the whole step.
+    """
+
+    def make_step(stack: Stack, workload: Workload) -> Callable[[], Any] | None:
+        if recorded and not workload.images.is_cuda:
+            return None
         model = (stack.pair() if method == "pair" else stack.per_class()).to(workload.images.device)
         optimizer = workload.local_optimizer()
-        whole_step = ff.step.WholeStep(compile=True) if whole else None
+        whole_step = ff.step.WholeStep(compile=whole, cuda_graph=recorded) if whole or recorded else None
         batch = workload.images, workload.labels
 
         def step() -> None:
             model.step(batch, optimizer, autocast=workload.dtype, whole_step=whole_step, validate=False)
 
+        for _ in range(CALLS_TO_RECORD if recorded else 0):
+            step()
         return step
 
     return make_step
@@ -93,6 +108,25 @@ def _backpropagation(compiled: bool, channels_last: bool) -> Callable[[Stack, Wo
     return make_step
 
 
+def _recorded_backpropagation(stack: Stack, workload: Workload) -> Callable[[], Any] | None:
+    """Return a step of backpropagation in a CUDA graph, with its update."""
+    if not workload.images.is_cuda:
+        return None
+    step = _backpropagation(compiled=False, channels_last=workload.images.dim() == 4)(stack, workload)
+    assert step is not None
+    for _ in range(CALLS_TO_RECORD):
+        step()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+
+    def replay() -> None:
+        graph.replay()
+
+    replay.keeps = step  # type: ignore[attr-defined]  # the graph reads the memory of its weights
+    return replay
+
+
 def _script(stack: Stack, workload: Workload) -> Callable[[], Any] | None:
     """Return a step of the plain script, which has dense layers only."""
     if not isinstance(stack, Dense):
@@ -124,10 +158,13 @@ KINDS = {
     "backpropagation channels-last compiled": Kind(
         "backpropagation", _backpropagation(compiled=True, channels_last=True), True
     ),
-    "pair layerwise": Kind("pair", _local("pair", whole=False)),
+    "backpropagation recorded": Kind("backpropagation", _recorded_backpropagation),
+    "pair layerwise": Kind("pair", _local("pair")),
     "pair whole": Kind("pair", _local("pair", whole=True), True),
-    "class layerwise": Kind("class", _local("class", whole=False)),
+    "pair recorded": Kind("pair", _local("pair", recorded=True)),
+    "class layerwise": Kind("class", _local("class")),
     "class whole": Kind("class", _local("class", whole=True), True),
+    "class recorded": Kind("class", _local("class", recorded=True)),
     "plain script": Kind("pair", _script),
     "fflib": Kind("pair", _fflib),
     PRODUCT: Kind(PRODUCT, _product),

@@ -312,7 +312,7 @@ ALIASES = {
     "factory": ("optimizer",), "state": ("state_dict",), "groups": ("group",), "windows": ("window",),
     "factors": ("factor",), "callbacks": ("callback",), "path": ("file", "folder"), "folder": ("path", "run"),
     "widths": ("width", "features"), "words": ("word",), "size": ("kernel_size", "input_shape"), "train_": ("texts",),
-    "schedule": ("groups", "group", "window"), "compile": (), "augment": ("augmentation",),
+    "schedule": ("groups", "group", "window"), "compile": (), "cuda_graph": (), "augment": ("augmentation",),
     "input_shape": ("shape", "inputs"),
     "name": ("recipe", "data"), "activations": ("activation", "features"), "maps": ("map",), "spec": ("features",),
 }  # fmt: skip

@@ -23,7 +23,7 @@ from forwardforward.preprocessing import to_tensor
 from forwardforward.replicas import Replicas
 from forwardforward.step import StepResult, check_groups
 from forwardforward.training.arguments import check_trainable, checked_class_names, checked_model
-from forwardforward.training.compilation import CompiledStep
+from forwardforward.training.compilation import check_cuda_graph, step_of
 from forwardforward.training.epoch import EpochState
 from forwardforward.training.evaluation import choose_layers, counts_of
 from forwardforward.training.preparation import is_prepared, prepare_network
@@ -60,11 +60,13 @@ class FFModule(LightningModule):  # type: ignore[misc]
         seed: Random seed for sampling. Weights, shuffling and augmentation follow torch's global generator:
             ``lightning.seed_everything``.
         compile: Whether to compile the training step, see :func:`~forwardforward.fit`.
+        cuda_graph: Whether to record the training step in a CUDA graph, likewise.
 
     Raises:
         TypeError: If an argument has the wrong kind.
-        ValueError: If the model is :class:`~forwardforward.Replicas`. In ``Trainer.fit``, if the Trainer has several
-            devices or another precision than ``"32-true"``, ``"64-true"`` and ``"bf16-mixed"``.
+        ValueError: If the model is :class:`~forwardforward.Replicas`. In ``Trainer.fit``, if ``cuda_graph`` is True on
+            another device than a GPU, or the Trainer has several devices or another precision than ``"32-true"``,
+            ``"64-true"`` and ``"bf16-mixed"``.
 
     Example:
         >>> import forwardforward as ff, lightning
@@ -85,6 +87,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
         schedule: Annotated[Schedule | None, "ff.update_schedules.Greedy()"] = None,
         seed: NonNegativeInt = 0,
         compile: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         self.model: Network = checked_model(model)
@@ -95,6 +98,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
         self.schedule: Schedule = Joint() if schedule is None else schedule
         self.seed = seed
         self.compile_step = compile
+        self.cuda_graph = cuda_graph
         self._step: Callable[..., StepResult] = self.model.step
         self._first_epoch = 0
         self._epoch: EpochState | None = None
@@ -115,6 +119,8 @@ class FFModule(LightningModule):  # type: ignore[misc]
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)} for FFModule, got {trainer.precision}")
         if stage != "fit":
             return
+        if self.cuda_graph:
+            check_cuda_graph(trainer.strategy.root_device)
         if trainer.world_size > 1:
             raise ValueError(
                 "devices must be 1 for FFModule, which does not reduce gradients over devices, "
@@ -143,7 +149,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
         loader = self._loader
         if (names := class_names_of(loader)) is not None:
             self.model.class_names = checked_class_names(self.model, names)
-        self._step = CompiledStep(self.model, loader.batch_size) if self.compile_step else self.model.step
+        self._step = step_of(self.model, loader.batch_size, self.compile_step, self.cuda_graph)
         if self._restored is not None:
             self._restore_generators(self._restored)
             if self._restored["unfinished"] is None or not hasattr(loader, "load_state_dict"):  # else it is resumed

@@ -47,6 +47,7 @@ MONO_DROPOUT = derive(
     architecture=Dense(order=TRANSFORM_FIRST, input_dropout=0.2, dropout=0.5),
     widths=(2000, 2000, 2000),
     normalization=BatchNorm(affine=True),
+    classifier=SumOverLayers(slice(1, None)),
     optimizer_options={"fused": True},
     lr_schedule=Cosine(),
     epochs=60,

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forwardforward._utils.compilation import compile_function, compiler_reason
+from forwardforward._utils.cuda_graphs import CapturedFunction
 from forwardforward._utils.modes import autocast_to
+from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
 from forwardforward.classifiers import SumOverLayers
 from forwardforward.layers.chain import run_layers
@@ -282,9 +284,12 @@ class Batched:
 
     Attributes:
         on_compile: Called before a function is compiled, which takes seconds.
+        cuda_graph: Whether to record functions, compiled or not, in a CUDA graph.
     """
 
     def __init__(self) -> None:
+        self.cuda_graph = False
+        self._snapshots: dict[Any, Snapshot] = {}
         self.on_compile: Callable[[], None] = lambda: None
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._last_shape: dict[Any, Any] = {}
@@ -308,21 +313,38 @@ class Batched:
             compile: Whether to compile. A batch of another shape than the first is not compiled, unless it occurs twice
                 in succession; if the compiler fails, one warning is issued and nothing more is compiled.
         """
-        batched: Callable[..., Any] = torch.vmap(function)
-        if not compile or self._fails:
+        # torch below 2.13 traces the name of a method, not of an object
+        batched: Callable[..., Any] = torch.vmap(function.__call__)
+        if not (compile or self.cuda_graph) or self._fails:
             return batched(state, batch)
-        key = (function.key, training, tuple(batch))
+        key = (function.key, training, tuple(batch), compile, self.cuda_graph)
+        if self.cuda_graph:
+            self._drop_outdated(key, function.template)
         shape = next(iter(batch.values())).shape
         repeated = self._last_shape.get(key) == shape
         self._last_shape[key] = shape
         known = [shapes for other, shapes in self._compiled if other == key]
         if (key, shape) not in self._compiled and (not known or (repeated and len(known) == 1)):
-            self.on_compile()
-            self._compiled[key, shape] = compile_function(batched)
+            self._compiled[key, shape] = self._made(batched, compile)
         try:
             return self._compiled.get((key, shape), batched)(state, batch)
         except Exception as error:  # compilers fail with exceptions of many types; nothing has been updated
             result = batched(state, batch)  # raises errors of the batch
             self._fails = True
-            warnings.warn(f"training continues without torch.compile: {compiler_reason(error)}", stacklevel=4)
+            form = "torch.compile" if compile else "a CUDA graph"
+            warnings.warn(f"training continues without {form}: {compiler_reason(error)}", stacklevel=4)
             return result
+
+    def _made(self, batched: Callable[..., Any], compile: bool) -> Callable[..., Any]:
+        """Return the compiled function, the recorded one, or both."""
+        if compile:
+            self.on_compile()
+            batched = compile_function(batched)
+        return CapturedFunction(batched, persistent=(0,)) if self.cuda_graph else batched
+
+    def _drop_outdated(self, key: Any, template: nn.Module) -> None:
+        """Forget recorded functions if an attribute has changed; torch checks compiled ones itself."""
+        snapshot = self._snapshots.get(key)
+        if snapshot is None or not snapshot.is_current():
+            self._snapshots[key] = Snapshot(template, attributes=True)
+            self._compiled = {other: function for other, function in self._compiled.items() if other[0] != key}

@@ -319,7 +319,8 @@ class Replicas(Network):
             dropout: Source of randomness for each member's dropout of an embedding layer; default: the global one.
             autocast: Compute precision, such as ``torch.bfloat16``; goodness and weights keep theirs.
             monitor: Whether to measure gradient norms.
-            whole_step: Its ``compile`` states whether to compile; default: not.
+            whole_step: Its ``compile`` and ``cuda_graph`` state whether to compile and to record the step; default:
+                neither.
             validate: Whether to check the values of the batch, which waits for the device.
 
         Returns:
@@ -334,6 +335,8 @@ class Replicas(Network):
             updates.attach(self)
         checked_groups = check_groups(Joint()(len(self), 0, 0, 1) if groups is None else groups, len(self))
         compiles = whole_step is not None and whole_step.compile
+        records = whole_step is not None and whole_step.cuda_graph
+        self._stacked.batched.cuda_graph = records
         if whole_step is not None:
             self._stacked.batched.on_compile = whole_step.on_compile
         images, labels = self._prepared(batch, validate)
@@ -357,7 +360,7 @@ class Replicas(Network):
                 if monitor:
                     norms.append(gradient_norms(gradients))
                 with_head = [*sets, ["head"]] if "head" in result["figures"] else sets
-                updates.update(self._stacked.tensors, gradients, with_head, part, compiles)
+                updates.update(self._stacked.tensors, gradients, with_head, part, compiles, records)
             figures.append(result["figures"])
         return step_result(figures, norms)
 

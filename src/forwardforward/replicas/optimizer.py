@@ -11,6 +11,7 @@ from torch import Tensor
 
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.compilation import compile_function
+from forwardforward._utils.cuda_graphs import CapturedFunction
 from forwardforward.optimizers import LocalOptimizer
 from forwardforward.optimizers.local import HasParameterGroups
 from forwardforward.optimizers.rules import RULES, Rule, clip_factor, options_of
@@ -137,6 +138,7 @@ class ReplicaOptimizer(LocalOptimizer):
         groups: Sequence[Sequence[str]],
         part: slice,
         compile: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         """Update stacked parameters of some members in place; the parts of one step follow each other in order.
 
@@ -146,6 +148,7 @@ class ReplicaOptimizer(LocalOptimizer):
             groups: Sets of parameter groups, each of which has its own state.
             part: The members.
             compile: Whether to compile the update; the first one of each set creates the state without the compiler.
+            cuda_graph: Whether to record the update, compiled or not, in a CUDA graph.
         """
         keys = [tuple(names) for names in groups]
         gradients = self._clipped(parameters, gradients, keys, part)
@@ -163,14 +166,14 @@ class ReplicaOptimizer(LocalOptimizer):
         constants = [{k: v for k, v in o.items() if not isinstance(v, Tensor)} for o in options]
         numbers = [{k: v for k, v in o.items() if isinstance(v, Tensor)} for o in options]
         new = [index for index, (key, name) in enumerate(owners) if name not in self._states[key]]
-        if not compile or new:
+        if not (compile or cuda_graph) or new:
             _apply(self._rule, work, constants, numbers)
             for index in new:
                 self._add_state(*owners[index], work[index][1], is_last=part.stop == len(self.members))
             return
-        signature = tuple(keys), tuple(gradients), repr(constants)
+        signature = tuple(keys), tuple(gradients), repr(constants), compile, cuda_graph
         if signature not in self._compiled:
-            self._compiled[signature] = _compiled(self._rule, constants)
+            self._compiled[signature] = _made(self._rule, constants, compile, cuda_graph)
         self._compiled[signature](work, numbers)
 
     def _clipped(
@@ -334,8 +337,11 @@ def _apply(
         rule.update(parameter, gradient, state, options)
 
 
-def _compiled(rule: Rule, constants: Sequence[Mapping[str, Any]]) -> Callable[..., None]:
+def _made(rule: Rule, constants: Sequence[Mapping[str, Any]], compile: bool, cuda_graph: bool) -> Callable[..., None]:
+    """Return the update of all parameters as a compiled function, a recorded one, or both."""
+
     def update(work: Any, numbers: Any) -> None:
         _apply(rule, work, constants, numbers)
 
-    return compile_function(update, dynamic=False)
+    function: Callable[..., None] = compile_function(update, dynamic=False) if compile else update
+    return CapturedFunction(function, persistent=(0,)) if cuda_graph else function

@@ -41,6 +41,7 @@ class RunConfig:
             :func:`~forwardforward.training.fit`.
         threads: Number of CPU threads; results are bit-exact for equal numbers. Default: torch's number.
         compile: Whether ``torch.compile`` compiles the training step; results are equal up to rounding.
+        cuda_graph: Whether a CUDA graph contains the training step; results are equal up to rounding.
         vectors: File of pretrained word vectors; default: the recipe trains word vectors.
         validation: Whether to hold out the validation split, evaluate on it after each epoch, and use it instead of the
             test set at the end.
@@ -79,6 +80,7 @@ class RunConfig:
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     threads: Annotated[int, Range(1, 4096)] | None = None
     compile: bool = False
+    cuda_graph: bool = False
     vectors: str | None = None
     validation: bool = False
     train_samples: Size | None = None

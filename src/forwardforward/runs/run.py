@@ -514,6 +514,7 @@ class Run:
                     device=config.device if parallel.device is None else parallel.device,
                     precision=config.precision,
                     compile=config.compile,
+                    cuda_graph=config.cuda_graph and config.device.startswith("cuda"),
                     callbacks=[log, *callbacks],
                     progress=progress,
                     checkpoint=checkpoint,

@@ -55,6 +55,7 @@ def summary_of(
         "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
         "head_error": result.head_error,
         "validation_error": None if last is None else last["error"],
+        "device": torch.cuda.get_device_name(config.device) if config.device.startswith("cuda") else config.device,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "torch": torch.__version__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,15 @@ def _run(
     return x, torch.stack(values), skips.outputs
 
 
+def _hash(function: Any) -> int:
+    """Return the hash of a function's fields, also of an object without them: torch below 2.13 hashes what it traces.
+
+    Args:
+        function: One of the dataclasses below.
+    """
+    return hash(tuple(vars(function).get(field.name) for field in fields(function) if field.compare))
+
+
 @dataclass(frozen=True)
 class ClassGoodness:
     """Per-class goodness of images, ``(batch, layers, classes)``.
@@ -72,6 +81,8 @@ class ClassGoodness:
     """
 
     layers: tuple[FFLayer, ...]
+
+    __hash__ = _hash
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the goodness.
@@ -105,6 +116,8 @@ class LabelGoodness:
     labels_per_chunk: int
     responses: Sequence[dict[str, Any]] | None = field(default=None, compare=False)
 
+    __hash__ = _hash
+
     def __call__(self, images: Tensor) -> Tensor:
         """Return the goodness.
 
@@ -129,6 +142,8 @@ class _FirstLayers:
     stop: int
     encoder: LabelEncoder
 
+    __hash__ = _hash
+
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
         """Return the output, the goodness and what later layers read; rows of all images under the first label first.
 
@@ -144,6 +159,8 @@ class _LaterLayers:
 
     layers: tuple[FFLayer, ...]
     start: int
+
+    __hash__ = _hash
 
     def __call__(self, x: Tensor, skipped: dict[int, Tensor]) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
         """Return the output, the goodness and what later layers read, which is nothing.
@@ -185,6 +202,8 @@ class CandidateGoodness:
     def __post_init__(self) -> None:
         """Check that there are later layers."""
         self.candidates.check_depth(len(self.layers))
+
+    __hash__ = _hash
 
     def __call__(self, images: Tensor, compiled: CompiledFunctions | None = None) -> Tensor:
         """Return the goodness.
@@ -236,6 +255,8 @@ class HeadFeatures:
     layers: tuple[FFLayer, ...]
     head: LinearHead
     encoder: LabelEncoder | None = None
+
+    __hash__ = _hash
 
     def __call__(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the features.

@@ -46,6 +46,8 @@ class Updates:
 
     Attributes:
         are_known: Whether there is a rule for every parameter.
+        counts_on_host: Whether states are on another device than the parameters, such as the numbers of Adam's steps,
+            which are on the CPU by default.
         key: What the updates depend on beside tensors.
         slots: For each layer, the rule of each parameter and the number of its param group.
         states: For each layer, the optimizer's state of each parameter.
@@ -66,6 +68,7 @@ class Updates:
         numbers = {id(p): number for number, group in enumerate(self._groups) for p in group["params"]}
         every = [p for named in parameters for p in named.values()]
         self.device = every[0].device if every else torch.device("cpu")
+        self.counts_on_host = False
         # A function must not change two arguments that share memory.
         self.are_known = len({p.data_ptr() for p in every}) == len(every) and self.device.type in ("cpu", "cuda")
         rules = [rule_of(owner, group) for owner, group in zip(owners, self._groups, strict=True)]
@@ -85,6 +88,8 @@ class Updates:
                 limit, clipped = group.get("clip_norm"), clipped_with(group["parameter_group"])
                 self.slots[index][name] = _Slot(rule, options, number, limit, clipped)
                 self.states[index][name] = state
+        tensors = [value for named in self.states for state in named.values() for value in state.values()]
+        self.counts_on_host = any(value.device != self.device for value in tensors)
         self.key = tuple(
             (index, name, slot.group, slot.rule, slot.clip_norm, slot.clipped_with, *sorted(slot.options.items()))
             for index, slots in enumerate(self.slots)

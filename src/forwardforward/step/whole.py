@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from forwardforward._utils.arguments import checked
 from forwardforward._utils.compilation import compile_function
+from forwardforward._utils.cuda_graphs import CapturedFunction
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
@@ -24,8 +26,12 @@ from forwardforward.update_schedules import Group, Groups
 __all__ = ["CompilationError", "Gradients", "WholeStep"]
 
 
+#: Positions of the functions' arguments whose memory stays the same: parameters, constants, buffers and states.
+PERSISTENT = (0, 1, 2, 5)
+
+
 class CompilationError(RuntimeError):
-    """The whole step could not be compiled; nothing has been updated."""
+    """The whole step could not be compiled or recorded; nothing has been updated."""
 
 
 @checked
@@ -36,17 +42,20 @@ class WholeStep:
         compile: Whether to compile the function with ``torch.compile(fullgraph=True)``, once for each set of groups and
             mode. A batch of another shape is computed without the compiler; if it occurs twice in succession, its
             shape is compiled too.
+        cuda_graph: Whether to record the kernels of the function, compiled or not, in a CUDA graph, whose replay starts
+            all of them at once: for networks on a GPU whose kernels take less time than their start. Nothing in the
+            step may wait for the device. As with ``compile``, one shape is recorded at first.
 
     Torch's guards, which look at every attribute that the function has read before each call, would take longer than
     everything else on the host. In their place, parameters, buffers and all attributes of the layers are compared with
-    those at compilation; once something has changed, functions are compiled anew, with guards. Values that a plug-in
-    reads from globals or from a function's closure must not change.
+    those at compilation; once something has changed, functions are compiled anew, with guards, and recorded anew.
+    Values that a plug-in reads from globals or from a function's closure must not change.
 
     Attributes:
         on_compile: Called before a step that is compiled first, which takes seconds.
 
     Raises:
-        CompilationError: On a step with ``compile``, if the compiler fails.
+        CompilationError: On a step with ``compile`` or ``cuda_graph``, if the compiler or the recording fails.
 
     Example:
         >>> import forwardforward as ff
@@ -59,10 +68,12 @@ class WholeStep:
         [0]
     """
 
-    def __init__(self, compile: bool = False) -> None:
+    def __init__(self, compile: bool = False, cuda_graph: bool = False) -> None:
         self.compile = compile
+        self.cuda_graph = cuda_graph
         self.on_compile: Callable[[], None] = lambda: None
         self._plans: dict[Any, _Plan] = {}
+        self._pool: Any = None
 
     def run(
         self,
@@ -87,8 +98,8 @@ class WholeStep:
         plan = self._plan(stack, batch, checked, autocast)
         # The gradient of learned codes goes on to their encoder, outside of the function.
         updates = None
-        if self.compile and not plan.function.learned_codebook:
-            updates = plan.updates_of(optimizer, stack.updates(checked))
+        if (self.compile or self.cuda_graph) and not plan.function.learned_codebook:
+            updates = plan.updates_of(optimizer, stack.updates(checked), on_device=self.cuda_graph)
         if updates is None:
             compiled = self._compiled_gradients(plan, batch)
         else:
@@ -134,7 +145,7 @@ class WholeStep:
             gradients = _gradients(plan, part, self._compiled_gradients(plan, part))
             _update_buffers(plan, gradients)
             total = _sum(total, gradients, factor)
-            results.append((gradients.losses, _observed(stack, part, gradients.outputs, autocast)))
+            results.append((_cloned(gradients.losses), _observed(stack, part, gradients.outputs, autocast)))
         assert total is not None
         result, _ = _update(stack, optimizer, batch, plan, checked, total, monitor)
         return results, result.gradient_norms
@@ -154,7 +165,8 @@ class WholeStep:
         return _gradients(plan, batch, self._compiled_gradients(plan, batch))
 
     def _compiled_gradients(self, plan: _Plan, batch: Batch) -> Callable[..., Any] | None:
-        return self._compiled_function(plan, plan.function, (), batch) if self.compile else None
+        is_needed = self.compile or self.cuda_graph
+        return self._compiled_function(plan, plan.function, (), batch) if is_needed else None
 
     def _plan(self, stack: Stack, batch: Batch, groups: Sequence[Group], autocast: torch.dtype | None) -> _Plan:
         """Return what is the same in all steps of these groups, as long as the layers do not change."""
@@ -170,7 +182,8 @@ class WholeStep:
         )
         plan = self._plans.get(key)
         if plan is None or not plan.snapshot.is_current():
-            plan = self._plans[key] = _Plan(stack, groups, autocast, batch.has_negatives, learned_codebook, plan)
+            plan = _Plan(stack, groups, autocast, batch.has_negatives, learned_codebook, plan, self.cuda_graph)
+            self._plans[key] = plan
         return plan
 
     def _compiled_function(
@@ -189,10 +202,22 @@ class WholeStep:
         repeated = plan.last_shape.get(key) == shape
         plan.last_shape[key] = shape
         if shape not in by_shape and (not by_shape or (repeated and len(by_shape) == 1)):
-            self.on_compile()
             with _compiler_errors():
-                by_shape[shape] = compile_function(function, plan.guarded)
+                by_shape[shape] = self._made(function, plan)
         return by_shape.get(shape)
+
+    def _made(self, function: Callable[..., Any], plan: _Plan) -> Callable[..., Any]:
+        """Return the compiled function, the recorded one, or both."""
+        if self.compile:
+            self.on_compile()
+            function = compile_function(function, plan.guarded)
+        if not self.cuda_graph:
+            return function
+        if not plan.snapshot.has_attributes:  # changes of them would be missed
+            raise ValueError("the layers have too many attributes to notice their changes")
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        return CapturedFunction(function, PERSISTENT, self._pool)
 
 
 class _Plan:
@@ -205,6 +230,7 @@ class _Plan:
         has_negatives: Whether the rows are positive and negative samples.
         learned_codebook: Whether the gradient of the label codes is needed.
         previous: The plan for the layers from before they changed.
+        cuda_graph: Whether functions are recorded: no guards exist for these, so all changes make a new plan.
 
     Attributes:
         guarded: Whether torch checks before each call that what a function was compiled for is unchanged, also
@@ -221,11 +247,12 @@ class _Plan:
         has_negatives: bool,
         learned_codebook: bool,
         previous: _Plan | None,
+        cuda_graph: bool = False,
     ) -> None:
         self.function = WholeFunction(stack, groups, has_negatives, autocast, learned_codebook)
         layers = stack.layers
         self.inactive = [layer for index, layer in enumerate(layers) if index not in self.function.updated]
-        self.snapshot = Snapshot(*layers, attributes=previous is None)
+        self.snapshot = Snapshot(*layers, attributes=cuda_graph or previous is None)
         self.guarded = not self.snapshot.has_attributes
         self.compiled: dict[Any, dict[Any, Callable[..., Any]]] = {}
         self.last_shape: dict[Any, Any] = {}
@@ -253,12 +280,21 @@ class _Plan:
             inputs = inputs.replace_codebook(inputs.codebook.detach())
         return _detached(self.parameters), _detached(self.constants), self.buffers, inputs, batch.targets
 
-    def updates_of(self, optimizer: LocalOptimizer, names: Sequence[Sequence[str]]) -> Updates | None:
-        """Return the updates of the groups' parameters, None if the rule of one is not known."""
+    def updates_of(
+        self, optimizer: LocalOptimizer, names: Sequence[Sequence[str]], on_device: bool = False
+    ) -> Updates | None:
+        """Return the updates of the groups' parameters, None if the rule of one is not known.
+
+        Args:
+            optimizer: The local optimizers.
+            names: Names of the groups' parameter groups.
+            on_device: Whether all states must be on the parameters' device, also the numbers of steps.
+        """
         optimizers = optimizer.optimizers(*names)
         if self._updates is None or not self._updates.is_current(optimizers):
             self._updates = Updates(optimizers, self.parameters)
-        return self._updates if self._updates.are_known else None
+        is_usable = self._updates.are_known and not (on_device and self._updates.counts_on_host)
+        return self._updates if is_usable else None
 
 
 def _gradients(plan: _Plan, batch: Batch, compiled: Callable[..., Any] | None) -> Gradients:
@@ -281,7 +317,8 @@ def _update(
     monitor: bool,
 ) -> tuple[StepResult, dict[int, Tensor]]:
     """Update buffers, and parameters with torch's optimizers."""
-    result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
+    # cloned, since the next replay of a CUDA graph overwrites them
+    result = StepResult(layers={index: _cloned(local) for index, local in gradients.losses.items()})
     _update_buffers(plan, gradients)
     for index, values in gradients.parameters.items():
         optimizer.zero_grad(*stack.names[index])
@@ -340,7 +377,7 @@ def _joint_update(
     with eval_mode(*plan.inactive), torch.no_grad(), _compiler_errors():
         losses, outputs, norms = compiled(*arguments)
     torch.clear_autocast_cache()  # of weights from before the update, in a caller's context of autocast
-    return StepResult(layers=losses, gradient_norms=norms if monitor else {}), outputs
+    return StepResult(layers=_cloned(losses), gradient_norms=_cloned(norms) if monitor else {}), outputs
 
 
 @contextlib.contextmanager
@@ -354,6 +391,11 @@ def _compiler_errors() -> Iterator[None]:
 
 def _detached(tensors: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
     return [{name: tensor.detach() for name, tensor in named.items()} for named in tensors]
+
+
+def _cloned(values: Any) -> Any:
+    """Return copies of all tensors, which belong to no graph of autograd."""
+    return pytree.tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, values)
 
 
 def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.compilation import compiler_reason
 from forwardforward.network import Network
 from forwardforward.step import CompilationError, StepResult, WholeStep
+from forwardforward.training.parallel import Parallel
 
 __all__ = ["CompiledStep"]
 
@@ -35,6 +37,8 @@ class CompiledStep:
         batch_size: Number of samples of the batches to compile for. A batch of another size, such as an epoch's last
             one, is trained layer by layer: which form a step takes depends on the step alone, not on those before, so
             that a resumed run takes the same forms. Default: any size, see :class:`~forwardforward.step.WholeStep`.
+        compile: Whether to compile the step.
+        cuda_graph: Whether to record the step in a CUDA graph.
 
     Example:
         >>> import torch, forwardforward as ff
@@ -43,11 +47,18 @@ class CompiledStep:
         >>> step = CompiledStep(model)
     """
 
-    def __init__(self, model: Network, batch_size: PositiveInt | None = None) -> None:
+    def __init__(
+        self,
+        model: Network,
+        batch_size: PositiveInt | None = None,
+        compile: bool = True,
+        cuda_graph: bool = False,
+    ) -> None:
         self.model = model
         self.batch_size = batch_size
-        self.whole_step: WholeStep | None = WholeStep(compile=True)
-        reason = _unsupported_torch() or untraceable(model)
+        self._compiles = compile
+        self.whole_step: WholeStep | None = WholeStep(compile=compile, cuda_graph=cuda_graph)
+        reason = (_unsupported_torch() or untraceable(model)) if compile else None
         if reason is not None:
             self._fall_back(reason)
 
@@ -76,7 +87,33 @@ class CompiledStep:
 
     def _fall_back(self, reason: str) -> None:
         self.whole_step = None
-        warnings.warn(f"training continues layer by layer, without torch.compile: {reason}", stacklevel=3)
+        form = "torch.compile" if self._compiles else "a CUDA graph"
+        warnings.warn(f"training continues layer by layer, without {form}: {reason}", stacklevel=3)
+
+
+def step_of(network: Network, batch_size: int | None, compile: bool, cuda_graph: bool) -> Callable[..., StepResult]:
+    """Return the function of a network's training step.
+
+    Args:
+        network: The network.
+        batch_size: Number of samples of its batches.
+        compile: Whether to compile the step.
+        cuda_graph: Whether to record it in a CUDA graph.
+    """
+    return CompiledStep(network, batch_size, compile, cuda_graph) if compile or cuda_graph else network.step
+
+
+def check_cuda_graph(device: torch.device, parallel: Parallel | None = None) -> None:
+    """Refuse to record the steps of a training that are not functions of tensors on one GPU.
+
+    Args:
+        device: Device of the training.
+        parallel: Distribution over several processes; default: one process.
+    """
+    if device.type != "cuda":
+        raise ValueError(f"cuda_graph must be False for device {str(device)!r}, got True")
+    if parallel is not None and type(parallel) is not Parallel:
+        raise ValueError("cuda_graph must be False for training by several processes, got True")
 
 
 def _unsupported_torch() -> str | None:

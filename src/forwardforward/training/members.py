@@ -64,12 +64,14 @@ class CompiledMembers:
         batch_size: Number of samples of the batches to compile for. As in
             :class:`~forwardforward.training.CompiledStep`, a batch of another size is not compiled, so that which form
             a step takes depends on the step alone, and a resumed run takes the same forms.
+        compile: Whether to compile the steps.
+        cuda_graph: Whether to record the steps in CUDA graphs.
     """
 
-    def __init__(self, model: Replicas, batch_size: int | None) -> None:
+    def __init__(self, model: Replicas, batch_size: int | None, compile: bool = True, cuda_graph: bool = False) -> None:
         self.model = model
         self.batch_size = batch_size
-        self.whole_step = WholeStep(compile=True)
+        self.whole_step = WholeStep(compile=compile, cuda_graph=cuda_graph)
 
     def __call__(self, batch: tuple[Tensor, Tensor | None], *arguments: Any, **options: Any) -> StepResult:
         """Run one step, with the arguments of :meth:`~forwardforward.replicas.Replicas.step`."""
