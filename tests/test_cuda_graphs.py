@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import forwardforward as ff
-from forwardforward._utils import cuda_graphs
-from forwardforward._utils.cuda_graphs import WARM_UP, CapturedFunction
+from forwardforward._utils.cuda_graphs import WARM_UP, CapturedFunction, RecordingError
 from forwardforward.cli import main
+from forwardforward.step.updates import Updates
 from forwardforward.training import loop
 from tests.replicas import cases
 
@@ -25,7 +25,7 @@ class StandIn(CapturedFunction):
     recorded = 0
     replayed = 0
 
-    def _capture(self, arguments: list[Any]) -> Any:
+    def _capture(self, arguments: list[Any], device: torch.device) -> Any:
         StandIn.recorded += 1
         # A recording does not compute: what it changes in place is restored.
         tensors = [value for value in pytree.tree_leaves(arguments) if isinstance(value, Tensor)]
@@ -49,7 +49,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StandIn, "replayed", 0)
     for module in ("step.whole", "replicas.functions", "replicas.optimizer"):
         monkeypatch.setattr(f"forwardforward.{module}.CapturedFunction", StandIn)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
 
 
 @pytest.fixture
@@ -97,12 +96,12 @@ def test_another_tensor_shape_or_value_is_recorded_anew() -> None:
 
 
 def test_the_arguments_of_a_call_are_not_kept() -> None:
-    function = StandIn(lambda x: x + 1, persistent=())
-    x = torch.zeros(2)
-    results = [function(x) for _ in range(WARM_UP + 1)]
+    function = StandIn(lambda one, x: x + one, persistent=(0,))
+    one, x = torch.ones(()), torch.zeros(2)
+    results = [function(one, x) for _ in range(WARM_UP + 1)]
     x += 10
     assert all(result.tolist() == [1, 1] for result in results)
-    assert function(x).tolist() == [11, 11]
+    assert function(one, x).tolist() == [11, 11]
 
 
 # Steps
@@ -154,11 +153,17 @@ def test_every_optimizer_updates_in_or_after_the_graph(optimizer: str) -> None:
     assert cases.difference(expected, actual) < 1e-7
 
 
+def test_states_on_another_device_than_the_parameters_are_noticed() -> None:
+    parameter = torch.nn.Parameter(torch.empty(3, device="meta"))
+    for options, expected in (({}, True), ({"fused": True}, False)):
+        optimizer = torch.optim.Adam([{"params": [parameter], "parameter_group": "0"}], lr=torch.tensor(0.1).item())
+        optimizer.param_groups[0].update(options)
+        assert Updates([optimizer], [{"weight": parameter}]).counts_on_host is expected
+
+
 @pytest.mark.usefixtures("on_any_device")
 def test_states_on_the_host_are_updated_outside_of_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorded operation on the CPU would not be repeated: the number of Adam's steps would stay 1."""
-    from forwardforward.step.updates import Updates
-
     monkeypatch.setattr(Updates, "counts_on_host", property(lambda self: True, lambda self, value: None), raising=False)
     counts: list[int] = []
     original = torch.optim.Adam.step
@@ -177,11 +182,11 @@ class Scaled(ff.goodness.MeanOfSquares):
         return self.factor * super().forward(x)
 
 
-def scaled() -> ff.FFSequential:
+def scaled(goodness: nn.Module | None = None) -> ff.FFSequential:
     return ff.FFSequential(
         ff.FFLinear(12, 8),
         ff.FFLinear(8, 7),
-        goodness=Scaled(),
+        goodness=Scaled() if goodness is None else goodness,
         loss=ff.losses.SymBa(),
         label_encoder=ff.label_encoders.Overlay(3),
     ).double()
@@ -228,8 +233,8 @@ def test_replicas_are_the_same_in_a_graph(kind: str) -> None:
 @pytest.mark.usefixtures("on_any_device")
 @pytest.mark.parametrize("replicas", [False, True])
 def test_a_step_that_cannot_be_recorded_is_trained_without(replicas: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: StandIn, arguments: list[Any]) -> Any:
-        raise RuntimeError("operation not permitted when stream is capturing")
+    def fail(self: StandIn, arguments: list[Any], device: torch.device) -> Any:
+        raise RecordingError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(StandIn, "_capture", fail)
     make = cases.NETWORKS["pair"]
@@ -237,11 +242,83 @@ def test_a_step_that_cannot_be_recorded_is_trained_without(replicas: bool, monke
     for cuda_graph in (False, True):
         torch.manual_seed(0)
         model = ff.replicate(make, cases.SEEDS) if replicas else make()
-        warns = pytest.warns(UserWarning, match="^training continues .*without a CUDA graph: operation not permitted")
+        match = "^training continues (layer by layer, )?without a CUDA graph: operation not permitted"
+        warns = pytest.warns(UserWarning, match=match)
         with warns if cuda_graph else contextlib.nullcontext():
             options: dict[str, Any] = {"epochs": 3, "batch_size": 5, "optimizer": cases.sgd(), "progress": False}
             ff.fit(model, cases.data("pair"), cuda_graph=cuda_graph, **options)
         models.append(model)
+    assert cases.difference(*models) < 1e-9
+
+
+class Counts(ff.goodness.MeanOfSquares):
+    """A goodness with a number that changes in every call."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        return super().forward(x)
+
+
+@pytest.mark.usefixtures("on_any_device")
+def test_a_step_that_changes_every_time_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, "scaled", lambda: scaled(Counts()))
+    with pytest.warns(UserWarning, match="without a CUDA graph: something about the layers changes in every step"):
+        actual, _ = trained("scaled", cuda_graph=True)
+    expected, _ = trained("scaled")
+    assert StandIn.recorded == 0
+    assert cases.difference(expected, actual) < 1e-9
+
+
+@pytest.mark.usefixtures("on_any_device")
+def test_a_compiled_step_that_cannot_be_recorded_stays_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: StandIn, arguments: list[Any], device: torch.device) -> Any:
+        raise RecordingError("no")
+
+    functions: list[Any] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: functions.append(function) or function)
+    monkeypatch.setattr(StandIn, "_capture", fail)
+    with pytest.warns(UserWarning, match="^training continues without a CUDA graph: no$"):
+        actual, _ = trained("random labels", cuda_graph=True, compile=True)
+    assert len(functions) == 2  # with the graph, and without
+    expected, _ = trained("random labels")
+    assert cases.difference(expected, actual) < 1e-9
+
+
+@pytest.mark.usefixtures("on_any_device")
+def test_a_head_reads_each_part_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its features of one part must not be those that the next replay writes."""
+
+    def make() -> ff.FFSequential:
+        head = ff.heads.LinearHead(3, normalize=False)
+        model = ff.FFSequential(
+            ff.FFLinear(12, 8),
+            ff.FFLinear(8, 7),
+            goodness=ff.goodness.LearnedProjection(3),
+            loss=ff.losses.CrossEntropy(),
+            head=head,
+        )
+        return model.double()
+
+    monkeypatch.setitem(NETWORKS, "head", make)
+    expected, _ = trained("head", batch_size=6, micro_batch_size=2)
+    actual, _ = trained("head", batch_size=6, micro_batch_size=2, cuda_graph=True)
+    assert StandIn.replayed > 0
+    assert cases.difference(expected, actual) < 1e-9
+
+
+@pytest.mark.usefixtures("on_any_device")
+def test_replicas_with_clipped_gradients_record_the_gradients_only() -> None:
+    models = []
+    for cuda_graph in (False, True):
+        torch.manual_seed(0)
+        members = ff.replicate(cases.NETWORKS["pair"], cases.SEEDS)
+        optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.01, clip_norm=0.1)
+        options: dict[str, Any] = {"epochs": 3, "batch_size": 5, "optimizer": optimizer, "progress": False}
+        ff.fit(members, cases.data("pair"), cuda_graph=cuda_graph, **options)
+        models.append(members)
+    assert StandIn.replayed > 0
     assert cases.difference(*models) < 1e-9
 
 
@@ -265,5 +342,9 @@ def test_the_command_line_refuses_a_graph_without_a_gpu(one_line: Callable[..., 
     assert "--cuda-graph must be left out on the device 'cpu'" in line
 
 
-def test_the_memory_of_graphs_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cuda_graphs.CapturedFunction(lambda: None, (), pool=(1, 2)).pool == (1, 2)
+def test_the_command_line_refuses_a_graph_with_several_processes(
+    one_line: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forwardforward.cli.train.choose_device", lambda name: "cuda")
+    line = one_line(main, ["train", "digits", "--cuda-graph", "--parallel", "data"])
+    assert "--cuda-graph must be left out with --parallel" in line

@@ -79,7 +79,7 @@ def trained(name: str, double: bool = False, **options: Any) -> tuple[ff.Network
     options = {"epochs": 2, "batch_size": len(data[0]) // 2, "augment": None, "progress": False, **options}
     if recipe.representation is not None:
         del options["augment"]
-    history = recipe.fit(model, data, device=DEVICE, validation=data, **options)
+    history = recipe.fit(model, data, validation=data, **{"device": DEVICE, **options})
     return model, data[0], history
 
 
@@ -195,11 +195,12 @@ def test_steps_of_a_cuda_graph_equal_the_others(name: str) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("name", RECORDED)
 @needs_cuda
-def test_every_recipe_trains_in_a_cuda_graph(name: str, precision: str) -> None:
+def test_every_recipe_trains_in_a_cuda_graph(name: str, precision: str, replays: list[Any]) -> None:
     with without_fallback():
         model, _, history = trained(name, epochs=4, cuda_graph=True, precision=precision)
     assert all(p.isfinite().all() for p in model.parameters())
     assert history[-1]["validation"]["error"] >= 0
+    assert replays
 
 
 @needs_cuda
@@ -223,3 +224,112 @@ def test_replicas_in_a_cuda_graph_equal_the_others(kind: str) -> None:
             ff.fit(members, cases.data(kind), device=DEVICE, cuda_graph=cuda_graph, **options)
         states.append(members.state_dict())
     torch.testing.assert_close(states[1], states[0], rtol=1e-6, atol=1e-8)
+
+
+@pytest.fixture
+def replays(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The graphs that were replayed, in order."""
+    graphs: list[Any] = []
+    replay = torch.cuda.CUDAGraph.replay
+
+    def counted(graph: Any) -> None:
+        graphs.append(graph)
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    return graphs
+
+
+class Waits(ff.goodness.MeanOfSquares):
+    """A goodness that waits for the device."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        goodness = super().forward(x)
+        return goodness if goodness.sum().item() >= 0 else -goodness
+
+
+class Scaled(ff.goodness.MeanOfSquares):
+    """A goodness with a number that is not a tensor."""
+
+    factor = 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * super().forward(x)
+
+
+class ChangesTheFactor(ff.training.Callback):
+    def on_epoch_end(self, state: Any) -> None:
+        for layer in state.model.layers:
+            layer.objective.goodness.factor += 1.0
+
+
+def pairs(goodness: torch.nn.Module, dropout: float = 0.0) -> ff.FFSequential:
+    torch.manual_seed(0)
+    block = torch.nn.Sequential(torch.nn.Linear(64, 12), torch.nn.ReLU(), torch.nn.Dropout(dropout))
+    return ff.FFSequential(
+        ff.FFLayer(block),
+        ff.FFLinear(12, 12),
+        goodness=goodness,
+        loss=ff.losses.SymBa(),
+        label_encoder=ff.label_encoders.Overlay(10),
+        input_shape=SHAPE,
+    )
+
+
+def fitted(model: ff.FFSequential, **options: Any) -> dict[str, torch.Tensor]:
+    options = {"epochs": 3, "batch_size": 8, "progress": False, "optimizer": cases.sgd(), **options}
+    ff.fit(model, images(), device=DEVICE, **options)
+    return {name: value.cpu() for name, value in model.state_dict().items()}
+
+
+@needs_cuda
+def test_a_step_that_waits_for_the_device_is_trained_without_a_graph() -> None:
+    """With dropout, since torch below 2.13 refuses random numbers after a failed recording."""
+    with pytest.warns(UserWarning, match="training continues layer by layer, without a CUDA graph: "):
+        weights = fitted(pairs(Waits(), dropout=0.5), cuda_graph=True)
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+@needs_cuda
+def test_a_change_of_an_attribute_is_recorded_anew(replays: list[Any]) -> None:
+    expected = fitted(pairs(Scaled()), callbacks=[ChangesTheFactor()])
+    actual = fitted(pairs(Scaled()), callbacks=[ChangesTheFactor()], cuda_graph=True)
+    assert len({id(graph) for graph in replays}) == 3  # epochs
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_cuda
+def test_each_replay_draws_other_masks(replays: list[Any]) -> None:
+    """The same batch under other masks has another loss."""
+
+    values: list[float] = []
+
+    class Losses(ff.training.Callback):
+        def on_step_end(self, state: Any, result: Any) -> None:
+            values.append(float(result.layers[0].loss))
+
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=1e-12)
+    model = pairs(ff.goodness.MeanOfSquares(), dropout=0.5)
+    fitted(model, cuda_graph=True, epochs=8, batch_size=40, optimizer=optimizer, callbacks=[Losses()])
+    assert len(replays) == 6
+    assert len(set(values)) == 8
+
+
+@needs_cuda
+def test_a_training_in_a_graph_resumes(tmp_path: Path, replays: list[Any]) -> None:
+    def run(**options: Any) -> dict[str, torch.Tensor]:
+        optimizer = ff.LocalOptimizer(torch.optim.Adam, lr=0.01, fused=True)
+        return fitted(pairs(ff.goodness.MeanOfSquares()), cuda_graph=True, optimizer=optimizer, **options)
+
+    expected, path = run(), tmp_path / "checkpoint.pt"
+    run(checkpoint=path, callbacks=[StopAfterOneEpoch()])
+    actual = run(checkpoint=path, resume=True)
+    assert replays
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_a_graph_on_a_device_that_is_not_current() -> None:
+    model, _, history = trained("mono", epochs=4, cuda_graph=True, device="cuda:1")
+    assert history[-1]["layers"][0]["loss"] < history[0]["layers"][0]["loss"]
+    assert all(p.device.index == 1 for p in model.parameters())

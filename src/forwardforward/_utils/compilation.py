@@ -15,6 +15,10 @@ NUMBERS = itertools.count()
 HAS_GUARD_FILTER = hasattr(torch.compiler, "skip_guard_on_globals_unsafe")
 
 
+class CompilationError(RuntimeError):
+    """A function could not be compiled or recorded; the call had no effect."""
+
+
 def compile_function(
     function: Callable[..., Any], guarded: bool = True, dynamic: bool | None = None
 ) -> Callable[..., Any]:

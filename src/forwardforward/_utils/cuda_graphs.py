@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["CapturedFunction"]
+from forwardforward._utils.compilation import CompilationError
+
+__all__ = ["CapturedFunction", "RecordingError"]
 
 #: Calls before the recording, in which libraries choose their algorithms and allocate workspaces.
 WARM_UP = 2
+
+
+class RecordingError(CompilationError):
+    """A function could not be recorded in a CUDA graph; the call had no effect."""
 
 
 class CapturedFunction:
@@ -22,22 +30,28 @@ class CapturedFunction:
     function itself. If the structure of the arguments or the memory of a persistent one changes, it is recorded anew.
 
     Args:
-        function: The function. It must not wait for the device, and may change persistent arguments in place. What it
-            reads beside its arguments must not change.
-        persistent: Positions of the arguments whose tensors keep their memory from call to call, such as weights. The
-            others are copied to the graph's own memory.
-        pool: Memory of the graph, which graphs may share whose results are never used after another's replay.
+        function: The function. It must not wait for the device, and may change persistent arguments in place after
+            everything that can fail. What it reads beside its arguments must not change.
+        persistent: Positions of the arguments whose tensors keep their memory from call to call, such as weights, with
+            at least one tensor. The others are copied to the graph's own memory.
 
-    The next call overwrites the tensors that a call returned.
+    The next call overwrites the tensors that a call returned. The recording refers to the memory of the persistent
+    tensors, which the caller keeps.
+
+    Attributes:
+        replays: Number of replays since the last recording.
+
+    Raises:
+        RecordingError: On a call, if the function waits for the device or cannot be recorded for another reason.
     """
 
-    def __init__(self, function: Callable[..., Any], persistent: Collection[int], pool: Any = None) -> None:
+    def __init__(self, function: Callable[..., Any], persistent: Collection[int]) -> None:
         self.function = function
         self.persistent = frozenset(persistent)
-        self.pool = pool
+        self.replays = 0
         self._key: Any = None
         self._calls = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: Any = None
         self._inputs: list[Tensor] = []
         self._arguments: list[Any] | None = None
         self._result: Any = None
@@ -48,20 +62,22 @@ class CapturedFunction:
         given, of_given = pytree.tree_flatten([value for i, value in enumerate(arguments) if i not in self.persistent])
         key = (form, of_given, *map(_identity, kept), *map(_layout, given))
         if key != self._key:
-            self._key, self._calls, self._graph, self._result = key, 0, None, None
+            self._key, self._calls, self._graph, self._result, self.replays = key, 0, None, None, 0
         if self._graph is None:
             self._calls += 1
-            if self._calls <= WARM_UP:
+            if self._calls < WARM_UP:
                 return self.function(*arguments)
-            self._record(arguments)
-            assert self._graph is not None
-        tensors = [value for value in given if isinstance(value, Tensor)]
-        for own, value in zip(self._inputs, tensors, strict=True):
+            if self._calls == WARM_UP:
+                with _without_waiting():
+                    return self.function(*arguments)
+            self._record(arguments, _device(kept))
+        for own, value in zip(self._inputs, filter(_is_tensor, given), strict=True):
             own.copy_(value)
         self._graph.replay()
+        self.replays += 1
         return self._result
 
-    def _record(self, arguments: tuple[Any, ...]) -> None:
+    def _record(self, arguments: tuple[Any, ...], device: torch.device) -> None:
         """Copy the arguments that are not persistent, and record the function of the copies."""
         self._inputs = []
 
@@ -74,15 +90,38 @@ class CapturedFunction:
         self._arguments = [
             value if i in self.persistent else pytree.tree_map(copied, value) for i, value in enumerate(arguments)
         ]
-        self._graph = self._capture(self._arguments)
+        self._graph = self._capture(self._arguments, device)
 
-    def _capture(self, arguments: list[Any]) -> torch.cuda.CUDAGraph:
+    def _capture(self, arguments: list[Any], device: torch.device) -> Any:
         """Record the kernels, which are not executed by that, and keep where they write the result."""
-        graph = torch.cuda.CUDAGraph()
-        # a data loader's thread may use the device meanwhile
-        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-            self._result = self.function(*arguments)
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+        cause: Exception | None = None
+        try:
+            # The outer context restores the stream also if the end of a failed recording raises. The mode lets a data
+            # loader's thread use the device meanwhile.
+            with (
+                torch.cuda.stream(stream),
+                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+            ):
+                try:
+                    self._result = self.function(*arguments)
+                except Exception as error:
+                    cause = error
+                    raise
+        except Exception as error:
+            _end_recording_of_random_numbers(stream)
+            raise RecordingError(str(cause or error)) from (cause or error)
         return graph
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _device(values: list[Any]) -> torch.device:
+    """Return the device of the first tensor."""
+    first: Tensor = next(filter(_is_tensor, values))
+    return first.device
 
 
 def _identity(value: Any) -> Any:
@@ -93,3 +132,29 @@ def _identity(value: Any) -> Any:
 def _layout(value: Any) -> Any:
     """Return shape, strides and type of a tensor; another value itself."""
     return (value.shape, value.stride(), value.dtype, value.device) if isinstance(value, Tensor) else value
+
+
+@contextlib.contextmanager
+def _without_waiting() -> Iterator[None]:
+    """Context manager in which an operation that waits for the device raises, before a recording would be broken."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    before = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode")
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    except RuntimeError as error:
+        raise RecordingError(str(error)) from error
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+def _end_recording_of_random_numbers(stream: torch.cuda.Stream) -> None:
+    """Record nothing: below torch 2.13, random numbers are refused after a failed recording until the next one ends."""
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the graph is empty
+        with torch.cuda.stream(stream), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream):
+            pass

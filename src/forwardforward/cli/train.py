@@ -295,6 +295,8 @@ def _new_run(options: argparse.Namespace) -> Run:
     device = choose_device(options.device)
     if options.cuda_graph and not device.startswith("cuda"):
         raise ValueError(f"--cuda-graph must be left out on the device {device!r}: it needs a GPU with CUDA")
+    if options.cuda_graph and options.parallel:
+        raise ValueError("--cuda-graph must be left out with --parallel: the steps of one process are recorded")
     config = RunConfig.from_recipe(
         recipe,
         data=_absolute(data),

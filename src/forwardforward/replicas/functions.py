@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forwardforward._utils.compilation import compile_function, compiler_reason
-from forwardforward._utils.cuda_graphs import CapturedFunction
+from forwardforward._utils.cuda_graphs import CapturedFunction, RecordingError
 from forwardforward._utils.modes import autocast_to
 from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
@@ -22,6 +22,7 @@ from forwardforward.objectives import LocalLoss
 from forwardforward.sequential import FFSequential
 from forwardforward.step import Stack, StepResult
 from forwardforward.step.function import WholeFunction
+from forwardforward.step.whole import MOST_PLANS, torch_state
 from forwardforward.update_schedules import Group
 
 __all__ = [
@@ -279,21 +280,41 @@ def step_result(figures: Sequence[dict[str, Any]], norms: Sequence[dict[int, Ten
     return StepResult(layers, None if head is None else figures_of(head), gradient_norms)
 
 
+class _Recorded(NamedTuple):
+    """A recorded function.
+
+    Attributes:
+        function: The function.
+        snapshot: What the network consisted of.
+        unused: Number of recordings before it, without interruption, that were never replayed.
+    """
+
+    function: CapturedFunction
+    snapshot: Snapshot
+    unused: int
+
+
 class Batched:
-    """Functions of one member's state and batch, computed for all members at once, and compiled if possible.
+    """Functions of one member's state and batch, computed for all members at once; compiled or recorded if possible.
 
     Attributes:
         on_compile: Called before a function is compiled, which takes seconds.
-        cuda_graph: Whether to record functions, compiled or not, in a CUDA graph.
+        recorded: Where to keep the functions that are recorded in a CUDA graph; None to record none.
+        cannot_record: Whether a recording has failed.
     """
 
     def __init__(self) -> None:
-        self.cuda_graph = False
-        self._snapshots: dict[Any, Snapshot] = {}
         self.on_compile: Callable[[], None] = lambda: None
+        self.recorded: dict[Any, Any] | None = None
+        self.cannot_record = False
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._last_shape: dict[Any, Any] = {}
-        self._fails = False
+        self._cannot_compile = False
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether functions are recorded, so that their results always have the same memory."""
+        return self.recorded is not None and not self.cannot_record
 
     def __call__(
         self,
@@ -303,7 +324,7 @@ class Batched:
         training: bool,
         compile: bool,
     ) -> Any:
-        """Return the results of all members, ``(members, ...)``.
+        """Return the results of all members, ``(members, ...)``; the next call may overwrite recorded ones.
 
         Args:
             function: The function of one member.
@@ -311,40 +332,51 @@ class Batched:
             batch: Stacked tensors of the batch.
             training: Mode of the network.
             compile: Whether to compile. A batch of another shape than the first is not compiled, unless it occurs twice
-                in succession; if the compiler fails, one warning is issued and nothing more is compiled.
+                in succession; if the compiler fails, one warning is issued and nothing more is compiled. Likewise if
+                a recording fails.
         """
         # torch below 2.13 traces the name of a method, not of an object
         batched: Callable[..., Any] = torch.vmap(function.__call__)
-        if not (compile or self.cuda_graph) or self._fails:
+        compiles, records = compile and not self._cannot_compile, self.is_recorded
+        if not (compiles or records):
             return batched(state, batch)
-        key = (function.key, training, tuple(batch), compile, self.cuda_graph)
-        if self.cuda_graph:
-            self._drop_outdated(key, function.template)
-        shape = next(iter(batch.values())).shape
-        repeated = self._last_shape.get(key) == shape
-        self._last_shape[key] = shape
-        known = [shapes for other, shapes in self._compiled if other == key]
-        if (key, shape) not in self._compiled and (not known or (repeated and len(known) == 1)):
-            self._compiled[key, shape] = self._made(batched, compile)
+        key = (function.key, training, tuple(batch), next(iter(batch.values())).shape)
         try:
-            return self._compiled.get((key, shape), batched)(state, batch)
+            form = self._compiled_form(key, batched) if compiles else batched
+            return (self._recorded_form(key, form, function.template, state) if records else form)(state, batch)
         except Exception as error:  # compilers fail with exceptions of many types; nothing has been updated
             result = batched(state, batch)  # raises errors of the batch
-            self._fails = True
-            form = "torch.compile" if compile else "a CUDA graph"
-            warnings.warn(f"training continues without {form}: {compiler_reason(error)}", stacklevel=4)
+            if isinstance(error, RecordingError):
+                self.cannot_record = True
+                failed = "a CUDA graph"
+            else:
+                self._cannot_compile = True
+                failed = "torch.compile"
+            warnings.warn(f"training continues without {failed}: {compiler_reason(error)}", stacklevel=4)
             return result
 
-    def _made(self, batched: Callable[..., Any], compile: bool) -> Callable[..., Any]:
-        """Return the compiled function, the recorded one, or both."""
-        if compile:
+    def _compiled_form(self, key: tuple[Any, ...], batched: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the compiled function, or the function itself for a shape that is not worth compiling."""
+        *form, shape = key
+        repeated = self._last_shape.get(tuple(form)) == shape
+        self._last_shape[tuple(form)] = shape
+        known = [other for *same, other in self._compiled if same == form]
+        if key not in self._compiled and (not known or (repeated and len(known) == 1)):
             self.on_compile()
-            batched = compile_function(batched)
-        return CapturedFunction(batched, persistent=(0,)) if self.cuda_graph else batched
+            self._compiled[key] = compile_function(batched)
+        return self._compiled.get(key, batched)
 
-    def _drop_outdated(self, key: Any, template: nn.Module) -> None:
-        """Forget recorded functions if an attribute has changed; torch checks compiled ones itself."""
-        snapshot = self._snapshots.get(key)
-        if snapshot is None or not snapshot.is_current():
-            self._snapshots[key] = Snapshot(template, attributes=True)
-            self._compiled = {other: function for other, function in self._compiled.items() if other[0] != key}
+    def _recorded_form(
+        self, key: tuple[Any, ...], function: Callable[..., Any], template: nn.Module, state: State
+    ) -> Callable[..., Any]:
+        """Return the recorded function, a new one if anything of the network has changed."""
+        assert self.recorded is not None
+        key = (*key, torch_state(next(iter(state.values())).device))
+        recorded: _Recorded | None = self.recorded.get(key)
+        if recorded is None or not recorded.snapshot.is_current():
+            unused = 0 if recorded is None or recorded.function.replays else recorded.unused + 1
+            snapshot = Snapshot(template, attributes=True)
+            if unused > MOST_PLANS or not snapshot.has_attributes:
+                raise RecordingError("something about the layers changes in every step, or cannot be compared")
+            recorded = self.recorded[key] = _Recorded(CapturedFunction(function, persistent=(0,)), snapshot, unused)
+        return recorded.function

@@ -335,10 +335,10 @@ class Replicas(Network):
             updates.attach(self)
         checked_groups = check_groups(Joint()(len(self), 0, 0, 1) if groups is None else groups, len(self))
         compiles = whole_step is not None and whole_step.compile
-        records = whole_step is not None and whole_step.cuda_graph
-        self._stacked.batched.cuda_graph = records
+        batched = self._stacked.batched
+        batched.recorded = whole_step.recorded if whole_step is not None and whole_step.cuda_graph else None
         if whole_step is not None:
-            self._stacked.batched.on_compile = whole_step.on_compile
+            batched.on_compile = whole_step.on_compile
         images, labels = self._prepared(batch, validate)
         sets = self._stacked.template.training_stack().updates(checked_groups)
         figures: list[dict[str, Any]] = []
@@ -360,7 +360,7 @@ class Replicas(Network):
                 if monitor:
                     norms.append(gradient_norms(gradients))
                 with_head = [*sets, ["head"]] if "head" in result["figures"] else sets
-                updates.update(self._stacked.tensors, gradients, with_head, part, compiles, records)
+                updates.update(self._stacked.tensors, gradients, with_head, part, compiles, batched.is_recorded)
             figures.append(result["figures"])
         return step_result(figures, norms)
 

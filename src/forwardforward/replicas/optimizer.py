@@ -148,10 +148,13 @@ class ReplicaOptimizer(LocalOptimizer):
             groups: Sets of parameter groups, each of which has its own state.
             part: The members.
             compile: Whether to compile the update; the first one of each set creates the state without the compiler.
-            cuda_graph: Whether to record the update, compiled or not, in a CUDA graph.
+            cuda_graph: Whether to record the update, compiled or not, in a CUDA graph, for gradients that have the same
+                memory in every step.
         """
         keys = [tuple(names) for names in groups]
-        gradients = self._clipped(parameters, gradients, keys, part)
+        clipped = self._clipped(parameters, gradients, keys, part)
+        cuda_graph &= all(value is gradients[name] for name, value in clipped.items())
+        gradients = clipped
         owners: list[tuple[tuple[str, ...], str]] = []
         work: list[tuple[list[Tensor], dict[str, Tensor]]] = []
         options: list[dict[str, Any]] = []
@@ -192,7 +195,7 @@ class ReplicaOptimizer(LocalOptimizer):
         for module, names in modules.items():
             limits = [optimizer.clip_norm_of(module) for optimizer in self.members[part]]
             if any(limit is not None for limit in limits):
-                rows = torch.cat([gradients[name].flatten(1) for name in names], dim=1)
+                rows = torch.cat([gradients[name].reshape(len(gradients[name]), -1) for name in names], dim=1)
                 limit = rows.new_tensor([math.inf if limit is None else limit for limit in limits])
                 factors = clip_factor(torch.linalg.vector_norm(rows, dim=1), limit)
                 for name in names:

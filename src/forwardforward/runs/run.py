@@ -387,6 +387,11 @@ class Run:
         assert splits.text_encoder is not None  # only texts can be without labels
         return splits.text_encoder(texts, "unlabeled"), probabilities
 
+    def _records(self, parallel: Parallel) -> bool:
+        """Whether steps are recorded; not if a run is resumed on a CPU or by several processes."""
+        is_alone = parallel.description is None
+        return self.config.cuda_graph and self.config.device.startswith("cuda") and is_alone
+
     @property
     def holds_out(self) -> bool:
         """Whether the validation split is held out: on request, or because the classifier selects layers with it."""
@@ -514,7 +519,7 @@ class Run:
                     device=config.device if parallel.device is None else parallel.device,
                     precision=config.precision,
                     compile=config.compile,
-                    cuda_graph=config.cuda_graph and config.device.startswith("cuda"),
+                    cuda_graph=self._records(parallel),
                     callbacks=[log, *callbacks],
                     progress=progress,
                     checkpoint=checkpoint,

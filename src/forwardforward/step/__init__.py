@@ -20,13 +20,14 @@ from forwardforward.step.layerwise import LayerwiseStep
 from forwardforward.step.micro_batches import MicroBatches
 from forwardforward.step.share import Reduction, Share
 from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_norm
-from forwardforward.step.whole import CompilationError, Gradients, WholeStep
+from forwardforward.step.whole import CompilationError, Gradients, RecordingError, WholeStep
 
 __all__ = [
     "CompilationError",
     "Gradients",
     "LayerwiseStep",
     "MicroBatches",
+    "RecordingError",
     "Reduction",
     "Share",
     "Stack",

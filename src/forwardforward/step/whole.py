@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from forwardforward._utils.arguments import checked
-from forwardforward._utils.compilation import compile_function
-from forwardforward._utils.cuda_graphs import CapturedFunction
+from forwardforward._utils.compilation import CompilationError, compile_function
+from forwardforward._utils.cuda_graphs import CapturedFunction, RecordingError
 from forwardforward._utils.modes import autocast_to, eval_mode
 from forwardforward._utils.snapshots import Snapshot
 from forwardforward.batches import Batch, LabeledInput
@@ -23,15 +23,15 @@ from forwardforward.step.stack import Stack, StepResult, check_groups, gradient_
 from forwardforward.step.updates import Updates, UpdatingFunction
 from forwardforward.update_schedules import Group, Groups
 
-__all__ = ["CompilationError", "Gradients", "WholeStep"]
+__all__ = ["CompilationError", "Gradients", "RecordingError", "WholeStep"]
 
 
 #: Positions of the functions' arguments whose memory stays the same: parameters, constants, buffers and states.
 PERSISTENT = (0, 1, 2, 5)
 
 
-class CompilationError(RuntimeError):
-    """The whole step could not be compiled or recorded; nothing has been updated."""
+#: Plans for the same groups that may follow each other without a replay, before the step counts as not recordable.
+MOST_PLANS = 5
 
 
 @checked
@@ -48,14 +48,18 @@ class WholeStep:
 
     Torch's guards, which look at every attribute that the function has read before each call, would take longer than
     everything else on the host. In their place, parameters, buffers and all attributes of the layers are compared with
-    those at compilation; once something has changed, functions are compiled anew, with guards, and recorded anew.
-    Values that a plug-in reads from globals or from a function's closure must not change.
+    those at compilation; once something has changed, functions are compiled anew, with guards. A CUDA graph has no
+    guards: after each change it is recorded anew, and a step in which something changes every time is refused. Values
+    that a plug-in reads from globals or from a function's closure must not change.
 
     Attributes:
         on_compile: Called before a step that is compiled first, which takes seconds.
+        recorded: Recorded functions of replicas, whose memory is freed with this object.
 
     Raises:
-        CompilationError: On a step with ``compile`` or ``cuda_graph``, if the compiler or the recording fails.
+        CompilationError: On a step with ``compile``, if the compiler fails.
+        RecordingError: On a step with ``cuda_graph``, if it waits for the device or cannot be recorded for
+            another reason.
 
     Example:
         >>> import forwardforward as ff
@@ -72,8 +76,8 @@ class WholeStep:
         self.compile = compile
         self.cuda_graph = cuda_graph
         self.on_compile: Callable[[], None] = lambda: None
+        self.recorded: dict[Any, Any] = {}
         self._plans: dict[Any, _Plan] = {}
-        self._pool: Any = None
 
     def run(
         self,
@@ -145,7 +149,8 @@ class WholeStep:
             gradients = _gradients(plan, part, self._compiled_gradients(plan, part))
             _update_buffers(plan, gradients)
             total = _sum(total, gradients, factor)
-            results.append((_cloned(gradients.losses), _observed(stack, part, gradients.outputs, autocast)))
+            observed = _observed(stack, part, gradients.outputs, autocast)
+            results.append(_cloned((gradients.losses, observed)))  # the next part overwrites those of a CUDA graph
         assert total is not None
         result, _ = _update(stack, optimizer, batch, plan, checked, total, monitor)
         return results, result.gradient_norms
@@ -160,6 +165,9 @@ class WholeStep:
             batch: The batch.
             groups: The groups to update.
             autocast: Compute precision; None for that of the weights.
+
+        Returns:
+            The result; with ``cuda_graph``, the next step overwrites its tensors.
         """
         plan = self._plan(stack, batch, groups, autocast)
         return _gradients(plan, batch, self._compiled_gradients(plan, batch))
@@ -178,12 +186,14 @@ class WholeStep:
             stack.observed,
             batch.has_negatives,
             learned_codebook,
-            _torch_state(batch.inputs.device),
+            torch_state(batch.inputs.device),
         )
         plan = self._plans.get(key)
         if plan is None or not plan.snapshot.is_current():
             plan = _Plan(stack, groups, autocast, batch.has_negatives, learned_codebook, plan, self.cuda_graph)
             self._plans[key] = plan
+            if plan.unused > MOST_PLANS:
+                raise RecordingError("something about the layers changes in every step")
         return plan
 
     def _compiled_function(
@@ -214,10 +224,8 @@ class WholeStep:
         if not self.cuda_graph:
             return function
         if not plan.snapshot.has_attributes:  # changes of them would be missed
-            raise ValueError("the layers have too many attributes to notice their changes")
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
-        return CapturedFunction(function, PERSISTENT, self._pool)
+            raise RecordingError("the layers have too many attributes to notice their changes")
+        return CapturedFunction(function, PERSISTENT)
 
 
 class _Plan:
@@ -237,6 +245,7 @@ class _Plan:
             attributes. What has changed once may change in every step.
         compiled: Compiled functions, by what they depend on beside the plan and by the batch's shape.
         last_shape: Shape of the last batch, for each set of compiled functions.
+        unused: Number of plans before it, without interruption, of which no recorded function was replayed.
     """
 
     def __init__(
@@ -254,6 +263,9 @@ class _Plan:
         self.inactive = [layer for index, layer in enumerate(layers) if index not in self.function.updated]
         self.snapshot = Snapshot(*layers, attributes=cuda_graph or previous is None)
         self.guarded = not self.snapshot.has_attributes
+        self.unused: int = 0
+        if cuda_graph and previous is not None and not previous.is_replayed:
+            self.unused = previous.unused + 1
         self.compiled: dict[Any, dict[Any, Callable[..., Any]]] = {}
         self.last_shape: dict[Any, Any] = {}
         if previous is not None and previous.guarded:
@@ -268,6 +280,12 @@ class _Plan:
         ]
         self.buffers = [dict(layer.named_buffers()) for layer in layers]
         self._updates: Updates | None = None
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether a recorded function was replayed."""
+        functions = (function for by_shape in self.compiled.values() for function in by_shape.values())
+        return any(isinstance(function, CapturedFunction) and function.replays > 0 for function in functions)
 
     def arguments(self, batch: Batch) -> tuple[Any, ...]:
         """Return the arguments of the function.
@@ -385,6 +403,8 @@ def _compiler_errors() -> Iterator[None]:
     """Context manager that turns errors into :class:`CompilationError`."""
     try:
         yield
+    except CompilationError:
+        raise
     except Exception as error:  # compilers fail with exceptions of many types
         raise CompilationError(str(error) or type(error).__name__) from error
 
@@ -413,8 +433,8 @@ def _bounds(layers: range) -> tuple[int, int]:
     return layers.start, layers.stop
 
 
-def _torch_state(device: torch.device) -> tuple[Any, ...]:
-    """Return the global settings that a compiled function contains."""
+def torch_state(device: torch.device) -> tuple[Any, ...]:
+    """Return the global settings that a compiled or recorded function contains."""
     return (
         torch.is_autocast_enabled(device.type),
         torch.get_autocast_dtype(device.type),

@@ -1,4 +1,4 @@
-"""Compiled training steps, with the layerwise step as a fallback."""
+"""Compiled and recorded training steps, with the layerwise step as a fallback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import PositiveInt, checked
 from forwardforward._utils.compilation import compiler_reason
 from forwardforward.network import Network
-from forwardforward.step import CompilationError, StepResult, WholeStep
+from forwardforward.step import CompilationError, RecordingError, StepResult, WholeStep
 from forwardforward.training.parallel import Parallel
 
 __all__ = ["CompiledStep"]
@@ -24,13 +24,14 @@ OLDEST_TORCH = (2, 6)
 
 @checked
 class CompiledStep:
-    """Training steps of a network, compiled with ``torch.compile`` where that works.
+    """Training steps of a network, compiled with ``torch.compile`` or recorded in a CUDA graph where that works.
 
     An :class:`~forwardforward.FFSequential` computes the whole step as one compiled function, see
     :class:`~forwardforward.step.WholeStep`. If a block cannot be traced, such as an LSTM, or the compiler fails, one
     warning is issued and training continues layer by layer; likewise with a torch before 2.6, the oldest version on
-    which the compiled step is tested. A baseline is trained without a compiler. Results are equal within rounding,
-    except for random numbers inside blocks, such as those of ``nn.Dropout``, which are equal in distribution.
+    which the compiled step is tested. A step that waits for the device is not recorded, with one warning. A baseline is
+    trained without a compiler and without a graph. Results are equal within rounding, except for random numbers inside
+    blocks, such as those of ``nn.Dropout``, which are equal in distribution.
 
     Args:
         model: The network.
@@ -82,13 +83,18 @@ class CompiledStep:
             if generator is not None and state is not None:
                 generator.set_state(state)
             result = step()  # raises errors of the batch
-            self._fall_back(compiler_reason(error))
+            self._fall_back(compiler_reason(error), recording=isinstance(error, RecordingError))
             return result
 
-    def _fall_back(self, reason: str) -> None:
-        self.whole_step = None
-        form = "torch.compile" if self._compiles else "a CUDA graph"
-        warnings.warn(f"training continues layer by layer, without {form}: {reason}", stacklevel=3)
+    def _fall_back(self, reason: str, recording: bool = False) -> None:
+        """Continue without the compiler, or without a graph."""
+        if recording:
+            self.whole_step = WholeStep(compile=True) if self._compiles else None
+            form = "" if self._compiles else "layer by layer, "
+            warnings.warn(f"training continues {form}without a CUDA graph: {reason}", stacklevel=3)
+        else:
+            self.whole_step = None
+            warnings.warn(f"training continues layer by layer, without torch.compile: {reason}", stacklevel=3)
 
 
 def step_of(network: Network, batch_size: int | None, compile: bool, cuda_graph: bool) -> Callable[..., StepResult]:

@@ -118,8 +118,10 @@ def fit(
             without. Not the default, since a resumed run must take the same form, and rounds differently in the other.
         cuda_graph: Whether to record the whole training step in a CUDA graph, whose kernels start together. On a GPU,
             this is the difference between the time of the kernels and that of the host that starts them, several times
-            as long in networks of small layers; together with ``compile``, the kernels are those of the compiler. Takes
-            a second, once for each set of layers. Results are equal within rounding.
+            as long in networks of small layers; together with ``compile``, the kernels are those of the compiler. The
+            recording takes a second, once for each set of layers. As with ``compile``, memory grows with depth, and
+            results are equal within rounding, but for the random numbers of blocks. A step that waits for the device,
+            as ``tensor.item()`` does, cannot be recorded: then one warning is issued, and training continues without.
         augment: Changes the raw images of each training batch, before preprocessing: ``augment(images, generator)``;
             see :mod:`forwardforward.data`. :class:`~forwardforward.data.Mixup` and
             :class:`~forwardforward.data.CutMix` change the targets with them.
