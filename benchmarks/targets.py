@@ -211,15 +211,17 @@ def table(tasks: dict[str, Any]) -> str:
     Args:
         tasks: The figures by task.
     """
-    lines = [
-        "| targets and data | recipe | error | local objectives | backpropagation | ratio |",
-        "|---|---|---|---|---|---|",
-    ]
+    methods = ("local", "backpropagation")
+    columns = ["targets and data", "recipe", "error", "local objectives", "backpropagation", "ratio"]
+    columns.append("parameters, local / backpropagation")
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for figures in tasks.values():
-        errors = [_spread(figures[method]["test_errors"]) for method in ("local", "backpropagation")]
+        errors = [_spread(figures[method]["test_errors"]) for method in methods]
         ratio = "" if figures["ratio"] is None else f"{figures['ratio']:.2f}"
         metric = ", ".join(filter(None, (figures["metric"], figures["unit"])))
-        lines.append(f"| {figures['title']} | `{figures['recipe']}` | {metric} | {errors[0]} | {errors[1]} | {ratio} |")
+        sizes = " / ".join(f"{figures[method]['parameters']:,}" for method in methods)
+        cells = (figures["title"], f"`{figures['recipe']}`", metric, *errors, ratio, sizes)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -29,14 +29,19 @@ SEARCH = """
 const fs = require("fs"), vm = require("vm");
 const [site, queries] = [process.argv[1], JSON.parse(process.argv[2])];
 const document = {readyState: "loading", addEventListener() {}, getElementById: () => null};
-const context = vm.createContext({document, console, localStorage: {setItem() {}}, location: {search: ""}});
+const location = {search: ""};
+const context = vm.createContext({document, console, localStorage: {setItem() {}}, location, URLSearchParams});
 context.window = context;
 const scripts = ["documentation_options", "doctools", "sphinx_highlight", "language_data", "searchtools"];
 for (const file of [...scripts.map((name) => `_static/${name}.js`), "searchindex.js"])
   vm.runInContext(fs.readFileSync(`${site}/${file}`, "utf8"), context, {filename: file});
-context.queries = queries;
-const search = "queries.map((query) => Search._performSearch(...Search._parseQuery(query)).reverse())";
-console.log(JSON.stringify(vm.runInContext(search, context).map((rows) => rows.map((row) => row[0] + row[2]))));
+const found = queries.map((query) => {
+  context.query = query;
+  location.search = "?q=" + encodeURIComponent(query);
+  const rows = vm.runInContext("Search._performSearch(...Search._parseQuery(query)).reverse()", context);
+  return rows.map((row) => row[0] + row[2]);
+});
+console.log(JSON.stringify(found));
 """
 
 

@@ -25,6 +25,7 @@ extensions = [
     "arxiv_links",
     "check_api",
     "mathml",
+    "notebooks",
     "signatures",
 ]
 exclude_patterns = ["_build"]

@@ -27,12 +27,13 @@ ff.fit(model, data.train, validation=data.validation, epochs=12, optimizer=optim
 print(ff.evaluate(model, data.test))
 
 # %%
-# Two test images, with the strongest maps and the class probabilities of each layer.
+# Two test images, with the three strongest maps of each layer, each map on its own color scale, and the class
+# probabilities by layer.
 
 images, labels = data.test.inputs[:2], data.test.targets[:2]
 model.eval()
 activations = model.activations(images)
-probabilities = model.layer_goodness(images).softmax(2)
+predictions, probabilities = model.predict(images), model.layer_goodness(images).softmax(2)
 
 figure = plt.figure(figsize=(10, 4.8), layout="constrained")
 for i, subfigure in enumerate(figure.subfigures(1, 2, wspace=0.05)):
@@ -40,7 +41,7 @@ for i, subfigure in enumerate(figure.subfigures(1, 2, wspace=0.05)):
     for axis in axes.flat:
         axis.set_axis_off()
     axes[0, 1].imshow(images[i].permute(1, 2, 0), cmap="gray_r")
-    axes[0, 1].set_title(f"label {labels[i]}", fontsize=10)
+    axes[0, 1].set_title(f"label {labels[i]}, predicted {predictions[i]}", fontsize=10)
     axes[0, 3].set_title("probability of each class", y=0, fontsize=10)
     for layer in range(len(model)):
         maps = activations[layer][i].detach()

@@ -49,5 +49,6 @@ for layer, axis in enumerate(axes):
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(title=f"layer {layer}", xlabel="goodness of positive minus negative")
     axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
 axes[0].invert_yaxis()
 plt.show()

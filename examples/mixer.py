@@ -66,6 +66,7 @@ for (name, history), color in zip(histories.items(), ["tab:blue", "black"], stri
     errors = history.validation("error")
     curves.plot(range(1, len(errors) + 1), errors, color=color, label=f"{name}: test {results[name].error:.1f} %")
 curves.set(xlabel="epoch", ylabel="validation error, %", ylim=(0, None))
+curves.locator_params(axis="x", integer=True)
 curves.legend(frameon=False)
 bars.bar(range(len(local)), results["local objectives"].layer_errors, color="tab:blue")
 bars.set(xlabel="block", ylabel="test error of a block alone, %", xticks=range(len(local)))

@@ -33,7 +33,8 @@ spread = (bins @ centers.square() - (bins @ centers).square()).clamp(min=0).sqrt
 figure, axis = plt.subplots(figsize=(5, 4.5), layout="constrained")
 axis.errorbar(data.test.targets, predicted, spread, fmt="o", markersize=4, elinewidth=0.5, color="tab:blue")
 ends = [float(data.test.targets.min()), float(data.test.targets.max())]
-axis.plot(ends, ends, color="black", linewidth=1)
-axis.set(xlabel="target", ylabel="prediction")
+axis.plot(ends, ends, color="black", linewidth=1, label="prediction = target")
+axis.set(xlabel="target", ylabel="prediction", aspect="equal")
+axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)
 plt.show()

@@ -36,15 +36,16 @@ for name, recipe in ablation.items():
 # The test accuracy of each variant, and of each of its layers alone.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-colors, markers = ["silver", "gray", "tab:orange", "tab:blue"], ["s", "D", "^", "o"]
+colors, markers = ["black", "gray", "tab:orange", "tab:blue"], ["s", "D", "^", "o"]
 bars = left.barh(list(results), [result.accuracy for result in results.values()], color=colors)
 left.bar_label(bars, fmt="%.1f", padding=3)
 left.set(xlabel="test accuracy, %", xlim=(0, 110), xticks=range(0, 101, 20), title="network")
 left.invert_yaxis()
-for result, color, marker in zip(results.values(), colors, markers, strict=True):
+for (name, result), color, marker in zip(results.items(), colors, markers, strict=True):
     accuracies = [100 - error for error in result.layer_errors]
-    right.plot(range(len(accuracies)), accuracies, color=color, marker=marker)
+    right.plot(range(len(accuracies)), accuracies, color=color, marker=marker, label=name)
 right.set(xlabel="layer", ylabel="test accuracy, %", ylim=(0, 100), title="each layer alone")
+right.legend(frameon=False, loc="lower right")
 for axis in (left, right):
     axis.spines[["top", "right"]].set_visible(False)
 plt.show()

@@ -51,4 +51,5 @@ def test_the_page_shows_the_kept_results() -> None:
         pytest.skip("this copy contains no documentation")
     kept = json.loads(targets.RESULTS.read_text(encoding="utf-8"))["tasks"]
     assert list(kept) == list(targets.TASKS)
+    assert "| 354,202 / 109,012 |" in targets.table(kept)
     assert targets.table(kept) in targets.PAGE.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The examples run offline, begin with the library, and are short.
+"""The examples run offline, begin with the library, and are short; their notebooks contain outputs.
 
 The documentation build runs them in full; here they run with two epochs.
 """
@@ -6,10 +6,13 @@ The documentation build runs them in full; here they run with two epochs.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -40,6 +43,8 @@ for example in sys.argv[1:]:
     print("example:", example)
     runpy.run_path(example, run_name="__main__")
 """
+#: Draws an empty figure.
+DRAW = "plt.subplots()\nplt.show()"
 
 if not EXAMPLES:
     pytest.skip("this copy contains no examples", allow_module_level=True)
@@ -70,3 +75,73 @@ def test_begins_with_the_library_and_is_short(example: Path) -> None:
     names = {node.id for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Name)}
     assert "ff" in names
     assert not {"argparse", "open", "savefig"} & names
+
+
+@pytest.fixture
+def notebooks() -> ModuleType:
+    """The extension of the documentation build that executes the notebooks."""
+    for package in ("sphinx", "nbclient", "ipykernel"):
+        pytest.importorskip(package)
+    specification = importlib.util.spec_from_file_location("documentation_notebooks", ROOT / "docs" / "notebooks.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    """Write a notebook without outputs and its script, as sphinx-gallery does."""
+    v4 = pytest.importorskip("nbformat.v4")
+    nbformat = pytest.importorskip("nbformat")
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources]), path)
+    path.with_suffix(".py").write_text("\n".join(sources), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_documentation_build_writes_outputs_into_notebooks(
+    notebooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    path = tmp_path / "small.ipynb"
+    write_notebook(path, "import forwardforward as ff", "print(6 * 7)", "import matplotlib.pyplot as plt", DRAW)
+    notebooks.execute(path)
+    notebook = notebooks.nbformat.read(path, as_version=4)
+    assert [[output.output_type for output in cell.outputs] for cell in notebook.cells] == [
+        [], ["stream"], [], ["display_data"]
+    ]  # fmt: skip
+    assert notebook.cells[1].outputs[0].text == "42\n"
+    assert "image/png" in notebook.cells[3].outputs[0].data
+    with zipfile.ZipFile(tmp_path / "small.zip") as archive:
+        assert archive.read("small.ipynb") == path.read_bytes()
+        assert set(archive.namelist()) == {"small.ipynb", "small.py"}
+
+    executed = path.read_bytes()
+    notebooks.execute(path)  # not again
+    assert path.read_bytes() == executed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "fault"), [("1 / 0", "ZeroDivisionError"), ("if False:\n    print(1)", "no output of the cell")]
+)
+def test_documentation_build_fails_if_a_notebook_does(
+    notebooks: ModuleType, tmp_path: Path, source: str, fault: str
+) -> None:
+    path = tmp_path / "small.ipynb"
+    write_notebook(path, source)
+    with pytest.raises(notebooks.ExtensionError, match=fault):
+        notebooks.execute(path)
+
+
+def test_cells_that_print_or_draw_need_output(notebooks: ModuleType) -> None:
+    v4 = notebooks.nbformat.v4
+    output = v4.new_output("stream", text="1")
+    cells = [
+        v4.new_markdown_cell("print(0)"),
+        v4.new_code_cell("print(1)", outputs=[output]),
+        v4.new_code_cell("print(2)"),
+        v4.new_code_cell("plt.show()"),
+        v4.new_code_cell("x = 3"),
+    ]
+    assert notebooks.cells_without_output(v4.new_notebook(cells=cells)) == ["print(2)", "plt.show()"]
