@@ -80,7 +80,9 @@ class LabeledInput:
         copies, (batch, width, *rest) = self.index.shape[0], self.images.shape
         padded = F.pad(self.images, (0, 0) * len(rest) + (0, self.features - width))
         codes = self.codes.to(padded.dtype).expand(copies, batch, -1, *rest)
-        joined = padded.expand(copies, *padded.shape).index_copy(2, self.columns, codes)
+        # Copied, since torch 2.11 compiles index_copy of an expanded tensor to writes into memory that copies share.
+        rows = padded.repeat(copies, *[1] * padded.dim())
+        joined = rows.index_copy(2, self.columns, codes)
         return joined.flatten(0, 1)
 
     def replace_codebook(self, codebook: Tensor) -> LabeledInput:
