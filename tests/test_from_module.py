@@ -605,6 +605,35 @@ def test_torchvisions_networks(name: str, count: int) -> None:
     torch.testing.assert_close(run(model, x), module(x), rtol=0, atol=0)
 
 
+def test_a_shape_that_the_module_refuses_is_refused_by_name_with_its_reason() -> None:
+    models = pytest.importorskip("torchvision.models")
+    module = models.VisionTransformer(8, 4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=12)
+    message = (
+        r"^layer 0 does not accept inputs of shape \(3, 6, 6\): Wrong image height! Expected 8 but got another value!$"
+    )
+    with pytest.raises(ValueError, match=message):
+        ff.from_module(module, CLASSES, input_shape=(3, 6, 6))
+    with pytest.raises(ValueError, match=message):
+        ff.fit(ff.from_module(module, CLASSES), (torch.rand(4, 3, 6, 6), torch.arange(4) % CLASSES), progress=False)
+
+
+def test_the_page_shows_a_program_from_import_to_a_reloaded_model_in_ten_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn")
+    page = (Path(__file__).parents[1] / "docs" / "your_own_model.md").read_text(encoding="utf-8")
+    [program] = [block for block in page.split("```python\n") if block.startswith("import torch")]
+    program = program.split("```")[0]
+    assert len([line for line in program.splitlines() if line]) <= 10
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    model, loaded, images = names["model"], names["loaded"], names["data"].test.inputs
+    assert model[0].block.get_parameter("1.weight") is not loaded[0].block.get_parameter("1.weight")
+    assert torch.equal(loaded.eval().predict_proba(images), model.eval().predict_proba(images))
+    assert ff.evaluate(loaded, names["data"].test).error < 30
+
+
 def test_torchvisions_vision_transformer() -> None:
     models = pytest.importorskip("torchvision.models")
     module = models.VisionTransformer(8, 4, num_layers=3, num_heads=2, hidden_dim=8, mlp_dim=12, num_classes=CLASSES)

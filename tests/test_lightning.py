@@ -89,6 +89,9 @@ def test_the_example_of_the_documentation_takes_ten_lines(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(example, names)
+    assert "FFModule(model" in example
+    assert names["module"].model is not names["trainer"].lightning_module.model  # the loaded weights are in a new one
+    assert_equal(names["module"].model, names["trainer"].lightning_module.model)
     assert ff.evaluate(names["module"].model, names["data"].validation).error < 30
 
 
@@ -390,7 +393,8 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="precision must be one of 32-true, 64-true, bf16-mixed .* got bf16-true"):
         trainer(tmp_path, max_epochs=1, precision="bf16-true").fit(copy.deepcopy(module), loader())
     module._trainer = SimpleNamespace(world_size=2, precision="32-true")
-    with pytest.raises(ValueError, match="devices must be 1 for FFModule, .* got 2"):
+    message = r"^devices must be 1 for FFModule, .* got 2: train on several devices by ff\.fit\(parallel=\.\.\.\)$"
+    with pytest.raises(ValueError, match=message):
         module.setup("fit")
     with pytest.raises(TypeError, match="model must be an FFSequential or a baseline, got an object of Linear"):
         ff.lightning.FFModule(torch.nn.Linear(2, 2))
@@ -400,6 +404,30 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
         ff.lightning.FFModule(ff.replicate(lambda: network(negatives=ff.negatives.RandomLabel()), [0, 1]))
     with pytest.raises(Exception, match="not supported for manual optimization"):
         trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2).fit(ff.lightning.FFModule(network()), loader())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_real_trainer_of_several_devices_is_refused_with_the_way_to_train_on_them(tmp_path: Path) -> None:
+    run = trainer(tmp_path, max_epochs=1, devices=2, strategy="ddp_spawn")
+    with pytest.raises(Exception, match=r"ValueError: devices must be 1 for FFModule, .*ff\.fit\(parallel="):
+        run.fit(ff.lightning.FFModule(network(), adam()), loader())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_is_loaded_into_a_network_that_is_given(tmp_path: Path) -> None:
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(ff.lightning.FFModule(network(), adam()), loader())
+    run.save_checkpoint(tmp_path / "model.ckpt")
+    message = (
+        r"^model must be given, a network of the same architecture: FFModule\(model\), or "
+        r"FFModule\.load_from_checkpoint\(path, model=model\)$"
+    )
+    with pytest.raises(TypeError, match=message):
+        ff.lightning.FFModule.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    with pytest.raises(TypeError, match=message):
+        ff.lightning.FFModule()
 
 
 def test_without_lightning_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -305,6 +305,50 @@ def test_settings_are_checked_by_fit(options: dict[str, Any], message: str, tabl
         classifier(**options).fit(*table)
 
 
+@pytest.mark.parametrize("name", ["FFClassifier", "FFFeatures"])
+def test_an_unknown_argument_is_refused_by_the_estimators_name(name: str) -> None:
+    estimator: Any = getattr(ff.sklearn, name)
+    message = rf"^{name}\(\) got an unexpected keyword argument 'epoch': did you mean 'epochs'\?$"
+    with pytest.raises(TypeError, match=message):
+        estimator(epoch=3)
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'xyz'$"):
+        estimator(xyz=3)
+    with pytest.raises(TypeError, match=rf"^{name}\(\): too many positional arguments$"):
+        estimator("mono", (10,))
+
+    class Own(estimator):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(TypeError, match=r"^Own\(\) got an unexpected"):
+        Own(epoch=3)
+    assert clone(Own(epochs=3)).get_params()["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "example"), [(64, "(1, 8, 8)"), (3 * 36, "(3, 6, 6)"), (7, "(channels, height, width)")]
+)
+def test_a_convolutional_recipe_without_input_shape_says_what_to_give(features: int, example: str) -> None:
+    X, y = np.random.default_rng(0).random((20, features)), np.arange(20) % 2
+    with pytest.raises(ValueError, match=r"^input_shape must be \(channels, height, width\)") as error:
+        ff.sklearn.FFClassifier("mono-conv", epochs=1).fit(X, y)
+    assert str(error.value).endswith(f"got ({features},): pass input_shape={example}, the shape of one row of X")
+    wrong = ff.sklearn.FFClassifier("mono-conv", epochs=1, input_shape=(features,))
+    with pytest.raises(ValueError, match=rf"got \({features},\)$"):
+        wrong.fit(X, y)
+
+
+def test_log_probabilities_are_those_of_the_probabilities(table: Any) -> None:
+    model = classifier().fit(*table)
+    X = table[0]
+    np.testing.assert_allclose(model.predict_log_proba(X), np.log(model.predict_proba(X)), rtol=1e-9, atol=1e-9)
+    assert model.predict_log_proba(X).dtype == model.predict_proba(X).dtype
+    model.model_.layers[0].objective.goodness.weight.data.mul_(1e4)
+    assert (model.predict_proba(X) == 0).any()
+    assert np.isfinite(model.predict_log_proba(X)).all()
+    with pytest.raises(Exception, match="not fitted yet"):
+        classifier().predict_log_proba(X)
+
+
 def test_partial_fit_has_no_validation_data(table: Any) -> None:
     model = classifier(callbacks=[ff.training.EarlyStopping(5)], validation_fraction=0.2)
     with pytest.raises(ValueError, match=r"^callbacks must not monitor validation data, which partial_fit has not"):

@@ -20,6 +20,8 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from forwardforward._utils.annotations import describe
@@ -52,6 +54,12 @@ Output = Literal["predict", "predict_proba", "features"]
 
 #: The loggers of the exporters and of the libraries that they use.
 EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
+#: Codes of a terminal, such as those of colors, which torch writes into messages.
+TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+#: Most characters of an exporter's reason; the advice that follows fills pages.
+LONGEST_REASON = 300
 
 
 @checked
@@ -94,6 +102,7 @@ class Inference(nn.Module):
             raise ValueError("head must read features under the neutral label to be exported, got label='random'")
         self.model: Network = copy.deepcopy(model).eval().requires_grad_(False)
         self.output = output
+        self.dtype = model.dtype  # torch 2.6 cannot trace how a network finds it
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the answers.
@@ -110,7 +119,7 @@ class Inference(nn.Module):
 
     def _prepared(self, inputs: Tensor) -> Tensor:
         model = self.model
-        return inputs if model.num_embeddings is not None else model.preprocessing(to_float(inputs).to(model.dtype))
+        return inputs if model.num_embeddings is not None else model.preprocessing(to_float(inputs).to(self.dtype))
 
     def _features(self, inputs: Tensor) -> Tensor:
         model, x = self.model, self._prepared(inputs)
@@ -120,7 +129,7 @@ class Inference(nn.Module):
 
     def _scores(self, inputs: Tensor) -> Tensor:
         model = self.model
-        if isinstance(model, Baseline) or model.classifier == "head":
+        if isinstance(model, Baseline) or isinstance(model.classifier, str):  # torch 2.6 cannot trace ==
             return self._mean_over_views(self._logits, inputs)
         assert callable(model.classifier)
         goodness = self._mean_over_views(self._goodness, inputs)
@@ -130,9 +139,12 @@ class Inference(nn.Module):
     def _mean_over_views(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Return the mean of a function of raw inputs over their views."""
         # not by mean_over_views, whose checks the tracer cannot follow
-        if self.model.views is None:
+        views = self.model.views
+        if views is None:
             return function(inputs)
-        return torch.stack([function(view) for view in self.model.views(inputs)]).mean(0)
+        unchecked = getattr(type(views).__call__, "__wrapped__", None)  # nor can it follow those of this call
+        batches = views(inputs) if unchecked is None else unchecked(views, inputs)
+        return torch.stack([function(view) for view in batches]).mean(0)
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """Return the scores of a baseline or of the one-pass head."""
@@ -158,7 +170,9 @@ class Inference(nn.Module):
 def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tensor | None = None) -> Any:
     """Return a ``torch.export.ExportedProgram`` of a network, for batches of any size.
 
-    ``torch.export.save(program, "model.pt2")`` writes it; ``program.module()(inputs)`` computes.
+    ``torch.export.save(program, "model.pt2")`` writes it; ``program.module()(inputs)`` computes. The program does not
+    contain the lines of source code by which torch explains operations: in the file of a small network they are larger
+    than the weights, and name the folders of this machine.
 
     Args:
         model: The network, see :class:`Inference`.
@@ -167,8 +181,8 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
             the shape that the network was set up with, or indices for a network that looks them up.
 
     Raises:
-        ValueError: If torch cannot trace the network, such as a block that depends on values, or test-time views with
-            torch 2.6.
+        ValueError: If torch cannot trace the network, such as a block that depends on values, or a classifier that
+            chooses its layers with torch 2.6.
     """
     module = Inference(model, output)
     # a copy, since a file of the program contains the example with all of its storage
@@ -177,13 +191,26 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
         raise ValueError(
             f"inputs must be at least two, so that the batch may have any size, got shape {tuple(example.shape)}"
         )
-    batch = torch.export.Dim("batch", min=1)
+    batch = torch.export.Dim("batch", min=1, max=2**31 - 1)  # torch 2.6 needs a highest number
     _check_example(module, example)
     try:
-        with torch.no_grad(), _quiet():
-            return torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=True)
+        with _exporting():
+            program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=True)
+            _simplify(program.graph_module)
     except Exception as error:  # the tracer raises errors of many types
-        raise ValueError(f"model cannot be exported: {one_line(error)[:300]}") from error
+        raise ValueError(f"model cannot be exported: {_reason(error)}") from error
+    return program
+
+
+def _simplify(program: fx.GraphModule) -> None:
+    """Remove source code, and operations whose result nothing reads."""
+    for module in program.modules():  # parts, such as those under autocast, are graphs of their own
+        if isinstance(module, fx.GraphModule):
+            # weights that were only asked for their shape, which quantized ones are multiplied out for
+            module.graph.eliminate_dead_code()
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
+            module.recompile()
 
 
 def _check_example(module: nn.Module, example: Tensor) -> None:
@@ -209,18 +236,18 @@ def to_onnx(model: nn.Module, path: StrPath, output: Output = "predict_proba", i
 
     Raises:
         ImportError: If onnx or onnxscript is not installed.
-        ValueError: If the network cannot be exported.
+        ValueError: If the network cannot be exported; with torch 2.6, most cannot.
     """
     import_extra("onnxscript", "ONNX", "onnx", "onnxscript")
     program = to_program(model, output, inputs)
     options: dict[str, Any] = {"input_names": ["inputs"], "output_names": ["outputs"], "dynamo": True, "verbose": False}
     try:
-        with torch.no_grad(), _quiet():
+        with _exporting():
             onnx_program = torch.onnx.export(program, **options)
             assert onnx_program is not None
             content = onnx_program.model_proto.SerializeToString()
     except Exception as error:
-        raise ValueError(f"model cannot be written as ONNX: {one_line(error)[:300]}") from error
+        raise ValueError(f"model cannot be written as ONNX: {_reason(error)}") from error
     with replacing(Path(path), "wb") as file:
         file.write(content)
 
@@ -238,20 +265,18 @@ def to_executorch(
         inputs: As for :func:`to_program`; their number is the largest batch of the file.
 
     Raises:
-        ImportError: If executorch is not installed.
+        ImportError: If executorch is not installed, or cannot be imported.
         ValueError: If the network cannot be exported.
     """
-    try:
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-    except ImportError as error:
-        raise ImportError("ExecuTorch needs executorch: pip install executorch") from error
+    of_edge = import_extra("executorch.exir", "ExecuTorch", "executorch")
+    of_xnnpack = import_extra("executorch.backends.xnnpack.partition.xnnpack_partitioner", "ExecuTorch", "executorch")
     program = to_program(model, output, inputs)
     try:
-        with torch.no_grad(), _quiet():
-            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+        with _exporting():
+            partitioner = of_xnnpack.XnnpackPartitioner()
+            lowered = of_edge.to_edge_transform_and_lower(program, partitioner=[partitioner]).to_executorch()
     except Exception as error:
-        raise ValueError(f"model cannot be written for ExecuTorch: {one_line(error)[:300]}") from error
+        raise ValueError(f"model cannot be written for ExecuTorch: {_reason(error)}") from error
     content = io.BytesIO()
     lowered.write_to_file(content)
     with replacing(Path(path), "wb") as file:
@@ -324,6 +349,26 @@ def _example(model: Network) -> Tensor:
     shape = model.input_shape or model.stack[0].input_shape
     assert shape is not None
     return example_inputs(2, shape, model.num_embeddings, torch.float32, model.device)
+
+
+@contextmanager
+def _exporting() -> Iterator[None]:
+    """Context manager without gradients, and without the fast path of attention, which ONNX has no operation for."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), _quiet():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the cause of an exporter's error on one line: the first error, since the others add advice to it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = TERMINAL_CODES.sub("", f"{type(error).__name__}: {one_line(error)}")
+    return textwrap.shorten(reason, LONGEST_REASON, placeholder=" ...")
 
 
 @contextmanager

@@ -17,9 +17,12 @@ def import_extra(module: str, user: str, *packages: str) -> Any:
         *packages: Names under which pip installs them.
 
     Raises:
-        ImportError: If a package is not installed.
+        ImportError: If a package is not installed, or cannot be imported for another reason.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"{user} needs {' and '.join(packages)}: pip install {' '.join(packages)}") from error
+        missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        if missing in (module.partition(".")[0], *packages):
+            raise ImportError(f"{user} needs {' and '.join(packages)}: pip install {' '.join(packages)}") from error
+        raise ImportError(f"{user} needs {' and '.join(packages)}, which cannot be imported: {error}") from error

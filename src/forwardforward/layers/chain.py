@@ -99,7 +99,7 @@ def setup_layers(layers: Sequence[FFLayer], shape: tuple[int, ...]) -> list[tupl
         try:
             with naming_layer(index):
                 shapes.append(layer.setup(shapes[index], index, skip_shape))
-        except (RuntimeError, IndexError) as error:  # torch's own, of a block
+        except (RuntimeError, IndexError, AssertionError) as error:  # torch's own, of a block, or the block's
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"layer {index} does not accept inputs of shape {shapes[index]}: {reason}") from error
     return shapes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -32,11 +33,28 @@ from forwardforward.update_schedules import Joint, Schedule
 
 __all__ = ["FFModule"]
 
+F = TypeVar("F", bound=Callable[..., None])
+
 #: Compute precision (autocast dtype) by the Trainer's precision; others are refused.
 PRECISIONS = {"32-true": None, "64-true": None, "bf16-mixed": torch.bfloat16}
 
 #: Key of the module's state in a Trainer's checkpoint.
 KEY = "forwardforward"
+
+
+def _asking_for_model(init: F) -> F:
+    """Return the constructor with an error that says how a checkpoint is loaded, which Lightning does by calling it."""
+
+    @functools.wraps(init)
+    def call(self: object, *args: Any, **kwargs: Any) -> None:
+        if not args and "model" not in kwargs:
+            raise TypeError(
+                "model must be given, a network of the same architecture: FFModule(model), or "
+                "FFModule.load_from_checkpoint(path, model=model)"
+            )
+        init(self, *args, **kwargs)
+
+    return cast(F, call)
 
 
 class FFModule(LightningModule):  # type: ignore[misc]
@@ -78,6 +96,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
         False
     """
 
+    @_asking_for_model
     @checked
     def __init__(
         self,
@@ -124,7 +143,7 @@ class FFModule(LightningModule):  # type: ignore[misc]
         if trainer.world_size > 1:
             raise ValueError(
                 "devices must be 1 for FFModule, which does not reduce gradients over devices, "
-                f"got {trainer.world_size}"
+                f"got {trainer.world_size}: train on several devices by ff.fit(parallel=...)"
             )
         self._first_epoch = self.model.epochs_trained
         self._restored = None  # of a checkpoint that was loaded before; one to resume from is read after this

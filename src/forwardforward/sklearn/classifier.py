@@ -164,6 +164,17 @@ class FFClassifier(ClassifierMixin, FFEstimator):  # type: ignore[misc]
         array: NDArray[Any] = probabilities.cpu().numpy()
         return array
 
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Return the logarithms of the probabilities, ``(samples, classes)``, finite where a probability rounds to 0.
+
+        Args:
+            X: Samples, ``(samples, features)``.
+        """
+        check_is_fitted(self, "model_")
+        scores = self.model_.scores(self._inputs(self._validated(X, reset=False)))
+        array: NDArray[Any] = scores.log_softmax(-1).cpu().numpy()
+        return array
+
 
 def _numbered(y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the classes, and every label as an index of them."""

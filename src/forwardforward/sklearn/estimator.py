@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,7 +20,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.arguments import NonNegativeFloat, PositiveInt, Probability, checked
+from forwardforward._utils.checks import InputShapeError
 from forwardforward._utils.plugins import calling
+from forwardforward._utils.suggestions import did_you_mean
 from forwardforward.data.batching import Data
 from forwardforward.network import Network
 from forwardforward.optimizers import LocalOptimizer
@@ -38,7 +43,9 @@ except ImportError:  # scikit-learn before 1.6
         return estimator._validate_data(X, y, **options)
 
 
-__all__ = ["FFEstimator"]
+__all__ = ["FFEstimator", "naming_arguments"]
+
+F = TypeVar("F", bound=Callable[..., None])
 
 #: The recipe of an estimator without one: a few hundred samples need more steps than a recipe for images takes.
 TABLES = get("mono").replace(name="tables", widths=(100, 100), epochs=30, batch_size=32, lr=3e-3, standardize=True)
@@ -64,6 +71,34 @@ def check_settings(
     """Check an estimator's settings by their annotations; scikit-learn sets them after the construction too."""
 
 
+def naming_arguments(init: F) -> F:
+    """Return a constructor whose errors name the estimator's class, and the argument that a misspelt one is like.
+
+    scikit-learn reads the arguments of a constructor from its signature, which stays the same. Their values are checked
+    by ``fit``.
+
+    Args:
+        init: The constructor.
+    """
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def call(self: object, *args: Any, **kwargs: Any) -> None:
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}"
+                f"{did_you_mean(unknown[0], signature.parameters)}"
+            )
+        try:
+            signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}(): {error}") from None
+        init(self, *args, **kwargs)
+
+    return cast(F, call)
+
+
 class FFEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators; see :class:`FFClassifier` for the arguments."""
 
@@ -72,6 +107,7 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
     n_iter_: int
     _optimizer: LocalOptimizer | None
 
+    @naming_arguments
     def __init__(
         self,
         recipe: str | Recipe | Architecture | None = None,
@@ -163,7 +199,7 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if self._architecture is None:
-                model = recipe.model(shape, num_classes)
+                model = self._recipe_model(recipe, shape, num_classes)
             else:
                 with calling("recipe", self.recipe, "(input_shape, num_classes) -> network", names_parts=True):
                     model = self._architecture(shape, num_classes)
@@ -178,6 +214,15 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
                         f"{model.num_classes}"
                     )
             return model.to(dtype=inputs.dtype)
+
+    def _recipe_model(self, recipe: Recipe, shape: tuple[int, ...], num_classes: int) -> Network:
+        """Return the network of a recipe; if it needs images, the error gives the argument for their shape."""
+        try:
+            return recipe.model(shape, num_classes)
+        except InputShapeError as error:
+            if self.input_shape is not None:
+                raise
+            raise ValueError(f"{error}: pass input_shape={_image_shape(*shape)}, the shape of one row of X") from error
 
     @property
     def _validation_monitor(self) -> str | None:
@@ -256,6 +301,15 @@ class FFEstimator(BaseEstimator):  # type: ignore[misc]
         if not (weights >= 0).all() or not weights.any():
             raise ValueError(f"class_weight must contain weights of at least 0, not all 0, got {self.class_weight}")
         return weighted_loader(inputs, targets, torch.from_numpy(weights)[targets], batch_size)
+
+
+def _image_shape(features: int) -> str:
+    """Return the shape of square images of one or three channels as an example, else what a shape consists of."""
+    for channels in (1, 3):
+        side = math.isqrt(features // channels)
+        if channels * side**2 == features:
+            return str((channels, side, side))
+    return "(channels, height, width)"
 
 
 def _check_kind(kind: TargetKind, owner: str) -> None:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from forwardforward._utils.arguments import checked
 from forwardforward.heads import LinearHead
 from forwardforward.recipes import Recipe
-from forwardforward.sklearn.estimator import Architecture, FFEstimator
+from forwardforward.sklearn.estimator import Architecture, FFEstimator, naming_arguments
 from forwardforward.training import Callback
 
 __all__ = ["FFFeatures"]
@@ -59,6 +59,7 @@ class FFFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FFEstimator)
         True
     """
 
+    @naming_arguments
     def __init__(
         self,
         recipe: str | Recipe | Architecture | None = None,

@@ -80,7 +80,7 @@ def from_module(
     Raises:
         TypeError: If an argument has the wrong kind.
         ValueError: If the forward pass cannot be recorded, stages are not found or the module cannot be divided there,
-            two layers share parameters, or plug-ins do not fit together.
+            the module does not accept ``input_shape``, two layers share parameters, or plug-ins do not fit together.
 
     Source of the default objective: Gong et al., Mono-Forward (2025), arXiv 2501.09238.
 

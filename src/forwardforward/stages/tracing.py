@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Set
 from typing import Any
 
@@ -47,7 +48,9 @@ class Tracer(fx.Tracer):
                 graphs.append(super().trace(root, concrete_args))
             for placeholder in [node for node in graphs[-1].nodes if node.op == "placeholder"][1:]:
                 _erase(placeholder)
-        return _with_mode(root, *graphs)
+        graph = _with_mode(root, *graphs)
+        _hide_proxies(graph)
+        return graph
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a submodule is recorded as one call."""
@@ -150,6 +153,13 @@ def _erase(node: fx.Node) -> None:
     for user in list(node.users):
         _erase(user)
     node.graph.erase_node(node)
+
+
+def _hide_proxies(graph: fx.Graph) -> None:
+    """Take torch.fx's names of values, such as ``Proxy(getitem_2)``, out of the messages of a module's assertions."""
+    for node in graph.nodes:
+        if node.target is torch._assert and isinstance(node.args[1], str):
+            node.args = (node.args[0], re.sub(r"Proxy\(\w+\)", "another value", node.args[1]))
 
 
 def _with_mode(root: nn.Module, evaluation: fx.Graph, training: fx.Graph) -> fx.Graph:
