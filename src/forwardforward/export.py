@@ -58,6 +58,9 @@ EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 #: Codes of a terminal, such as those of colors, which torch writes into messages.
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
+#: Largest batch of a program, None for any: torch 2.6 needs a number. ExecuTorch computes multiples of it in 32 bits.
+LARGEST_BATCH = 2**31 - 1 if torch.__version__.startswith("2.6.") else None
+
 #: Most characters of an exporter's reason; the advice that follows fills pages.
 LONGEST_REASON = 300
 
@@ -191,7 +194,7 @@ def to_program(model: nn.Module, output: Output = "predict_proba", inputs: Tenso
         raise ValueError(
             f"inputs must be at least two, so that the batch may have any size, got shape {tuple(example.shape)}"
         )
-    batch = torch.export.Dim("batch", min=1, max=2**31 - 1)  # torch 2.6 needs a highest number
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     _check_example(module, example)
     try:
         with _exporting():
