@@ -32,8 +32,8 @@ class CapturedFunction:
     Args:
         function: The function. It must not wait for the device, and may change persistent arguments in place after
             everything that can fail. What it reads beside its arguments must not change.
-        persistent: Positions of the arguments whose tensors keep their memory from call to call, such as weights, with
-            at least one tensor. The others are copied to the graph's own memory.
+        persistent: Positions of the arguments whose tensors keep their memory from call to call, such as weights, in
+            lists, tuples and dictionaries with at least one tensor. The others are copied to the graph's own memory.
 
     The next call overwrites the tensors that a call returned. The recording refers to the memory of the persistent
     tensors, which the caller keeps.
@@ -58,9 +58,10 @@ class CapturedFunction:
 
     def __call__(self, *arguments: Any) -> Any:
         """Return ``function(*arguments)``."""
-        kept, form = pytree.tree_flatten([value for i, value in enumerate(arguments) if i in self.persistent])
-        given, of_given = pytree.tree_flatten([value for i, value in enumerate(arguments) if i not in self.persistent])
-        key = (form, of_given, *map(_identity, kept), *map(_layout, given))
+        kept: list[Tensor] = []
+        _collect([value for i, value in enumerate(arguments) if i in self.persistent], kept)
+        given, form = pytree.tree_flatten([value for i, value in enumerate(arguments) if i not in self.persistent])
+        key = (form, *map(_layout, given), *[tensor.data_ptr() for tensor in kept], *[tensor.shape for tensor in kept])
         if key != self._key:
             self._key, self._calls, self._graph, self._result, self.replays = key, 0, None, None, 0
         if self._graph is None:
@@ -70,7 +71,7 @@ class CapturedFunction:
             if self._calls == WARM_UP:
                 with _without_waiting():
                     return self.function(*arguments)
-            self._record(arguments, _device(kept))
+            self._record(arguments, kept[0].device)
         for own, value in zip(self._inputs, filter(_is_tensor, given), strict=True):
             own.copy_(value)
         self._graph.replay()
@@ -118,15 +119,16 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def _device(values: list[Any]) -> torch.device:
-    """Return the device of the first tensor."""
-    first: Tensor = next(filter(_is_tensor, values))
-    return first.device
-
-
-def _identity(value: Any) -> Any:
-    """Return where a tensor is, with its layout; another value itself."""
-    return (value.data_ptr(), *_layout(value)) if isinstance(value, Tensor) else value
+def _collect(value: Any, tensors: list[Tensor]) -> None:
+    """Append the tensors of lists, tuples and dictionaries; torch's pytree takes several times as long."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+    elif isinstance(value, dict):
+        for entry in value.values():
+            _collect(entry, tensors)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            _collect(entry, tensors)
 
 
 def _layout(value: Any) -> Any:
