@@ -29,7 +29,6 @@ __all__ = ["CompilationError", "Gradients", "RecordingError", "WholeStep"]
 #: Positions of the functions' arguments whose memory stays the same: parameters, constants, buffers and states.
 PERSISTENT = (0, 1, 2, 5)
 
-
 #: Plans for the same groups that may follow each other without a replay, before the step counts as not recordable.
 MOST_PLANS = 5
 
@@ -150,7 +149,7 @@ class WholeStep:
             _update_buffers(plan, gradients)
             total = _sum(total, gradients, factor)
             observed = _observed(stack, part, gradients.outputs, autocast)
-            results.append(_cloned((gradients.losses, observed)))  # the next part overwrites those of a CUDA graph
+            results.append((gradients.losses, _cloned(observed) if self.cuda_graph else observed))
         assert total is not None
         result, _ = _update(stack, optimizer, batch, plan, checked, total, monitor)
         return results, result.gradient_norms
@@ -322,6 +321,8 @@ def _gradients(plan: _Plan, batch: Batch, compiled: Callable[..., Any] | None) -
             return plan.function(*plan.arguments(batch))
         with _compiler_errors():
             gradients: Gradients = compiled(*plan.arguments(batch))
+        if isinstance(compiled, CapturedFunction):
+            return gradients._replace(losses=_cloned(gradients.losses))
         return gradients
 
 
@@ -335,8 +336,7 @@ def _update(
     monitor: bool,
 ) -> tuple[StepResult, dict[int, Tensor]]:
     """Update buffers, and parameters with torch's optimizers."""
-    # cloned, since the next replay of a CUDA graph overwrites them
-    result = StepResult(layers={index: _cloned(local) for index, local in gradients.losses.items()})
+    result = StepResult(layers={index: local.detach() for index, local in gradients.losses.items()})
     _update_buffers(plan, gradients)
     for index, values in gradients.parameters.items():
         optimizer.zero_grad(*stack.names[index])
@@ -395,7 +395,10 @@ def _joint_update(
     with eval_mode(*plan.inactive), torch.no_grad(), _compiler_errors():
         losses, outputs, norms = compiled(*arguments)
     torch.clear_autocast_cache()  # of weights from before the update, in a caller's context of autocast
-    return StepResult(layers=_cloned(losses), gradient_norms=_cloned(norms) if monitor else {}), outputs
+    norms = norms if monitor else {}
+    if isinstance(compiled, CapturedFunction):
+        losses, norms = _cloned((losses, norms))
+    return StepResult(layers=losses, gradient_norms=norms), outputs
 
 
 @contextlib.contextmanager
@@ -414,7 +417,7 @@ def _detached(tensors: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]
 
 
 def _cloned(values: Any) -> Any:
-    """Return copies of all tensors, which belong to no graph of autograd."""
+    """Return copies of all tensors: the next replay of a CUDA graph overwrites its results."""
     return pytree.tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, values)
 
 
