@@ -43,7 +43,7 @@ KEY = "forwardforward"
 
 
 def _asking_for_model(init: F) -> F:
-    """Return the constructor with an error that says how a checkpoint is loaded, which Lightning does by calling it."""
+    """Return the constructor with an error that states how a checkpoint is loaded: Lightning does it by this call."""
 
     @functools.wraps(init)
     def call(self: object, *args: Any, **kwargs: Any) -> None:

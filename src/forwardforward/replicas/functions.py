@@ -346,7 +346,7 @@ class Batched:
             return (self._recorded_form(key, form, function.template, state) if records else form)(state, batch)
         except Exception as error:  # compilers fail with exceptions of many types; nothing has been updated
             result = batched(state, batch)  # raises errors of the batch
-            if isinstance(error, RecordingError):
+            if isinstance(error, RecordingError) or not compiles:
                 self.cannot_record = True
                 failed = "a CUDA graph"
             else:

@@ -88,13 +88,11 @@ class CompiledStep:
 
     def _fall_back(self, reason: str, recording: bool = False) -> None:
         """Continue without the compiler, or without a graph."""
-        if recording:
-            self.whole_step = WholeStep(compile=True) if self._compiles else None
-            form = "" if self._compiles else "layer by layer, "
-            warnings.warn(f"training continues {form}without a CUDA graph: {reason}", stacklevel=3)
-        else:
-            self.whole_step = None
-            warnings.warn(f"training continues layer by layer, without torch.compile: {reason}", stacklevel=3)
+        stays_compiled = recording and self._compiles
+        self.whole_step = WholeStep(compile=True) if stays_compiled else None
+        form = "" if stays_compiled else "layer by layer, "
+        failed = "a CUDA graph" if recording or not self._compiles else "torch.compile"
+        warnings.warn(f"training continues {form}without {failed}: {reason}", stacklevel=3)
 
 
 def step_of(network: Network, batch_size: int | None, compile: bool, cuda_graph: bool) -> Callable[..., StepResult]:
