@@ -338,7 +338,7 @@ class Cell:
             data_dir=options.data_dir,
             device=options.device,
             threads=torch.get_num_threads(),
-            cuda_graph=options.device.startswith("cuda") and self.row.recipe.baseline is None,
+            cuda_graph=options.device.startswith("cuda"),
             command=command,
         )
         splits = load_splits(self.data, options.data_dir, recipe.representation)

@@ -212,8 +212,8 @@ def table(tasks: dict[str, Any]) -> str:
         tasks: The figures by task.
     """
     methods = ("local", "backpropagation")
-    columns = ["targets and data", "recipe", "error", "local objectives", "backpropagation", "ratio"]
-    columns.append("parameters, local / backpropagation")
+    columns = ("targets and data", "recipe", "error", "local objectives", "backpropagation", "ratio",
+               "parameters, local / backpropagation")  # fmt: skip
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for figures in tasks.values():
         errors = [_spread(figures[method]["test_errors"]) for method in methods]

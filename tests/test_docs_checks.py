@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import forwardforward
+from tests import scripts
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCRIPT = DOCS / "check_site.py"
@@ -20,12 +19,7 @@ SCRIPT = DOCS / "check_site.py"
 if not SCRIPT.exists():
     pytest.skip("this copy contains no documentation", allow_module_level=True)
 
-specification = importlib.util.spec_from_file_location("check_site", SCRIPT)
-assert specification is not None
-assert specification.loader is not None
-check_site = importlib.util.module_from_spec(specification)
-sys.modules["check_site"] = check_site  # where dataclasses look for it
-specification.loader.exec_module(check_site)
+check_site = scripts.load("check_site")
 
 
 def faults(site: Path, body: str) -> list[str]:

@@ -6,7 +6,6 @@ The documentation build runs them in full; here they run with two epochs.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests import scripts
 
 for package in ("matplotlib", "sklearn"):
     pytest.importorskip(package)
@@ -82,12 +83,7 @@ def notebooks() -> ModuleType:
     """The extension of the documentation build that executes the notebooks."""
     for package in ("sphinx", "nbclient", "ipykernel"):
         pytest.importorskip(package)
-    specification = importlib.util.spec_from_file_location("documentation_notebooks", ROOT / "docs" / "notebooks.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return scripts.load("notebooks")
 
 
 def write_notebook(path: Path, *sources: str) -> None:

@@ -19,14 +19,15 @@ import forwardforward as ff
 from forwardforward.cli import main
 from forwardforward.recipes import RECIPES, Recipe
 from tests.replicas import cases
+from tests.test_cuda_graphs import ChangesTheFactor, Scaled
+from tests.test_recipes import GROUPED
+from tests.test_recipes import RECIPES as ON_IMAGES
 
 DEVICE = os.environ.get("FORWARDFORWARD_TEST_DEVICE", "cuda")
 needs_cuda = pytest.mark.skipif(DEVICE != "cuda", reason="a CUDA graph needs a GPU")
 pytestmark = pytest.mark.skipif(DEVICE == "cuda" and not torch.cuda.is_available(), reason="needs a GPU")
 
 SHAPE = (1, 8, 8)
-GROUPED = {"class-groups": (20, 20), "cwcomp": (20, 20, 20, 20), "deeperforward": (10, 20), "hcl-ff": (10, 20)}
-ON_IMAGES = [name for name, r in RECIPES.items() if r.representation is None and r.target_kind.has_one_class]
 ON_TEXTS = [name for name, recipe in RECIPES.items() if recipe.representation is not None]
 
 #: Recipes whose steps can be recorded: those of a baseline are not one function.
@@ -246,21 +247,6 @@ class Waits(ff.goodness.MeanOfSquares):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         goodness = super().forward(x)
         return goodness if goodness.sum().item() >= 0 else -goodness
-
-
-class Scaled(ff.goodness.MeanOfSquares):
-    """A goodness with a number that is not a tensor."""
-
-    factor = 1.0
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.factor * super().forward(x)
-
-
-class ChangesTheFactor(ff.training.Callback):
-    def on_epoch_end(self, state: Any) -> None:
-        for layer in state.model.layers:
-            layer.objective.goodness.factor += 1.0
 
 
 def pairs(goodness: torch.nn.Module, dropout: float = 0.0) -> ff.FFSequential:

@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 import forwardforward
+from tests import scripts
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = {"torchvision", "sklearn", "scipy", "matplotlib", "gensim", "lightning", "tensorboard", "wandb"}
@@ -23,12 +24,7 @@ OPTIONAL = {"torchvision", "sklearn", "scipy", "matplotlib", "gensim", "lightnin
 @pytest.fixture(scope="module")
 def check_api() -> ModuleType:
     """The documentation's check of the public interface."""
-    spec = importlib.util.spec_from_file_location("check_api", ROOT / "docs" / "check_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("check_api")
 
 
 def test_version_is_the_same_everywhere() -> None:

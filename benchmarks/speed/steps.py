@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -119,12 +120,12 @@ def _recorded_backpropagation(stack: Stack, workload: Workload) -> Callable[[], 
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
+    return partial(_replay, graph, step)
 
-    def replay() -> None:
-        graph.replay()
 
-    replay.keeps = step  # type: ignore[attr-defined]  # the graph reads the memory of its weights
-    return replay
+def _replay(graph: torch.cuda.CUDAGraph, step: Callable[[], Any]) -> None:
+    """Replay a step that was recorded; the graph reads the memory of the step's weights, which must exist."""
+    graph.replay()
 
 
 def _script(stack: Stack, workload: Workload) -> Callable[[], Any] | None:

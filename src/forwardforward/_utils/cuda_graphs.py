@@ -63,7 +63,8 @@ class CapturedFunction:
         given, form = pytree.tree_flatten([value for i, value in enumerate(arguments) if i not in self.persistent])
         key = (form, *map(_layout, given), *[tensor.data_ptr() for tensor in kept], *[tensor.shape for tensor in kept])
         if key != self._key:
-            self._key, self._calls, self._graph, self._result, self.replays = key, 0, None, None, 0
+            self._key, self._calls, self.replays = key, 0, 0
+            self._graph = self._arguments = self._result = None
         if self._graph is None:
             self._calls += 1
             if self._calls < WARM_UP:
