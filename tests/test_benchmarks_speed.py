@@ -193,6 +193,7 @@ def entry(ratio: float) -> dict[str, Any]:
         "stack": "20-8@4",
         "precision": "bf16",
         "rounds": 3,
+        "reuses_freed_memory": True,
         "command": "python -m benchmarks.speed",
         "machine": {"device": "cpu", "cpu": "A CPU", "bf16_units": [], "threads": 2, "cores": 2, "torch": "2.9"},
         "steps": {"plain script": figures, "pair whole": figures},
@@ -201,7 +202,9 @@ def entry(ratio: float) -> dict[str, Any]:
 
 def test_a_speedup_is_the_inverse_of_a_ratio_with_its_quartiles() -> None:
     lines = tables.TABLES["speed-script"]([entry(0.5)]).splitlines()
-    assert lines[0] == "A CPU, 2 threads, no units for bfloat16, torch 2.9, 3 rounds; `python -m benchmarks.speed`"
+    assert lines[0] == (
+        "A CPU, 2 threads, no units for bfloat16, freed memory reused, torch 2.9, 3 rounds; `python -m benchmarks.speed`"
+    )
     assert lines[-1] == "| 20-8@4 | bf16 | 2 | 2.00 (1.00–4.00) |"
 
 

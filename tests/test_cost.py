@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import forwardforward as ff
 from forwardforward.layers.pool import MaxPool2d
@@ -32,6 +33,23 @@ def test_the_pools_gradient_is_torchs(size: int | tuple[int, int]) -> None:
     ours_gradient, expected = (torch.autograd.grad((pool(maps) * weights).sum(), maps)[0] for pool in (ours, theirs))
     assert torch.equal(ours_gradient, expected)
     torch.autograd.gradcheck(ours, maps)
+
+
+def test_autocast_leaves_the_pools_gradient_in_bfloat16() -> None:
+    dtypes = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if function is torch.ops.aten.max_unpool2d.default:
+                dtypes.append(result.dtype)
+            return result
+
+    maps = torch.rand(2, 3, 4, 4).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16), Watch():
+        MaxPool2d(2)(maps).sum().backward()
+    assert dtypes == [torch.bfloat16]
+    assert maps.grad is not None and maps.grad.sum() == 2 * 3 * 4
 
 
 @pytest.mark.parametrize("order", [ff.layers.NORMALIZE_FIRST, ff.layers.TRANSFORM_FIRST])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from forwardforward._utils import convolution
 from forwardforward._utils.convolution import Conv2d
 
 
@@ -16,8 +17,14 @@ from forwardforward._utils.convolution import Conv2d
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("side", "kernel"), [(7, 3), (3, 3), (2, 3), (2, 5), (3, (5, 1)), (12, 3)])
 def test_gradients_agree_with_torch(
-    dtype: torch.dtype, channels_last: bool, bias: bool, side: int, kernel: int | tuple[int, int]
+    dtype: torch.dtype,
+    channels_last: bool,
+    bias: bool,
+    side: int,
+    kernel: int | tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(convolution, "POSITIONS", 64)
     torch.manual_seed(0)
     ours = Conv2d(
         6, 5, kernel, padding="same" if side == 12 else (kernel // 2 if isinstance(kernel, int) else (2, 0)), bias=bias
@@ -70,7 +77,8 @@ def test_an_output_of_one_position_is_torchs(shape: tuple[int, int], options: di
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_the_product_is_used_for_small_maps_in_bfloat16_only() -> None:
+def test_the_product_is_used_for_small_maps_in_bfloat16_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "POSITIONS", 64)  # as on a CPU with AMX units
     module = Conv2d(3, 4, 3, padding=1, bias=False)
     assert "_Convolution" not in type(module(torch.rand(2, 3, 8, 8)).grad_fn).__name__
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -20,6 +20,7 @@ from benchmarks.speed.measure import measure
 from benchmarks.speed.stacks import DEFAULT, FFLIB, parse
 from benchmarks.speed.steps import KINDS
 from benchmarks.speed.workload import OPTIMIZERS, PRECISIONS
+from forwardforward.training import reuse_freed_memory
 
 PROGRAM = "python -m benchmarks.speed"
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
@@ -79,6 +80,7 @@ def _choice(choices: Iterable[str]) -> Callable[[str], str]:
 def _measure(options: argparse.Namespace, command: str) -> None:
     """Measure the selected stacks, each at every precision."""
     torch.set_num_threads(options.threads)
+    reuses_memory = reuse_freed_memory()
     device, deadline = choose_device(options.device), time.monotonic() + 60 * options.minutes
     kinds = [name for name in KINDS if options.kinds is None or name.startswith(options.kinds)]
     if not kinds:
@@ -99,6 +101,7 @@ def _measure(options: argparse.Namespace, command: str) -> None:
                 "rounds": options.rounds,
                 "command": command,
                 "machine": describe_machine(device),
+                "reuses_freed_memory": reuses_memory,
                 **measured,
             }
             results.add(options.out, [entry])

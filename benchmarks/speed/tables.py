@@ -179,9 +179,9 @@ def _as_rows(rows: Any) -> Iterable[list[str]]:
     return [rows] if isinstance(rows, list) else rows
 
 
-def _machine_key(entry: Entry) -> tuple[str, str, int]:
+def _machine_key(entry: Entry) -> tuple[str, str, int, bool]:
     machine = entry["machine"]
-    return machine["device"], machine["cpu"], machine["threads"]
+    return machine["device"], machine["cpu"], machine["threads"], entry["reuses_freed_memory"]
 
 
 def _machine_line(entries: list[Entry]) -> str:
@@ -189,9 +189,10 @@ def _machine_line(entries: list[Entry]) -> str:
     versions = sorted({entry["machine"]["torch"] for entry in entries})
     rounds = sorted({entry["rounds"] for entry in entries})
     commands = dict.fromkeys(entry["command"] for entry in entries)
+    memory = ", freed memory reused" if entries[0]["reuses_freed_memory"] else ""
     return (
-        f"{machine_words(entries[0]['machine'])}, torch {', '.join(versions)}, {', '.join(map(str, rounds))} rounds; "
-        + ", ".join(f"`{command}`" for command in commands)
+        f"{machine_words(entries[0]['machine'])}{memory}, torch {', '.join(versions)}, "
+        f"{', '.join(map(str, rounds))} rounds; " + ", ".join(f"`{command}`" for command in commands)
     )
 
 

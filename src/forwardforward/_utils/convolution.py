@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forwardforward._utils.processor import has_matrix_tiles
+
 __all__ = ["Conv2d"]
 
 #: Largest number of positions of a map for which the gradient of the weights is faster as a product with patches.
-POSITIONS = 64
+POSITIONS = 64 if has_matrix_tiles() else 16
 #: The same for the output and the gradient of the input.
 FEW_POSITIONS = 9
 
@@ -20,11 +22,12 @@ FEW_POSITIONS = 9
 class Conv2d(nn.Conv2d):
     """:class:`torch.nn.Conv2d`, with other ways to compute small maps on CPUs.
 
-    In bfloat16, for maps of up to 64 positions, the gradient of the weights is one product of the output's gradient
-    with the patches of the input. Torch's takes 1.3 to 5 times as long for maps of 7 x 7 and 3 x 3, which is most of
-    the step of a late layer. For up to 9 positions, output and gradient of the input are products too. An output of
-    one position is the product of the input with the part of the kernel that covers it, in every precision: torch
-    multiplies the padding too, which is 8 of 9 weights for a 3 x 3 kernel on one position. Results agree to rounding.
+    In bfloat16, for maps of up to 64 positions on CPUs with AMX units and up to 16 on others, the gradient of the
+    weights is one product of the output's gradient with the patches of the input. Torch's takes 1.1 to 5 times as long,
+    which is most of the step of a late layer. For up to 9 positions, output and gradient of the input are products too.
+    An output of one position is the product of the input with the part of the kernel that covers it, in every
+    precision: torch multiplies the padding too, which is 8 of 9 weights for a 3 x 3 kernel on one position. Results
+    agree to rounding.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

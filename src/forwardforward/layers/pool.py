@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PoolSize, checked
+from forwardforward._utils.numerics import full_precision
 
 __all__ = ["MaxPool2d"]
 
@@ -72,7 +73,8 @@ class _Unpool(torch.autograd.Function):
 
     @staticmethod
     def forward(grad: Tensor, places: Tensor, size: Any, shape: torch.Size) -> Tensor:
-        return F.max_unpool2d(grad, places, size, output_size=shape)
+        with full_precision(grad):  # autocast computes this in float32
+            return F.max_unpool2d(grad, places, size, output_size=shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

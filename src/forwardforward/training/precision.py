@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import warnings
 from collections.abc import Iterator
 
 import torch
 
-__all__ = ["AUTOCAST", "has_fast_bf16", "products_in"]
+from forwardforward._utils.processor import has_fast_bf16
+
+__all__ = ["AUTOCAST", "products_in"]
 
 #: Dtype of autocast, by the name of the precision.
 AUTOCAST = {"float32": None, "tf32": None, "bf16": torch.bfloat16}
@@ -36,18 +37,3 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
     finally:
         if precision == "tf32":
             torch.set_float32_matmul_precision(previous)
-
-
-def has_fast_bf16() -> bool:
-    """Return whether the CPU multiplies bfloat16 in hardware; True if this torch cannot tell.
-
-    Example:
-        >>> isinstance(has_fast_bf16(), bool)
-        True
-    """
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True
-    # private, and not in every version; torch has no public ones
-    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    known = [check for check in checks if check is not None]
-    return not known or any(check() for check in known)
