@@ -49,7 +49,8 @@ def test_autocast_leaves_the_pools_gradient_in_bfloat16() -> None:
     with torch.autocast("cpu", torch.bfloat16), Watch():
         MaxPool2d(2)(maps).sum().backward()
     assert dtypes == [torch.bfloat16]
-    assert maps.grad is not None and maps.grad.sum() == 2 * 3 * 4
+    assert maps.grad is not None
+    assert maps.grad.sum() == 2 * 3 * 4
 
 
 @pytest.mark.parametrize("order", [ff.layers.NORMALIZE_FIRST, ff.layers.TRANSFORM_FIRST])
