@@ -477,6 +477,30 @@ def test_weights_of_another_depth_or_kind_are_refused() -> None:
             ff.classifiers.fit_weights(scores, labels)
 
 
+@pytest.mark.parametrize(
+    "classifier",
+    [SumOverLayers(), LayerEnsemble(), ff.classifiers.BestInterval(), ff.classifiers.Candidates()],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_goodness_of_another_shape_is_refused(classifier) -> None:
+    with pytest.raises(ValueError, match=r"goodness must be \(batch, layers, classes\), got shape \(2, 3\)"):
+        classifier(torch.rand(2, 3))
+
+
+def test_an_interval_is_chosen_of_checked_data() -> None:
+    with pytest.raises(ValueError, match=r"labels must be one per sample, \(4,\), got \(3,\)"):
+        ff.classifiers.BestInterval().choose(torch.rand(4, 2, 3), torch.tensor([0, 1, 2]))
+
+
+def test_weights_are_fitted_in_inference_mode() -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(20, 3, 4), torch.randint(4, (20,))
+    expected = ff.classifiers.fit_weights(scores, labels)
+    with torch.inference_mode():
+        weights = ff.classifiers.fit_weights(scores.clone(), labels.clone())
+    assert torch.equal(weights, expected)
+
+
 def test_a_head_without_normalization_reads_the_activations() -> None:
     head = LinearHead(3, normalize=False)
     rows = torch.rand(5, 6)

@@ -46,6 +46,25 @@ def test_gradients_of_fixed_random_maps(kind: type[DirectFeedbackAlignment]) -> 
     torch.testing.assert_close(model.output.weight.grad, error.T @ inputs[-1] / 8)
 
 
+@pytest.mark.parametrize("kind", [DirectFeedbackAlignment, DirectRandomTargetProjection])
+def test_probabilities_of_classes_give_the_gradients_of_the_labels(kind: type[DirectFeedbackAlignment]) -> None:
+    torch.manual_seed(0)
+    model = kind(ff.FFLinear(12, 8), ff.FFLinear(8, 8), num_classes=3)
+    images, labels = torch.rand(5, 12), torch.tensor([0, 2, 1, 1, 0])
+    results = []
+    for targets in (labels, F.one_hot(labels, 3).float()):
+        model.zero_grad()
+        model.gradients(images, targets)
+        results.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert len(results[0]) == len(results[1]) == 6
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+    mixed = torch.tensor([[0.25, 0.75, 0.0]])
+    error = model.signal(torch.zeros(1, 3), mixed)
+    expected = -mixed if kind is DirectRandomTargetProjection else torch.full((1, 3), 1 / 3) - mixed
+    torch.testing.assert_close(error, expected)
+
+
 def test_gradients_through_the_signs_of_the_weights() -> None:
     model = dense(SignSymmetry)
     inputs, values, logits = forward(model)

@@ -327,6 +327,34 @@ def test_a_hidden_projection_equals_a_plain_loop():
             assert values[i, k].item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_hidden_projection_in_other_precisions(dtype):
+    torch.manual_seed(0)
+    goodness = HiddenProjection(3, hidden=4).train()
+    rows = torch.rand(6, 5)
+    expected = goodness(rows)
+    goodness.to(dtype)
+    torch.testing.assert_close(goodness(rows.to(dtype)).float(), expected, rtol=0.05, atol=0.05)
+    assert HiddenProjection(3, hidden=4)(rows.double()).isfinite().all()
+
+
+@pytest.mark.parametrize("p", [4.5, 10.0, 40.0, 1000.0])
+@pytest.mark.parametrize("unit", [1e-3, 0.1, 1.0, 10.0, 1e4])
+def test_norms_of_large_order_neither_overflow_nor_vanish(p, unit):
+    torch.manual_seed(0)
+    rows = (unit * torch.rand(3, 50)).requires_grad_()
+    norm = Lp(p)(rows)
+    values = rows.detach().double().numpy()
+    expected = [max(row) * sum((value / max(row)) ** p for value in row) ** (1 / p) for row in values]
+    torch.testing.assert_close(norm.detach().double(), torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=0)
+    norm.sum().backward()
+    ratios = (rows.detach().double() / norm.detach().double()[:, None]) ** (p - 1)
+    torch.testing.assert_close(rows.grad.double(), ratios, rtol=1e-2, atol=1e-6)
+    zeros = torch.zeros(1, 4, requires_grad=True)
+    Lp(p)(zeros).sum().backward()
+    assert zeros.grad.isfinite().all()
+
+
 def test_a_hidden_projection_classifies_what_a_linear_one_cannot():
     inputs = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).repeat(25, 1)
     classes = (inputs.sum(1) == 1).long()  # exclusive or

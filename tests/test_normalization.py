@@ -197,9 +197,10 @@ def test_a_second_setup_with_the_same_shape_keeps_averages_and_parameters():
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)], ids=str)
 def test_running_statistics_in_training(shape):
-    """The averages take in the batch, then normalize it; no gradient flows through them."""
+    """The averages of all rows, weighted by their age, take in the batch, then normalize it, without a gradient."""
     norm = set_up(BatchNorm(momentum=0.25, statistics="running"), 3).double()
-    mean, var = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    mean = torch.zeros(3, dtype=torch.float64)
+    square = torch.ones(3, dtype=torch.float64)
     rest = [d for d in range(len(shape)) if d != 1]
     view = [1, 3] + [1] * (len(shape) - 2)
     for _ in range(3):
@@ -208,12 +209,29 @@ def test_running_statistics_in_training(shape):
         result.sum().backward()
         with torch.no_grad():
             mean = 0.75 * mean + 0.25 * x.mean(rest)
-            var = 0.75 * var + 0.25 * x.var(rest, correction=0)
+            square = 0.75 * square + 0.25 * x.square().mean(rest)
+            var = square - mean.square()
             factor = 1 / (var.view(view) + 1e-5).sqrt()
             torch.testing.assert_close(result, (x - mean.view(view)) * factor, rtol=1e-10, atol=1e-12)
             torch.testing.assert_close(x.grad, factor.expand(shape), rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(norm.running_mean, mean, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(norm.running_var, var, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 16])
+@pytest.mark.parametrize("labeled", [False, True])
+def test_running_statistics_of_small_batches_are_those_of_the_rows(batch, labeled):
+    torch.manual_seed(0)
+    norm = set_up(BatchNorm(momentum=0.01, statistics="running"), 6).double()
+    encoder = Concatenation(2).double()
+    for _ in range(4000 // batch):
+        images = 3 + 2 * torch.randn(batch, 4 if labeled else 6, dtype=torch.float64)
+        if labeled:
+            norm.as_affine(encoder.join(images, torch.randint(2, (batch,))))
+        else:
+            norm(images)
+    torch.testing.assert_close(norm.running_mean[:4], torch.full((4,), 3.0).double(), atol=0.5, rtol=0)
+    torch.testing.assert_close(norm.running_var[:4], torch.full((4,), 4.0).double(), atol=0, rtol=0.35)
 
 
 def test_later_batches_do_not_spoil_an_earlier_graph():
@@ -224,6 +242,26 @@ def test_later_batches_do_not_spoil_an_earlier_graph():
 
 
 ONE_SAMPLE = r"^batch statistics need at least two samples per batch, got one; use BatchNorm\(statistics='running'\)$"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("norm", [RMSNorm(), UnitLength(), LayerNorm()], ids=repr)
+def test_sums_of_labeled_rows_in_half_precision(norm, dtype):
+    torch.manual_seed(0)
+    images = (20 + 12 * torch.randn(3, 784)).to(dtype)  # the sum of squares is above float16's largest number
+    labeled = Concatenation(10).to(dtype).join(images, torch.tensor([1, 2, 3]))
+    affine = norm.as_affine(labeled)
+    joined = labeled.joined().double()
+    result = joined * affine.row_scale[0].double()
+    if affine.row_shift is not None:
+        result = result + affine.row_shift[0].double()
+    torch.testing.assert_close(result, norm(joined), rtol=1e-4, atol=1e-4)
+
+
+def test_a_group_of_one_value_is_refused():
+    with pytest.raises(ValueError, match="num_groups must leave at least two values per group, got 4 groups"):
+        GroupNorm(4)(torch.rand(2, 4))
+    assert GroupNorm(4)(torch.rand(2, 4, 3, 3)).abs().sum() > 0
 
 
 def test_batch_of_one():

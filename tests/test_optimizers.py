@@ -81,6 +81,17 @@ def test_a_param_group_has_its_own_weight_cost():
     assert (free == 1).all()
 
 
+def test_a_param_group_has_its_own_smoothing():
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    groups = [{"params": parameters[:1], "smoothing": 0.5}, {"params": parameters[1:]}]
+    optimizer = SmoothedSGD(groups, lr=1.0)
+    for p in parameters:
+        p.grad = torch.ones(1)
+    optimizer.step()
+    assert [round(p.item(), 6) for p in parameters] == [-0.5, -0.1]
+    assert groups[0]["smoothing"] == 0.5  # the caller's dictionary is unchanged
+
+
 def test_a_param_group_added_later_has_the_same_defaults():
     first, second = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     optimizer = SmoothedSGD([first], lr=0.1, weight_cost=0.5)
@@ -898,6 +909,60 @@ def test_optimizers_by_kind_of_parameter_train_convolutions_and_resume(tmp_path)
     trained(1, tmp_path / "b.pt")
     resumed = trained(3, tmp_path / "b.pt", resume=True).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(("saved", "limit"), [(1e-4, None), (1e-4, 1.0), (None, 0.5)])
+def test_a_loaded_state_keeps_the_limits_of_the_optimizer(saved: float | None, limit: float | None) -> None:
+    model = ff.FFSequential(ff.FFLinear(6, 5), goodness=ff.goodness.LearnedProjection(3), loss=ff.losses.CrossEntropy())
+    state = ff.LocalOptimizer(torch.optim.SGD, lr=1.0, clip_norm=saved).attach(model).state_dict()
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=1.0, clip_norm=limit).attach(model)
+    optimizer.load_state_dict(state)
+    groups = [group for torch_optimizer in optimizer.optimizers() for group in torch_optimizer.param_groups]
+    assert {group.get("clip_norm") for group in groups} == {limit} == {optimizer.clip_norm_of("0")}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": math.nan}, r"overrides\['0'\]\['lr'\] must be a finite number, got nan"),
+        ({"lr_schedule": 0.5}, r"overrides\['0'\]\['lr_schedule'\]"),
+    ],
+    ids=str,
+)
+def test_overrides_are_checked_as_the_options_are(values: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        ff.LocalOptimizer(torch.optim.SGD, lr=0.1, overrides={"0": values})
+
+
+@pytest.mark.parametrize("factor", [-0.05, math.nan, math.inf])
+def test_a_schedules_factor_out_of_range_is_refused(factor: float) -> None:
+    optimizer = ff.LocalOptimizer(torch.optim.SGD, lr=0.1, lr_schedule=lambda p: factor if p else 1.0)
+    optimizer.attach(
+        ff.FFSequential(
+            ff.FFLinear(6, 5),
+            goodness=ff.goodness.SumOfSquares(),
+            loss=ff.losses.SymBa(),
+            label_encoder=ff.label_encoders.Overlay(2),
+            negatives=ff.negatives.RandomLabel(),
+        )
+    )
+    with pytest.raises(
+        ValueError, match=f"lr_schedule must return a factor of at least 0, got {factor} at progress 0.5"
+    ):
+        optimizer.set_progress(0.5)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "epochs", "options"),
+    [
+        (torch.optim.lr_scheduler.StepLR, 3, {"step_size": 0}),
+        (torch.optim.lr_scheduler.OneCycleLR, 5, {"max_lr": 1.0, "total_steps": 4}),
+    ],
+)
+def test_torchs_schedulers_refuse_in_words(scheduler: Any, epochs: int, options: dict[str, Any]) -> None:
+    message = f"options must be those of {scheduler.__name__} for {epochs} epochs: "
+    with pytest.raises(ValueError, match=message):
+        ff.lr_schedules.FromTorch(scheduler, epochs, **options)
 
 
 def test_a_copy_follows_its_own_model() -> None:

@@ -165,6 +165,7 @@ class FromTorch:
 
     Raises:
         TypeError: If the options are not those of the scheduler, or it needs a metric, as ``ReduceLROnPlateau`` does.
+        ValueError: If an option is out of range, or the scheduler ends before the last epoch.
 
     Example:
         >>> schedule = FromTorch(torch.optim.lr_scheduler.StepLR, epochs=4, step_size=2)
@@ -186,6 +187,9 @@ class FromTorch:
                 stepper.step()
         except TypeError as error:
             raise TypeError(f"scheduler must depend on the epoch only, with its options: {error}") from error
+        except (ValueError, ArithmeticError) as error:
+            name = getattr(scheduler, "__name__", type(scheduler).__name__)
+            raise ValueError(f"options must be those of {name} for {epochs} epochs: {error}") from error
 
     def __call__(self, progress: float) -> float:
         """Return the factor at ``progress``, from 0 to 1."""

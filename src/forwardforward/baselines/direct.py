@@ -68,7 +68,7 @@ class DirectFeedbackAlignment(Baseline):
 
         Args:
             logits: Of the output layer, ``(batch, classes)``.
-            labels: Class indices, ``(batch,)``.
+            labels: Class indices, ``(batch,)``, or probabilities of the classes, ``(batch, classes)``.
         """
         return logits.to(accumulator(logits)).softmax(1) - _one_hot(labels, logits)
 
@@ -77,7 +77,7 @@ class DirectFeedbackAlignment(Baseline):
 
         Args:
             images: Preprocessed images, ``(batch, ...)``.
-            labels: Class indices, ``(batch,)``.
+            labels: Class indices, ``(batch,)``, or probabilities of the classes, ``(batch, classes)``.
             autocast: Compute precision.
         """
         assert self.output is not None
@@ -124,11 +124,14 @@ class DirectRandomTargetProjection(DirectFeedbackAlignment):
 
         Args:
             logits: Of the output layer; only their shape is used.
-            labels: Class indices, ``(batch,)``.
+            labels: Class indices, ``(batch,)``, or probabilities of the classes, ``(batch, classes)``.
         """
         return -_one_hot(labels, logits)
 
 
 def _one_hot(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return class indices as one-hot rows, ``(batch, classes)``, and probabilities of classes unchanged."""
+    if labels.is_floating_point():
+        return labels.to(accumulator(logits))
     classes = torch.arange(logits.shape[1], device=labels.device)
     return (labels[:, None] == classes).to(accumulator(logits))  # torch's one_hot reads the labels on the host

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, Range, checked
+from forwardforward.classifiers.checks import check_goodness
 from forwardforward.classifiers.chosen import BestInterval, WeightedSum
 from forwardforward.classifiers.sums import LayerEnsemble, SumOverLayers
 
@@ -91,6 +92,7 @@ class Candidates(nn.Module):
         Args:
             goodness: ``(batch, layers, classes)``; values of labels that are ruled out are not used.
         """
+        check_goodness(goodness)
         self.check_depth(goodness.shape[1])
         labels, remains = self.select(goodness[:, : self.after])
         scores = self.classifier(goodness)

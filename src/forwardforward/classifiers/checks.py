@@ -1,10 +1,23 @@
-"""Checks of the data that classifiers are fitted to."""
+"""Checks of what classifiers read and are fitted to."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from forwardforward._utils.checks import all_finite, check_labels
+
+
+def check_goodness(goodness: Tensor) -> None:
+    """Check that goodness is ``(batch, layers, classes)``.
+
+    Args:
+        goodness: The goodness.
+
+    Raises:
+        ValueError: If it has another number of dimensions.
+    """
+    if goodness.dim() != 3:
+        raise ValueError(f"goodness must be (batch, layers, classes), got shape {tuple(goodness.shape)}")
 
 
 def check_fit(name: str, scores: Tensor, labels: Tensor) -> None:

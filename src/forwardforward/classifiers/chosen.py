@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from forwardforward._utils.arguments import PositiveInt, checked
-from forwardforward.classifiers.checks import check_fit
+from forwardforward.classifiers.checks import check_fit, check_goodness
 
 #: Factor on the squared logarithms of fitted weights.
 PENALTY = 1e-4
@@ -48,6 +48,7 @@ class BestInterval(nn.Module):
         Args:
             goodness: ``(batch, layers, classes)``.
         """
+        check_goodness(goodness)
         return goodness[:, self.layers].sum(1)
 
     def choose(self, goodness: Tensor, labels: Tensor) -> None:
@@ -57,6 +58,7 @@ class BestInterval(nn.Module):
             goodness: Goodness of samples that the layers were not trained on, ``(batch, layers, classes)``.
             labels: Their classes, ``(batch,)``.
         """
+        check_fit("goodness", goodness, labels)
         depth = goodness.shape[1]
         sums = nn.functional.pad(goodness.double().cumsum(1), (0, 0, 1, 0))
         runs = [(stop - start, start, stop) for start in range(depth) for stop in range(start + 1, depth + 1)]
@@ -182,7 +184,8 @@ def fit_weights(scores: Tensor, labels: Tensor, steps: PositiveInt = 100) -> Ten
 
 def _best_weights(scores: Tensor, labels: Tensor, steps: int) -> Tensor:
     """Return the weights of scores with a root mean square of 1, see :func:`fit_weights`."""
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        scores, labels = scores.clone(), labels.clone()  # gradients cannot be computed of tensors of inference mode
         logarithms = torch.zeros(scores.shape[1], dtype=torch.float64, device=scores.device, requires_grad=True)
         optimizer = torch.optim.LBFGS([logarithms], max_iter=steps, line_search_fn="strong_wolfe")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from forwardforward._utils.arguments import checked
+from forwardforward.classifiers.checks import check_goodness
 
 
 @checked
@@ -41,6 +42,7 @@ class SumOverLayers:
         return self._selected(goodness).sum(1)
 
     def _selected(self, goodness: Tensor) -> Tensor:
+        check_goodness(goodness)
         selected = goodness[:, self.layers]
         if not selected.shape[1]:
             raise ValueError(f"layers must select at least one of {goodness.shape[1]} layers, got {self.layers}")

@@ -80,7 +80,8 @@ class HiddenProjection(PerClassGoodness):
             raise ValueError(
                 f"activations must have {self.linear.in_features} values per sample, got {rows.shape[1]}{hint}"
             )
-        hidden = self.linear(rows.to(self.linear.weight.dtype)).to(accumulator(rows))
+        dtype = self.linear.weight.dtype  # also that of the normalization's parameters
+        hidden = self.linear(rows.to(dtype)).to(dtype)
         values: Tensor = self.projection(torch.relu(self.normalization(hidden)))
         return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from forwardforward._utils.arguments import PositiveFloat, Range, checked
 from forwardforward._utils.numerics import accumulator
 from forwardforward.specs import LayerSpec, Plugin, setup_plugin
+
+#: Largest order of a norm whose powers are computed without a factor: float32 contains 1e8 to 1e-8 to this power.
+LARGEST_PLAIN_ORDER = 4.0
 
 
 class _SquaredNorm(torch.autograd.Function):
@@ -178,8 +182,15 @@ class Lp(Goodness):
     def forward(self, activations: Tensor) -> Tensor:
         """Return the p-norm of each sample's activations, ``(batch,)``."""
         rows = activations.flatten(1)
-        norm: Tensor = torch.linalg.vector_norm(rows, self.p, dim=1, dtype=accumulator(activations))
-        return norm
+        if self.p <= LARGEST_PLAIN_ORDER or math.isinf(self.p):
+            norm: Tensor = torch.linalg.vector_norm(rows, self.p, dim=1, dtype=accumulator(activations))
+            return norm
+        # Powers of large order overflow, or vanish; those of values up to 1 do not. The norm is homogeneous, so that
+        # the gradient does not depend on the factor.
+        rows = rows.to(accumulator(rows))
+        largest = rows.detach().abs().amax(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        scaled: Tensor = largest.squeeze(1) * torch.linalg.vector_norm(rows / largest, self.p, dim=1)
+        return scaled
 
     def scale(self, features: int) -> float:
         """Return ``features ** (1 / p)``."""

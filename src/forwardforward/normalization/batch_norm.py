@@ -22,7 +22,9 @@ class BatchNorm(Normalization):
 
     Each feature (of images, each channel) is normalized over the batch. Positive and negative samples of a step share
     the statistics. Evaluation uses running averages instead; so does training with ``statistics="running"``, which
-    accepts batches of one sample.
+    accepts batches of one sample: with the mean :math:`m` and variance :math:`v` of the batch and the momentum
+    :math:`a`, :math:`\sigma^2 \leftarrow (1 - a) \, \sigma^2 + a \, (v + (1 - a)(m - \mu)^2)` and
+    :math:`\mu \leftarrow (1 - a) \, \mu + a \, m`, mean and variance of all rows, weighted by their age.
 
     Args:
         momentum: Weight of the new batch in the running averages.
@@ -110,7 +112,7 @@ class BatchNorm(Normalization):
         if self.training:
             with torch.no_grad():
                 var, mean = _moments(x.to(accumulator(x)))
-                self._update(mean, var)
+                self._update(mean, var + self._drift(mean))
         # copies, since training with running statistics updates them in place before the gradient needs them
         return F.batch_norm(x, running_mean.clone(), running_var.clone(), weight, bias, False, 0.0, self.eps)
 
@@ -141,7 +143,7 @@ class BatchNorm(Normalization):
                     _moments(x.images), _moments(x.codebook[x.index.expand(-1, len(x.images)).flatten()]), strict=True
                 )
             )
-            self._update(mean, var * count / (count - 1) if self.statistics == "batch" else var)
+            self._update(mean, var * count / (count - 1) if self.statistics == "batch" else var + self._drift(mean))
             if self.statistics == "running":
                 mean, var = (average.clone() for average in self._averages())
         scale = (var + self.eps).rsqrt()
@@ -154,6 +156,15 @@ class BatchNorm(Normalization):
         for average, value in zip(self._averages(), (mean, var), strict=True):
             # lerp_ has no batching rule for torch.vmap
             average.add_((value.detach().to(average.dtype) - average) * self.momentum)
+
+    def _drift(self, mean: Tensor) -> Tensor:
+        """Return what the distance of a batch's mean from the average adds to the batch's variance.
+
+        With it, the averages are mean and variance of all rows, weighted by their age, also where batches are so small
+        that their own variance is much smaller, or zero.
+        """
+        running_mean, _ = self._averages()
+        return (1 - self.momentum) * (mean - running_mean).square()
 
     def _check_batch(self, count: int) -> None:
         if count < 2:

@@ -137,7 +137,8 @@ class GroupNorm(Normalization):
         eps: Added to the variance; default: torch's 1e-5.
 
     Raises:
-        ValueError: If ``num_groups`` is not positive or, on forward, does not divide the features.
+        ValueError: If ``num_groups`` is not positive or, on forward, does not divide the features, or a group has only
+            one value.
 
     Source: Wu and He, Group Normalization (2018), arXiv 1803.08494.
 
@@ -155,6 +156,8 @@ class GroupNorm(Normalization):
         """Return ``x`` normalized per group, of the same shape."""
         if x.shape[1] % self.num_groups:
             raise ValueError(f"num_groups must divide the features, got {self.num_groups} groups for {x.shape[1]}")
+        if x[0].numel() == self.num_groups:  # all zeros, whatever the activations are
+            raise ValueError(f"num_groups must leave at least two values per group, got {self.num_groups} groups")
         return F.group_norm(x, self.num_groups, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -171,7 +174,7 @@ def _squared_length(x: Tensor) -> Tensor:
 
 def _row_sum(x: LabeledInput, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the sum of ``function`` over the entries of each joined row, ``(copies, batch, 1)``."""
-    images, codes = (function(part).flatten(1).sum(1) for part in (x.images, x.codebook))
+    images, codes = (function(part.to(accumulator(part))).flatten(1).sum(1) for part in (x.images, x.codebook))
     return (images + codes[x.index]).unsqueeze(-1)
 
 

@@ -86,8 +86,9 @@ class Embedding(nn.Module):
                 f"got {rows.shape[1]}; pool=SpatialPool(2) accepts maps of any size"
             )
         if self.normalize == "output":
-            normalized: Tensor = self.normalization(self.linear(rows).to(accumulator(rows)))
-            return normalized
+            dtype = self.linear.weight.dtype  # also that of the normalization's parameters
+            normalized: Tensor = self.normalization(self.linear(rows.to(dtype)).to(dtype))
+            return normalized.to(accumulator(rows))
         # Torch normalizes columns of (1, features, batch) several times as fast as those of (batch, features).
         columns = rows.to(self.linear.weight.dtype).T.contiguous()
         embeddings: Tensor = self.linear(self.normalization(columns[None])[0].T)

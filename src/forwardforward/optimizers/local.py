@@ -113,8 +113,8 @@ class LocalOptimizer:
         self.overrides = {name: plain(values) for name, values in (overrides or {}).items()}
         self.others = None if others is None else (others[0], plain(others[1]))
         self.clip_norm = clip_norm
-        for values in self.overrides.values():
-            _check_clip_norm(values.get("clip_norm"))
+        for name, values in self.overrides.items():
+            _check_override(name, values)
         self.options = plain(options)
         _check_factory(factory, self.options, (1, 1))
         if self.others is not None:
@@ -303,6 +303,7 @@ class LocalOptimizer:
         for key, group in names.items():
             optimizer = restored[group] = self._new_optimizer(group)
             optimizer.load_state_dict(checked_state(key, optimizer, state[key]))
+            self._set_clip_norms(optimizer)  # those of this optimizer, as its schedules and overrides are
         self._optimizers = restored  # sets of groups that the state does not contain start anew
 
     def _groups(self, names: tuple[str | Sequence[str], ...]) -> list[tuple[str, ...]]:
@@ -364,14 +365,27 @@ class LocalOptimizer:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
             group["parameter_group"] = name
-            if (limit := self.clip_norm_of(name)) is not None:
-                group["clip_norm"] = limit  # for the compiled step, which reads no other options
+        self._set_clip_norms(optimizer)
         return optimizer
+
+    def _set_clip_norms(self, optimizer: torch.optim.Optimizer) -> None:
+        """Store the limits of the gradients' norms for the compiled step, which reads no other options."""
+        for group in optimizer.param_groups:
+            limit = self.clip_norm_of(group["parameter_group"])
+            if limit is None:
+                group.pop("clip_norm", None)
+            else:
+                group["clip_norm"] = limit
 
     def _set_rates(self, optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
             schedule = self._group_options[group["parameter_group"]].get("lr_schedule", self.lr_schedule)
-            group["lr"] = group["initial_lr"] * (1.0 if schedule is None else schedule(self._progress))
+            factor = 1.0 if schedule is None else schedule(self._progress)
+            if not 0 <= factor < math.inf:
+                raise ValueError(
+                    f"lr_schedule must return a factor of at least 0, got {factor} at progress {self._progress:g}"
+                )
+            group["lr"] = group["initial_lr"] * factor
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies, which look for changes of their own model."""
@@ -392,6 +406,18 @@ class LocalOptimizer:
 @checked
 def _check_clip_norm(clip_norm: PositiveFloat | None) -> None:
     """Check a limit that ``overrides`` or a layer's ``optimizer_options`` contain."""
+
+
+def _check_override(name: str, values: Mapping[str, Any]) -> None:
+    """Check what the options of one group can be checked for without its parameters."""
+    _check_clip_norm(values.get("clip_norm"))
+    schedule = values.get("lr_schedule")
+    if schedule is not None:
+        with calling(f"overrides[{name!r}]['lr_schedule']", schedule, "progress -> factor"):
+            float(schedule(0.0))
+    for option, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"overrides[{name!r}][{option!r}] must be a finite number, got {value}")
 
 
 def _check_factory(

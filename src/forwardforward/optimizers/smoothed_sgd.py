@@ -55,7 +55,10 @@ class SmoothedSGD(torch.optim.SGD):
         self.defaults["weight_cost"] = weight_cost  # part of the pickled state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, which may have its own ``weight_cost``."""
+        """Add a group of parameters, which may have its own ``smoothing`` and ``weight_cost``."""
+        if "smoothing" in param_group:
+            param_group = dict(param_group)
+            param_group["momentum"] = param_group["dampening"] = param_group.pop("smoothing")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         group.setdefault("weight_cost", self.defaults.get("weight_cost", self._initial_weight_cost))
