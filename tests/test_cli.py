@@ -261,8 +261,37 @@ def test_resume_trains_longer(fails: Callable[..., str], capsys: pytest.CaptureF
     assert (config["epochs"], config["table"]["epochs"]) == (3, "3")
     assert main(["train", "--resume", "run", "--no-progress"]) == 0  # nothing is left to do
     line = fails("train", "--resume", "run", "--epochs", "2")
-    assert "--epochs 2 is less than the 3 epochs that the run in run has completed" in line
+    assert "--epochs 2 is less than the 3 epochs that the run in run has begun" in line
     assert json.loads(Path("run/config.json").read_text()) == config
+
+
+def test_options_are_written_out(fails: Callable[..., str]) -> None:
+    assert "unrecognized arguments: --data: did you mean '--data-dir'?" in fails("train", "--data", "mnist", *QUICK)
+    assert "unrecognized arguments: --wid" in fails("train", "--wid", "12")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["train", ""], "data"), (["train", "--out", ""], "--out"), (["train", "--recipe", ""], "--recipe"),
+     (["evaluate", "run", "--data-dir", ""], "--data-dir")],
+)  # fmt: skip
+def test_an_empty_word_is_not_the_default(arguments: list[str], name: str, fails: Callable[..., str]) -> None:
+    assert f"argument {name}: must not be empty, got ''" in fails(*arguments)
+    assert not Path("runs").exists()
+
+
+def test_a_moved_file_of_arrays_is_found_in_a_folder(
+    fails: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", npz(tmp_path / "own.npz"), *QUICK, "--out", "run", "--json"]) == 0
+    error = json.loads(capsys.readouterr().out)["test_error"]
+    Path("folder").mkdir()
+    Path("own.npz").rename("folder/own.npz")
+    assert "own.npz does not exist" in fails("evaluate", "run")
+    assert main(["evaluate", "run", "--data-dir", "folder", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test_error"] == error
+    line = fails("train", "folder/own.npz", *QUICK, "--data-dir", "folder")
+    assert "--data-dir must be left out for an .npz file, got folder" in line
 
 
 def test_schedules_run_over_the_new_number_of_epochs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -687,10 +716,16 @@ def test_predictions_replace_regular_files_only(trained: str, fails: Callable[..
     Path("folder").mkdir()
     Path("target").write_text("mine")
     Path("link").symlink_to("target")
-    for name in ("folder", "link", os.devnull, ""):
+    for name in ("folder", "link", os.devnull):
         assert "--out must be the name of a new or a regular file" in fails(
             "predict", trained, str(Path(trained).with_name("own.npz")), "--out", name
         )
+    shutil.copy(Path(trained).with_name("own.npz"), "inputs.npz")
+    before = Path("inputs.npz").read_bytes()
+    assert "--out must not be an input, got inputs.npz" in fails(
+        "predict", trained, "inputs.npz", "--out", "inputs.npz"
+    )
+    assert Path("inputs.npz").read_bytes() == before
     assert Path("target").read_text() == "mine"
 
 

@@ -512,3 +512,13 @@ def test_a_negative_number_of_classes(kind):
 def test_repr_of_channels():
     assert repr(RandomChannel(10, 28)) == "RandomChannel(num_classes=10, 28x28)"
     assert repr(LearnedChannel(10, (5, 4), 2.0)) == "LearnedChannel(num_classes=10, scale=2.0, 5x4)"
+
+
+def test_labels_are_not_joined_to_whole_numbers():
+    with pytest.raises(TypeError, match=r"images must be of a floating type, got torch\.uint8"):
+        Overlay(2, scale=0.5)(torch.zeros(1, 4, dtype=torch.uint8), torch.tensor([1]))
+
+
+def test_no_images_have_no_labels():
+    labeled = Overlay(2)(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    assert labeled.joined().shape == (0, 4)

@@ -499,3 +499,24 @@ def test_a_network_whose_statistics_are_not_fitted_neither_trains_nor_predicts(k
     model.preprocessing.fit(x)
     for use in uses:
         use()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (torch.rand(5), r"inputs must have shape \(samples, ...\), got \(5,\)"),
+        ([torch.rand(5, 3), torch.rand(5, 4)], r"inputs must have shape \(samples, 3, ...\), got \(5, 4\)"),
+        (torch.tensor([[1.0], [math.nan]]), "inputs must be finite, got NaN or infinity"),
+    ],
+    ids=["dimensions", "channels", "nan"],
+)
+def test_statistics_of_unsuitable_inputs_are_refused(inputs: Any, message: str) -> None:
+    preprocessing = Preprocessing(standardize=True)
+    with pytest.raises(ValueError, match=message):
+        preprocessing.fit(inputs)
+    assert preprocessing.needs_fit
+
+
+def test_constant_images_are_whitened_to_zero() -> None:
+    whitening = ff.preprocessing.PatchWhitening(2).fit(torch.full((20, 1, 8, 8), 0.3))
+    assert whitening(torch.rand(3, 1, 8, 8)).abs().max() == 0

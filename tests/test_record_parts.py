@@ -126,6 +126,13 @@ def test_transforms_of_kornia_are_reproducible_and_differ_between_images() -> No
             Kornia(wrong)(images)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["RandomMixUpV2", "RandomCutMixV2", "RandomMosaic", "RandomTransplantation"])
+def test_transforms_that_mix_samples_are_refused(name: str) -> None:
+    pytest.importorskip("kornia")
+    with pytest.raises(ValueError, match=f"transforms must not mix images.*got '{name}': use ff.data.Mixup"):
+        Kornia({name: {"p": 1.0}})(torch.rand(2, 3, 8, 8))
+
+
 def test_kornia_is_named_with_its_extra_if_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "kornia.augmentation", None)
     with pytest.raises(ImportError, match=r"needs kornia: pip install kornia$"):

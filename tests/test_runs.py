@@ -410,12 +410,64 @@ def test_more_epochs(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", config())
     run.train(progress=False)
     assert run.epochs_done == 2
-    with pytest.raises(ValueError, match="epochs must be at least 2, the number of completed epochs, got 1"):
+    with pytest.raises(ValueError, match="epochs must be at least 2, the number of epochs that have begun, got 1"):
         run.set_epochs(1)
     run.set_epochs(4)
     assert Run.open(run.folder).config == run.config
     assert run.train(progress=False)["epochs"] == run.epochs_done == 4
     assert json.loads((run.folder / "summary.json").read_text())["total_seconds"] is None
+
+
+def test_the_summary_has_the_error_of_the_best_epochs_weights(tmp_path: Path) -> None:
+    class Spoil(Callback):
+        def on_step_end(self, state: FitState, result: object) -> None:
+            if len(state.history) == 2:
+                with torch.no_grad():
+                    for parameter in state.model.parameters():
+                        parameter.zero_()
+
+    recipe = get("mono").for_dataset("digits").replace(widths=(12,), epochs=3, batch_size=100, lr=0.03)
+    settings = {"seed": 3, "threads": 1, "command": "python -m forwardforward train", "validation": True}
+    run = Run.create(tmp_path / "run", RunConfig.from_recipe(recipe, "digits", **settings))
+    summary = run.train([ff.training.EarlyStopping(5), Spoil()], progress=False)
+    measured = ff.evaluate(run.load(), run.splits().validation)
+    assert summary["validation_error"] == measured.error < 60
+    assert run.load().card["validation error, %"] == measured.error
+
+
+def test_the_card_of_a_run_has_the_facts_on_its_weights_alone(tmp_path: Path) -> None:
+    class Kill(Callback):
+        def on_step_end(self, state: FitState, result: object) -> None:
+            if len(state.history) == 1:
+                state.interruption = KeyboardInterrupt()
+
+    settings = {"seed": 3, "threads": 1, "command": "python -m forwardforward train"}
+    run = Run.create(tmp_path / "run", RunConfig.from_recipe(RECIPE.replace(epochs=1), "digits", **settings))
+    run.train(progress=False)
+    assert {"epochs", "test error, %"} <= run.load().card.keys()
+    run.set_epochs(4)
+    with pytest.raises(KeyboardInterrupt):
+        run.train([Kill()], progress=False)
+    assert (run.epochs_done, run.epochs_begun) == (1, 2)
+    card = run.load().card
+    assert card["epochs"] == 1
+    assert "test error, %" not in card
+    with pytest.raises(ValueError, match="epochs must be at least 2, the number of epochs that have begun, got 1"):
+        run.set_epochs(1)
+
+
+def test_the_card_of_real_values_has_their_error(tmp_path: Path) -> None:
+    recipe = get("ordinal").for_dataset("diabetes").replace(widths=(12,), epochs=1)
+    settings = {"seed": 3, "threads": 1, "command": "python -m forwardforward train"}
+    run = Run.create(tmp_path / "run", RunConfig.from_recipe(recipe, "diabetes", **settings))
+    run.train(progress=False)
+    model = run.load()
+    assert model.card["test RMSE"] > 0
+    assert not [name for name in model.card if "%" in name]
+    model.save_pretrained(tmp_path / "saved")
+    readme = (tmp_path / "saved" / "README.md").read_text()
+    assert "| input | (10,) |" in readme
+    assert "uint8" not in readme
 
 
 def test_the_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -592,3 +592,20 @@ def test_the_command_line_trains_evaluates_and_predicts(data: str, tmp_path: Any
     assert main(["train", data, "--recipe", wrong, "--out", str(tmp_path / "no"), "--no-progress"]) == 2
     assert "num_classes must be" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 7.7])
+def test_a_constant_target_is_shifted_only(value: float) -> None:
+    scaling = TargetScaling().fit(torch.full((1000,), value, dtype=torch.float64))
+    assert scaling.std == 1
+    assert scaling.mean == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "targets", [[1.0, 2.0], torch.tensor(3.0), [torch.rand(3), torch.rand(3, 2)]], ids=["numbers", "one", "mixed"]
+)
+def test_targets_of_unsuitable_shapes_are_refused(targets: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"targets must be \(samples,\) or \(samples, values\), or batches of equal width"
+    ):
+        TargetScaling().fit(targets)

@@ -122,6 +122,36 @@ def test_a_killed_and_resumed_training_ends_with_the_same_average(step: int, tmp
         assert torch.equal(restored.state_dict()[name], value), name
 
 
+def test_a_training_whose_first_evaluation_was_interrupted_ends_with_the_same_average(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, path = network(), tmp_path / "run.pt"
+    records = fit(whole, WeightAverage(0.7))
+    with monkeypatch.context() as patch:
+
+        def interrupt(*_: Any, **__: Any) -> None:
+            raise KilledError
+
+        patch.setattr("forwardforward.training.loop._evaluate", interrupt)
+        with pytest.raises(KilledError):
+            fit(network(), WeightAverage(0.7), checkpoint=path)
+    again = fit(network(1), WeightAverage(0.7), checkpoint=path, resume=True)
+    assert [record["validation"] for record in again] == [record["validation"] for record in records]
+
+
+def test_a_resumed_training_does_not_end_before_its_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    with pytest.raises(KilledError):
+        fit(network(), KillAtStep(5), checkpoint=path, checkpoint_minutes=1e-9)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="epochs must be at least 2, which the checkpoint has begun, got 1"):
+        fit(network(), checkpoint=path, resume=True, epochs=1)
+    assert path.read_bytes() == before
+    assert len(fit(network(), checkpoint=path, resume=True, epochs=2)) == 2
+    with pytest.raises(ValueError, match="epochs must be at least 2"):
+        fit(network(), checkpoint=path, resume=True, epochs=1)
+
+
 def test_a_training_that_is_trained_longer_continues_from_the_last_weights(tmp_path: Path) -> None:
     path, whole, longer = tmp_path / "run.pt", network(), network(1)
     fit(whole, WeightAverage(None), epochs=3)

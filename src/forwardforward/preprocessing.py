@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forwardforward._utils.arguments import PositiveFloat, PositiveInt, checked
-from forwardforward._utils.checks import check_image_shape
+from forwardforward._utils.checks import all_finite, check_image_shape
 
 __all__ = ["Array", "PatchWhitening", "Preprocessing"]
+
+#: Largest mean variance of images that are constant, in float32.
+CONSTANT = 1e-12
 
 #: What a network accepts as raw inputs and as labels.
 Array = Tensor | NDArray[Any]
@@ -104,7 +107,7 @@ class Preprocessing(nn.Module):
 
         Raises:
             TypeError: If the inputs are not of a floating type or uint8.
-            ValueError: If there are none.
+            ValueError: If there are none, they are not finite, or batches have other channels.
         """
         if not self.standardize:
             return self
@@ -116,6 +119,9 @@ class Preprocessing(nn.Module):
             x = to_float(batch).double()
             if not len(x):
                 continue
+            if x.dim() < 2 or (shape and x.shape[1] != shape[0]):
+                expected = f"(samples, {shape[0]}, ...)" if shape else "(samples, ...)"
+                raise ValueError(f"inputs must have shape {expected}, got {tuple(x.shape)}")
             shape = tuple(x.shape[1:])
             rows = x.movedim(1, -1).reshape(-1, x.shape[1])
             if shift is None:  # sums around a value of the data's size lose no digits
@@ -126,6 +132,8 @@ class Preprocessing(nn.Module):
             total, squares = total + rows.sum(0), squares + rows.square().sum(0)
         if shift is None:
             raise ValueError("inputs must contain at least one sample, got none")
+        if not all_finite(total):
+            raise ValueError("inputs must be finite, got NaN or infinity")
         self.setup(shape)
         assert self.mean is not None
         assert self.std is not None
@@ -274,6 +282,8 @@ class PatchWhitening(Preprocessing):
         values, vectors = torch.linalg.eigh(covariance)
         bound = (self.eps * values.mean()).clamp(min=torch.finfo(torch.float32).tiny)
         filters = vectors.T / (values.clamp(min=0) + bound).sqrt()[:, None]
+        if values.mean() <= CONSTANT:  # rounding errors are no directions
+            filters = torch.zeros_like(filters)
         self.filters.copy_(filters.view_as(self.filters))
         self.shift.copy_(-filters @ mean)
         self.fitted.fill_(True)

@@ -104,5 +104,14 @@ def test_targets_of_another_type_or_number_are_refused_also_where_they_are_not_m
 def test_parameters_of_the_beta_distribution_are_bounded() -> None:
     for kind in (Mixup, CutMix):
         assert kind(1e6).mix(torch.rand(4, 1, 6, 6), torch.eye(4))[0].isfinite().all()
-        with pytest.raises(ValueError, match=r"^alpha must be in \(0, 1000000.0\], got 1e\+308$"):
+        with pytest.raises(ValueError, match=r"^alpha must be in \[1e-06, 1000000.0\], got 1e\+308$"):
             kind(1e308)
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 1e-3])
+def test_shares_of_a_small_alpha_are_finite(alpha):
+    images, targets = Mixup(alpha).mix(torch.rand(50, 1, 6, 6), torch.eye(50))
+    assert images.isfinite().all()
+    torch.testing.assert_close(targets.sum(1), torch.ones(50))
+    with pytest.raises(ValueError, match=r"^alpha must be in \[1e-06, 1000000.0\], got 1e-40$"):
+        Mixup(1e-40)

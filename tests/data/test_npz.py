@@ -248,3 +248,12 @@ def test_corrupted_file(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="x must be an array in numpy's format, got another format or corrupted data"):
         load(path)
+
+
+def test_a_test_set_with_few_of_many_classes(tmp_path):
+    classes = np.arange(2000).repeat(2)
+    arrays = {"x_train": np.random.rand(4000, 2), "y_train": classes}
+    arrays |= {"x_test": np.random.rand(500, 2), "y_test": np.arange(1500, 2000)}
+    np.savez(tmp_path / "faces.npz", **arrays)
+    splits = load(tmp_path / "faces.npz")
+    assert splits.num_classes == splits.test.num_classes == 2000

@@ -190,3 +190,16 @@ def test_slips(call: object, message: str) -> None:
     assert callable(call)
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_pretext_data_and_plain_samples_are_not_concatenated():
+    pretext = Rotation()(images(4))
+    plain = TensorData(images(4).inputs, torch.tensor([1, 1, 1, 1]), class_names=pretext.class_names)
+    for pair in ((pretext, plain), (plain, pretext)):
+        with pytest.raises(TypeError, match="a and b must be of one type, got (PretextData|TensorData) and "):
+            TensorData.concatenate(*pair)
+    joined = TensorData.concatenate(pretext, Rotation()(images(4)))
+    assert isinstance(joined, PretextData)
+    squares = images(4, (2, 8, 8))
+    with pytest.raises(ValueError, match=r"a and b must have the same class names"):
+        TensorData.concatenate(Rotation()(squares), Jigsaw(2, 4)(squares))

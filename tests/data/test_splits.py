@@ -158,3 +158,36 @@ def test_class_names_that_differ_are_refused():
         Splits("mine", a, a, a, 2, (1,), class_names=("y", "x"))
     with pytest.raises(ValueError, match="class_names must have one name for each of the 3 classes, got 2"):
         Splits("mine", a, a, a, 3, (1,))
+
+
+@pytest.mark.parametrize("seeds", [(0, 7)])
+def test_real_targets_are_split_at_random_and_evenly(seeds):
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(1))
+    data = TensorData(torch.arange(1000.0)[:, None], values)
+    first, second = (split(data, (0.8, 0.1, 0.1), seed) for seed in seeds)
+    assert [len(part) for part in first] == [800, 100, 100]
+    assert not torch.equal(first[2].targets, second[2].targets)
+    for part in (*first, *second):
+        assert abs(part.targets.mean() - values.mean()) < 0.05
+    highest = int(values.argmax())
+    tested = [highest in split(data, (0.8, 0.1, 0.1), seed)[2].inputs for seed in range(60)]
+    assert 0 < sum(tested) < 30
+
+
+@pytest.mark.parametrize("targets", [torch.arange(10.0), torch.zeros(10), torch.tensor([1.0, 2.0]).repeat(5)], ids=str)
+def test_few_or_equal_real_targets_are_split_exactly(targets):
+    parts = split(TensorData(torch.arange(10.0)[:, None], targets), (0.6, 0.2, 0.2), seed=3)
+    assert [len(part) for part in parts] == [6, 2, 2]
+    assert torch.equal(torch.cat([part.inputs for part in parts]).flatten().sort().values, torch.arange(10.0))
+
+
+def test_parts_with_few_of_many_classes_keep_their_number():
+    data = TensorData(torch.rand(8000, 2), torch.arange(2000).repeat(4))
+    assert data[:500].num_classes == 2000
+    splits = stratified("faces", data, (0.8, 0.1, 0.1), 0)
+    assert splits.num_classes == splits.test.num_classes == 2000
+    assert TensorData.concatenate(data[:3], data[:5]).num_classes == 2000
+    stray = TensorData(torch.rand(2, 2), torch.tensor([0, 5_000_000]))
+    for sparse in (stray, stray[:1], TensorData.concatenate(stray, data), TensorData.concatenate(data, stray)):
+        with pytest.raises(ValueError, match="num_classes is unknown: the targets have "):
+            sparse.num_classes  # noqa: B018

@@ -384,3 +384,24 @@ def test_repr_shows_class_names():
 def test_bad_class_names_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         TensorData(torch.zeros(2, 3), **arguments)
+
+
+class Labels(torch.utils.data.Dataset):
+    """Labels without an end that iteration would notice."""
+
+    def __init__(self, names=None):
+        self.names = names
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return index % 2 if self.names is None else self.names[index % 2]
+
+
+def test_a_data_set_of_labels_ends_at_its_length():
+    data = TensorData(torch.rand(4, 2), Labels())
+    assert data.targets.tolist() == [0, 1, 0, 1]
+    named = TensorData(torch.rand(4, 2), Labels(("cat", "dog")))
+    assert named.class_names == ("cat", "dog")
+    assert named.targets.tolist() == [0, 1, 0, 1]

@@ -140,7 +140,7 @@ MISTAKES = (
     ),
     Mistake(
         "normalization/batch_norm.py",
-        'self._update(mean, var * count / (count - 1) if self.statistics == "batch" else var)',
+        'self._update(mean, var * count / (count - 1) if self.statistics == "batch" else var + self._drift(mean))',
         "self._update(mean, var)",
         "the running variance of labeled inputs is the biased one",
     ),
@@ -227,8 +227,8 @@ MISTAKES = (
     ),
     Mistake(
         "optimizers/local.py",
-        'group["lr"] = group["initial_lr"] * (',
-        'group["lr"] = group["lr"] * (',
+        'group["lr"] = group["initial_lr"] * factor',
+        'group["lr"] = group["lr"] * factor',
         "learning-rate factors multiply from epoch to epoch",
     ),
     Mistake(

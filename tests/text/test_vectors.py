@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from forwardforward.data.text import Corpus, MeanVectors, Word2Vec, WordVectors, read_vectors, write_vectors
+from forwardforward.data.text.word2vec import _Sentences
 
 WORDS = ("good", "bad", "naïve", "film")
 MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 8 - 0.5
@@ -322,3 +323,15 @@ def test_a_file_replaces_training(tmp_path: Path) -> None:
     train, test = encode(corpus.train), encode(corpus.test)
     np.testing.assert_allclose(train, [(MATRIX[0] + MATRIX[3]) / 2, MATRIX[1]])
     np.testing.assert_allclose(test, MATRIX[3:])
+
+
+def test_other_unlabeled_texts_have_other_vectors(tmp_path: Path) -> None:
+    corpora = [Corpus(["a b c"], [], unlabeled=[text]) for text in ("x y z", "film plot actor", "x y z")]
+    assert corpora[0].fingerprint() == corpora[2].fingerprint() != corpora[1].fingerprint()
+
+
+def test_gensim_reads_long_texts_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forwardforward.data.text.word2vec.LONGEST_SENTENCE", 3)
+    corpus = Corpus(["a b c d e f g", "h", "", "i j k"], [])
+    sentences = list(_Sentences(corpus, epochs=1))
+    assert sentences == [["a", "b", "c"], ["d", "e", "f"], ["g"], ["h"], [], ["i", "j", "k"]]

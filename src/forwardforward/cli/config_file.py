@@ -46,6 +46,10 @@ def words_of_file(path: str, parser: argparse.ArgumentParser) -> list[str]:
     words: list[str] = []
     for key, value in settings.items():
         name = key.replace("-", "_")
+        if name != key and name in settings:
+            raise ValueError(f"{path}: {key} and {name} are one setting")
+        if name == "data" and str(value).startswith("-"):
+            raise ValueError(f"{path}: data must be the name of a data set or the path of an .npz file, got {value!r}")
         if name == "data":  # first, where it is known from the values of options
             words[:0] = _option(f"{path}: {key}", options[name], value)
         elif name in options:
@@ -67,6 +71,8 @@ def _option(name: str, action: argparse.Action, value: Any) -> list[str]:
         return list(action.option_strings[:1]) if value else []
     if isinstance(value, list) and all(isinstance(item, int) for item in value):
         value = ",".join(map(str, value))
+    if isinstance(value, list) and action.default is None and isinstance(action, argparse._AppendAction):
+        return [word for item in value for word in _option(name, action, item)]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{name} must be a number or a string, got {describe(value)}")
     return [f"{action.option_strings[0]}={value}"] if action.option_strings else [str(value)]

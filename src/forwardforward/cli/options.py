@@ -30,6 +30,10 @@ class Parser(argparse.ArgumentParser):
 
     source: str | None = None
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.allow_abbrev = False  # "--data mnist" would be that of --data-dir, and train on the default data set
+
     def error(self, message: str) -> NoReturn:
         message = " ".join(message.split())
         if self.source is not None:
@@ -46,6 +50,11 @@ class Parser(argparse.ArgumentParser):
                 f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(option, self._option_string_actions)}"
             )
         return values, unknown
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if not arg_string and action.type is None and action.nargs in (None, "?"):  # such as an unset variable's
+            raise argparse.ArgumentError(action, "must not be empty, got ''")
+        return super()._get_value(action, arg_string)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

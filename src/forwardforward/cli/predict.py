@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,7 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
 def _predict(options: argparse.Namespace) -> None:
     if options.out is not None:
         check_out(options.out)
+        _check_not_input(options)
     device = choose_device(options.device)
     if is_model_folder(Path(options.folder)):
         model = Network.from_pretrained(options.folder, device=device)
@@ -67,6 +69,14 @@ def _predict(options: argparse.Namespace) -> None:
         writer.writerow(header)
         for source in inputs:
             writer.writerows(rows(model, source, names, options.batch_size))
+
+
+def _check_not_input(options: argparse.Namespace) -> None:
+    """Refuse a file that would be replaced although it is read, or is not a table."""
+    out = Path(options.out)
+    files = [Path(name) for name in options.inputs if os.path.exists(name)]  # an input may be a text
+    if out.exists() and any(out.samefile(file) or (file.is_dir() and file in out.absolute().parents) for file in files):
+        raise ValueError(f"--out must not be an input, got {options.out}")
 
 
 def _inputs_of_run(run: Run, options: argparse.Namespace) -> list[Inputs]:

@@ -231,10 +231,10 @@ def _resumed_run(options: argparse.Namespace) -> Run:
         raise type(error)(f"--resume: {error}") from error
     _check_options(options, run)
     if options.epochs is not None and options.epochs != run.config.epochs:
-        if options.epochs < run.epochs_done:
+        if options.epochs < run.epochs_begun:
             raise ValueError(
-                f"--epochs {options.epochs} is less than the {run.epochs_done} epochs that the run in {run.folder} "
-                "has completed"
+                f"--epochs {options.epochs} is less than the {run.epochs_begun} epochs that the run in {run.folder} "
+                "has begun"
             )
         run.check_recipe()
         run.set_epochs(options.epochs, write=False)  # only a training that begins leaves the new number in the folder
@@ -275,6 +275,8 @@ def _new_run(options: argparse.Namespace) -> Run:
             f"data must be one of {', '.join(available())} or the path of an .npz file, got {data!r}"
             f"{did_you_mean(data, available())}"
         )
+    if options.data_dir and data.endswith(".npz"):
+        raise ValueError(f"--data-dir must be left out for an .npz file, got {options.data_dir}")
     name = options.recipe or DEFAULT_RECIPES.get(data, "hinton")
     vectors = os.path.abspath(options.vectors) if options.vectors else None
     if vectors is not None and not os.path.isfile(vectors):

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from forwardforward._utils.annotations import describe
 from forwardforward._utils.checks import all_finite, check_label_type, extremes, label_remedy
+from forwardforward.data.class_names import samples
 from forwardforward.preprocessing import to_tensor
 
 __all__ = ["checked_num_classes", "checked_targets"]
@@ -69,7 +70,7 @@ def checked_num_classes(num_classes: int | None, targets: Tensor | None) -> int 
 def _listed_targets(targets: Any, device: torch.device) -> Tensor:
     """Return a list of whole or real numbers, of rows of numbers, or a data set of these, as a tensor."""
     numbers: list[Any] = []
-    for sample, label in enumerate(targets):
+    for sample, label in enumerate(samples(targets)):
         try:
             label = int(operator.index(label))  # also of a boolean
         except TypeError:

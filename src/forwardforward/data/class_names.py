@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,13 @@ def check_class_names(class_names: Sequence[str] | NDArray[Any], num_classes: in
     return names
 
 
+def samples(targets: Any) -> Iterator[Any]:
+    """Return the samples of a list, a tuple or a data set, which ends at its length if it has one."""
+    if isinstance(targets, Dataset) and isinstance(targets, Sized):  # iteration would end at an IndexError only
+        return (targets[index] for index in range(len(targets)))
+    return iter(targets)
+
+
 def string_labels(targets: Any) -> list[str] | None:
     """Return string labels as Python strings, or None if the targets are not strings.
 
@@ -61,8 +68,7 @@ def string_labels(targets: Any) -> list[str] | None:
         except UnicodeDecodeError as error:
             raise ValueError(f"targets must be text in UTF-8, got {error.object!r}") from None
     elif isinstance(targets, list | tuple | Dataset):
-        samples: Any = targets
-        labels = [str(label) if isinstance(label, str) else label for label in samples]  # numpy's become Python's
+        labels = [str(label) if isinstance(label, str) else label for label in samples(targets)]  # numpy's become str
     else:
         return None
     if not any(isinstance(label, str) for label in labels):

@@ -14,6 +14,9 @@ from forwardforward.data.augmentation import Augmentation
 
 __all__ = ["Kornia"]
 
+#: Beginnings of the names of kornia's transforms that put parts of other samples into an image.
+MIXING = ("RandomMixUp", "RandomCutMix", "RandomMosaic", "RandomTransplantation")
+
 
 @checked
 class Kornia(Augmentation):
@@ -26,7 +29,8 @@ class Kornia(Augmentation):
         transforms: Options of each transform by the name of its class.
 
     Raises:
-        ValueError: If there is no transform of a name, or it does not accept its options.
+        ValueError: If there is no transform of a name, it mixes images of several samples, or it does not accept its
+            options.
         ImportError: When called, if kornia is not installed.
 
     Example:
@@ -64,6 +68,11 @@ class Kornia(Augmentation):
         module = import_extra("kornia.augmentation", "the augmentation Kornia", "kornia")
         steps = []
         for name, options in self.transforms.items():
+            if name.startswith(MIXING):
+                raise ValueError(
+                    f"transforms must not mix images, whose labels it would leave unchanged, got {name!r}: use "
+                    "ff.data.Mixup or ff.data.CutMix"
+                )
             kind = getattr(module, name, None)
             if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
                 raise ValueError(f"transforms must be names of classes of kornia.augmentation, got {name!r}")

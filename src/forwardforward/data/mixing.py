@@ -18,7 +18,7 @@ from forwardforward.data.augmentation import Augmentation
 __all__ = ["CutMix", "Mixup"]
 
 #: A parameter of the beta distribution; beyond the limit, all shares are equal to the rounding of float32.
-Alpha = Annotated[float, Range(above=0, highest=1e6)]
+Alpha = Annotated[float, Range(1e-6, 1e6)]
 
 
 class _Mixing(Augmentation):
@@ -65,7 +65,7 @@ class Mixup(_Mixing):
         alpha: :math:`\alpha`; the larger, the nearer to equal shares.
 
     Raises:
-        ValueError: If ``alpha`` is not in (0, 1e6].
+        ValueError: If ``alpha`` is not in [1e-6, 1e6].
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization (2018), arXiv 1710.09412.
 
@@ -97,7 +97,7 @@ class CutMix(_Mixing):
         alpha: :math:`\alpha`; 1 for areas with a uniform distribution.
 
     Raises:
-        ValueError: If ``alpha`` is not in (0, 1e6].
+        ValueError: If ``alpha`` is not in [1e-6, 1e6].
 
     Source: Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features (2019),
     arXiv 1905.04899.

@@ -287,6 +287,11 @@ class PretextData(TensorData):
         super().__init__(pretext.transform(data.inputs, targets), targets, class_names=pretext.class_names)
         self.pretext = pretext
 
+    def _check_joinable(self, other: TensorData) -> None:
+        super()._check_joinable(other)
+        if not isinstance(other, PretextData) or not torch.equal(self._sources, other._sources):
+            raise ValueError(f"a and b must have the same pretext, got {self!r} and {other!r}")
+
     def _shuffled(
         self, parts: list[slice], order: Tensor, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor | None]]:

@@ -217,7 +217,10 @@ def _split_indices(data: TensorData, sizes: Sequence[int] | Sequence[float], see
     remaining = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed), device="cpu")
     if data.targets is not None and data.targets.dim() == 1:
         # Sort by class, shuffled within each class: samples at even distances are then an even share of every class.
-        remaining = remaining[data.targets.cpu()[remaining].argsort(stable=True)]
+        strata = data.targets.cpu()
+        if strata.is_floating_point():  # as many ranges of neighboring values as the smallest part has samples
+            strata = strata.argsort(stable=True).argsort() * min(counts) // len(data)
+        remaining = remaining[strata[remaining].argsort(stable=True)]
     parts = []
     for count in reversed(counts[1:]):
         selected = (torch.arange(len(remaining) + 1, device="cpu") * count // len(remaining)).diff() == 1

@@ -87,8 +87,8 @@ class TensorData(Dataset[Any]):
         if labels is not None and self.class_names is not None:
             targets = label_indices(labels, self.class_names).to(self.inputs.device)
         self.targets = None if targets is None else checked_targets(targets, self.inputs)
-        self._counts_labels = num_classes is None
         self._num_classes = checked_num_classes(num_classes, self.targets)
+        self._labels_are_sparse = num_classes is None and self._has_sparse_labels()
 
     @staticmethod
     @checked
@@ -96,6 +96,7 @@ class TensorData(Dataset[Any]):
         """Return the samples of ``a`` followed by those of ``b``.
 
         Raises:
+            TypeError: If only one is of a subclass, such as :class:`~forwardforward.data.PretextData`.
             ValueError: If the inputs' shape, type or device or the class names differ, or only one of the two is
                 labeled.
         """
@@ -107,6 +108,7 @@ class TensorData(Dataset[Any]):
         ):
             if of_a != of_b:
                 raise ValueError(f"a and b must have {what}, got {of_a} and {of_b}")
+        a._check_joinable(b)
         inputs = torch.cat((a.inputs, b.inputs))
         if a.targets is not None and b.targets is not None:
             forms = _describe(a.targets[0]), _describe(b.targets[0])
@@ -117,8 +119,9 @@ class TensorData(Dataset[Any]):
             joined = a._derive(inputs, None)
         else:
             raise ValueError("a and b must both have targets or both have none, got one of each")
-        joined._counts_labels = a._counts_labels and b._counts_labels
-        joined._num_classes = max((n for n in (a._num_classes, b._num_classes) if n is not None), default=None)
+        largest = max(a, b, key=lambda data: data._num_classes or 0)
+        joined._num_classes = largest._num_classes
+        joined._labels_are_sparse = largest._labels_are_sparse and joined._has_sparse_labels()
         return joined
 
     @property
@@ -127,22 +130,30 @@ class TensorData(Dataset[Any]):
 
         Raises:
             ValueError: If neither ``num_classes`` nor ``class_names`` was set, and the data are unlabeled, the targets
-                are real numbers, or the labels leave out most of 1000 or more classes.
+                are real numbers, or the labels leave out most of more than 1000 classes.
         """
         if self._num_classes is None and self.targets is not None:
             raise ValueError("num_classes is unknown: the targets are real numbers, not classes")
         if self._num_classes is None:
             raise ValueError("num_classes is unknown: the data have no targets; set TensorData(num_classes=)")
-        counts_labels = self._counts_labels and self.targets is not None and self.targets.dim() == 1
-        if counts_labels and self.targets is not None and self._num_classes > MANY_CLASSES:
-            count = len(self.targets.unique())
-            if 2 * count < self._num_classes:
-                raise ValueError(
-                    f"num_classes is unknown: the targets have {count} different labels, but the highest is "
-                    f"{self._num_classes - 1}; torch.unique(targets, return_inverse=True)[1] numbers them from 0, "
-                    "or set TensorData(num_classes=)"
-                )
+        if self._labels_are_sparse and self.targets is not None:
+            raise ValueError(
+                f"num_classes is unknown: the targets have {len(self.targets.unique())} different labels, but the "
+                f"highest is {self._num_classes - 1}; torch.unique(targets, return_inverse=True)[1] numbers them from "
+                "0, or set TensorData(num_classes=)"
+            )
         return self._num_classes
+
+    def _check_joinable(self, other: TensorData) -> None:
+        """Check that batches of the other data set are made as those of this one."""
+        if type(self) is not type(other):
+            raise TypeError(f"a and b must be of one type, got {type(self).__name__} and {type(other).__name__}")
+
+    def _has_sparse_labels(self) -> bool:
+        """Return whether labels leave out most of many classes; a part of the data set may do so."""
+        if self.targets is None or self.targets.dim() != 1 or (self._num_classes or 0) <= MANY_CLASSES:
+            return False
+        return 2 * len(self.targets.unique()) < (self._num_classes or 0)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -267,7 +278,7 @@ class TensorData(Dataset[Any]):
     def _with_class_names(self, class_names: tuple[str, ...]) -> TensorData:
         """Return the data set with names for its classes."""
         derived = self._derive(self.inputs, self.targets)
-        derived.class_names, derived._counts_labels = check_class_names(class_names, None), False
+        derived.class_names, derived._labels_are_sparse = check_class_names(class_names, None), False
         derived._num_classes = checked_num_classes(len(class_names), self.targets)
         return derived
 

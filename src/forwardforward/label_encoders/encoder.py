@@ -102,7 +102,7 @@ class LabelEncoder(Plugin, nn.Module):
             images: ``(batch, ...)``.
             labels: Class indices, ``(batch,)`` or ``(copies, batch)``.
         """
-        return self._labeled(images, self.codebook, labels.long().reshape(-1, len(images)))
+        return self._labeled(images, self.codebook, torch.atleast_2d(labels.long()))
 
     def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabeledInput:
         """Return each image with every label of ``classes``; default: all."""
@@ -145,6 +145,8 @@ class LabelEncoder(Plugin, nn.Module):
         return labeled.shape[1:]
 
     def _labeled(self, images: Tensor, codebook: Tensor, index: Tensor) -> LabeledInput:
+        if not images.is_floating_point():  # the label's values would be rounded
+            raise TypeError(f"images must be of a floating type, got {images.dtype}")
         rows, columns, features = self.place(images)
         return LabeledInput(rows, codebook.to(rows.dtype), index, columns, features)
 

@@ -34,13 +34,13 @@ def card(config: RunConfig, recipe: Recipe, summary: Mapping[str, Any] | None) -
         "command": config.command or None,
     }
     if summary is not None:
-        measured = summary.get("measured_on")
+        measured, metric, unit = summary.get("measured_on"), summary.get("metric", "error"), summary.get("unit", "%")
         error = summary.get("test_error") if measured == "test" else summary.get("validation_error")
         facts |= {
             "trained on": summary.get("trained_on"),
-            f"{measured} error, %": error,
-            "one-pass head, %": summary.get("head_error"),
-            "layers' errors, %": summary.get("layer_errors"),
+            f"{measured} {metric}, {unit}" if unit else f"{measured} {metric}": error,
+            f"one-pass head, {unit or metric}": summary.get("head_error"),
+            f"layers' errors, {unit or metric}": summary.get("layer_errors"),
             "seconds": summary.get("seconds"),
             "torch": summary.get("torch"),
         }

@@ -118,7 +118,7 @@ class Run:
         self._splits: dict[str | Path | None, Splits] = {} if splits is None else {config.data_dir: splits}
         self._begun = time.monotonic()
         #: Number of epochs in the checkpoint that was read last, with the file's identity.
-        self._epochs_read: tuple[tuple[int, int], int] | None = None
+        self._epochs_read: tuple[tuple[int, int], int, int] | None = None
 
     @classmethod
     @checked
@@ -286,20 +286,33 @@ class Run:
         Raises:
             CheckpointError: If the checkpoint is corrupted.
         """
+        return self._epochs()[0]
+
+    @property
+    def epochs_begun(self) -> int:
+        """Number of epochs in the checkpoint, with one that it contains in part.
+
+        Raises:
+            CheckpointError: If the checkpoint is corrupted.
+        """
+        return self._epochs()[1]
+
+    def _epochs(self) -> tuple[int, int]:
         path = self._files.checkpoint
         if not path.exists():
-            return 0
+            return 0, 0
         if self._epochs_read is None or self._epochs_read[0] != _identity(path):
             self._read_checkpoint()
         assert self._epochs_read is not None
-        return self._epochs_read[1]
+        return self._epochs_read[1:]
 
     def _read_checkpoint(self) -> dict[str, Any]:
         """Return the checkpoint, and remember its number of epochs."""
         path = self._files.checkpoint
         content = load_checkpoint(path)
         require(content, path, "epoch")
-        self._epochs_read = _identity(path), int(content["epoch"])
+        done = int(content["epoch"])
+        self._epochs_read = _identity(path), done, done + (content.get("unfinished") is not None)
         return content
 
     @checked
@@ -315,12 +328,12 @@ class Run:
                 the data and the checkpoint were accepted.
 
         Raises:
-            ValueError: If more epochs are completed already, or the recipe's update schedule needs more epochs.
+            ValueError: If more epochs have begun already, or the recipe's update schedule needs more epochs.
             BlockingIOError: If another process trains in the folder.
         """
         with self._files.locked():
-            if epochs < (done := self.epochs_done):
-                raise ValueError(f"epochs must be at least {done}, the number of completed epochs, got {epochs}")
+            if epochs < (begun := self.epochs_begun):
+                raise ValueError(f"epochs must be at least {begun}, the number of epochs that have begun, got {epochs}")
             table = {**self.config.table, "epochs": self.recipe.replace(epochs=epochs).table()["epochs"]}
             command = f"{self.config.command} && python -m forwardforward train --resume RUN --epochs {epochs}"
             config = replace(self.config, epochs=epochs, table=table, command=command)
@@ -334,7 +347,8 @@ class Run:
         """Return the run's data set, which is read once.
 
         Args:
-            data_dir: Folder of the data set's files; default: the configuration's.
+            data_dir: Folder of the data set's files, or of an ``.npz`` file that was moved; default: the
+                configuration's.
             progress: Whether to show progress bars for long steps.
 
         Raises:
@@ -343,7 +357,9 @@ class Run:
         folder = data_dir or self.config.data_dir
         if folder not in self._splits:
             with contextlib.nullcontext() if data_dir else self._naming_configuration():
-                self._splits[folder] = self.recipe.splits(self.config.data, folder, progress)
+                moved = data_dir is not None and self.config.data.endswith(".npz")
+                data = str(Path(folder or "", Path(self.config.data).name)) if moved else self.config.data
+                self._splits[folder] = self.recipe.splits(data, folder, progress)
         splits = self._splits[folder]
         fields = {name: getattr(splits, name.removeprefix("data_")) for name in DATA_FIELDS}
         config = self.config
@@ -434,7 +450,10 @@ class Run:
                 raise
             raise CheckpointError(f"recipe must be that of the run: {error}") from error
         model.epochs_trained = int(content.get("first_epoch", 0)) + int(content["epoch"])
-        model.card = card(self.config, self.recipe, facts_of(self._files.summary))
+        facts = facts_of(self._files.summary)
+        if facts is not None and (facts.get("epochs") != content["epoch"] or content.get("unfinished") is not None):
+            facts = None  # of other weights
+        model.card = {**card(self.config, self.recipe, facts), "epochs": int(content["epoch"])}
         return model.to(device).eval()
 
     @property

@@ -12,6 +12,9 @@ __all__ = ["MARK", "model_card"]
 #: Marks a card that was written by this library, and may be replaced.
 MARK = "<!-- written by forwardforward; remove this line to keep your changes -->"
 
+#: What raw images are, in the table of a model.
+IMAGES = ", raw: uint8 from 0 to 255, or floats from 0 to 1"
+
 
 def model_card(model: nn.Module, class_names: Sequence[str] | None, facts: Mapping[str, Any]) -> str:
     """Return the text of the card.
@@ -25,7 +28,7 @@ def model_card(model: nn.Module, class_names: Sequence[str] | None, facts: Mappi
     rows = {
         "class": type(model).__name__,
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-        "input": "unknown" if shape is None else f"{tuple(shape)}, raw: uint8 from 0 to 255, or floats from 0 to 1",
+        "input": "unknown" if shape is None else f"{tuple(shape)}{'' if len(shape) == 1 else IMAGES}",
         "classes": ", ".join(class_names) if class_names else getattr(model, "num_classes", None),
     }
     if getattr(model, "num_embeddings", None) is not None:

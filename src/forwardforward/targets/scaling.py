@@ -66,13 +66,20 @@ class TargetScaling(nn.Module):
         """
         batches = [targets] if isinstance(targets, Tensor | np.ndarray) else targets
         parts = [torch.as_tensor(batch).detach().cpu().double() for batch in batches]
+        shapes = {tuple(part.shape[1:]) for part in parts if part.dim()}
+        if len(shapes) > 1 or not all(1 <= part.dim() <= 2 for part in parts):
+            raise ValueError(
+                "targets must be (samples,) or (samples, values), or batches of equal width, got shapes "
+                + ", ".join(str(shape) for shape in sorted({tuple(part.shape) for part in parts}))
+            )
         if not sum(map(len, parts)):
             raise ValueError("targets must contain at least one sample, got none")
         values = torch.cat(parts)
         if not all_finite(values):
             raise ValueError("targets must be finite, got NaN or infinity")
-        std = values.std(0, correction=0)
-        self._set(values.mean(0), torch.where(std > 0, std, 1.0), tuple(self.mean.shape or values.shape[1:]))
+        constant = values.amin(0) == values.amax(0)  # whose computed deviation may be a rounding error
+        std = values.std(0, correction=0).masked_fill(constant, 1.0)
+        self._set(values.mean(0), std, tuple(self.mean.shape or values.shape[1:]))
         self.fitted.fill_(True)
         return self
 

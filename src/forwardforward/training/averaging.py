@@ -72,7 +72,7 @@ class WeightAverage(Callback):
 
     def on_fit_begin(self, state: FitState) -> None:
         """Start anew, unless the training is resumed."""
-        if not len(state.history) and state.unfinished is None:
+        if not state.resumed:
             self.load_state_dict({})
 
     @torch.no_grad()

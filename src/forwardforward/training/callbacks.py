@@ -44,6 +44,7 @@ class FitState:
         callbacks: All callbacks, in the order in which they are called.
         first_epoch: Number of epochs that the model was trained for by earlier calls of ``fit``.
         unfinished: The state of an epoch whose steps are not completed, None between epochs.
+        resumed: Whether the training continues that of a checkpoint.
         running: Whether steps or callbacks are running, and not an evaluation or the preparation.
         interruption: Set it to end the training after this step, in any of several processes: checkpoints are
             written, and it is raised.
@@ -68,6 +69,7 @@ class FitState:
     callbacks: Sequence[Callback] = ()
     first_epoch: int = 0
     unfinished: EpochState | None = None
+    resumed: bool = False
     running: bool = False
     interruption: BaseException | None = None
     parallel: Parallel = field(default_factory=Parallel)

@@ -198,6 +198,7 @@ def restore(state: FitState, path: StrPath, device: torch.device, steps: int | N
         callback.load_state_dict(saved_state)
     state.first_epoch = first_epoch
     state.unfinished = unfinished
+    state.resumed = True
     state.history.epochs.extend(records)
     return unevaluated
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from forwardforward._utils.arrays import is_channels_last, read_arrays
@@ -45,12 +46,20 @@ def npz(path: Path) -> Splits:
             f"{path}: x_train and x_test must have inputs of the same shape, "
             f"got {train.input_shape} and {test.input_shape}"
         )
-    num_classes = max(train.num_classes, test.num_classes)
+    num_classes = train.num_classes if class_names else _num_classes(train, test)
     train, test = (
         TensorData(data.inputs, data.targets, num_classes, class_names=class_names) for data in (train, test)
     )
     validation_size = len(train) // 6
     return _stratified(path, train, (len(train) - validation_size, validation_size), test)
+
+
+def _num_classes(train: TensorData, test: TensorData) -> int:
+    """Return the number of classes of both parts, either of which may leave out some."""
+    assert train.targets is not None
+    assert test.targets is not None
+    labels = torch.cat((train.targets, test.targets))
+    return TensorData(torch.empty(len(labels), 1), labels).num_classes
 
 
 def _shared_class_names(path: Path, y_train: NDArray[Any], y_test: NDArray[Any]) -> tuple[str, ...] | None:

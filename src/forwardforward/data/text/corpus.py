@@ -67,8 +67,10 @@ class Corpus:
         return self.lexicon.encode(self._unlabeled)
 
     def fingerprint(self) -> str:
-        """Return a digest of the training texts and the number of unlabeled texts, which identifies the corpus."""
+        """Return a digest of the training texts and the unlabeled texts; of files, their number is part of it alone."""
         digest = hashlib.sha256("\n".join([*self.train_words, str(len(self._unlabeled))]).encode())
+        if self._unlabeled and not isinstance(self._unlabeled, Texts):
+            digest.update(repr(list(self._unlabeled)).encode())
         digest.update(np.ascontiguousarray(self.train.ids).tobytes())
         digest.update(np.ascontiguousarray(self.train.offsets).tobytes())
         return digest.hexdigest()

@@ -18,10 +18,12 @@ from tqdm import tqdm
 from forwardforward._utils.arguments import PositiveInt, Range, checked
 from forwardforward._utils.files import replacing
 from forwardforward.data.text.corpus import Corpus
-from forwardforward.data.text.tokens import Documents
 from forwardforward.data.text.vectors import LARGEST_SIZE, WordVectors, read_vectors, write_vectors
 
 __all__ = ["Word2Vec"]
+
+#: Longest list of words of which gensim uses all.
+LONGEST_SENTENCE = 10_000
 
 
 @checked
@@ -36,8 +38,8 @@ class Word2Vec:
               \bar v = \operatorname*{mean}_{c \in \mathrm{window}} v_c
 
     The vectors are saved in the corpus's folder as ``word2vec-KEY.bin``, in word2vec's binary format, and the settings
-    as ``word2vec-KEY.json``. The key is a digest of the settings and the texts; later calls with the same settings and
-    texts read the file and do not need gensim.
+    as ``word2vec-KEY.json``. The key is a digest of the settings and the texts, but only of the number of unlabeled
+    files; later calls with the same settings and texts read the file and do not need gensim.
 
     Args:
         size: Length of the vectors.
@@ -153,13 +155,11 @@ class _Sentences:
         title, total = next(self.titles), sum(map(len, self.parts))
         with tqdm(total=total, desc=title, unit=" texts", disable=not self.progress) as bar:
             for part in self.parts:
-                for sentence in self._sentences(part):
+                for i in range(len(part)):
+                    words = [self.words[word] for word in part[i]]
+                    for start in range(0, max(1, len(words)), LONGEST_SENTENCE):
+                        yield words[start : start + LONGEST_SENTENCE]
                     bar.update()
-                    yield sentence
-
-    def _sentences(self, documents: Documents) -> Iterator[list[str]]:
-        for i in range(len(documents)):
-            yield [self.words[word] for word in documents[i]]
 
 
 def _gensim() -> Any:
