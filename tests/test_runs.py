@@ -427,7 +427,8 @@ def test_the_summary_has_the_error_of_the_best_epochs_weights(tmp_path: Path) ->
                         parameter.zero_()
 
     recipe = get("mono").for_dataset("digits").replace(widths=(12,), epochs=3, batch_size=100, lr=0.03)
-    settings = {"seed": 3, "threads": 1, "command": "python -m forwardforward train", "validation": True}
+    settings: dict[str, Any] = {"seed": 3, "threads": 1, "command": "train", "validation": True}
+    settings["changes"] = {"lr": "0.03"}
     run = Run.create(tmp_path / "run", RunConfig.from_recipe(recipe, "digits", **settings))
     summary = run.train([ff.training.EarlyStopping(5), Spoil()], progress=False)
     measured = ff.evaluate(run.load(), run.splits().validation)
