@@ -233,7 +233,9 @@ def _spread(errors: Sequence[float]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, and write the results and the page's table."""
     parser = Parser(prog="python -m benchmarks.targets", description=__doc__)
-    parser.add_argument("--tasks", type=several(str), default=tuple(TASKS), help=f"of {', '.join(TASKS)}")
+    parser.add_argument(
+        "--tasks", type=several(str), default=tuple(TASKS), help=f"of {', '.join(TASKS)}; others are kept"
+    )
     parser.add_argument("--seeds", type=several(bounded(int, 0)), default=SEEDS, metavar="S,S,...")
     parser.add_argument("--rates", type=several(bounded(float, 1e-9)), default=RATES, metavar="LR,LR,...")
     parser.add_argument("--epochs", type=bounded(int, 1), help="default: those of each task")
@@ -244,7 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_names("--tasks", options.tasks, TASKS)
         if not options.render:
             torch.set_num_threads(1)
-            tasks = {name: compare(TASKS[name], options) for name in options.tasks}
+            before = json.loads(options.out.read_text(encoding="utf-8"))["tasks"] if options.out.exists() else {}
+            measured = {name: compare(TASKS[name], options) for name in options.tasks}
+            tasks = {name: {**before, **measured}[name] for name in TASKS if name in before or name in measured}
             results = {"command": parser.prog, **describe_machine("cpu"), "seeds": list(options.seeds), "tasks": tasks}
             write(options.out, json.dumps(results, indent=1) + "\n")
         tasks = json.loads(options.out.read_text(encoding="utf-8"))["tasks"]

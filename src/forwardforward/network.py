@@ -327,6 +327,8 @@ class Network(nn.Module):
         raw = raw if raw.dtype in (torch.int32, torch.int64) else raw.long()
         if validate:
             check_images(raw, num_embeddings)
+            if not torch.compiler.is_compiling() and self.stack[0].needs_fit:
+                raise ValueError("the weighting of the first layer must be fitted before the first step, as fit does")
         if self.input_shape is None:
             self._setup_for(raw)
         return raw.to(self.device)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +61,68 @@ def test_a_bag_is_the_mean_of_its_vectors_without_padding(dtype: torch.dtype) ->
     vectors = layer.block.weight
     expected = torch.stack([(vectors[1] + vectors[5]) / 2, (2 * vectors[2] + vectors[3]) / 3, torch.zeros(3)])
     torch.testing.assert_close(layer(x), expected.relu())
+
+
+BAGS = torch.randint(0, 20, (40, 6), generator=torch.Generator().manual_seed(0))
+CLASSES = torch.arange(40) % 3
+
+
+def weighted_network(**options: Any) -> ff.FFSequential:
+    torch.manual_seed(0)
+    return ff.FFSequential(
+        ff.layers.FFEmbeddingBag(20, 8, weighting="log-count-ratio"),
+        goodness=ff.goodness.LearnedProjection(3),
+        loss=ff.losses.CrossEntropy(),
+        **options,
+    )
+
+
+def fitted_network(targets: torch.Tensor) -> ff.FFSequential:
+    model = weighted_network()
+    data = ff.TensorData(BAGS, targets, num_embeddings=20)
+    ff.fit(model, data, epochs=1, batch_size=7, progress=False)
+    return model
+
+
+def test_the_weights_of_a_bag_are_log_count_ratios() -> None:
+    model = fitted_network(CLASSES)
+    block = model.layers[0].block
+    counts = [[1 + int((BAGS[k == CLASSES] == e).sum()) for e in range(1, 20)] for k in range(3)]
+    logs = [[math.log(count / sum(row)) for count in row] for row in counts]
+    expected = torch.tensor([max(column) - min(column) for column in zip(*logs, strict=True)])
+    torch.testing.assert_close(block.weights[1:], expected)
+    soft = fitted_network(torch.eye(3)[CLASSES])
+    torch.testing.assert_close(soft.layers[0].block.weights, block.weights)
+    bags = torch.tensor([[3, 3, 5, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
+    mean = (2 * block.weights[3] * block.weight[3] + block.weights[5] * block.weight[5]) / 3
+    torch.testing.assert_close(block(bags), torch.stack([mean, torch.zeros(8)]))
+
+
+def test_a_weighting_is_fitted_before_the_first_step_only_and_saved(tmp_path: Path) -> None:
+    model = weighted_network()
+    with pytest.raises(ValueError, match="the weighting of the first layer must be fitted before the first step"):
+        model.predict(BAGS)
+    model = fitted_network(CLASSES)
+    weights = model.layers[0].block.weights.clone()
+    other = ff.TensorData(BAGS, (CLASSES + 1) % 3, num_embeddings=20)
+    ff.fit(model, other, epochs=1, batch_size=7, progress=False, compile=True)
+    assert torch.equal(model.layers[0].block.weights, weights)
+    model.save_pretrained(tmp_path)
+    loaded = ff.FFSequential.from_pretrained(tmp_path)
+    assert torch.equal(loaded.predict_proba(BAGS), model.predict_proba(BAGS))
+    program = ff.export.to_program(model)
+    torch.testing.assert_close(program.module()(BAGS), model.predict_proba(BAGS))
+
+
+def test_a_weighting_needs_classes() -> None:
+    layer = ff.layers.FFEmbeddingBag(20, 8, weighting="log-count-ratio")
+    goodness = ff.goodness.LearnedProjection(2)
+    model = ff.FFSequential(layer, goodness=goodness, loss=ff.losses.BinaryCrossEntropy())
+    data = ff.TensorData(BAGS, torch.stack([CLASSES == 0, CLASSES == 1], 1), num_embeddings=20)
+    with pytest.raises(ValueError, match="weighting of FFEmbeddingBag needs classes as targets, got MultiLabel"):
+        ff.fit(model, data, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="members must not contain an FFEmbeddingBag with a weighting"):
+        ff.replicate(lambda: weighted_network(input_shape=(6,)), [0, 1])
 
 
 def test_embedded_words_keep_their_order() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.block import block_of
 from forwardforward.layers.layer import FFLayer
+from forwardforward.layers.weighted_bag import WeightedBag
 from forwardforward.normalization import Identity
 
 __all__ = ["FFEmbedding", "FFEmbeddingBag"]
@@ -62,7 +63,14 @@ class FFEmbeddingBag(IndexLayer):
 
     .. math:: h = \mathrm{ReLU}\Bigl(\operatorname*{mean}_{e \ne 0} v_e\Bigr)
 
-    over the bag's indices that are not padding; a bag of padding only becomes zero.
+    over the bag's indices that are not padding; a bag of padding only becomes zero. With a weighting, each vector is
+    multiplied by a fixed weight of its index,
+
+    .. math:: w_e = \max_k \log p_{ke} - \min_k \log p_{ke}
+
+    where :math:`p_{ke}` is the share of index :math:`e` among all indices of class :math:`k`, counted from 1: what says
+    nothing about the class has the weight 0. :func:`~forwardforward.fit` counts the training data once, without a
+    gradient.
 
     Args:
         num_embeddings: Number of vectors, with the padding's.
@@ -70,13 +78,15 @@ class FFEmbeddingBag(IndexLayer):
         dropout: Share of the indices that each training step leaves out, in [0, 1).
         init_std: Standard deviation of the initial vectors.
         activation: Default: ReLU.
+        weighting: ``"log-count-ratio"`` for fixed weights of the indices; default: none.
         **plugins: Those of :class:`FFLayer`; default: no normalization.
 
     Raises:
         ValueError: If a number is out of range.
         TypeError: On forward, if the input is floating or labeled.
 
-    Source: the first layer of Joulin et al., Bag of tricks for efficient text classification (2016), arXiv 1607.01759.
+    Source: the first layer of Joulin et al., Bag of tricks for efficient text classification (2016), arXiv 1607.01759;
+    the weights are the log-count ratios of Wang and Manning, Baselines and Bigrams (ACL 2012).
 
     Example:
         >>> FFEmbeddingBag(100, 8)(torch.tensor([[5, 7, 0]])).shape
@@ -90,10 +100,16 @@ class FFEmbeddingBag(IndexLayer):
         dropout: Probability = 0.0,
         init_std: PositiveFloat = 1.0,
         activation: Callable[[Tensor], Tensor] | None = None,
+        weighting: Literal["log-count-ratio"] | None = None,
         **plugins: Any,
     ) -> None:
         check_memory("num_embeddings and features", num_embeddings, features)
-        block = nn.EmbeddingBag(num_embeddings, features, mode="mean", padding_idx=0)
+        self.weighting = weighting
+        block = (
+            nn.EmbeddingBag(num_embeddings, features, mode="mean", padding_idx=0)
+            if weighting is None
+            else WeightedBag(num_embeddings, features)
+        )
         with torch.no_grad():
             block.weight.mul_(init_std)
         super().__init__(
@@ -104,7 +120,20 @@ class FFEmbeddingBag(IndexLayer):
         """Return the constructor's arguments, without those of the initial weights."""
         features = block_of(self, nn.EmbeddingBag).embedding_dim
         sizes = {"num_embeddings": self.num_embeddings, "features": features, "dropout": self.dropout}
-        return {**sizes, "activation": self.activation, **self._plugins()}
+        return {**sizes, "activation": self.activation, "weighting": self.weighting, **self._plugins()}
+
+    @property
+    def needs_fit(self) -> bool:  # type: ignore[override]
+        """Whether the weights of the indices have not been fitted yet."""
+        return isinstance(self.block, WeightedBag) and not bool(self.block.fitted)
+
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Fit the weights of the indices, as :func:`~forwardforward.fit` does before the first step.
+
+        Args:
+            batches: Indices, ``(batch, ...)``, and the probabilities of their classes, ``(batch, classes)``.
+        """
+        block_of(self, WeightedBag).fit(batches)
 
 
 @checked

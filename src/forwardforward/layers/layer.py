@@ -111,6 +111,9 @@ class FFLayer(nn.Module):
     #: Size of the table of which the input consists of indices, such as words; None for floating-point inputs.
     num_embeddings: int | None = None
 
+    #: Whether something of the layer has to be fitted to the training data before the first step.
+    needs_fit: bool = False
+
     def __init__(
         self,
         block: nn.Module,

@@ -23,6 +23,7 @@ __all__ = ["RECIPES"]
 
 VECTORS = MeanVectors(weighting="tfidf")
 NGRAMS = NGrams(vocabulary=200_000, longest=2, length=512)
+TRIGRAMS = NGrams(vocabulary=500_000, longest=3, length=1024)
 SEQUENCE = WordSequence(vocabulary=30_000, length=256)
 
 IMDB_SYMBA = Recipe(
@@ -86,6 +87,27 @@ IMDB_BAG = derive(
     epochs=4,
 )
 
+IMDB_TRIGRAMS = derive(
+    IMDB_BAG,
+    name="imdb-trigrams",
+    summary="imdb-bag with word triples and with fixed weights of the n-grams, the ratios of their counts in the classes",
+    source="imdb-bag with the log-count ratios of Wang and Manning (ACL 2012) as fixed weights",
+    architecture=BagOfWords(
+        num_embeddings=TRIGRAMS.num_embeddings, dropout=0.3, init_std=0.1, weighting="log-count-ratio"
+    ),
+    representation=TRIGRAMS,
+)
+
+IMDB_TRIGRAMS_BACKPROP = derive(
+    IMDB_TRIGRAMS,
+    name="imdb-trigrams-backprop",
+    summary="baseline: the network of imdb-trigrams trained end to end with cross-entropy",
+    source="backpropagation",
+    goodness=None,
+    loss=None,
+    baseline=Backpropagation,
+)
+
 IMDB_SEQUENCE = derive(
     IMDB_MONO,
     name="imdb-sequence",
@@ -121,4 +143,7 @@ IMDB_BAG_BACKPROP = derive(
     baseline=Backpropagation,
 )
 
-RECIPES = (IMDB_SYMBA, IMDB_THRESHOLD, IMDB_MONO, IMDB_BAG, IMDB_SEQUENCE, IMDB_BACKPROP, IMDB_BAG_BACKPROP)
+RECIPES = (
+    IMDB_SYMBA, IMDB_THRESHOLD, IMDB_MONO, IMDB_BAG, IMDB_TRIGRAMS, IMDB_SEQUENCE, IMDB_BACKPROP, IMDB_BAG_BACKPROP,
+    IMDB_TRIGRAMS_BACKPROP,
+)  # fmt: skip

@@ -10,6 +10,7 @@ from torch import fx, nn
 
 from forwardforward.classifiers import WithHead
 from forwardforward.layers.embedding import IndexLayer
+from forwardforward.layers.weighted_bag import WeightedBag
 from forwardforward.losses import BatchLoss, ClassLoss, PairLoss
 from forwardforward.sequential import FFSequential
 
@@ -54,6 +55,8 @@ def check_members(members: Sequence[FFSequential]) -> None:
             )
         if isinstance(module, nn.EmbeddingBag) and not isinstance(members[0].get_submodule(_parent(place)), IndexLayer):
             raise ValueError(f"members must not contain an nn.EmbeddingBag, except FFEmbeddingBag, got one as {place}")
+        if isinstance(module, WeightedBag):
+            raise ValueError(f"members must not contain an FFEmbeddingBag with a weighting, got one as {place}")
         if isinstance(module, RANDOM) and vars(module).get("p") != 0:
             raise ValueError(
                 f"members must not contain {type(module).__name__}, whose random numbers would differ from those of "

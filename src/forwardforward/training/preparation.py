@@ -6,13 +6,20 @@ import warnings
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from forwardforward.data.batching import Pair, Source, tensors_of
+from forwardforward.layers import FFEmbeddingBag, FFLayer
 from forwardforward.network import Network
-from forwardforward.targets import RealValues, TargetScaling
+from forwardforward.targets import ClassIndices, ClassProbabilities, RealValues, TargetScaling
 from forwardforward.training.randomness import derive_generator, seed_global_generators
 
 __all__ = ["is_prepared", "prepare_network"]
+
+
+def first_layer(model: Network) -> FFLayer | None:
+    """Return the layer that reads the inputs, None of replicas, whose layers need no fit."""
+    return model.stack[0] if len(model.layers) else None
 
 
 def is_prepared(model: Network) -> bool:
@@ -22,7 +29,8 @@ def is_prepared(model: Network) -> bool:
         model: The network.
     """
     scaling = model.target_scaling
-    return model.is_set_up and not model.preprocessing.needs_fit and (scaling is None or not scaling.needs_fit)
+    fits = [model.preprocessing, scaling, first_layer(model)]
+    return model.is_set_up and not any(part is not None and part.needs_fit for part in fits)
 
 
 def prepare_network(model: Network, data: Source, seed: int) -> None:
@@ -42,8 +50,24 @@ def prepare_network(model: Network, data: Source, seed: int) -> None:
         seed_global_generators(seed, 0, "preprocessing")  # data sets may draw random numbers
         order = derive_generator(seed, 0, "preprocessing")
         model.preprocessing.fit(images for images, _ in data.batches(order))
+    first = first_layer(model)
+    if isinstance(first, FFEmbeddingBag) and first.needs_fit:
+        first.fit(_classes(model, data, seed))
     if model.target_scaling is not None and model.target_scaling.needs_fit:
         _fit_scaling(model, model.target_scaling, data, seed)
+
+
+def _classes(model: Network, data: Source, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the training inputs with the probabilities of their classes."""
+    kind, classes = model.target_kind, model.num_classes
+    if not isinstance(kind, ClassIndices | ClassProbabilities) or classes is None:
+        raise ValueError(f"weighting of FFEmbeddingBag needs classes as targets, got {kind!r}")
+    seed_global_generators(seed, 0, "preprocessing")
+    for inputs, targets in data.batches(derive_generator(seed, 0, "preprocessing")):
+        if targets is None:
+            raise ValueError("train must have labels for the weighting of FFEmbeddingBag, got none")
+        checked = kind.check(targets, len(inputs), classes)
+        yield inputs, ClassProbabilities().soften(checked, classes)
 
 
 def _fit_scaling(model: Network, scaling: TargetScaling, data: Source, seed: int) -> None:

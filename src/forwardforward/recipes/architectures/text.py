@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import nn
 
@@ -24,6 +25,7 @@ class BagOfWords:
         num_embeddings: Size of the vocabulary, padding included.
         dropout: Probability that an input index is dropped in training.
         init_std: Standard deviation of the initial embeddings.
+        weighting: Fixed weights of the indices, see :class:`~forwardforward.layers.FFEmbeddingBag`.
 
     Example:
         >>> layers = BagOfWords(num_embeddings=1000)((256,), widths=(32, 200), num_classes=2)
@@ -34,6 +36,7 @@ class BagOfWords:
     num_embeddings: NumEmbeddings
     dropout: Probability = 0.0
     init_std: PositiveFloat = 1.0
+    weighting: Literal["log-count-ratio"] | None = None
 
     @checked
     def __call__(
@@ -41,7 +44,8 @@ class BagOfWords:
     ) -> list[FFLayer]:
         """Return one layer per width; the first width is the size of the embeddings."""
         _check_embedding_size(widths)
-        bag = FFEmbeddingBag(self.num_embeddings, widths[0], dropout=self.dropout, init_std=self.init_std)
+        options: dict[str, Any] = {"dropout": self.dropout, "init_std": self.init_std, "weighting": self.weighting}
+        bag = FFEmbeddingBag(self.num_embeddings, widths[0], **options)
         return [bag, *Dense()(widths[:1], widths[1:], num_classes)]
 
 
