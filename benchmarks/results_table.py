@@ -74,7 +74,8 @@ NEEDS: tuple[tuple[str, str, str], ...] = (
     ("convolutions, deep, with a contrastive loss", "hcl-ff", "cifar10"),
     ("convolutions, similarity matching", "predsim", "cifar10"),
     ("convolutions with pairs", "trifecta-d", "cifar10"),
-    ("text", "imdb-bag", "imdb"),
+    ("text, quick to train", "imdb-bag", "imdb"),
+    ("text, the smallest error", "imdb-trigrams", "imdb"),
     ("backpropagation, to compare with", "backprop", "mnist"),
 )
 
@@ -86,6 +87,7 @@ COUNTERPARTS: tuple[tuple[str, str, str], ...] = (
     ("mnist", "mono", "backprop"),
     ("imdb", "imdb-symba", "imdb-backprop"),
     ("imdb", "imdb-bag", "imdb-bag-backprop"),
+    ("imdb", "imdb-trigrams", "imdb-trigrams-backprop"),
 )
 
 #: Recipes per data set and kind in the table of the best.

@@ -725,6 +725,12 @@ def test_predictions_replace_regular_files_only(trained: str, fails: Callable[..
     assert "--out must not be an input, got inputs.npz" in fails(
         "predict", trained, "inputs.npz", "--out", "inputs.npz"
     )
+    Path("images").mkdir()
+    Path("images/a.png").write_text("an image")
+    for folder in ("images", str(Path("images").absolute()), "folder/../images"):
+        assert "--out must not be an input" in fails("predict", trained, folder, "--out", "images/a.png")
+    Path("images/labels.csv").write_text("an earlier table")
+    assert "--out" not in fails("predict", trained, "images", "--out", "images/labels.csv")
     assert Path("inputs.npz").read_bytes() == before
     assert Path("target").read_text() == "mine"
 

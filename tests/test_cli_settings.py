@@ -113,6 +113,7 @@ def test_a_file_sets_options_and_fields_below_those_of_the_command_line(fails: C
         "batch_size = 50\nbatch-size = 60": "bad.toml: batch-size and batch_size are one setting",
         "data = '--json'": "bad.toml: data must be the name of a data set or the path of an .npz file, got '--json'",
         "teacher = ['one', 'gone']": "--teacher",
+        "teacher = []\nepochs = 'many'": "argument --epochs",
     }.items():
         Path("bad.toml").write_text(text)
         assert message in fails("train", "--config", "bad.toml"), text

@@ -350,6 +350,7 @@ def test_norms_of_large_order_neither_overflow_nor_vanish(p, unit):
     norm.sum().backward()
     ratios = (rows.detach().double() / norm.detach().double()[:, None]) ** (p - 1)
     torch.testing.assert_close(rows.grad.double(), ratios, rtol=1e-2, atol=1e-6)
+    assert Lp(p)(torch.tensor([[math.inf, 1.0]])) == math.inf
     zeros = torch.zeros(1, 4, requires_grad=True)
     Lp(p)(zeros).sum().backward()
     assert zeros.grad.isfinite().all()

@@ -519,6 +519,12 @@ def test_labels_are_not_joined_to_whole_numbers():
         Overlay(2, scale=0.5)(torch.zeros(1, 4, dtype=torch.uint8), torch.tensor([1]))
 
 
+def test_labels_in_a_column_are_one_per_image():
+    images, labels = torch.rand(3, 4), torch.tensor([1, 0, 1])
+    encoder = Overlay(2)
+    assert torch.equal(encoder.join(images, labels[:, None]).joined(), encoder.join(images, labels).joined())
+
+
 def test_no_images_have_no_labels():
     labeled = Overlay(2)(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
     assert labeled.joined().shape == (0, 4)

@@ -486,3 +486,13 @@ def test_a_part_that_is_the_whole_batch_is_normalized_as_by_torch(shape: tuple[i
         results.append([output, *torch.autograd.grad(output, [x, *module.parameters()], gradient), *module.buffers()])
     for expected, value in zip(*results, strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_moments_of_labeled_rows_in_half_precision():
+    torch.manual_seed(0)
+    labeled = Concatenation(4).half().join((400 * torch.randn(256, 20)).half(), torch.arange(256) % 4)
+    joined, apart = (set_up(BatchNorm(momentum=1.0), 24) for _ in range(2))
+    joined(labeled.joined().float())
+    apart.as_affine(labeled)
+    torch.testing.assert_close(apart.running_var, joined.running_var, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(apart.running_mean, joined.running_mean, rtol=1e-3, atol=1e-2)

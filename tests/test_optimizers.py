@@ -92,6 +92,12 @@ def test_a_param_group_has_its_own_smoothing():
     assert groups[0]["smoothing"] == 0.5  # the caller's dictionary is unchanged
 
 
+@pytest.mark.parametrize("options", [{"smoothing": 2.0}, {"smoothing": math.nan}, {"weight_cost": -1.0}])
+def test_options_of_a_param_group_are_checked(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        SmoothedSGD([{"params": [torch.nn.Parameter(torch.zeros(1))], **options}], lr=1.0)
+
+
 def test_a_param_group_added_later_has_the_same_defaults():
     first, second = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     optimizer = SmoothedSGD([first], lr=0.1, weight_cost=0.5)

@@ -517,6 +517,28 @@ def test_statistics_of_unsuitable_inputs_are_refused(inputs: Any, message: str) 
     assert preprocessing.needs_fit
 
 
-def test_constant_images_are_whitened_to_zero() -> None:
-    whitening = ff.preprocessing.PatchWhitening(2).fit(torch.full((20, 1, 8, 8), 0.3))
-    assert whitening(torch.rand(3, 1, 8, 8)).abs().max() == 0
+@pytest.mark.parametrize("value", [0.0, 0.3, 7.682217955589294, 9999.1])
+def test_constant_images_are_whitened_to_zero(value: float) -> None:
+    whitening = ff.preprocessing.PatchWhitening(2).fit(torch.full((20, 1, 9, 7), value))
+    assert whitening(torch.rand(3, 1, 9, 7)).abs().max() == 0
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_whitening_does_not_depend_on_the_unit(unit: float) -> None:
+    images = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = ff.preprocessing.PatchWhitening(2).fit(images)(images)
+    scaled = ff.preprocessing.PatchWhitening(2).fit(unit * images)(unit * images)
+    torch.testing.assert_close(scaled.square().mean(), expected.square().mean(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (torch.full((2, 1, 4, 4), math.nan), "inputs must be finite, got NaN or infinity"),
+        ([torch.rand(2, 1, 4, 4), torch.rand(2, 3, 4, 4)], r"inputs must have shape \(samples, 1, height, width\)"),
+    ],
+    ids=["nan", "channels"],
+)
+def test_whitening_of_unsuitable_images_is_refused(inputs: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ff.preprocessing.PatchWhitening(2).fit(inputs)

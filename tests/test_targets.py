@@ -594,6 +594,10 @@ def test_the_command_line_trains_evaluates_and_predicts(data: str, tmp_path: Any
     assert not (tmp_path / "no").exists()
 
 
+def test_an_empty_batch_of_targets_is_left_out() -> None:
+    assert TargetScaling().fit([torch.rand(3, 2), torch.empty(0)]).mean.shape == (2,)
+
+
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 7.7])
 def test_a_constant_target_is_shifted_only(value: float) -> None:
     scaling = TargetScaling().fit(torch.full((1000,), value, dtype=torch.float64))

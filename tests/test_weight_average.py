@@ -144,9 +144,13 @@ def test_a_resumed_training_does_not_end_before_its_checkpoint(tmp_path: Path) -
     with pytest.raises(KilledError):
         fit(network(), KillAtStep(5), checkpoint=path, checkpoint_minutes=1e-9)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="epochs must be at least 2, which the checkpoint has begun, got 1"):
-        fit(network(), checkpoint=path, resume=True, epochs=1)
+    model = network()
+    weights = copied(model)
+    with pytest.raises(ValueError, match="epochs must be at least 2, which the checkpoint .*run.pt has begun, got 1"):
+        fit(model, checkpoint=path, resume=True, epochs=1)
     assert path.read_bytes() == before
+    assert model.epochs_trained == 0
+    assert_close(copied(model), weights)
     assert len(fit(network(), checkpoint=path, resume=True, epochs=2)) == 2
     with pytest.raises(ValueError, match="epochs must be at least 2"):
         fit(network(), checkpoint=path, resume=True, epochs=1)

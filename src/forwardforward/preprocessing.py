@@ -16,9 +16,6 @@ from forwardforward._utils.checks import all_finite, check_image_shape
 
 __all__ = ["Array", "PatchWhitening", "Preprocessing"]
 
-#: Largest mean variance of images that are constant, in float32.
-CONSTANT = 1e-12
-
 #: What a network accepts as raw inputs and as labels.
 Array = Tensor | NDArray[Any]
 
@@ -260,19 +257,27 @@ class PatchWhitening(Preprocessing):
         """
         batches = [inputs] if isinstance(inputs, Tensor | np.ndarray) else inputs
         count, total, products = 0, torch.zeros(()), torch.zeros(())
+        lowest: Tensor | None = None
+        highest: Tensor | None = None
         shape: tuple[int, ...] = ()
         for batch in batches:
             x = to_float(batch)
             for images in x.split(1000):
-                if images.dim() != 4 or not images.numel():
-                    raise ValueError(f"inputs must have shape (samples, channels, height, width), got {tuple(x.shape)}")
+                if images.dim() != 4 or not images.numel() or (shape and images.shape[1] != shape[0]):
+                    channels = shape[0] if shape else "channels"
+                    expected = f"(samples, {channels}, height, width)"
+                    raise ValueError(f"inputs must have shape {expected}, got {tuple(x.shape)}")
                 shape = tuple(images.shape[1:])
                 self.output_shape(shape)
                 patches = F.unfold(images, self.size).transpose(1, 2).flatten(0, 1).double()
+                lowest = patches.amin(0) if lowest is None else lowest.minimum(patches.amin(0))
+                highest = patches.amax(0) if highest is None else highest.maximum(patches.amax(0))
                 count = count + len(patches)
                 total, products = total.to(patches) + patches.sum(0), products.to(patches) + patches.T @ patches
-        if not count:
+        if lowest is None or highest is None:
             raise ValueError("inputs must contain at least one sample, got none")
+        if not all_finite(total):
+            raise ValueError("inputs must be finite, got NaN or infinity")
         self.setup(shape)
         assert self.filters is not None
         assert self.shift is not None
@@ -282,7 +287,7 @@ class PatchWhitening(Preprocessing):
         values, vectors = torch.linalg.eigh(covariance)
         bound = (self.eps * values.mean()).clamp(min=torch.finfo(torch.float32).tiny)
         filters = vectors.T / (values.clamp(min=0) + bound).sqrt()[:, None]
-        if values.mean() <= CONSTANT:  # rounding errors are no directions
+        if torch.equal(lowest, highest):  # the covariance of constant images consists of rounding errors
             filters = torch.zeros_like(filters)
         self.filters.copy_(filters.view_as(self.filters))
         self.shift.copy_(-filters @ mean)

@@ -257,3 +257,10 @@ def test_a_test_set_with_few_of_many_classes(tmp_path):
     np.savez(tmp_path / "faces.npz", **arrays)
     splits = load(tmp_path / "faces.npz")
     assert splits.num_classes == splits.test.num_classes == 2000
+
+
+def test_the_number_of_classes_does_not_depend_on_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "empty", lambda *shape, **options: torch.full(shape, torch.nan))
+    x, y = np.random.rand(30, 4), np.arange(30) % 3
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    assert load(tmp_path / "own.npz").num_classes == 3

@@ -174,6 +174,12 @@ def test_real_targets_are_split_at_random_and_evenly(seeds):
     assert 0 < sum(tested) < 30
 
 
+def test_a_tiny_part_leaves_the_others_even():
+    data = TensorData(torch.zeros(1000, 1), torch.arange(1000.0))
+    means = torch.stack([split(data, (699, 300, 1), seed)[1].targets.mean() for seed in range(20)])
+    assert (means - 499.5).abs().max() < 2
+
+
 @pytest.mark.parametrize("targets", [torch.arange(10.0), torch.zeros(10), torch.tensor([1.0, 2.0]).repeat(5)], ids=str)
 def test_few_or_equal_real_targets_are_split_exactly(targets):
     parts = split(TensorData(torch.arange(10.0)[:, None], targets), (0.6, 0.2, 0.2), seed=3)

@@ -405,3 +405,22 @@ def test_a_data_set_of_labels_ends_at_its_length():
     named = TensorData(torch.rand(4, 2), Labels(("cat", "dog")))
     assert named.class_names == ("cat", "dog")
     assert named.targets.tolist() == [0, 1, 0, 1]
+
+
+class Endless(torch.utils.data.IterableDataset):
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        return iter([0, 1, 2])
+
+
+def test_a_data_set_that_is_only_iterable_has_labels():
+    assert TensorData(torch.rand(3, 2), Endless()).targets.tolist() == [0, 1, 2]
+
+
+def test_a_number_of_classes_is_known_in_either_order():
+    x, y = torch.rand(2, 2), torch.tensor([0, 4999])
+    sparse, known = TensorData(x, y), TensorData(x, y, num_classes=5000)
+    for pair in ((sparse, known), (known, sparse)):
+        assert TensorData.concatenate(*pair).num_classes == 5000

@@ -235,7 +235,7 @@ def test_a_recipe_is_trained_and_evaluated_from_the_command_line(
     command = ["train", "imdb", "--data-dir", str(reviews), "--out", str(run), *QUICK]
     assert main([*command, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert (summary["recipe"], summary["trained_on"]) == ("imdb-bag", "all training images")
+    assert (summary["recipe"], summary["trained_on"]) == ("imdb-trigrams", "all training images")
     assert main(["evaluate", str(run), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["test_error"] == summary["test_error"]
     assert main(["train", "imdb", "--recipe", "imdb-bag", "--data-dir", str(tmp_path / "nowhere"), *QUICK]) == 2

@@ -69,10 +69,10 @@ def _option(name: str, action: argparse.Action, value: Any) -> list[str]:
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, got {describe(value)}")
         return list(action.option_strings[:1]) if value else []
+    if isinstance(value, list) and isinstance(action, argparse._AppendAction):
+        return [word for item in value for word in _option(name, action, item)]
     if isinstance(value, list) and all(isinstance(item, int) for item in value):
         value = ",".join(map(str, value))
-    if isinstance(value, list) and action.default is None and isinstance(action, argparse._AppendAction):
-        return [word for item in value for word in _option(name, action, item)]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{name} must be a number or a string, got {describe(value)}")
     return [f"{action.option_strings[0]}={value}"] if action.option_strings else [str(value)]

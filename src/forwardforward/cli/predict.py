@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from forwardforward._utils.files import replacing
 from forwardforward.cli.evaluate import warn_unfinished
-from forwardforward.cli.inputs import Inputs, image_inputs, text_inputs
+from forwardforward.cli.inputs import IMAGE_SUFFIXES, Inputs, image_inputs, text_inputs
 from forwardforward.cli.options import bounded, check_out, choose_device
 from forwardforward.network import Network
 from forwardforward.runs import Run
@@ -73,9 +73,10 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _check_not_input(options: argparse.Namespace) -> None:
     """Refuse a file that would be replaced although it is read, or is not a table."""
-    out = Path(options.out)
-    files = [Path(name) for name in options.inputs if os.path.exists(name)]  # an input may be a text
-    if out.exists() and any(out.samefile(file) or (file.is_dir() and file in out.absolute().parents) for file in files):
+    out = Path(options.out).resolve()
+    inputs = [Path(name).resolve() for name in options.inputs if os.path.exists(name)]  # an input may be a text
+    is_read = out.suffix.lower() in (*IMAGE_SUFFIXES, ".txt")  # of a folder
+    if out.exists() and (out in inputs or (is_read and any(folder in out.parents for folder in inputs))):
         raise ValueError(f"--out must not be an input, got {options.out}")
 
 

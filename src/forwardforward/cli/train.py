@@ -29,7 +29,7 @@ from forwardforward.runs import Run, RunConfig, differences
 from forwardforward.training import Parallel
 
 #: Default recipes of data sets for which ``hinton`` does not work.
-DEFAULT_RECIPES = {"diabetes": "ordinal", "digit-pairs": "multi-label", "imdb": "imdb-bag"}
+DEFAULT_RECIPES = {"diabetes": "ordinal", "digit-pairs": "multi-label", "imdb": "imdb-trigrams"}
 
 #: Fields of a recipe that have options of their own.
 SIZES = ("widths", "epochs", "batch_size")
@@ -49,7 +49,8 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     add("data", nargs="?", help=f"{', '.join(available())}, or the path of an .npz file (default: digits)")
     add(
         "--recipe",
-        help="see `forwardforward recipes` (default: hinton; imdb-bag, multi-label or ordinal where it does not fit)",
+        help="see `forwardforward recipes` (default: hinton; imdb-trigrams, multi-label or ordinal where it does not "
+        "fit)",
     )
     add(
         "--epochs",
@@ -223,8 +224,6 @@ def _with_file(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def _resumed_run(options: argparse.Namespace) -> Run:
-    if not options.resume:
-        raise ValueError("--resume must name the folder of a run, got ''")
     try:
         run = Run.open(options.resume)
     except (ValueError, FileNotFoundError) as error:

@@ -46,7 +46,8 @@ def check_class_names(class_names: Sequence[str] | NDArray[Any], num_classes: in
 
 def samples(targets: Any) -> Iterator[Any]:
     """Return the samples of a list, a tuple or a data set, which ends at its length if it has one."""
-    if isinstance(targets, Dataset) and isinstance(targets, Sized):  # iteration would end at an IndexError only
+    is_iterable = hasattr(type(targets), "__iter__")
+    if isinstance(targets, Dataset) and isinstance(targets, Sized) and not is_iterable:  # would end at an IndexError
         return (targets[index] for index in range(len(targets)))
     return iter(targets)
 

@@ -214,15 +214,19 @@ def _check_classes(part: str, data: TensorData, num_classes: int | None) -> None
 
 def _split_indices(data: TensorData, sizes: Sequence[int] | Sequence[float], seed: int) -> list[Tensor]:
     counts = _counts(sizes, len(data))
-    remaining = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed), device="cpu")
-    if data.targets is not None and data.targets.dim() == 1:
+    generator = torch.Generator().manual_seed(seed)
+    remaining = torch.randperm(len(data), generator=generator, device="cpu")
+    targets = None if data.targets is None or data.targets.dim() != 1 else data.targets.cpu()
+    if targets is not None and not targets.is_floating_point():
         # Sort by class, shuffled within each class: samples at even distances are then an even share of every class.
-        strata = data.targets.cpu()
-        if strata.is_floating_point():  # as many ranges of neighboring values as the smallest part has samples
-            strata = strata.argsort(stable=True).argsort() * min(counts) // len(data)
-        remaining = remaining[strata[remaining].argsort(stable=True)]
+        remaining = remaining[targets[remaining].argsort(stable=True)]
     parts = []
     for count in reversed(counts[1:]):
+        if targets is not None and targets.is_floating_point():
+            # The part gets a random sample of each of as many ranges of neighboring values as it has samples.
+            remaining = remaining[torch.randperm(len(remaining), generator=generator, device="cpu")]
+            ranges = targets[remaining].argsort(stable=True).argsort() * count // len(remaining)
+            remaining = remaining[ranges.argsort(stable=True)]
         selected = (torch.arange(len(remaining) + 1, device="cpu") * count // len(remaining)).diff() == 1
         parts.append(remaining[selected])
         remaining = remaining[~selected]

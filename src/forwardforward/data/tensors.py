@@ -119,7 +119,7 @@ class TensorData(Dataset[Any]):
             joined = a._derive(inputs, None)
         else:
             raise ValueError("a and b must both have targets or both have none, got one of each")
-        largest = max(a, b, key=lambda data: data._num_classes or 0)
+        largest = max(a, b, key=lambda data: (data._num_classes or 0, not data._labels_are_sparse))
         joined._num_classes = largest._num_classes
         joined._labels_are_sparse = largest._labels_are_sparse and joined._has_sparse_labels()
         return joined

@@ -188,7 +188,8 @@ class Lp(Goodness):
         # Powers of large order overflow, or vanish; those of values up to 1 do not. The norm is homogeneous, so that
         # the gradient does not depend on the factor.
         rows = rows.to(accumulator(rows))
-        largest = rows.detach().abs().amax(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        limits = torch.finfo(rows.dtype)
+        largest = rows.detach().abs().amax(1, keepdim=True).clamp(limits.tiny, limits.max)
         scaled: Tensor = largest.squeeze(1) * torch.linalg.vector_norm(rows / largest, self.p, dim=1)
         return scaled
 

@@ -102,7 +102,8 @@ class LabelEncoder(Plugin, nn.Module):
             images: ``(batch, ...)``.
             labels: Class indices, ``(batch,)`` or ``(copies, batch)``.
         """
-        return self._labeled(images, self.codebook, torch.atleast_2d(labels.long()))
+        rows = labels.long().reshape(-1, len(images)) if len(images) else torch.atleast_2d(labels.long())
+        return self._labeled(images, self.codebook, rows)
 
     def candidates(self, images: Tensor, classes: Tensor | None = None) -> LabeledInput:
         """Return each image with every label of ``classes``; default: all."""

@@ -137,7 +137,8 @@ class FFConv2d(LinearBlockLayer):
             ``(copies * batch, out_channels, height, width)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        scaled = weight if affine.column_scale is None else weight * affine.column_scale.view(1, -1, 1, 1)
+        scale = affine.column_scale
+        scaled = weight if scale is None else (weight * scale.view(1, -1, 1, 1)).to(weight.dtype)
         z = self._convolve(x.images, scaled[:, : x.images.shape[1]])
         maps = self._laid_out(self._response(x, weight, scaled, affine)).to(z.dtype)
         chosen = maps.permute(0, 2, 3, 1).index_select(0, x.index.flatten())  # sums of maps are fast in this layout

@@ -147,7 +147,7 @@ class FFLinear(LinearBlockLayer):
             ``(copies * batch, out_features)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        scaled = weight if affine.column_scale is None else weight * affine.column_scale
+        scaled = weight if affine.column_scale is None else (weight * affine.column_scale).to(weight.dtype)
         missing = x.features - x.images.shape[1]
         if missing <= x.images.shape[1] // PADDED_SHARE:
             # the gradient of a part of the weights would be copied into zeros of the size of all weights

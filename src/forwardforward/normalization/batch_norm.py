@@ -140,7 +140,9 @@ class BatchNorm(Normalization):
             var, mean = (
                 F.pad(of_images, (0, x.features - len(of_images))).index_copy(0, x.columns, of_codes)
                 for of_images, of_codes in zip(
-                    _moments(x.images), _moments(x.codebook[x.index.expand(-1, len(x.images)).flatten()]), strict=True
+                    _moments(x.images.to(accumulator(x.images))),
+                    _moments(x.codebook.to(accumulator(x.codebook))[x.index.expand(-1, len(x.images)).flatten()]),
+                    strict=True,
                 )
             )
             self._update(mean, var * count / (count - 1) if self.statistics == "batch" else var + self._drift(mean))

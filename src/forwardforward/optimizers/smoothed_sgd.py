@@ -56,9 +56,11 @@ class SmoothedSGD(torch.optim.SGD):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, which may have its own ``smoothing`` and ``weight_cost``."""
-        if "smoothing" in param_group:
-            param_group = dict(param_group)
-            param_group["momentum"] = param_group["dampening"] = param_group.pop("smoothing")
+        if isinstance(param_group, dict):
+            _check_group(**{name: param_group[name] for name in ("smoothing", "weight_cost") if name in param_group})
+            if "smoothing" in param_group:
+                param_group = dict(param_group)
+                param_group["momentum"] = param_group["dampening"] = param_group.pop("smoothing")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         group.setdefault("weight_cost", self.defaults.get("weight_cost", self._initial_weight_cost))
@@ -84,3 +86,8 @@ class SmoothedSGD(torch.optim.SGD):
                             p.mul_(1 - group["lr"] * group["weight_cost"])
         super().step()
         return loss
+
+
+@checked
+def _check_group(smoothing: Probability = 0.0, weight_cost: NonNegativeFloat = 0.0) -> None:
+    """Check the options of one group of parameters."""

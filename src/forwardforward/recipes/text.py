@@ -90,7 +90,7 @@ IMDB_BAG = derive(
 IMDB_TRIGRAMS = derive(
     IMDB_BAG,
     name="imdb-trigrams",
-    summary="imdb-bag with word triples and with fixed weights of the n-grams, the ratios of their counts in the classes",
+    summary="imdb-bag with word triples, and with fixed weights of the n-grams from their counts in the classes",
     source="imdb-bag with the log-count ratios of Wang and Manning (ACL 2012) as fixed weights",
     architecture=BagOfWords(
         num_embeddings=TRIGRAMS.num_embeddings, dropout=0.3, init_std=0.1, weighting="log-count-ratio"

@@ -54,7 +54,7 @@ def summary_of(
         "test_error": result.error if test else None,
         "layer_errors": None if result.layer_errors is None else list(result.layer_errors),
         "head_error": result.head_error,
-        # the weights may be those of an earlier epoch than the last
+        # that of the last epoch, beside an error on the test set; the weights may be those of an earlier epoch
         "validation_error": (None if last is None else last["error"]) if test else result.error,
         "device": torch.cuda.get_device_name(config.device) if config.device.startswith("cuda") else config.device,
         "threads": torch.get_num_threads(),

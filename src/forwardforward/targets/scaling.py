@@ -66,6 +66,7 @@ class TargetScaling(nn.Module):
         """
         batches = [targets] if isinstance(targets, Tensor | np.ndarray) else targets
         parts = [torch.as_tensor(batch).detach().cpu().double() for batch in batches]
+        parts = [part for part in parts if part.shape != (0,)]
         shapes = {tuple(part.shape[1:]) for part in parts if part.dim()}
         if len(shapes) > 1 or not all(1 <= part.dim() <= 2 for part in parts):
             raise ValueError(

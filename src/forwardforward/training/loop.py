@@ -220,7 +220,6 @@ def fit(
         if resumes and checkpoint is not None:
             unevaluated = restore(state, checkpoint, target, data.steps)
             network.epochs_trained = state.first_epoch + len(state.history)
-            _check_epochs(state, unevaluated is not None)
         parallel.begin(network, optimizer, data)
         if validation is not None and state.history and state.history[-1]["validation"] is None:
             _evaluate(state, state.history[-1], validation)
@@ -247,13 +246,6 @@ def fit(
         for callback in state.callbacks:
             callback.on_fit_end(state)
     return state.history
-
-
-def _check_epochs(state: FitState, is_unevaluated: bool) -> None:
-    """Check that a resumed training does not end before what its checkpoint contains."""
-    begun = len(state.history) + (is_unevaluated or state.unfinished is not None)
-    if state.epochs < begun:
-        raise ValueError(f"epochs must be at least {begun}, which the checkpoint has begun, got {state.epochs}")
 
 
 def _all_callbacks(

@@ -170,6 +170,9 @@ def restore(state: FitState, path: StrPath, device: torch.device, steps: int | N
     content = load_checkpoint(path, device)
     require(content, path, "seed", "batch_size", "schedule", "settings", "optimizer", "history")
     records = content["history"]
+    begun = len(records) + (content.get("unfinished") is not None)
+    if state.epochs < begun:
+        raise ValueError(f"epochs must be at least {begun}, which the checkpoint {path} has begun, got {state.epochs}")
     unevaluated = None if content.get("finished", True) or not records else records.pop()
     for callback in state.callbacks:
         callback.on_restore(state, History(records))

@@ -59,7 +59,7 @@ def _num_classes(train: TensorData, test: TensorData) -> int:
     assert train.targets is not None
     assert test.targets is not None
     labels = torch.cat((train.targets, test.targets))
-    return TensorData(torch.empty(len(labels), 1), labels).num_classes
+    return TensorData(torch.zeros(len(labels), 1), labels).num_classes
 
 
 def _shared_class_names(path: Path, y_train: NDArray[Any], y_test: NDArray[Any]) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,8 @@ class Corpus:
         """Return a digest of the training texts and the unlabeled texts; of files, their number is part of it alone."""
         digest = hashlib.sha256("\n".join([*self.train_words, str(len(self._unlabeled))]).encode())
         if self._unlabeled and not isinstance(self._unlabeled, Texts):
-            digest.update(repr(list(self._unlabeled)).encode())
+            unlabeled = list(self._unlabeled) if isinstance(self._unlabeled, Sequence) else sorted(self._unlabeled)
+            digest.update(repr(unlabeled).encode())
         digest.update(np.ascontiguousarray(self.train.ids).tobytes())
         digest.update(np.ascontiguousarray(self.train.offsets).tobytes())
         return digest.hexdigest()
