@@ -358,7 +358,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path: Path, monkeypa
     with pytest.raises(ValueError, match="^the input's shape must be known to export a model"):
         export.Inference(lazy)
     unfitted = ff.recipes.get("mono-conv").replace(widths=(6,)).model((1, 8, 8), 10)
-    with pytest.raises(ValueError, match="^preprocessing must be fitted before the export"):
+    with pytest.raises(ValueError, match="^preprocessing and the first layer must be fitted before the export"):
         export.to_program(unfitted)
     head = ff.FFSequential(
         ff.FFLinear(64, 6),

@@ -88,6 +88,9 @@ def check_recipe(name: str, folder: Path) -> None:
     model = recipe.model(shape, None if predicts_values else 10)
     if model.preprocessing.needs_fit:
         model.preprocessing.fit(torch.rand(20, *shape))
+    if isinstance(model.stack[0], ff.layers.FFEmbeddingBag) and model.needs_fit:
+        model.save_pretrained(folder / "unfitted")
+        model.stack[0].fit([(torch.randint(model.num_embeddings, (20, *shape)), torch.eye(10).repeat(2, 1))])
     model.save_pretrained(folder)
     torch.manual_seed(1)
     loaded = type(model).from_pretrained(folder)

@@ -35,7 +35,10 @@ def small(name: str, widths: tuple[int, ...] | None = None) -> tuple[Recipe, ff.
     if model.num_embeddings is not None:
         images = torch.randint(0, model.num_embeddings, (16, *shape))
     model.preprocessing.fit(images)
-    return recipe, model, (images, torch.arange(16) % classes)
+    labels = torch.arange(16) % classes
+    if isinstance(model.stack[0], ff.layers.FFEmbeddingBag) and model.stack[0].needs_fit:
+        model.stack[0].fit([(images, nn.functional.one_hot(labels, classes).float())])
+    return recipe, model, (images, labels)
 
 
 def step(model: ff.FFSequential, batch: tuple[Tensor, Tensor], optimizer: ff.LocalOptimizer, **options: Any) -> Any:

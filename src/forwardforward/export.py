@@ -95,8 +95,10 @@ class Inference(nn.Module):
         model = _checked(model)
         if not model.is_set_up:
             raise ValueError("the input's shape must be known to export a model: call model.setup(shape), or fit it")
-        if model.preprocessing.needs_fit:
-            raise ValueError("preprocessing must be fitted before the export, as fit does, got no statistics")
+        if model.needs_fit:
+            raise ValueError(
+                "preprocessing and the first layer must be fitted before the export, as fit does, got no statistics"
+            )
         if output == "predict_proba":
             model.target_kind.probabilities(torch.zeros(1, 1))  # refuses real values without bins
         uses_head = output != "features" and (model.classifier == "head" or isinstance(model.classifier, WithHead))

@@ -135,6 +135,11 @@ class Network(nn.Module):
         """Whether the shapes of all parameters are known."""
         return True
 
+    @property
+    def needs_fit(self) -> bool:
+        """Whether the preprocessing or the first layer has to be fitted to training data, as ``fit`` does first."""
+        return self.preprocessing.needs_fit or any(layer.needs_fit for layer in self.stack[:1])
+
     @checked
     def setup(self, input_shape: Sequence[PositiveInt]) -> None:
         """Create the parameters and buffers that depend on the input's shape.

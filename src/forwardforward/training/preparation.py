@@ -9,17 +9,12 @@ import torch
 from torch import Tensor
 
 from forwardforward.data.batching import Pair, Source, tensors_of
-from forwardforward.layers import FFEmbeddingBag, FFLayer
+from forwardforward.layers import FFEmbeddingBag
 from forwardforward.network import Network
 from forwardforward.targets import ClassIndices, ClassProbabilities, RealValues, TargetScaling
 from forwardforward.training.randomness import derive_generator, seed_global_generators
 
 __all__ = ["is_prepared", "prepare_network"]
-
-
-def first_layer(model: Network) -> FFLayer | None:
-    """Return the layer that reads the inputs, None of replicas, whose layers need no fit."""
-    return model.stack[0] if len(model.layers) else None
 
 
 def is_prepared(model: Network) -> bool:
@@ -29,8 +24,7 @@ def is_prepared(model: Network) -> bool:
         model: The network.
     """
     scaling = model.target_scaling
-    fits = [model.preprocessing, scaling, first_layer(model)]
-    return model.is_set_up and not any(part is not None and part.needs_fit for part in fits)
+    return model.is_set_up and not model.needs_fit and (scaling is None or not scaling.needs_fit)
 
 
 def prepare_network(model: Network, data: Source, seed: int) -> None:
@@ -50,9 +44,9 @@ def prepare_network(model: Network, data: Source, seed: int) -> None:
         seed_global_generators(seed, 0, "preprocessing")  # data sets may draw random numbers
         order = derive_generator(seed, 0, "preprocessing")
         model.preprocessing.fit(images for images, _ in data.batches(order))
-    first = first_layer(model)
-    if isinstance(first, FFEmbeddingBag) and first.needs_fit:
-        first.fit(_classes(model, data, seed))
+    for layer in model.stack[:1]:
+        if isinstance(layer, FFEmbeddingBag) and layer.needs_fit:
+            layer.fit(_classes(model, data, seed))
     if model.target_scaling is not None and model.target_scaling.needs_fit:
         _fit_scaling(model, model.target_scaling, data, seed)
 
