@@ -51,10 +51,10 @@ class Parser(argparse.ArgumentParser):
             )
         return values, unknown
 
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        if not arg_string and action.type is None and action.nargs in (None, "?"):  # such as an unset variable's
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if "" in arg_strings and action.type is None and action.nargs in (None, "?"):  # such as an unset variable's
             raise argparse.ArgumentError(action, "must not be empty, got ''")
-        return super()._get_value(action, arg_string)
+        return super()._get_values(action, arg_strings)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
