@@ -82,11 +82,11 @@ def check_names(option: str, names: Iterable[str], known: Iterable[str], shown: 
 
 
 #: Words in place of folders that differ between machines, by the option that names them.
-PLACES = {"--data-dir": "DIR", "--run": "RUN"}
+PLACES = {"--data-dir": "DIR", "--run": "RUN", "--work": "WORK"}
 
 
 def shell_command(module: str, words: Sequence[str]) -> str:
-    """Return the command of a script, with DIR in place of the folder of the data and RUN in place of that of a run.
+    """Return the command of a script, with words such as DIR in place of folders that differ between machines.
 
     Args:
         module: Name of the script's module.

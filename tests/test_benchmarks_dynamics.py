@@ -376,6 +376,8 @@ def test_the_command_lists_trains_and_names_unknown_cells(tmp_path: Path, capsys
     main([*words, "--minutes", "0"])
     assert "the time is up; resume with: python -m benchmarks.dynamics --quick" in capsys.readouterr().err
     main(words)
+    (cell,) = tmp_path.glob("paper*.json")
+    assert "--work WORK" in json.loads(cell.read_text())["command"]
     main([*words, "--list"])
     assert "done" in capsys.readouterr().out
     with pytest.raises(SystemExit) as exit:

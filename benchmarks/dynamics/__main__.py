@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.command_line import Parser, bounded, choose_device, folder, one_line_errors
+from benchmarks.command_line import Parser, bounded, choose_device, folder, one_line_errors, shell_command
 from benchmarks.dynamics.cells import FOLDER, Cell, plan, read, tiny_plan
 from benchmarks.dynamics.choose import choose
 from benchmarks.dynamics.estimates import minutes_of
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _list(cells, place)
             return
         if not options.render:
-            _train(cells, place, command)
+            _train(cells, place, command, shell_command("benchmarks.dynamics", words))
         is_own = out == FOLDER
         print(render(out, PAGE if is_own else None))
 
@@ -107,13 +107,20 @@ def _list(cells: Sequence[Cell], place: Options) -> None:
             print(f"missing ~{minutes_of(cell, place.device):8.1f} min  {cell.name}")
 
 
-def _train(cells: Sequence[Cell], place: Options, command: str) -> None:
-    """Train the missing cells in order until the time is up."""
+def _train(cells: Sequence[Cell], place: Options, command: str, shown: str) -> None:
+    """Train the missing cells in order until the time is up.
+
+    Args:
+        cells: The cells.
+        place: Options of the training.
+        command: The command.
+        shown: The same without the user's folders, for the files of the cells.
+    """
     for cell in cells:
         if read(cell, place.out) is not None:
             continue
         start = time.perf_counter()
-        if not run(cell, place, command):
+        if not run(cell, place, shown):
             print(f"the time is up; resume with: {command}", file=sys.stderr)
             return
         print(f"{cell.name}: {(time.perf_counter() - start) / 60:.1f} minutes", file=sys.stderr)

@@ -96,7 +96,7 @@ class TensorData(Dataset[Any]):
         """Return the samples of ``a`` followed by those of ``b``.
 
         Raises:
-            TypeError: If only one is of a subclass, such as :class:`~forwardforward.data.PretextData`.
+            TypeError: If only one is of a subclass, such as :class:`~forwardforward.data.pretexts.PretextData`.
             ValueError: If the inputs' shape, type or device or the class names differ, or only one of the two is
                 labeled.
         """
