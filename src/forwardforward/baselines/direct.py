@@ -12,6 +12,7 @@ from forwardforward._utils.modes import autocast_to
 from forwardforward._utils.numerics import accumulator
 from forwardforward.baselines.baseline import Baseline
 from forwardforward.layers.chain import layer_outputs
+from forwardforward.targets import ClassProbabilities
 
 __all__ = ["DirectFeedbackAlignment", "DirectRandomTargetProjection"]
 
@@ -70,7 +71,7 @@ class DirectFeedbackAlignment(Baseline):
             logits: Of the output layer, ``(batch, classes)``.
             labels: Class indices, ``(batch,)``, or probabilities of the classes, ``(batch, classes)``.
         """
-        return logits.to(accumulator(logits)).softmax(1) - _one_hot(labels, logits)
+        return logits.to(accumulator(logits)).softmax(1) - _probabilities(labels, logits)
 
     def gradients(self, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> Tensor:
         """Accumulate the gradients in ``grad`` of the parameters, and return the detached logits.
@@ -126,12 +127,9 @@ class DirectRandomTargetProjection(DirectFeedbackAlignment):
             logits: Of the output layer; only their shape is used.
             labels: Class indices, ``(batch,)``, or probabilities of the classes, ``(batch, classes)``.
         """
-        return -_one_hot(labels, logits)
+        return -_probabilities(labels, logits)
 
 
-def _one_hot(labels: Tensor, logits: Tensor) -> Tensor:
-    """Return class indices as one-hot rows, ``(batch, classes)``, and probabilities of classes unchanged."""
-    if labels.is_floating_point():
-        return labels.to(accumulator(logits))
-    classes = torch.arange(logits.shape[1], device=labels.device)
-    return (labels[:, None] == classes).to(accumulator(logits))  # torch's one_hot reads the labels on the host
+def _probabilities(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return the probabilities of the classes, of indices one-hot rows, in the precision of sums over the logits."""
+    return ClassProbabilities().soften(labels, logits.shape[1]).to(accumulator(logits))

@@ -14,7 +14,7 @@ from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.block import block_of
 from forwardforward.layers.initialization import Init, he_uniform
-from forwardforward.layers.linear_block import LinearBlockLayer, add_to_all
+from forwardforward.layers.linear_block import LinearBlockLayer, add_to_all, scaled_weight
 from forwardforward.layers.pool import MaxPool2d
 from forwardforward.normalization import Affine
 
@@ -137,8 +137,7 @@ class FFConv2d(LinearBlockLayer):
             ``(copies * batch, out_channels, height, width)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        scale = affine.column_scale
-        scaled = weight if scale is None else (weight * scale.view(1, -1, 1, 1)).to(weight.dtype)
+        scaled = scaled_weight(weight, affine)
         z = self._convolve(x.images, scaled[:, : x.images.shape[1]])
         maps = self._laid_out(self._response(x, weight, scaled, affine)).to(z.dtype)
         chosen = maps.permute(0, 2, 3, 1).index_select(0, x.index.flatten())  # sums of maps are fast in this layout
@@ -164,8 +163,7 @@ class FFConv2d(LinearBlockLayer):
             ``(batch, out_channels, height, width)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        scale = affine.column_scale
-        z = self._convolve(x, weight if scale is None else (weight * scale.view(1, -1, 1, 1)).to(weight.dtype))
+        z = self._convolve(x, scaled_weight(weight, affine))
         if affine.column_shift is not None:
             shift = self._laid_out(self._response_to_shift(x, affine.column_shift, weight, bias)).to(z.dtype)
             return add_to_all(z.permute(0, 2, 3, 1), shift.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -16,7 +16,7 @@ from forwardforward._utils.memory import check_memory
 from forwardforward.batches import LabeledInput
 from forwardforward.layers.block import block_of
 from forwardforward.layers.initialization import Init, he_uniform
-from forwardforward.layers.linear_block import LinearBlockLayer, add_to_all
+from forwardforward.layers.linear_block import LinearBlockLayer, add_to_all, scaled_weight
 from forwardforward.normalization import Affine, Normalization
 
 __all__ = ["FFLinear"]
@@ -131,7 +131,7 @@ class FFLinear(LinearBlockLayer):
             ``(batch, out_features)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        scaled = weight if affine.column_scale is None else (weight * affine.column_scale).to(weight.dtype)
+        scaled = scaled_weight(weight, affine)
         if affine.column_shift is not None:
             return F.linear(x, scaled, F.linear(affine.column_shift.to(weight.dtype), weight, bias))
         return F.linear(x, scaled, bias)
@@ -147,7 +147,7 @@ class FFLinear(LinearBlockLayer):
             ``(copies * batch, out_features)``.
         """
         weight, bias = self.block.weight, self.block.bias
-        scaled = weight if affine.column_scale is None else (weight * affine.column_scale).to(weight.dtype)
+        scaled = scaled_weight(weight, affine)
         missing = x.features - x.images.shape[1]
         if missing <= x.images.shape[1] // PADDED_SHARE:
             # the gradient of a part of the weights would be copied into zeros of the size of all weights

@@ -15,7 +15,7 @@ from forwardforward.batches import LabeledInput
 from forwardforward.layers.layer import FFLayer
 from forwardforward.normalization import Affine, Normalization
 
-__all__ = ["LinearBlockLayer", "add_to_all"]
+__all__ = ["LinearBlockLayer", "add_to_all", "scaled_weight"]
 
 #: Largest number of rows that are added one by one.
 FEW_ROWS = 4
@@ -141,6 +141,18 @@ class _AddToAll(torch.autograd.Function):
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         rows, one = tangents
         return rows + one
+
+
+def scaled_weight(weight: Tensor, affine: Affine) -> Tensor:
+    """Return weights with the scales of their input's columns, or channels, applied to them.
+
+    Args:
+        weight: ``(out, in, ...)``.
+        affine: The scales.
+    """
+    if affine.column_scale is None:
+        return weight
+    return (weight * affine.column_scale.view(1, -1, *[1] * (weight.dim() - 2))).to(weight.dtype)
 
 
 def add_to_all(rows: Tensor, one: Tensor) -> Tensor:

@@ -26,6 +26,20 @@ NGRAMS = NGrams(vocabulary=200_000, longest=2, length=512)
 TRIGRAMS = NGrams(vocabulary=500_000, longest=3, length=1024)
 SEQUENCE = WordSequence(vocabulary=30_000, length=256)
 
+
+def _end_to_end(recipe: Recipe) -> Recipe:
+    """Return the baseline that trains the network of a recipe by backpropagation."""
+    return derive(
+        recipe,
+        name=f"{recipe.name}-backprop",
+        summary=f"baseline: the network of {recipe.name} trained end to end with cross-entropy",
+        source="backpropagation",
+        goodness=None,
+        loss=None,
+        baseline=Backpropagation,
+    )
+
+
 IMDB_SYMBA = Recipe(
     name="imdb-symba",
     summary="mean word vectors with the label appended, symmetric loss, plus a linear head",
@@ -98,15 +112,7 @@ IMDB_TRIGRAMS = derive(
     representation=TRIGRAMS,
 )
 
-IMDB_TRIGRAMS_BACKPROP = derive(
-    IMDB_TRIGRAMS,
-    name="imdb-trigrams-backprop",
-    summary="baseline: the network of imdb-trigrams trained end to end with cross-entropy",
-    source="backpropagation",
-    goodness=None,
-    loss=None,
-    baseline=Backpropagation,
-)
+IMDB_TRIGRAMS_BACKPROP = _end_to_end(IMDB_TRIGRAMS)
 
 IMDB_SEQUENCE = derive(
     IMDB_MONO,
@@ -133,15 +139,7 @@ IMDB_BACKPROP = derive(
     baseline=Backpropagation,
 )
 
-IMDB_BAG_BACKPROP = derive(
-    IMDB_BAG,
-    name="imdb-bag-backprop",
-    summary="baseline: the network of imdb-bag trained end to end with cross-entropy",
-    source="backpropagation",
-    goodness=None,
-    loss=None,
-    baseline=Backpropagation,
-)
+IMDB_BAG_BACKPROP = _end_to_end(IMDB_BAG)
 
 RECIPES = (
     IMDB_SYMBA, IMDB_THRESHOLD, IMDB_MONO, IMDB_BAG, IMDB_TRIGRAMS, IMDB_SEQUENCE, IMDB_BACKPROP, IMDB_BAG_BACKPROP,
